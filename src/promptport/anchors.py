@@ -1,0 +1,211 @@
+"""AnchorSet: the words that are one token in each of several backbones, and how well they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport.errors import AnchorError
+from promptport.space import BLOCK_ROWS, EmbeddingSpace
+
+SAMPLED_ANCHORS = 1500
+SAMPLE_SEED = 0
+FEW_ANCHORS = 500
+LOW_AGREEMENT = 0.3
+
+
+@dataclass(frozen=True)
+class AnchorReport:
+    """What the backbones share, and how far it can carry a transfer.
+
+    Attributes:
+        backbones: one name per space; the tuples below have the same order.
+        count: k, number of anchors.
+        coverage: share of each space's words that are anchors, in [0, 1].
+        vocabulary_coverage: share of each space's tokens that are anchors, in [0, 1].
+        agreement: Pearson correlation between two spaces' anchor-to-anchor cosines after each
+            space's mean anchor was subtracted; the lowest over all pairs; None for one space.
+        agreement_raw: the same without the subtraction; a shared mean direction distorts it.
+        sampled: anchors on which the agreement was computed.
+        zero_rows: shared words left out because a row has no length (or is not finite).
+        words_left_out: asked words that are not one token in every space.
+        dropped: for each space, why its other tokens are no words: reason -> count.
+        verdict: warnings in plain words; empty when all is well.
+    """
+
+    backbones: tuple[str, ...]
+    count: int
+    coverage: tuple[float, ...]
+    vocabulary_coverage: tuple[float, ...]
+    agreement: float | None
+    agreement_raw: float | None
+    sampled: int
+    zero_rows: int
+    words_left_out: int
+    dropped: tuple[dict[str, int], ...]
+    verdict: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = dict(vars(self))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorSet:
+    """Words shared by several spaces, sorted, and their rows. Made by `AnchorSet.shared`.
+
+    Attributes:
+        words: k words in code point order.
+        spaces: the spaces that share them.
+        ids: for each space, (k,) the token of every word.
+        zero_rows: shared words left out because a row has no length.
+        words_left_out: asked words that are not one token in every space.
+    """
+
+    words: tuple[str, ...]
+    spaces: tuple[EmbeddingSpace, ...]
+    ids: tuple[Tensor, ...]
+    zero_rows: int = 0
+    words_left_out: int = 0
+
+    @classmethod
+    def shared(
+        cls, *spaces: EmbeddingSpace, words: Sequence[str] | None = None, minimum: int = 32
+    ) -> AnchorSet:
+        """Find the words that are one word-initial token in every space.
+
+        Args:
+            spaces: one or more.
+            words: use only these; None for all.
+            minimum: refuse fewer anchors than this.
+
+        Raises:
+            AnchorError: fewer than `minimum` words.
+        """
+        if not spaces:
+            raise AnchorError(
+                "anchors", expected="one space or more", got="none", fix="Name a backbone"
+            )
+        if isinstance(words, str):
+            raise AnchorError(
+                "words", expected="a list of words", got="one text", fix="Give words=[...]"
+            )
+        common = set.intersection(*(_reachable_words(space) for space in spaces))
+        asked = common if words is None else set(words)
+        found = sorted(common & asked)
+        ids = tuple(
+            torch.tensor([space.words[word] for word in found], dtype=torch.long)
+            for space in spaces
+        )
+        good = torch.ones(len(found), dtype=torch.bool)
+        for space, index in zip(spaces, ids, strict=True):
+            good &= _has_direction(space, index)
+        kept = tuple(word for word, keep in zip(found, good.tolist(), strict=True) if keep)
+        zero_rows = len(found) - len(kept)
+        _check_enough(spaces, len(kept), zero_rows, minimum, asked=words is not None)
+        return cls(kept, spaces, tuple(i[good] for i in ids), zero_rows, len(asked - common))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def matrix(self, i: int) -> Tensor:
+        """Anchor matrix (k, d_i), float32: the words' input rows in space i."""
+        return self.spaces[i].rows(self.ids[i])
+
+    @cached_property
+    def report(self) -> AnchorReport:
+        """Coverage, agreement and verdict."""
+        count = len(self)
+        picked = _sample(count)
+        raw, centred = self._agreement(picked)
+        return AnchorReport(
+            backbones=tuple(space.backbone for space in self.spaces),
+            count=count,
+            coverage=tuple(count / len(space.words) for space in self.spaces),
+            vocabulary_coverage=tuple(count / space.trained_rows for space in self.spaces),
+            agreement=centred,
+            agreement_raw=raw,
+            sampled=len(picked),
+            zero_rows=self.zero_rows,
+            words_left_out=self.words_left_out,
+            dropped=tuple(dict(space.dropped) for space in self.spaces),
+            verdict=_verdict(count, centred),
+        )
+
+    def _agreement(self, picked: Tensor) -> tuple[float | None, float | None]:
+        if len(self.spaces) < 2 or len(picked) < 3:
+            return None, None
+        raw, centred = [], []
+        for i in range(len(self.spaces)):
+            rows = self.matrix(i)
+            raw.append(_pair_cosines(rows[picked]))
+            centred.append(_pair_cosines(rows[picked] - rows.mean(0)))
+        pairs = list(combinations(range(len(self.spaces)), 2))
+        lowest = [min(_pearson(c[i], c[j]) for i, j in pairs) for c in (raw, centred)]
+        return lowest[0], lowest[1]
+
+
+def _reachable_words(space: EmbeddingSpace) -> set[str]:
+    # A tokenizer may know more tokens than the matrix has rows.
+    return {word for word, index in space.words.items() if 0 <= index < space.matrix.shape[0]}
+
+
+def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:
+    parts = [torch.linalg.vector_norm(space.rows(p), dim=1) for p in torch.split(ids, BLOCK_ROWS)]
+    lengths = torch.cat(parts)  # (k,)
+    return (lengths > 0) & lengths.isfinite()
+
+
+def _check_enough(
+    spaces: Sequence[EmbeddingSpace], count: int, zero_rows: int, minimum: int, *, asked: bool
+) -> None:
+    if count >= max(minimum, 1):
+        return
+    names = ", ".join(space.backbone for space in spaces)
+    zeros = f"; {zero_rows} more have rows of length zero" if zero_rows else ""
+    fix = "Give more words, lower the minimum" if asked else "Lower the minimum"
+    raise AnchorError(
+        "anchors", expected=f"at least {max(minimum, 1)} shared words",
+        got=f"{count} ({names}{zeros})",
+        fix=f"{fix} or choose another pair of backbones",
+    )
+
+
+def _sample(count: int) -> Tensor:
+    if count <= SAMPLED_ANCHORS:
+        return torch.arange(count)
+    generator = torch.Generator().manual_seed(SAMPLE_SEED)
+    return torch.randperm(count, generator=generator)[:SAMPLED_ANCHORS].sort().values
+
+
+def _pair_cosines(rows: Tensor) -> Tensor:
+    """(m, d) -> (m (m - 1) / 2,) cosines of all pairs."""
+    unit = torch.nn.functional.normalize(rows, dim=1)
+    upper = torch.ones(len(rows), len(rows), dtype=torch.bool).triu(1)
+    return (unit @ unit.T)[upper]
+
+
+def _pearson(a: Tensor, b: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(a - a.mean(), b - b.mean(), dim=0))
+
+
+def _verdict(count: int, agreement: float | None) -> tuple[str, ...]:
+    lines = []
+    if count < FEW_ANCHORS:
+        lines.append(
+            f"Only {count} shared words: below {FEW_ANCHORS} a transfer is coarse at best; "
+            "choose backbones with more alike tokenizers."
+        )
+    if agreement is not None and agreement < LOW_AGREEMENT:
+        lines.append(
+            f"The backbones arrange their shared words differently (agreement {agreement:.2f}, "
+            f"low below {LOW_AGREEMENT}): expect a ported prompt to do little better than chance."
+        )
+    return tuple(lines)

@@ -1,0 +1,19 @@
+"""The only room that knows transformers: masked, causal and seq2seq models behind one door."""
+
+from promptport.backbone.checkpoint import open_space
+from promptport.backbone.describe import describe_backbone
+from promptport.backbone.layout import EncodedRow, Layout
+from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
+from promptport.backbone.model import Backbone, check_prompt
+
+__all__ = [
+    "Backbone",
+    "EncodedRow",
+    "Kind",
+    "Layout",
+    "check_prompt",
+    "describe_backbone",
+    "find_checkpoint",
+    "open_space",
+    "silence_libraries",
+]

@@ -1,0 +1,269 @@
+"""Reading nothing but the embedding tensor and the tokenizer of a checkpoint.
+
+Memory and time depend on the size of the embedding table, not on the size of the model: the model
+is built on the meta device to learn the tensor's name, then that one tensor is read.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from promptport.backbone.loading import (
+    Checkpoint,
+    Kind,
+    detect_kind,
+    find_checkpoint,
+    load_config,
+    load_tokenizer,
+    model_class,
+    one_line,
+)
+from promptport.backbone.words import single_token_words
+from promptport.errors import BackboneError, FileFormatError
+from promptport.space import EmbeddingSpace
+
+_DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+}
+_MAX_HEADER = 100_000_000
+
+
+def open_space(name: str, revision: str | None = None) -> EmbeddingSpace:
+    """The embedding space of a backbone, without loading the backbone.
+
+    Args:
+        name: embedded name, local folder or Hub id.
+        revision: Hub revision.
+
+    Raises:
+        BackboneError: no such checkpoint, or no embedding tensor in it.
+        FileFormatError: the file that holds the tensor is damaged.
+    """
+    checkpoint = find_checkpoint(name, revision)
+    config = load_config(checkpoint)
+    kind = detect_kind(config, name)
+    target = locate_embedding(config, kind, name)
+    matrix = _read_embedding(checkpoint, target)
+    tokenizer = load_tokenizer(checkpoint)
+    return make_space(name, matrix, tokenizer, scale=target.scale, kind=kind, revision=revision)
+
+
+def make_space(
+    name: str, matrix: Tensor, tokenizer: Any, *, scale: float, kind: Kind,
+    revision: str | None = None,
+) -> EmbeddingSpace:
+    """Join an embedding matrix and a tokenizer to a space."""
+    words, dropped = single_token_words(tokenizer)
+    words = {word: i for word, i in words.items() if i < matrix.shape[0]}
+    size = len(tokenizer)
+    by_id = {i: token for token, i in tokenizer.get_vocab().items()}
+    tokens = tuple(by_id.get(i, f"<{i}>") for i in range(size))
+    return EmbeddingSpace(name, matrix, tokens, words, dropped, scale, kind, revision)
+
+
+@dataclass(frozen=True)
+class EmbeddingTarget:
+    """What to look for: candidate tensor names (best first), shape, scale of the input rows."""
+
+    keys: tuple[str, ...]
+    shape: tuple[int, int]
+    scale: float
+
+
+def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
+    """Find name, shape and scale of the input embedding from a model on the meta device."""
+    with one_line(name), torch.device("meta"):
+        model = model_class(kind).from_config(config)
+    module = model.get_input_embeddings()
+    path = next(path for path, candidate in model.named_modules() if candidate is module)
+    prefix = model.base_model_prefix
+    key = f"{path}.weight"
+    keys = [key, key.removeprefix(f"{prefix}."), f"{prefix}.{key}", *_tied_names(model, key)]
+    rows, width = module.weight.shape
+    return EmbeddingTarget(tuple(dict.fromkeys(keys)), (rows, width), input_scale(model, module))
+
+
+def _tied_names(model: Any, key: str) -> list[str]:
+    tied = getattr(model, "_tied_weights_keys", None) or {}
+    names = {*tied, *tied.values()} if isinstance(tied, dict) else set(tied)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    shape = parameters[key].shape
+    return sorted(n for n in names if n in parameters and parameters[n].shape == shape)
+
+
+def input_scale(model: nn.Module, module: nn.Module) -> float:
+    """Factor between embedding weights and what the first layer is fed.
+
+    Gemma and BART scale inside the embedding module; Pegasus scales in the encoder instead.
+    """
+    for attribute in ("scalar_embed_scale", "embed_scale"):
+        value = getattr(module, attribute, None)
+        if isinstance(value, float | int):
+            return float(value)
+    if type(module) is not nn.Embedding:
+        return 1.0
+    for part in model.modules():
+        value, table = getattr(part, "embed_scale", None), getattr(part, "embed_tokens", None)
+        # A tied table may be a module of its own; scaled embedding modules were dealt with above.
+        if isinstance(value, float | int) and type(table) is nn.Embedding:
+            return float(value)
+    return 1.0
+
+
+def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
+    opener = _local_opener(checkpoint.folder) if checkpoint.local else _hub_opener(checkpoint)
+    with one_line(checkpoint.name):
+        for file, keys in _files_to_try(opener, target.keys):
+            if file.endswith(".bin"):
+                tensor = _from_pickle_file(_local_path(checkpoint, file), keys, target.shape)
+            else:
+                with opener(file) as stream:  # type: ignore[union-attr]
+                    tensor = tensor_from_stream(stream, keys, target.shape, file)
+            if tensor is not None:
+                return tensor
+    raise BackboneError(
+        checkpoint.name,
+        expected=f"an embedding tensor named {target.keys[0]!r} of shape {target.shape}",
+        got="no such tensor", fix="Name a whole checkpoint whose config.json fits its weights",
+    )
+
+
+Opener = Callable[[str], "BinaryIO | None"]
+
+
+def _local_opener(folder: Path) -> Opener:
+    def open_file(file: str) -> BinaryIO | None:
+        path = folder / file
+        return path.open("rb") if path.is_file() else None
+
+    return open_file
+
+
+def _hub_opener(checkpoint: Checkpoint) -> Opener:
+    from huggingface_hub import HfFileSystem
+
+    system = HfFileSystem()
+    base = checkpoint.location + (f"@{checkpoint.revision}" if checkpoint.revision else "")
+
+    def open_file(file: str) -> BinaryIO | None:
+        path = f"{base}/{file}"
+        # Small blocks: only the header and the bytes of one tensor are to be fetched.
+        return system.open(path, "rb", block_size=2**20) if system.exists(path) else None
+
+    return open_file
+
+
+def _local_path(checkpoint: Checkpoint, file: str) -> Path:
+    if checkpoint.local:
+        return checkpoint.folder / file
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(checkpoint.location, file, revision=checkpoint.revision))
+
+
+def _files_to_try(
+    opener: Opener, keys: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Files that exist and the keys to look for in each: single file, then shards."""
+    for single, index in (
+        ("model.safetensors", "model.safetensors.index.json"),
+        ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+    ):
+        if _exists(opener, single):
+            yield single, keys
+        stream = opener(index)
+        if stream is not None:
+            with stream:
+                weight_map = json.load(stream)["weight_map"]
+            yield from ((weight_map[key], (key,)) for key in keys if key in weight_map)
+
+
+def _exists(opener: Opener, file: str) -> bool:
+    stream = opener(file)
+    if stream is None:
+        return False
+    stream.close()
+    return True
+
+
+def tensor_from_stream(
+    stream: BinaryIO, keys: tuple[str, ...], shape: tuple[int, int], where: str
+) -> Tensor | None:
+    """Read one tensor of a safetensors file by seeking, so that nothing else is fetched.
+
+    Args:
+        stream: seekable binary stream of the file.
+        keys: names to look for, best first.
+        shape: shape that the tensor must have.
+        where: file name for messages.
+
+    Returns:
+        The tensor in the file's dtype, or None if no key is there.
+
+    Raises:
+        FileFormatError: the header or the data are damaged or cut off.
+    """
+    header, start = _read_header(stream, where)
+    alias = header.pop("__metadata__", None) or {}
+    names = [*keys, *(alias[key] for key in keys if key in alias)]
+    for name in names:
+        entry = header.get(name)
+        if entry is None or tuple(entry["shape"]) != shape or entry["dtype"] not in _DTYPES:
+            continue
+        begin, end = entry["data_offsets"]
+        stream.seek(start + begin)
+        data = bytearray(stream.read(end - begin))
+        dtype = _DTYPES[entry["dtype"]]
+        if len(data) != shape[0] * shape[1] * dtype.itemsize:
+            raise _damaged(where, f"{len(data)} bytes for {name!r}")
+        return torch.frombuffer(data, dtype=dtype).reshape(shape)
+    return None
+
+
+def _read_header(stream: BinaryIO, where: str) -> tuple[dict[str, Any], int]:
+    head = stream.read(8)
+    length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+    if not 2 <= length <= _MAX_HEADER:
+        raise _damaged(where, "a header length that makes no sense")
+    try:
+        header = json.loads(stream.read(length))
+    except ValueError as error:
+        raise _damaged(where, "a header that does not parse") from error
+    if not isinstance(header, dict):
+        raise _damaged(where, "a header that is no object")
+    return header, 8 + length
+
+
+def _damaged(where: str, got: str) -> FileFormatError:
+    return FileFormatError(
+        where, expected="a whole safetensors file", got=got, fix="Restore the file from its source"
+    )
+
+
+def _from_pickle_file(path: Path, keys: tuple[str, ...], shape: tuple[int, int]) -> Tensor | None:
+    import pickle
+
+    options: dict[str, Any] = {"weights_only": True, "map_location": "cpu"}
+    try:
+        try:
+            state = torch.load(path, mmap=True, **options)
+        except RuntimeError:  # legacy (non-zip) files refuse mmap
+            state = torch.load(path, **options)
+    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        raise FileFormatError(
+            str(path), expected="tensors only (torch.load with weights_only)",
+            got=str(error).splitlines()[0], fix="Convert the checkpoint to safetensors",
+        ) from error
+    for key in keys:
+        tensor = state.get(key)
+        if isinstance(tensor, Tensor) and tuple(tensor.shape) == shape:
+            return tensor.clone()
+    return None

@@ -1,0 +1,337 @@
+"""From a template and a row to token ids: where the text, the virtual tokens and the answer stand.
+
+Text pieces are tokenised as they would be inside the running text (the leading space of byte-level BPE
+and SentencePiece is a property of the *following* word), without ever re-tokenising across a slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptport.backbone.loading import Kind
+from promptport.errors import TaskError
+from promptport.tasks.template import Answer, Soft, Template, Text
+
+# Words behind which a piece is tokenised to learn its form inside a text; the first that works is used.
+_CONTEXTS = ("the", "a", "x", ".", "1")
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """One input for a backbone, without padding.
+
+    Attributes:
+        ids: T token ids of the encoder or decoder-only input; a filler at virtual tokens.
+        soft: positions of the n virtual tokens in `ids`, in order.
+        scored: positions whose logits predict the answer's tokens (in `decoder_ids` for seq2seq).
+        targets: the answer's token ids, one per scored position.
+        decoder_ids: decoder input of a seq2seq model, else empty.
+    """
+
+    ids: Ids
+    soft: Ids
+    scored: Ids
+    targets: Ids
+    decoder_ids: Ids = ()
+
+
+@dataclass(frozen=True)
+class SpecialTokens:
+    """Ids that frame and mark a text.
+
+    Attributes:
+        prefix, suffix: what the tokenizer puts around a text (`[CLS]`, BOS; `[SEP]`, EOS).
+        mask: mask token, if any.
+        sentinel: T5's first `<extra_id_0>`, if any.
+        pad: filler of padding and of virtual tokens.
+        decoder_start: first decoder id of a seq2seq model.
+        end: end-of-sequence id, if any.
+        unknown: id that stands for unknown text, if any.
+    """
+
+    prefix: Ids
+    suffix: Ids
+    mask: int | None
+    sentinel: int | None
+    pad: int
+    decoder_start: int | None
+    end: int | None
+    unknown: int | None
+
+    @classmethod
+    def read(cls, tokenizer: Any, config: Any) -> SpecialTokens:
+        """Find the special tokens of a tokenizer and a model configuration."""
+        bare = tuple(tokenizer("a", add_special_tokens=False)["input_ids"])
+        framed = tuple(tokenizer("a")["input_ids"])
+        start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
+        vocabulary = tokenizer.get_vocab()
+        pad = tokenizer.pad_token_id
+        return cls(
+            prefix=framed[:start],
+            suffix=framed[start + len(bare) :],
+            mask=tokenizer.mask_token_id,
+            sentinel=vocabulary.get("<extra_id_0>"),
+            pad=pad if pad is not None else (tokenizer.eos_token_id or 0),
+            decoder_start=getattr(config, "decoder_start_token_id", None),
+            end=tokenizer.eos_token_id,
+            unknown=tokenizer.unk_token_id,
+        )
+
+
+class Layout:
+    """Encodes rows for one backbone.
+
+    Args:
+        tokenizer: fast tokenizer.
+        special: its special tokens.
+        kind: kind of the backbone.
+        max_tokens: positions that the backbone has, virtual tokens included; None for no limit.
+        name: name of the backbone for messages.
+    """
+
+    def __init__(
+        self, tokenizer: Any, special: SpecialTokens, kind: Kind, max_tokens: int | None, name: str
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.special = special
+        self.kind = kind
+        self.max_tokens = max_tokens
+        self.name = name
+        self._cache: dict[tuple[bool, str], Ids] = {}
+
+    def answer_ids(self, words: Sequence[str], *, spaced: bool = True) -> list[Ids]:
+        """Token ids of answers inside a text.
+
+        Args:
+            words: the answers.
+            spaced: they begin a new word (`Answer.spaced` of the rendered template).
+
+        Raises:
+            TaskError: a word contains something that the tokenizer does not know.
+        """
+        forms = [f" {word}" if spaced else word for word in words]
+        self._fill(False, forms)
+        found = [self._cache[False, form] for form in forms]
+        for word, ids in zip(words, found, strict=True):
+            if not ids or self.special.unknown in ids:
+                raise TaskError(
+                    f"answer {word!r}", expected=f"a word in the vocabulary of {self.name}",
+                    got="an unknown token", fix="Choose another label word for this backbone",
+                )
+        return found
+
+    def encode(
+        self,
+        template: Template,
+        rows: Sequence[Mapping[str, str]],
+        answers: Sequence[Ids],
+        length: int,
+        *,
+        truncate: bool = False,
+        free_text: bool = False,
+    ) -> list[EncodedRow]:
+        """Lay out rows.
+
+        Args:
+            template: the template; its soft runs are filled with `length` virtual tokens.
+            rows: field values by name.
+            answers: token ids of the answer of each row (their number is all that a masked model
+                sees of them).
+            length: number of virtual tokens, 0 for templates without `{soft}`.
+            truncate: shorten the longest field of rows that do not fit, instead of refusing them.
+            free_text: the answer is text of its own (text to text), not a word in its sentence.
+
+        Raises:
+            TaskError: a row does not fit, or the template does not.
+        """
+        if self.kind == "causal":
+            template = template.until_answer()
+        runs = template.soft_counts(length)
+        rendered = [template.render(row) for row in rows]
+        self._fill_pieces(rendered)
+        encoded = []
+        for row, pieces, answer in zip(rows, rendered, answers, strict=True):
+            made = self._encode_one(pieces, answer, runs, free_text)
+            if self.max_tokens is not None and self._size(made) > self.max_tokens:
+                made = self._shorten(template, row, answer, runs, truncate, free_text)
+            encoded.append(made)
+        return encoded
+
+    @staticmethod
+    def _size(row: EncodedRow) -> int:
+        return max(len(row.ids), len(row.decoder_ids))
+
+    def _shorten(
+        self,
+        template: Template,
+        row: Mapping[str, str],
+        answer: Ids,
+        runs: Sequence[int],
+        truncate: bool,
+        free_text: bool,
+    ) -> EncodedRow:
+        limit = self.max_tokens or 0
+        values = dict(row)
+        while True:
+            pieces = template.render(values)
+            self._fill_pieces([pieces])
+            made = self._encode_one(pieces, answer, runs, free_text)
+            size = self._size(made)
+            if size <= limit:
+                return made
+            longest = max(values, key=lambda name: len(values[name].split()))
+            words = values[longest].split()
+            if not truncate or len(words) <= 1:
+                raise TaskError(
+                    f"text {_short(row)!r}",
+                    expected=f"at most {limit} tokens with the prompt ({self.name})", got=str(size),
+                    fix="Pass --truncate to cut long texts, or choose a backbone with more positions",
+                )
+            drop = max(1, (size - limit) // 3, len(words) - limit)
+            values[longest] = " ".join(words[:-drop])
+
+    def _encode_one(
+        self, pieces: Sequence[Any], answer: Ids, runs: Sequence[int], free_text: bool
+    ) -> EncodedRow:
+        lead, before, after = self._flatten(pieces, runs)
+        builder = {"masked": self._masked, "causal": self._causal}.get(self.kind)
+        if builder is not None:
+            return builder(lead, before, after, answer)
+        return self._seq2seq(lead, before, after, answer, free_text)
+
+    def _flatten(
+        self, pieces: Sequence[Any], runs: Sequence[int]
+    ) -> tuple[int, list[int | None], list[int | None]]:
+        """Ids before and after the answer, None for a virtual token; a leading run apart."""
+        sides: tuple[list[int | None], list[int | None]] = ([], [])
+        lead, side, started = 0, 0, False
+        counts = iter(runs)
+        for i, piece in enumerate(pieces):
+            if isinstance(piece, Soft):
+                count = next(counts)
+                if i == 0:
+                    lead = count
+                else:
+                    sides[side].extend([None] * count)
+                started = started or i > 0
+            elif isinstance(piece, Answer):
+                side, started = 1, True
+            elif isinstance(piece, Text):
+                text = piece.text if started else piece.text.lstrip()
+                sides[side].extend(self._cache[not started, text])
+                started = True
+        return lead, sides[0], sides[1]
+
+    def _masked(
+        self, lead: int, before: list[int | None], after: list[int | None], answer: Ids
+    ) -> EncodedRow:
+        if self.special.mask is None:
+            raise TaskError(
+                self.name, expected="a tokenizer with a mask token", got="none",
+                fix="Use the tokenizer that the model was pretrained with",
+            )
+        masks = [self.special.mask] * len(answer)
+        head = [*[None] * lead, *self.special.prefix, *before]
+        ids, soft = self._place([*head, *masks, *after, *self.special.suffix])
+        scored = tuple(range(len(head), len(head) + len(answer)))
+        return EncodedRow(ids, soft, scored, answer)
+
+    def _causal(
+        self, lead: int, before: list[int | None], after: list[int | None], answer: Ids
+    ) -> EncodedRow:
+        head = [*[None] * lead, *self.special.prefix, *before]
+        if not head:
+            raise TaskError(
+                "template", expected="something in front of {answer} for a causal model",
+                got="nothing", fix="Put text or {soft} in front of {answer}",
+            )
+        ids, soft = self._place([*head, *answer[:-1]])
+        scored = tuple(range(len(head) - 1, len(head) - 1 + len(answer)))
+        return EncodedRow(ids, soft, scored, answer)
+
+    def _seq2seq(
+        self,
+        lead: int,
+        before: list[int | None],
+        after: list[int | None],
+        answer: Ids,
+        free_text: bool,
+    ) -> EncodedRow:
+        special = self.special
+        start = () if special.decoder_start is None else (special.decoder_start,)
+        if free_text:
+            middle, opening = [], (*start, *special.prefix)
+        elif special.sentinel is not None:
+            middle, opening = [special.sentinel], (*start, special.sentinel)
+        elif special.mask is not None:
+            # BART restores the whole text: the answer follows the text that stands before it.
+            text = tuple(i for i in before if i is not None)
+            middle, opening = [special.mask], (*start, *special.prefix, *text)
+        else:
+            middle, opening = [], (*start, *special.prefix)
+        if not opening:
+            raise TaskError(
+                self.name, expected="decoder_start_token_id in the model's config.json", got="none",
+                fix="Add it to the configuration",
+            )
+        line = [*[None] * lead, *special.prefix, *before, *middle, *after, *special.suffix]
+        ids, soft = self._place(line)
+        scored = tuple(range(len(opening) - 1, len(opening) - 1 + len(answer)))
+        return EncodedRow(ids, soft, scored, answer, (*opening, *answer[:-1]))
+
+    def _place(self, line: Sequence[int | None]) -> tuple[Ids, Ids]:
+        soft = tuple(i for i, token in enumerate(line) if token is None)
+        return tuple(self.special.pad if token is None else token for token in line), soft
+
+    def _fill_pieces(self, rendered: Sequence[Sequence[Any]]) -> None:
+        inside: set[str] = set()
+        initial: set[str] = set()
+        for pieces in rendered:
+            started = False
+            for i, piece in enumerate(pieces):
+                if isinstance(piece, Text):
+                    (inside if started else initial).add(
+                        piece.text if started else piece.text.lstrip()
+                    )
+                    started = True
+                elif i > 0 or isinstance(piece, Answer):
+                    started = True
+        self._fill(False, sorted(inside))
+        self._fill(True, sorted(initial))
+
+    def _fill(self, initial: bool, texts: Sequence[str]) -> None:
+        """Tokenise texts that are not yet known, in one call per context."""
+        missing = [text for text in texts if (initial, text) not in self._cache]
+        if initial:
+            for text, ids in zip(missing, self._tokenize(missing), strict=True):
+                self._cache[True, text] = ids
+            return
+        for context in _CONTEXTS:
+            before = self._tokenize([context])[0]
+            later = []
+            for text, ids in zip(missing, self._tokenize([context + t for t in missing]), strict=True):
+                if ids[: len(before)] == before:
+                    self._cache[False, text] = ids[len(before) :]
+                else:
+                    later.append(text)
+            missing = later
+            if not missing:
+                return
+        # No context keeps its own tokens: the piece is tokenised on its own.
+        for text, ids in zip(missing, self._tokenize(missing), strict=True):
+            self._cache[False, text] = ids
+
+    def _tokenize(self, texts: Sequence[str]) -> list[Ids]:
+        if not texts:
+            return []
+        # verbose=False: texts beyond the positions are our own business
+        encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        return [tuple(ids) for ids in encoded["input_ids"]]
+
+
+def _short(row: Mapping[str, str], width: int = 40) -> str:
+    text = " ".join(row.values())
+    return text if len(text) <= width else text[: width - 1] + "…"

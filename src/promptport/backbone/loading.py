@@ -1,0 +1,172 @@
+"""From a name to a checkpoint: embedded name, local folder or Hub id; kind, tokenizer, model class."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from promptport.errors import BackboneError, PromptPortError
+from promptport.zoo import embedded_folder, embedded_names
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+Kind = Literal["masked", "causal", "seq2seq"]
+KINDS: tuple[Kind, ...] = ("masked", "causal", "seq2seq")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A place that holds a model: a folder on disk, or a Hub id with its revision."""
+
+    name: str
+    location: str
+    local: bool
+    revision: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder of a local checkpoint."""
+        return Path(self.location)
+
+
+def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
+    """Resolve a name: embedded backbones first, then local folders, then Hub ids.
+
+    Raises:
+        BackboneError: a path that does not exist, or a folder without `config.json`.
+    """
+    embedded = embedded_folder(name)
+    if embedded is not None:
+        return Checkpoint(name, str(embedded), local=True)
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BackboneError(
+                name, expected="a model folder with config.json", got="a folder without it",
+                fix="Name the folder that save_pretrained wrote",
+            )
+        return Checkpoint(name, str(folder), local=True)
+    if not name or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise BackboneError(
+            name or "backbone", expected="a model folder", got="a path that does not exist",
+            fix="Check the path",
+        )
+    return Checkpoint(name, name, local=False, revision=revision)
+
+
+@contextlib.contextmanager
+def one_line(name: str) -> Iterator[None]:
+    """Turn what Hugging Face raises for missing or broken checkpoints into one clear line."""
+    try:
+        yield
+    except PromptPortError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        close = difflib.get_close_matches(name, embedded_names(), n=1)
+        hint = f"did you mean {close[0]!r}? Otherwise g" if close else "g"
+        raise BackboneError(
+            name, expected="a model that can be loaded", got=f"{type(error).__name__}: {first}",
+            fix=f"{hint}ive an embedded name ({', '.join(embedded_names())}), a model folder "
+            "or a Hub id that is reachable",
+        ) from error
+
+
+def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
+    """Read `config.json`.
+
+    Raises:
+        BackboneError: it cannot be read or names an unknown architecture.
+    """
+    from transformers import AutoConfig
+
+    with one_line(checkpoint.name):
+        return cast(
+            "PreTrainedConfig",
+            AutoConfig.from_pretrained(checkpoint.location, revision=checkpoint.revision),
+        )
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint.
+
+    Raises:
+        BackboneError: it cannot be loaded, or is not one of the fast tokenizers.
+    """
+    from transformers import AutoTokenizer
+
+    with one_line(checkpoint.name):
+        tokenizer = AutoTokenizer.from_pretrained(
+            checkpoint.location, revision=checkpoint.revision
+        )
+    if not getattr(tokenizer, "is_fast", False):
+        raise BackboneError(
+            checkpoint.name, expected="a fast tokenizer (tokenizer.json)",
+            got=type(tokenizer).__name__, fix="Convert the tokenizer with transformers and save it",
+        )
+    return cast("PreTrainedTokenizerBase", tokenizer)
+
+
+def detect_kind(config: Any, name: str) -> Kind:
+    """Masked, causal or seq2seq, from the configuration alone.
+
+    The class that wrote the checkpoint decides; without one, the classes that transformers offers
+    for this architecture do.
+
+    Raises:
+        BackboneError: the architecture has no language-model head.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    if getattr(config, "is_encoder_decoder", False):
+        return "seq2seq"
+    for architecture in getattr(config, "architectures", None) or ():
+        if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
+            return "masked"
+        if architecture.endswith(("ForCausalLM", "LMHeadModel")):
+            return "causal"
+    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return "masked"
+    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return "causal"
+    raise BackboneError(
+        name, expected="a masked, causal or sequence-to-sequence language model",
+        got=str(getattr(config, "model_type", "an unknown architecture")),
+        fix="Name a checkpoint with a language-model head",
+    )
+
+
+def model_class(kind: Kind) -> Any:
+    """The transformers auto class of a kind."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+    return {
+        "masked": AutoModelForMaskedLM,
+        "causal": AutoModelForCausalLM,
+        "seq2seq": AutoModelForSeq2SeqLM,
+    }[kind]
+
+
+def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrainedModel:
+    """Load the language model of a checkpoint, in evaluation mode and frozen."""
+    with one_line(checkpoint.name):
+        model = model_class(kind).from_pretrained(
+            checkpoint.location, revision=checkpoint.revision, **options
+        )
+    model.eval().requires_grad_(False)
+    return cast("PreTrainedModel", model)
+
+
+def silence_libraries() -> None:
+    """Turn off progress bars and advice of transformers and the Hub client, for our own output."""
+    from huggingface_hub.utils import disable_progress_bars
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    disable_progress_bars()

@@ -1,0 +1,415 @@
+"""Backbone: one frozen language model behind one door."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from promptport.backbone.checkpoint import input_scale, make_space, open_space
+from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
+from promptport.backbone.loading import (
+    KINDS,
+    Kind,
+    detect_kind,
+    find_checkpoint,
+    load_config,
+    load_model,
+    load_tokenizer,
+)
+from promptport.errors import BackboneError, MismatchError
+from promptport.prompt import SoftPrompt
+from promptport.space import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CHECK_TEXT = "this is a test"
+# Relative difference of logits beyond which two ways to feed a model are not the same way.
+_CHECK_TOLERANCE = 0.02
+
+
+class Backbone:
+    """A frozen language model: masked, causal or sequence to sequence.
+
+    Open one with `Backbone.load`. Soft prompts live in the space of its *input rows*: what the
+    first layer is fed, after any scale that belongs to the embedding.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        kind: Kind,
+        revision: str | None = None,
+        from_checkpoint: bool = False,
+    ) -> None:
+        self._from_checkpoint = from_checkpoint
+        self.model: Any = model
+        self.tokenizer: Any = tokenizer
+        self.name = name
+        self.kind = kind
+        self.revision = revision
+        self.special = SpecialTokens.read(tokenizer, model.config)
+        self.layout = Layout(tokenizer, self.special, kind, _max_tokens(model), name)
+        self._embedding: nn.Module = model.get_input_embeddings()
+        self._outer_scale = self._find_outer_scale()
+
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        kind: Kind | None = None,
+        revision: str | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+        device_map: str | None = None,
+    ) -> Backbone:
+        """Open a backbone by embedded name, local folder or Hub id.
+
+        Args:
+            name: for instance `nano-bert`, `./my-model`, `roberta-base`.
+            kind: `masked`, `causal` or `seq2seq`; found from the configuration if None.
+            revision: Hub revision.
+            device: `auto` (CUDA, then MPS, then CPU) or a torch device.
+            dtype: `auto` (bfloat16 where the device computes it fast, else float32), `float32`,
+                `bfloat16` or `float16`.
+            device_map: spread a large model over devices (`auto`); needs `accelerate`.
+
+        Raises:
+            BackboneError: it cannot be found, loaded or used.
+        """
+        checkpoint = find_checkpoint(name, revision)
+        config = load_config(checkpoint)
+        found = kind or detect_kind(config, name)
+        if found not in KINDS:
+            raise BackboneError(
+                "kind", expected=" or ".join(KINDS), got=repr(kind), fix="Leave it out to detect it"
+            )
+        place = choose_device(device)
+        options: dict[str, Any] = {"dtype": choose_dtype(dtype, place)}
+        if device_map is not None:
+            options["device_map"] = device_map
+        model = load_model(checkpoint, found, **options)
+        if device_map is None:
+            model.to(place)  # type: ignore[arg-type]
+        tokenizer = load_tokenizer(checkpoint)
+        return cls(model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True)
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go: the device of the embedding."""
+        return next(self._embedding.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(self._embedding.parameters()).dtype
+
+    @property
+    def width(self) -> int:
+        """d: width of the input rows."""
+        return int(self._embedding.weight.shape[1])  # type: ignore[union-attr,arg-type]
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Positions of the backbone, virtual tokens included; None if there is no limit."""
+        return self.layout.max_tokens
+
+    @cached_property
+    def space(self) -> EmbeddingSpace:
+        """The embedding space: from the weights in memory, or from the file if those were rounded."""
+        if self._from_checkpoint and self.dtype != torch.float32:
+            return open_space(self.name, self.revision)
+        weight = self._embedding.weight.detach().cpu()  # type: ignore[operator,union-attr]
+        scale = input_scale(self.model, self._embedding)
+        return make_space(
+            self.name, weight, self.tokenizer, scale=scale, kind=self.kind, revision=self.revision
+        )
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Input rows of token ids: (B, T) -> (B, T, d)."""
+        rows: Tensor = self._embedding(ids)
+        return rows if self._outer_scale == 1.0 else rows * self._outer_scale
+
+    def weights_hash(self) -> str:
+        """Hash of every byte of every weight, to prove that the backbone stayed frozen."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def check_prompt(self, prompt: SoftPrompt) -> None:
+        """Refuse a prompt that belongs to another backbone.
+
+        Raises:
+            MismatchError: another width, or another embedding matrix.
+        """
+        check_prompt(prompt, self.space)
+
+    def answer_logits(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> Tensor:
+        """Logits at the scored positions of a batch in which every row may have its own prompt.
+
+        Args:
+            rows: B encoded rows.
+            vectors: (N, d) the virtual tokens of all prompts, one after another.
+            starts: for each row, the first row of its prompt in `vectors`.
+
+        Returns:
+            (B, m, V'), m the largest number of scored positions, V' the tokens of the tokenizer
+            (rows of the head beyond them are untrained). Positions beyond a row's own repeat its
+            first. Gradients flow to `vectors`.
+        """
+        batch = self._collate(rows, starts)
+        embeds = insert_rows(self.embed(batch.ids), vectors, batch)
+        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": batch.attention}
+        if batch.decoder_ids is not None:
+            inputs["decoder_input_ids"] = batch.decoder_ids
+        if self.kind != "masked":
+            inputs["use_cache"] = False
+        with _only_positions(self._trunk, batch.scored):
+            logits: Tensor = self.model(**inputs, return_dict=True).logits
+        return logits[..., : len(self.tokenizer)]
+
+    @torch.no_grad()
+    def generate(
+        self,
+        rows: Sequence[EncodedRow],
+        vectors: Tensor,
+        starts: Sequence[int],
+        max_new_tokens: int,
+    ) -> list[str]:
+        """Greedy continuations of a batch, each row behind its own prompt.
+
+        Args:
+            rows: encoded rows; causal rows are used up to the first scored position.
+            vectors: (N, d) virtual tokens of all prompts.
+            starts: first row of each row's prompt.
+            max_new_tokens: limit of the answer.
+
+        Raises:
+            BackboneError: a masked backbone, which cannot write.
+        """
+        if self.kind == "masked":
+            raise BackboneError(
+                self.name, expected="a causal or seq2seq backbone for text-to-text tasks",
+                got="a masked one", fix="Choose another backbone, or a probe or classification task",
+            )
+        left = self.kind == "causal"
+        cut = [_without_answer(row) for row in rows] if left else list(rows)
+        batch = self._collate(cut, starts, left=left)
+        embeds = insert_rows(self.embed(batch.ids), vectors, batch)
+        out = self.model.generate(
+            inputs_embeds=embeds, attention_mask=batch.attention, do_sample=False, num_beams=1,
+            max_new_tokens=max_new_tokens, pad_token_id=self.special.pad,
+        )
+        return [str(t) for t in self.tokenizer.batch_decode(out, skip_special_tokens=True)]
+
+    @cached_property
+    def _trunk(self) -> nn.Module:
+        """The module whose hidden states the language-model head reads."""
+        # OPT and T5 call their decoder without the module around it; encoders have none.
+        trunk: nn.Module = self.model.base_model if self.kind == "masked" else self.model.get_decoder()
+        return trunk
+
+    def _collate(
+        self, rows: Sequence[EncodedRow], starts: Sequence[int], *, left: bool = False
+    ) -> _Batch:
+        length = max(len(row.ids) for row in rows)
+        offsets = [length - len(row.ids) if left else 0 for row in rows]
+        filled = [
+            [self.special.pad] * o + list(row.ids) + [self.special.pad] * (length - o - len(row.ids))
+            for row, o in zip(rows, offsets, strict=True)
+        ]
+        attention = [
+            [0] * o + [1] * len(row.ids) + [0] * (length - o - len(row.ids))
+            for row, o in zip(rows, offsets, strict=True)
+        ]
+        places = [
+            (i, o + position, start + j)
+            for i, (row, start, o) in enumerate(zip(rows, starts, offsets, strict=True))
+            for j, position in enumerate(row.soft)
+        ]
+        most = max(len(row.scored) for row in rows)
+        scored = [
+            [*row.scored, *[row.scored[0]] * (most - len(row.scored))] if row.scored else [0] * most
+            for row in rows
+        ]
+        decoder = None
+        if self.kind == "seq2seq":
+            longest = max(len(row.decoder_ids) for row in rows)
+            decoder = self._tensor(
+                [[*r.decoder_ids, *[self.special.pad] * (longest - len(r.decoder_ids))] for r in rows]
+            )
+        return _Batch(
+            self._tensor(filled), self._tensor(attention),
+            self._tensor(places).reshape(-1, 3), self._tensor(scored), decoder,
+        )
+
+    def _tensor(self, values: Sequence[Sequence[int]]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.device)
+
+    @torch.no_grad()
+    def _find_outer_scale(self) -> float:
+        """Factor by which embeddings must be multiplied outside their module; checked on a text.
+
+        Feeding ids and feeding their input rows must give the same logits. Architectures that scale
+        inside `forward` (Pegasus, old Gemma) are found by trying.
+        """
+        ids = self._tensor([self.tokenizer(_CHECK_TEXT)["input_ids"]])
+        extra: dict[str, Any] = {"attention_mask": torch.ones_like(ids)}
+        if self.kind == "seq2seq":
+            start = self.special.decoder_start
+            extra["decoder_input_ids"] = ids[:, :1] if start is None else torch.full_like(
+                ids[:, :1], start
+            )
+        rows = self._embedding(ids)
+        wanted = self.model(input_ids=ids, **extra).logits.float()
+        root = float(rows.shape[-1]) ** 0.5
+        errors = {
+            scale: float((self.model(inputs_embeds=rows * scale, **extra).logits - wanted).abs().max())
+            for scale in (1.0, root, 1 / root)
+        }
+        best = min(errors, key=lambda scale: errors[scale])
+        if errors[best] <= _CHECK_TOLERANCE * float(wanted.abs().max()) + 1e-6:
+            return best
+        raise BackboneError(
+            self.name, expected="the same logits from token ids and from their embeddings",
+            got="different ones", fix="This architecture cannot take soft prompts at its input",
+        )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    ids: Tensor  # (B, T)
+    attention: Tensor  # (B, T)
+    places: Tensor  # (B * n, 3): batch row, position, row of the prompts
+    scored: Tensor  # (B, m)
+    decoder_ids: Tensor | None  # (B, T_d)
+
+
+def insert_rows(embeds: Tensor, vectors: Tensor, batch: _Batch) -> Tensor:
+    """Put virtual tokens at their places: (B, T, d) and (N, d) -> (B, T, d)."""
+    if batch.places.numel() == 0:
+        return embeds
+    row, position, source = batch.places.unbind(1)
+    values = vectors[source].to(dtype=embeds.dtype, device=embeds.device)
+    return embeds.index_put((row, position), values)
+
+
+@contextlib.contextmanager
+def _only_positions(trunk: nn.Module, scored: Tensor) -> Iterator[None]:
+    """Let the head see nothing but the scored positions: it is the dearest part of small models."""
+
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        hidden = output[0]
+        index = scored.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+        gathered = hidden.gather(1, index)  # (B, m, d)
+        if isinstance(output, tuple):
+            return (gathered, *output[1:])
+        output["last_hidden_state"] = gathered
+        return output
+
+    handle = trunk.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _without_answer(row: EncodedRow) -> EncodedRow:
+    end = row.scored[0] + 1
+    return EncodedRow(row.ids[:end], tuple(s for s in row.soft if s < end), (end - 1,), ())
+
+
+def check_prompt(prompt: SoftPrompt, space: EmbeddingSpace) -> None:
+    """Refuse a prompt that does not belong to a space.
+
+    Raises:
+        MismatchError: another width, or another embedding matrix.
+    """
+    if prompt.width != space.width:
+        raise MismatchError(
+            "prompt", expected=f"virtual tokens {space.width} wide ({space.backbone})",
+            got=f"{prompt.width} ({prompt.provenance.backbone})",
+            fix=f"Transfer it first: promptport transfer PROMPT --to {space.backbone}",
+        )
+    known = prompt.provenance.fingerprint
+    if known is not None and known != space.fingerprint:
+        raise MismatchError(
+            "prompt", expected=f"the embedding matrix {known[:12]} of {prompt.provenance.backbone}",
+            got=f"{space.fingerprint[:12]} ({space.backbone})",
+            fix=f"Name the backbone it was made for, or transfer it: --to {space.backbone}",
+        )
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` -> CUDA, MPS or CPU, in this order; anything else is checked.
+
+    Raises:
+        BackboneError: torch does not know the device, or it is not there.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise BackboneError(
+            "device", expected="auto, cpu, mps or a cuda device that is there", got=repr(device),
+            fix="Use --device auto",
+        ) from error
+    return place
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """`auto` -> bfloat16 where the device has instructions for it, else float32.
+
+    On a CPU without AMX or AVX-512 bfloat16, a bfloat16 product takes tens of times longer than a
+    float32 one (see benchmarks/tuning_throughput).
+    """
+    if dtype in _DTYPES:
+        return _DTYPES[dtype]
+    if dtype != "auto":
+        raise BackboneError(
+            "dtype", expected=f"auto, {', '.join(_DTYPES)}", got=repr(dtype), fix="Use --dtype auto"
+        )
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type != "cpu":
+        return torch.float32
+    fast: list[Callable[[], bool]] = [
+        getattr(torch.cpu, name)
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        if hasattr(torch.cpu, name)
+    ]
+    return torch.bfloat16 if any(check() for check in fast) else torch.float32
+
+
+def _max_tokens(model: Any) -> int | None:
+    """Usable positions: the position table less its padding row, or the configured maximum."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            reserved = 0 if module.padding_idx is None else module.padding_idx + 1
+            return int(module.num_embeddings) - reserved
+    for attribute in ("max_position_embeddings", "n_positions"):
+        value = getattr(model.config, attribute, None)
+        # T5 stores n_positions but has relative positions, which know no limit.
+        if isinstance(value, int) and not hasattr(model.config, "relative_attention_num_buckets"):
+            return value
+    return None

@@ -1,0 +1,54 @@
+"""The command line: every command parses, calls the public API and shows what came back."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from promptport.cli import anchors, evaluate, inspect, tasks, transfer, tune, zoo
+from promptport.errors import PromptPortError
+
+app = typer.Typer(
+    name="promptport",
+    help="Carry soft prompts across language models and across tasks, without training on the target.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help answers in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("tune")(tune.command)
+app.command("transfer")(transfer.command)
+app.command("eval")(evaluate.command)
+app.command("inspect")(inspect.command)
+app.command("anchors")(anchors.command)
+app.command("tasks")(tasks.command)
+app.command("zoo")(zoo.command)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from promptport._version import __version__
+
+        typer.echo(f"promptport {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    ),
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exits with 0, 1 for an error of input, 2 for wrong usage."""
+    try:
+        app(args=arguments)
+    except PromptPortError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)

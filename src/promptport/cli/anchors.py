@@ -1,0 +1,34 @@
+"""promptport anchors: which words two backbones share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+
+
+def command(
+    backbones: Annotated[list[str], typer.Argument(help="Two or more backbones.")],
+    words: Annotated[Path | None, typer.Option(help="File with the words to use, one a line.")] = None,
+    show: Annotated[int, typer.Option(min=0, help="Print so many of the words.")] = 0,
+    json_output: JsonFlag = False,
+) -> None:
+    """Show the words that backbones share as single tokens, and how well their geometries agree."""
+    quiet()
+    from promptport.anchors import AnchorSet
+    from promptport.backbone import open_space
+    from promptport.cli.transfer import read_words
+
+    chosen = None if words is None else read_words(words)
+    anchors = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)
+    report = anchors.report.to_dict()
+    if json_output:
+        print_json({"backbones": backbones, **report, "words": list(anchors.words[:show])})
+        return
+    rows = [[key.replace("_", " "), value] for key, value in report.items() if value is not None]
+    print_table(" + ".join(backbones), ["", ""], rows)
+    if show:
+        typer.echo(" ".join(anchors.words[:show]))

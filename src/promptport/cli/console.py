@@ -1,0 +1,95 @@
+"""What the commands share: tables, JSON, progress, common options."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from promptport.tasks import Task
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+TruncateFlag = Annotated[
+    bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
+]
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One JSON object on standard output; numbers that JSON has not become null."""
+    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value in (float("inf"), float("-inf")) or value != value:
+        return None
+    return value
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on standard output; numbers to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for i, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    Console(highlight=False, markup=False).print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """`0.812 [0.790, 0.834]` from the dictionary of a score."""
+    return f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on standard error: call it with (done, total, note)."""
+    if hidden:
+        yield lambda done, total, note: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}", markup=False),
+        console=Console(stderr=True), transient=True,
+    )
+    with bar:
+        task = bar.add_task(label, total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
+    """Open several tasks by reference."""
+    from promptport.tasks import open_task
+
+    return [open_task(reference, data) for reference in references]
+
+
+def quiet() -> None:
+    """Keep the libraries below from talking into our output."""
+    from promptport.backbone import silence_libraries
+
+    silence_libraries()

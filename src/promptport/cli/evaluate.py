@@ -1,0 +1,99 @@
+"""promptport eval: score a prompt on a task, beside the baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptport.cli.console import (
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    interval,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+)
+from promptport.errors import PromptPortError
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
+
+
+def command(
+    task: Annotated[str, typer.Option(help="Task. See 'promptport tasks'.")],
+    prompt: Annotated[
+        Path | None, typer.Argument(help="Prompt folder; without one the manual template is scored.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
+    template: Annotated[str | None, typer.Option(help="Template in place of the prompt's.")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also majority, no prompt, manual and random prompt.")
+    ] = False,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Also a prompt tuned on this backbone (uses its labels).")
+    ] = False,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Score a prompt on a task with a 95% interval; --baselines and --tuned add what to compare with."""
+    quiet()
+    from promptport.backbone import Backbone
+    from promptport.evaluation import evaluate
+    from promptport.interop import load_prompt
+    from promptport.tasks import Template, open_task
+    from promptport.tuning import score_baselines
+
+    found = None if prompt is None else load_prompt(prompt)
+    chosen = open_task(task, data)
+    model = Backbone.load(_name(backbone, found), device=device, dtype=dtype)
+    place = None if template is None else Template.parse(template)
+    result = evaluate(model, chosen, found, template=place, split=split, truncate=truncate)
+    compared: dict[str, Any] = {}
+    if baselines or tuned:
+        with progress_bar("baselines", hidden=json_output) as show:
+            scores = score_baselines(
+                model, chosen, found, split=split, template=place, truncate=truncate, tuned=tuned,
+                progress=lambda p: show(p.step, p.total, "tuning on this backbone"),
+            )
+        compared = {name: score.to_dict() for name, score in scores.items()}
+    output = {
+        "backbone": model.name, "task": chosen.name, "split": split,
+        "prompt": None if prompt is None else str(prompt), **result.to_dict(),
+        **({"baselines": compared} if compared else {}),
+    }
+    if json_output:
+        print_json(output)
+    else:
+        _show(output)
+
+
+def _name(backbone: str | None, prompt: SoftPrompt | None) -> str:
+    if backbone is not None:
+        return backbone
+    if prompt is not None:
+        return prompt.provenance.backbone
+    raise PromptPortError(
+        "eval", expected="a prompt folder or --backbone", got="neither",
+        fix="Write promptport eval PROMPT --task TASK, or --backbone NAME for the manual template",
+    )
+
+
+def _show(output: dict[str, Any]) -> None:
+    name = "manual template" if output["prompt"] is None else output["prompt"]
+    rows = [[name, interval(output), output["rows"]]]
+    rows += [[label, interval(s), s["rows"]] for label, s in output.get("baselines", {}).items()]
+    title = f"{output['task']} ({output['split']}) on {output['backbone']}: {output['metric']}"
+    print_table(title, ["prompt", "score [95% interval]", "rows"], rows)
+    if output["skipped"]:
+        typer.echo(f"{output['skipped']} rows were left out: their object is several tokens.")

@@ -1,0 +1,93 @@
+"""promptport inspect: what a prompt or a backbone is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.errors import PromptPortError
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
+
+
+def command(
+    thing: Annotated[str, typer.Argument(help="Prompt folder, or a backbone by name, folder or Hub id.")],
+    top: Annotated[int, typer.Option(min=1, help="Nearest tokens to show.")] = 3,
+    json_output: JsonFlag = False,
+) -> None:
+    """Show a prompt (provenance, lengths, nearest tokens) or a backbone (kind, width, memory)."""
+    quiet()
+    if (Path(thing) / "adapter_config.json").is_file():
+        described = _describe_prompt(Path(thing), top)
+        if not json_output:
+            _show_prompt(described)
+            return
+    else:
+        from promptport.backbone import describe_backbone
+
+        described = describe_backbone(thing)
+        if not json_output:
+            print_table(thing, ["", ""], [[k.replace("_", " "), v] for k, v in described.items()])
+            return
+    print_json(described)
+
+
+def _describe_prompt(folder: Path, top: int) -> dict[str, Any]:
+    from promptport.interop import load_prompt
+
+    prompt = load_prompt(folder)
+    norms = prompt.vectors.norm(dim=1)
+    described: dict[str, Any] = {
+        "folder": str(folder),
+        "length": prompt.length,
+        "width": prompt.width,
+        "norms": norms.tolist(),
+        "moved": None if prompt.origin is None else (prompt.vectors - prompt.origin).norm(dim=1).tolist(),
+        "provenance": prompt.provenance.to_dict(),
+    }
+    return {**described, **_in_its_space(prompt, top)}
+
+
+def _in_its_space(prompt: SoftPrompt, top: int) -> dict[str, Any]:
+    from promptport.backbone import check_prompt, open_space
+
+    name = prompt.provenance.backbone
+    try:
+        space = open_space(name, prompt.provenance.revision)
+        check_prompt(prompt, space)
+    except PromptPortError as error:
+        return {"mean_embedding_norm": None, "nearest": None, "backbone_error": str(error)}
+    return {
+        "mean_embedding_norm": space.statistics.mean_norm,
+        "nearest": space.nearest(prompt.vectors, top),
+        "backbone_error": None,
+    }
+
+
+def _show_prompt(described: dict[str, Any]) -> None:
+    source = described["provenance"]
+    facts = [
+        ["backbone", source["backbone"]], ["kind", source["kind"]],
+        ["virtual tokens", f"{described['length']} x {described['width']}"],
+        ["task", source["task"]], ["template", source["template"]], ["origin", source["origin"]],
+        ["dev score", (source["tuning"] or {}).get("dev_score")],
+        ["fingerprint", source["fingerprint"]],
+    ]
+    for i, step in enumerate(source["history"], 1):
+        facts.append([f"transfer {i}", f"{step.get('method')} from {step.get('source')}"])
+    print_table(described["folder"], ["", ""], facts)
+    mean = described["mean_embedding_norm"]
+    rows = []
+    for i, norm in enumerate(described["norms"]):
+        near = described["nearest"][i] if described["nearest"] else []
+        moved = described["moved"][i] if described["moved"] else None
+        words = "  ".join(f"{word} {cosine:.2f}" for word, cosine in near)
+        rows.append([i + 1, norm, norm / mean if mean else None, moved, words])
+    columns = ["token", "norm", "x mean embedding", "moved", "nearest tokens (cosine)"]
+    print_table("virtual tokens", columns, rows)
+    if described["backbone_error"]:
+        typer.echo(f"The backbone could not be read: {described['backbone_error']}")

@@ -1,0 +1,57 @@
+"""promptport tasks: the tasks that can be named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptport.cli.console import JsonFlag, print_json, print_table
+
+
+def command(
+    task: Annotated[str | None, typer.Argument(help="Show this task with some of its rows.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
+    json_output: JsonFlag = False,
+) -> None:
+    """List the tasks, or show one of them."""
+    from promptport.tasks import list_tasks
+
+    if task is not None:
+        _show_one(task, data, rows, json_output)
+        return
+    entries = [entry.to_dict() for entry in list_tasks(data)]
+    if json_output:
+        print_json({"tasks": entries})
+        return
+    table = [
+        [e["reference"], e["kind"], *[e["rows"].get(s) for s in ("train", "dev", "test")],
+         e["description"]]
+        for e in entries
+    ]
+    print_table(f"{len(table)} tasks", ["task", "kind", "train", "dev", "test", "description"], table)
+    if data is None:
+        typer.echo("Add --data FOLDER for the lama: and nlu: tasks in that folder.")
+
+
+def _show_one(reference: str, data: Path | None, count: int, json_output: bool) -> None:
+    from promptport.tasks import open_task
+
+    task = open_task(reference, data)
+    examples = [{**row.fields, "answer": row.answer} for row in task.load("train")[:count]]
+    described = {
+        "name": task.name, "kind": task.kind, "description": task.description,
+        "metric": task.metric, "template": task.template.text,
+        "manual": None if task.manual is None else task.manual.text,
+        "labels": None if task.labels is None else {k: list(v) for k, v in task.labels.items()},
+        "rows": {split: len(task.load(split)) for split in task.splits},
+    }
+    if json_output:
+        print_json({**described, "examples": examples})
+        return
+    print_table(task.name, ["", ""], [[k, v] for k, v in described.items() if v is not None])
+    if examples:
+        columns = list(examples[0])
+        print_table("training rows", columns, [[e[c] for c in columns] for e in examples])

@@ -1,0 +1,111 @@
+"""promptport transfer: carry a prompt to another backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.errors import PromptPortError
+
+
+def command(
+    prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
+    to: Annotated[str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    source: Annotated[
+        str | None, typer.Option("--from", help="Source backbone, if it is not where the prompt says.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How to decode: least_squares or gradient.")] = "least_squares",
+    magnitude: Annotated[str, typer.Option(help="Rule for the length: token or paper.")] = "token",
+    words: Annotated[Path | None, typer.Option(help="File with the anchor words to use, one a line.")] = None,
+    minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
+    ] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Carry a prompt to another backbone. Reads only the two embedding tables; no labels, no training."""
+    quiet()
+    from promptport.backbone import open_space
+    from promptport.interop import load_prompt, save_prompt
+    from promptport.transfers import transfer
+
+    found = load_prompt(prompt)
+    result = transfer(
+        found,
+        open_space(source or found.provenance.backbone, found.provenance.revision),
+        open_space(to),
+        method=method,
+        magnitude=magnitude,
+        words=None if words is None else read_words(words),
+        minimum_anchors=minimum_anchors,
+        seed=seed,
+        options=parse_options(option or []),
+    )
+    save_prompt(result.prompt, out)
+    report = result.report.to_dict()
+    if json_output:
+        print_json({"source": found.provenance.backbone, "target": to, "folder": str(out), **report})
+        return
+    _show(report, found.provenance.backbone, to, out)
+
+
+def parse_options(texts: list[str]) -> dict[str, Any]:
+    """`topk=512` -> {"topk": 512}: numbers and true/false are read as such.
+
+    Raises:
+        PromptPortError: no `=`.
+    """
+    import yaml
+
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise PromptPortError(
+                "--option", expected="NAME=VALUE", got=repr(text), fix="Write for instance topk=512"
+            )
+        options[name] = yaml.safe_load(value)
+    return options
+
+
+def read_words(path: Path) -> list[str]:
+    """A word list, one a line, empty lines ignored.
+
+    Raises:
+        PromptPortError: it cannot be read.
+    """
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptPortError(
+            str(path), expected="a text file with one word a line", got=str(error), fix="Check the path"
+        ) from error
+
+
+def _show(report: dict[str, Any], source: str, target: str, out: Path) -> None:
+    facts = [
+        ["anchors", report["anchors"]],
+        ["agreement of anchor cosines (centred)", report["agreement"]],
+        ["matching (mean cosine)", report["matching"]],
+        ["round trip (mean cosine)", report["roundtrip"]],
+        ["method", report["method"]],
+        ["magnitude", report["magnitude"]],
+        ["seconds", report["seconds"]],
+        ["labels used", "yes" if report["labels_used"] else "no"],
+    ]
+    print_table(f"{source} -> {target}", ["", ""], facts)
+    rows = [
+        [i + 1, " ".join(w for w, _ in before), " ".join(w for w, _ in after)]
+        for i, (before, after) in enumerate(
+            zip(report["nearest_before"], report["nearest_after"], strict=True)
+        )
+    ]
+    print_table("nearest words of each virtual token", ["token", "before", "after"], rows)
+    for line in report["verdict"]:
+        typer.echo(f"- {line}")
+    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK --baselines")

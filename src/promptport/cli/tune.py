@@ -1,0 +1,155 @@
+"""promptport tune: tune one or many prompts against one frozen backbone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptport.cli.console import (
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    open_tasks,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+)
+from promptport.errors import TuningError
+
+if TYPE_CHECKING:
+    from promptport.tasks import Task
+    from promptport.tuning import OriginSpec, TuneJob, TuneResult
+
+STATE_FILE = ".tuning-state.safetensors"
+
+
+def command(
+    backbone: Annotated[str, typer.Option(help="Embedded name, model folder or Hub id.")],
+    task: Annotated[list[str], typer.Option(help="Task; repeat for several. See 'promptport tasks'.")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write (one folder per prompt in it if several).")],
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
+    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate. Default: a share of the embeddings' spread.")
+    ] = None,
+    origin: Annotated[
+        str, typer.Option(help="vocabulary, normal, text:SOME WORDS, or a prompt folder.")
+    ] = "vocabulary",
+    template: Annotated[str | None, typer.Option(help="Template in place of the task's.")] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
+    batch_size: Annotated[int, typer.Option(help="Rows per prompt and step.")] = 32,
+    patience: Annotated[
+        int, typer.Option(help="Epochs without a better dev score before a prompt stops; 0: never.")
+    ] = 5,
+    max_train_rows: Annotated[int, typer.Option(help="Use only so many training rows; 0: all.")] = 0,
+    max_dev_rows: Annotated[int, typer.Option(help="Use only so many dev rows; 0: all.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Tune soft prompts against one frozen backbone, all in the same batch.
+
+    An interrupted run goes on where it stopped when the same command is given again.
+    """
+    quiet()
+    from promptport.backbone import Backbone
+    from promptport.tuning import TuneConfig, tune
+
+    began = time.perf_counter()
+    tasks = open_tasks(task, data)
+    config = TuneConfig(
+        epochs=epochs, batch_size=batch_size, patience=patience, truncate=truncate,
+        max_train_rows=max_train_rows, max_dev_rows=max_dev_rows,
+    )
+    jobs = _jobs(tasks, seed or [0], length, lr, origin, template)
+    folders = _folders(out, jobs)
+    model = Backbone.load(backbone, device=device, dtype=dtype)
+    with progress_bar("tuning", hidden=json_output) as show:
+        results = tune(
+            model, jobs, config, state=out / STATE_FILE,
+            progress=lambda p: show(p.step, p.total, f"{p.active} running, best {_best(p.best)}"),
+        )
+    found = _save(results, folders)
+    seconds = time.perf_counter() - began
+    if json_output:
+        print_json({"backbone": backbone, "seconds": seconds, "prompts": found})
+    else:
+        _show(found, seconds)
+    failed = [result for result in results if result.prompt is None or result.error]
+    if failed:
+        raise TuningError(
+            f"{len(failed)} of {len(results)} prompts ({failed[0].job.label})",
+            expected="a finite loss", got=str(failed[0].error),
+            fix="Lower --lr, or choose another origin; the other prompts are saved",
+        )
+
+
+def _jobs(
+    tasks: list[Task], seeds: list[int], length: int, lr: float | None, origin: str,
+    template: str | None,
+) -> list[TuneJob]:
+    from promptport.tasks import Template
+    from promptport.tuning import TuneJob
+
+    place = None if template is None else Template.parse(template)
+    jobs = [
+        TuneJob(t, _origin(origin, seed), length, seed, lr=lr, template=place)
+        for t in tasks for seed in seeds
+    ]
+    labels = [job.label for job in jobs]
+    if len(set(labels)) < len(labels):
+        raise TuningError(
+            "--task and --seed", expected="each combination once",
+            got=f"{max(labels, key=labels.count)} more than once", fix="Remove the repetition",
+        )
+    return jobs
+
+
+def _origin(text: str, seed: int) -> OriginSpec:
+    from promptport.interop import load_prompt
+    from promptport.tuning import OriginSpec
+
+    if Path(text).is_dir():
+        return OriginSpec("prompt", seed, prompt=load_prompt(text))
+    return OriginSpec.parse(text, seed)
+
+
+def _folders(out: Path, jobs: list[TuneJob]) -> list[Path]:
+    return [out] if len(jobs) == 1 else [out / job.label for job in jobs]
+
+
+def _save(results: list[TuneResult], folders: list[Path]) -> list[dict[str, Any]]:
+    from promptport.interop import save_prompt
+
+    found = []
+    for result, folder in zip(results, folders, strict=True):
+        if result.prompt is not None:
+            save_prompt(result.prompt, folder)
+        place = None if result.prompt is None else str(folder)
+        found.append({**result.to_dict(), "folder": place})
+    return found
+
+
+def _show(found: list[dict[str, Any]], seconds: float) -> None:
+    rows = [
+        [f["name"], f["dev_score"] if f["folder"] else None, f["epochs"], f["steps"],
+         f["error"] or f["stopped"], f["folder"]]
+        for f in found
+    ]
+    columns = ["prompt", "dev score", "epochs", "steps", "stopped", "folder"]
+    print_table(f"{len(rows)} prompts tuned in {seconds:.1f} s", columns, rows)
+    skipped = sum(f["skipped_rows"] for f in found)
+    if skipped:
+        typer.echo(f"{skipped} training rows were left out: their object is several tokens.")
+
+
+def _best(scores: tuple[float | None, ...]) -> str:
+    known = [score for score in scores if score is not None]
+    return f"{max(known):.3f}" if known else "-"

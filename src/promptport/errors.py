@@ -1,0 +1,59 @@
+"""Every exception of promptport: one line that says what was expected, what came, what to do."""
+
+from __future__ import annotations
+
+
+class PromptPortError(Exception):
+    """Base of all errors that a user can cause and mend.
+
+    The message always reads `<name>: expected <expected>, got <got>. <fix>.`
+
+    Args:
+        name: the thing that was wrong (an option, a file, a tensor).
+        expected: what would have been right.
+        got: what came.
+        fix: what the user can do, without the full stop.
+    """
+
+    def __init__(self, name: str, *, expected: str, got: str, fix: str) -> None:
+        super().__init__(f"{name}: expected {expected}, got {got}. {fix}.")
+        self.name = name
+
+
+class ShapeError(PromptPortError, ValueError):
+    """Tensors whose shapes or values do not fit together."""
+
+
+class FileFormatError(PromptPortError, ValueError):
+    """A file that is damaged, foreign, unsafe or of another schema."""
+
+
+class StorageError(PromptPortError, OSError):
+    """A place that cannot be read or written (missing, full, read-only)."""
+
+
+class BackboneError(PromptPortError, ValueError):
+    """A language model that cannot be opened or used as asked."""
+
+
+class MismatchError(PromptPortError, ValueError):
+    """A prompt and a backbone that do not belong together."""
+
+
+class TaskError(PromptPortError, ValueError):
+    """A task file, template, verbalizer or data set that cannot be used."""
+
+
+class AnchorError(PromptPortError, ValueError):
+    """Too few words shared by two backbones, or words that do not exist."""
+
+
+class TuningError(PromptPortError, ValueError):
+    """Settings or states with which no prompt can be tuned."""
+
+
+class UnknownNameError(PromptPortError, KeyError):
+    """A name that no registry knows."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of the message
+        return str(self.args[0])

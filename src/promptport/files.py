@@ -1,0 +1,176 @@
+"""Reading and writing files safely: atomic writes, safetensors checked before use, JSON with clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptport.errors import FileFormatError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `target` that replaces it when the block ends well.
+
+    Only the files written in the block are replaced; other files in an existing `target` stay.
+
+    Raises:
+        StorageError: the place is full, read-only or not a folder.
+    """
+    staging: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists() and not target.is_dir():
+            raise NotADirectoryError(20, "a file is in the way", str(target))
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        yield staging
+        os.chmod(staging, 0o777 & ~_umask())
+        _move_into(staging, target)
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise storage_error(target, error, "a folder that can be written") from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _move_into(staging: Path, target: Path) -> None:
+    if not target.exists():
+        os.replace(staging, target)
+        return
+    for file in sorted(staging.iterdir()):
+        os.replace(file, target / file.name)
+
+
+def write_atomic(target: Path, data: bytes) -> None:
+    """Write a whole file or nothing.
+
+    Raises:
+        StorageError: the place is full or read-only.
+    """
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise storage_error(target, error, "a file that can be written") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def storage_error(place: Path, error: OSError, expected: str) -> StorageError:
+    """One line for any failure of the file system."""
+    return StorageError(
+        str(place),
+        expected=expected,
+        got=error.strerror or str(error),
+        fix="Check the path, its permissions and the free space, then run the command again",
+    )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        StorageError: the file cannot be read.
+        FileFormatError: it is not a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise storage_error(path, error, "a readable JSON file") from error
+    except ValueError as error:
+        raise FileFormatError(
+            str(path), expected="a JSON object", got=f"text that does not parse ({error})",
+            fix="Restore the file from its source",
+        ) from error
+    if not isinstance(value, dict):
+        raise FileFormatError(
+            str(path), expected="a JSON object", got=type(value).__name__,
+            fix="Restore the file from its source",
+        )
+    return value
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """A JSON object as it is written to disk: indented, with a final newline."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read all tensors of a safetensors file.
+
+    Raises:
+        StorageError: the file cannot be read.
+        FileFormatError: truncated, damaged, or no safetensors at all (a pickle, for instance).
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise StorageError(
+            str(path), expected="a safetensors file", got="nothing at this path",
+            fix="Check the path",
+        )
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise FileFormatError(
+            str(path),
+            expected="a whole safetensors file",
+            got=describe_foreign(path, str(error)),
+            fix="Restore the file from its source; pickles are never opened",
+        ) from error
+    except OSError as error:
+        raise storage_error(path, error, "a readable safetensors file") from error
+
+
+def describe_foreign(path: Path, reason: str) -> str:
+    """Say what a file that is not safetensors looks like from its first bytes."""
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head[:2] == b"PK":
+        return "a zip archive, most likely a torch pickle"
+    if head[:1] == b"\x80":
+        return "a pickle"
+    if not head:
+        return "an empty file"
+    return f"a damaged or truncated file ({reason})"
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Tensors in safetensors form, contiguous copies, ready for an atomic write."""
+    from safetensors.torch import save
+
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return bytes(save(plain, metadata={"format": "pt", **(metadata or {})}))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """The text fields in the header of a safetensors file that `read_tensors` accepts."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as stream:
+        return dict(stream.metadata() or {})

@@ -1,0 +1,145 @@
+"""SoftPrompt: the learned vectors of prompt tuning, and where they come from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport.errors import FileFormatError, ShapeError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a soft prompt comes from. Everything but `backbone` may be unknown (None).
+
+    Attributes:
+        backbone: Hub id, local folder or embedded name of the model that it belongs to.
+        kind: `masked`, `causal` or `seq2seq`.
+        revision: Hub revision of the backbone.
+        fingerprint: hash of the backbone's embedding matrix (`EmbeddingSpace.fingerprint`).
+        template: where the prompt stands among the text, for instance `{subject} {soft} {answer} .`.
+        task: name of the task that it was tuned on.
+        origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
+        tuning: settings and dev scores of the tuning run.
+        history: one entry per transfer, oldest first.
+    """
+
+    backbone: str
+    kind: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    template: str | None = None
+    task: str | None = None
+    origin: dict[str, Any] | None = None
+    tuning: dict[str, Any] | None = None
+    history: tuple[dict[str, Any], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "history": list(self.history)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> Provenance:
+        """Check and read what `to_dict` wrote.
+
+        Args:
+            values: fields by name.
+            where: file name for the error message.
+
+        Raises:
+            FileFormatError: a field is missing, unknown or of another type.
+        """
+        known = {f.name for f in fields(cls)}
+        for name in values.keys() - known:
+            raise FileFormatError(
+                where, expected=f"the fields {', '.join(sorted(known))}", got=f"{name!r}",
+                fix="Remove the field, or read the file with the promptport that wrote it",
+            )
+        if "backbone" not in values:
+            raise FileFormatError(
+                where, expected="a field 'backbone'", got="none",
+                fix="Add the id of the model that the prompt was tuned on",
+            )
+        for name, value in values.items():
+            _check_type(name, value, where)
+        return cls(**{**values, "history": tuple(values.get("history") or ())})
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "origin": dict, "tuning": dict, "history": (list, tuple),
+}
+
+
+def _check_type(name: str, value: Any, where: str) -> None:
+    wanted = _TYPES.get(name, str)
+    if (value is None and name != "backbone") or isinstance(value, wanted):
+        return
+    label = wanted.__name__ if isinstance(wanted, type) else "list"
+    raise FileFormatError(
+        f"{where}, field {name!r}", expected=label, got=type(value).__name__,
+        fix="Restore the file from its source",
+    )
+
+
+@dataclass(frozen=True)
+class SoftPrompt:
+    """A soft prompt of `n` virtual tokens for a backbone whose input rows are `d` wide.
+
+    Attributes:
+        vectors: (n, d) float32, finite, in the space of the backbone's *input rows* (what the
+            embedding module puts out, so after any embedding scale).
+        provenance: where it comes from.
+        origin: (n, d) float32, the prompt that tuning started from, if it is known.
+
+    Raises:
+        ShapeError: not a finite 2-D tensor, or an origin of another shape.
+    """
+
+    vectors: Tensor
+    provenance: Provenance
+    origin: Tensor | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", _checked("prompt", self.vectors))
+        if self.origin is None:
+            return
+        object.__setattr__(self, "origin", _checked("origin", self.origin))
+        if self.origin.shape != self.vectors.shape:
+            raise ShapeError(
+                "origin", expected=f"the prompt's shape {tuple(self.vectors.shape)}",
+                got=str(tuple(self.origin.shape)), fix="Give the origin of this very prompt",
+            )
+
+    @property
+    def length(self) -> int:
+        """Number of virtual tokens n."""
+        return self.vectors.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width d of the input rows."""
+        return self.vectors.shape[1]
+
+    def with_provenance(self, **changes: Any) -> SoftPrompt:
+        """A copy whose provenance differs in the given fields."""
+        return replace(self, provenance=replace(self.provenance, **changes))
+
+
+def _checked(name: str, value: Tensor) -> Tensor:
+    if value.ndim != 2 or 0 in value.shape:
+        raise ShapeError(
+            name, expected="a tensor (n, d) with n, d >= 1", got=str(tuple(value.shape)),
+            fix="Give one row per virtual token",
+        )
+    if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        got = "values that are not finite" if value.is_floating_point() else str(value.dtype)
+        raise ShapeError(
+            name, expected="finite floating-point values", got=got,
+            fix="Tune again with a lower learning rate, or restore the file",
+        )
+    return value.detach().to(dtype=torch.float32, device="cpu").contiguous().clone()

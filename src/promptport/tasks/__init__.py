@@ -1,0 +1,39 @@
+"""Tasks: templates, label words, data and metrics."""
+
+from promptport.tasks.catalog import TaskEntry, list_tasks, open_task
+from promptport.tasks.data import FileSource, HubSource, Kind, MemorySource, Row, Source
+from promptport.tasks.metrics import (
+    METRICS,
+    Score,
+    bootstrap_score,
+    majority_score,
+    normalise,
+)
+from promptport.tasks.task import Task, load_task
+from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
+
+__all__ = [
+    "METRICS",
+    "Answer",
+    "Field",
+    "FileSource",
+    "HubSource",
+    "Kind",
+    "MemorySource",
+    "Piece",
+    "Row",
+    "Score",
+    "Soft",
+    "Source",
+    "Task",
+    "TaskEntry",
+    "Template",
+    "Text",
+    "bootstrap_score",
+    "escape",
+    "list_tasks",
+    "load_task",
+    "majority_score",
+    "normalise",
+    "open_task",
+]

@@ -1,0 +1,408 @@
+"""Rows of a task: read from JSONL, CSV, TSV, Parquet or Hugging Face `datasets`, and checked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from promptport.errors import TaskError
+
+Kind = Literal["probe", "classification", "text2text"]
+SPLITS = ("train", "dev", "test")
+ANSWER_COLUMN: Mapping[Kind, str] = {
+    "probe": "object", "classification": "label", "text2text": "target",
+}
+REQUIRED: Mapping[Kind, tuple[str, ...]] = {
+    "probe": ("subject",), "classification": ("text",), "text2text": (),
+}
+OPTIONAL: Mapping[Kind, tuple[str, ...]] = {
+    "probe": (), "classification": ("text_b",), "text2text": ("text_b",),
+}
+_Record = tuple[str, Mapping[str, Any]]  # where it stands ("train.jsonl, line 3"), its columns
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example.
+
+    Attributes:
+        fields: text by field name, without outer white space, none of it empty.
+        answer: the object of a probe, the label name of a classification (a number as text for
+            regression), the target of text to text.
+    """
+
+    fields: Mapping[str, str]
+    answer: str
+
+
+@dataclass(frozen=True)
+class RowSpec:
+    """What the rows of a task must look like.
+
+    Attributes:
+        kind: kind of the task.
+        fields: columns that every row needs besides the answer.
+        labels: label names of a classification, else None.
+        bounds: least and greatest number of a regression, else None.
+    """
+
+    kind: Kind
+    fields: tuple[str, ...]
+    labels: tuple[str, ...] | None = None
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def answer(self) -> str:
+        """Our name of the answer's column."""
+        return ANSWER_COLUMN[self.kind]
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Files, one per split.
+
+    Attributes:
+        files: split -> path.
+        columns: our name -> the file's name, where they differ.
+        label_names: label by number, if the files hold numbers.
+    """
+
+    files: Mapping[str, Path]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that there are."""
+        return tuple(self.files)
+
+    def records(self, split: str) -> Iterator[_Record]:
+        """Raw records of a split (see `load_rows`)."""
+        return read_records(self.files[split])
+
+    def place(self, split: str) -> str:
+        """Name of a split in messages."""
+        return str(self.files[split])
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A data set of the Hugging Face Hub.
+
+    Attributes:
+        hub: id such as `nyu-mll/glue`.
+        config: name of its configuration.
+        names: our split -> the data set's split.
+        columns: our name -> the data set's name, where they differ.
+        label_names: label by number; empty takes the data set's own names.
+    """
+
+    hub: str
+    config: str | None
+    names: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that there are."""
+        return tuple(self.names)
+
+    def records(self, split: str) -> Iterator[_Record]:
+        """Raw records of a split (see `load_rows`); class numbers become the data set's names."""
+        dataset = self._download(split)
+        label = self.columns.get("label", "label")
+        names = getattr((dataset.features or {}).get(label), "names", None)
+        for number, record in enumerate(dataset):
+            value = record.get(label)
+            if names and not self.label_names and isinstance(value, int) and value >= 0:
+                record = {**record, label: names[value]}
+            yield f"{self.place(split)}, row {number}", record
+
+    def _download(self, split: str) -> Any:
+        try:
+            from datasets import load_dataset
+        except ImportError as error:
+            raise TaskError(
+                f"data set {self.hub!r}", expected="the package 'datasets'", got="none installed",
+                fix="Run pip install 'promptport[datasets]'",
+            ) from error
+        try:
+            return load_dataset(self.hub, self.config, split=self.names[split])
+        except Exception as error:  # every backend of datasets has exceptions of its own
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise TaskError(
+                f"data set {self.place(split)!r}", expected="a data set that can be loaded",
+                got=f"{type(error).__name__} ({reason.rstrip('.')})",
+                fix="Check the id, the configuration, the split and the network",
+            ) from error
+
+    def place(self, split: str) -> str:
+        """Name of a split in messages."""
+        return ":".join(part for part in (self.hub, self.config, self.names[split]) if part)
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """Rows that are already there.
+
+    Attributes:
+        rows: split -> rows; `Row.fields` and `Row.answer` as `load_rows` would give them.
+    """
+
+    rows: Mapping[str, tuple[Row, ...]]
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that there are."""
+        return tuple(self.rows)
+
+
+Source = FileSource | HubSource | MemorySource
+
+
+def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
+    """Read and check all rows of one split.
+
+    Args:
+        source: where they are.
+        split: `train`, `dev` or `test`.
+        spec: what they must look like.
+
+    Raises:
+        TaskError: no such split, an empty or unreadable file, a bad line, a missing column, an
+            empty text, an unknown label.
+    """
+    if split not in source.splits:
+        raise TaskError(
+            "split", expected=f"one of {', '.join(source.splits) or 'none'}", got=repr(split),
+            fix="Name a split that the task has, or add its file to the task",
+        )
+    if isinstance(source, MemorySource):
+        return source.rows[split]
+    place = source.place(split)
+    rows = tuple(_rows(source.records(split), source.columns, source.label_names, spec))
+    if not rows:
+        raise TaskError(
+            place, expected="at least one row", got="an empty file",
+            fix="Restore the file from its source",
+        )
+    return rows
+
+
+def _rows(
+    records: Iterable[_Record],
+    columns: Mapping[str, str],
+    label_names: tuple[str, ...],
+    spec: RowSpec,
+) -> Iterator[Row]:
+    wanted: tuple[str, ...] = ()
+    for where, record in records:
+        if not wanted:  # the first row decides whether the optional columns are there
+            optional = (n for n in OPTIONAL[spec.kind] if columns.get(n, n) in record)
+            wanted = tuple(dict.fromkeys((*spec.fields, *optional)))
+        values = {name: _cell(record, name, columns, where, wanted, spec) for name in wanted}
+        answer = _cell(record, spec.answer, columns, where, wanted, spec)
+        fields = {name: _text(value, name, where) for name, value in values.items()}
+        yield Row(fields, _answer(answer, label_names, where, spec))
+
+
+def _cell(
+    record: Mapping[str, Any],
+    name: str,
+    columns: Mapping[str, str],
+    where: str,
+    wanted: tuple[str, ...],
+    spec: RowSpec,
+) -> Any:
+    theirs = columns.get(name, name)
+    value = record.get(theirs)
+    if value is None:
+        needed = ", ".join(columns.get(n, n) for n in (*wanted, spec.answer))
+        there = ", ".join(str(n) for n, v in record.items() if v is not None)
+        raise TaskError(
+            where, expected=f"the columns {needed}", got=f"no {theirs!r} (there are: {there})",
+            fix="Correct the data, or name the column under 'columns' in the task file",
+        )
+    return value
+
+
+def _text(value: Any, name: str, where: str) -> str:
+    """A cell as text; numbers are taken as written, containers refused."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        text = str(value).strip()
+        if text:
+            return text
+    got = "an empty one" if isinstance(value, str) else f"{type(value).__name__} {value!r}"
+    raise TaskError(
+        where, expected=f"a text in {name!r}", got=got[:120], fix="Mend or remove the row"
+    )
+
+
+def _answer(value: Any, label_names: tuple[str, ...], where: str, spec: RowSpec) -> str:
+    if label_names:
+        value = _named(value, label_names, where)
+    text = str(value).lower() if isinstance(value, bool) else _text(value, spec.answer, where)
+    if spec.bounds is not None:
+        _check_number(text, spec.bounds, where)
+    elif spec.labels is not None and text not in spec.labels:
+        close = get_close_matches(text, spec.labels, n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise TaskError(
+            where, expected=f"a label among {', '.join(spec.labels)}", got=repr(text)[:120],
+            fix=f"{hint}Mend the row, or add the label to the task",
+        )
+    return text
+
+
+def _named(value: Any, label_names: tuple[str, ...], where: str) -> Any:
+    """The name of a label number; names are passed through."""
+    if isinstance(value, str) and value.strip() in label_names:
+        return value
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return value
+    if number in range(len(label_names)):
+        return label_names[number]
+    raise TaskError(
+        where, expected=f"a label number from 0 to {len(label_names) - 1}", got=repr(value)[:120],
+        fix="Mend or remove the row (-1 marks rows whose label is not published)",
+    )
+
+
+def _check_number(text: str, bounds: tuple[float, float], where: str) -> None:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not bounds[0] <= number <= bounds[1]:
+        raise TaskError(
+            where, expected=f"a number from {bounds[0]:g} to {bounds[1]:g}", got=repr(text)[:120],
+            fix="Mend the row, or widen the labels of the task",
+        )
+
+
+def read_records(path: Path) -> Iterator[_Record]:
+    """Raw records of a file with their place in it.
+
+    Raises:
+        TaskError: missing, unreadable, damaged, or of a form that is not known.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise TaskError(
+            str(path), expected=f"a file ending in {', '.join(_READERS)}",
+            got=repr(path.suffix or path.name), fix="Convert the file, or rename it",
+        )
+    if not path.is_file():
+        raise TaskError(
+            str(path), expected="a data file", got="nothing at this path",
+            fix="Check the path in the task file",
+        )
+    try:
+        yield from reader(path)
+    except OSError as error:
+        raise TaskError(
+            str(path), expected="a readable file", got=error.strerror or str(error),
+            fix="Check the permissions",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise TaskError(
+            str(path), expected="text in UTF-8", got=f"byte {error.object[error.start]:#04x}",
+            fix="Convert the file to UTF-8",
+        ) from error
+
+
+def count_records(path: Path) -> int:
+    """Number of rows of a data file, unchecked; 0 if it is missing."""
+    if not path.is_file():
+        return 0
+    if path.suffix.lower() in (".jsonl", ".ndjson"):  # no need to parse
+        with path.open("rb") as stream:
+            return sum(not line.isspace() for line in stream)
+    return sum(1 for _ in read_records(path))
+
+
+def _read_jsonl(path: Path) -> Iterator[_Record]:
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.isspace():
+                continue
+            yield f"{path}, line {number}", _json_object(line, f"{path}, line {number}")
+
+
+def _json_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise TaskError(
+            where, expected="a JSON object", got=f"text that does not parse ({error})",
+            fix="Mend or remove the line",
+        ) from error
+    if not isinstance(value, dict):
+        raise TaskError(
+            where, expected="a JSON object", got=type(value).__name__,
+            fix="Write one object per line, for instance {\"text\": ..., \"label\": ...}",
+        )
+    return value
+
+
+def _read_csv(path: Path) -> Iterator[_Record]:
+    return _read_delimited(path, ",", csv.QUOTE_MINIMAL)
+
+
+def _read_tsv(path: Path) -> Iterator[_Record]:
+    # quotes are ordinary characters in the TSV files of GLUE and its kin
+    return _read_delimited(path, "\t", csv.QUOTE_NONE)
+
+
+def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Iterator[_Record]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+        try:
+            for record in reader:
+                where = f"{path}, line {reader.line_num}"
+                if None in record:
+                    raise TaskError(
+                        where, expected=f"{len(reader.fieldnames or ())} cells", got="more",
+                        fix="Put quotes around cells that hold the separator",
+                    )
+                yield where, record
+        except csv.Error as error:
+            raise TaskError(
+                f"{path}, line {reader.reader.line_num}", expected="a well-formed line",
+                got=str(error), fix="Mend or remove the line",
+            ) from error
+
+
+def _read_parquet(path: Path) -> Iterator[_Record]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise TaskError(
+            str(path), expected="the package 'pyarrow' to read Parquet", got="none installed",
+            fix="Run pip install 'promptport[datasets]'",
+        ) from error
+    try:
+        records = parquet.read_table(path).to_pylist()
+    except (ArrowException, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise TaskError(
+            str(path), expected="a Parquet file", got=f"something else ({reason.rstrip('.')})",
+            fix="Restore the file from its source",
+        ) from error
+    for number, record in enumerate(records):
+        yield f"{path}, row {number}", record
+
+
+_READERS: Mapping[str, Callable[[Path], Iterator[_Record]]] = {
+    ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".tsv": _read_tsv,
+    ".parquet": _read_parquet,
+}

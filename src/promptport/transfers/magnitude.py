@@ -1,0 +1,42 @@
+"""Rules for the length of ported virtual tokens. They only scale: a shift would turn vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from torch import Tensor
+
+from promptport.transfers.problem import TransferProblem
+from promptport.transfers.registry import unknown_name
+
+MagnitudeRule = Callable[[Tensor, TransferProblem], Tensor]
+_TINY = 1e-30
+
+
+def paper(vectors: Tensor, problem: TransferProblem) -> Tensor:
+    """One scale for the whole prompt: the target's deviation over all entries (paper A, Eq. 7)."""
+    return vectors * (problem.stats_tgt.std / vectors.std(correction=0).clamp_min(_TINY))
+
+
+def token(vectors: Tensor, problem: TransferProblem) -> Tensor:
+    """Every virtual token keeps its length relative to the mean embedding of its space."""
+    ratio = problem.stats_tgt.mean_norm / problem.stats_src.mean_norm
+    wanted = problem.vectors.double().norm(dim=1, keepdim=True) * ratio  # (n, 1)
+    lengths = vectors.double().norm(dim=1, keepdim=True).clamp_min(_TINY)  # (n, 1)
+    scaled: Tensor = vectors.double() * (wanted / lengths)
+    return scaled.to(vectors.dtype)
+
+
+MAGNITUDES: Mapping[str, MagnitudeRule] = MappingProxyType({"paper": paper, "token": token})
+
+
+def find_magnitude(name: str) -> MagnitudeRule:
+    """The rule of a name.
+
+    Raises:
+        UnknownNameError: no such rule.
+    """
+    if name not in MAGNITUDES:
+        raise unknown_name("magnitude rule", name, MAGNITUDES)
+    return MAGNITUDES[name]

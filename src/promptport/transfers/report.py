@@ -1,0 +1,154 @@
+"""TransferReport: what happened in a transfer, and how far to trust it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+Nearest = tuple[tuple[tuple[str, float], ...], ...]
+
+LOW_MATCHING = 0.5
+LOW_ROUNDTRIP = 0.5
+PARALLEL = 0.95
+LONG = 3.0
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """Facts about one transfer. No label of any task was touched.
+
+    Attributes:
+        source: backbone that the prompt came from.
+        target: backbone that it is for now.
+        method: full name with version.
+        options: all options of the method, defaults included.
+        magnitude: rule for the lengths.
+        seed: of the method's random numbers.
+        anchors: k, number of shared words.
+        coverage: share of the source's and the target's words that are anchors.
+        agreement: correlation of the two backbones' anchor-to-anchor cosines, centred, in [-1, 1].
+        agreement_raw: the same uncentred.
+        matching: mean over the virtual tokens of the cosine between their description (cosines to
+            all anchors) in the source and in the target: paper A's objective, in [-1, 1].
+        matching_tokens: the same for every virtual token.
+        roundtrip: mean cosine between the prompt and what comes back when the ported prompt is
+            moved to the source by the same method.
+        norm_ratio: mean length of the ported virtual tokens over the mean length of a target row.
+        norm_ratio_source: the same for the prompt in its source.
+        nearest_before: for each virtual token, (token, cosine) of the nearest source rows.
+        nearest_after: the same in the target.
+        parallel: mean cosine between different ported virtual tokens; None for a single one.
+        seconds: wall time of the whole transfer, report included.
+        decode_seconds: of them, the method and the magnitude rule alone.
+        labels_used: whether labels of the target task were used: never, here.
+        verdict: warnings in plain words; empty when nothing speaks against the result.
+    """
+
+    source: str
+    target: str
+    method: str
+    options: dict[str, Any]
+    magnitude: str
+    seed: int
+    anchors: int
+    coverage: tuple[float, ...]
+    agreement: float | None
+    agreement_raw: float | None
+    matching: float
+    matching_tokens: tuple[float, ...]
+    roundtrip: float
+    norm_ratio: float
+    norm_ratio_source: float
+    nearest_before: Nearest
+    nearest_after: Nearest
+    parallel: float | None
+    seconds: float
+    decode_seconds: float
+    labels_used: bool
+    verdict: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {name: _plain(value) for name, value in vars(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def mean_pair_cosine(vectors: Tensor) -> float | None:
+    """Mean cosine between different rows of (n, d); None when n is 1."""
+    n = len(vectors)
+    if n < 2:
+        return None
+    unit = normalize(vectors.double(), dim=1)
+    return float((unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1)))
+
+
+def mean_length(vectors: Tensor) -> float:
+    """Mean length of the rows of (n, d)."""
+    return float(torch.linalg.vector_norm(vectors.double(), dim=1).mean())
+
+
+def judge(
+    *,
+    anchor_verdict: tuple[str, ...],
+    matching: float,
+    roundtrip: float,
+    parallel: tuple[float | None, float | None],
+    norm_ratio_source: float,
+    magnitude: str,
+    kinds: tuple[str | None, str | None],
+) -> tuple[str, ...]:
+    """Say in plain words what speaks against a result.
+
+    Args:
+        anchor_verdict: what the anchors' own report warns of.
+        matching: mean cosine of the descriptions.
+        roundtrip: mean cosine after the way back.
+        parallel: mean cosine between different virtual tokens before and after.
+        norm_ratio_source: mean length of the source prompt over the mean source row.
+        magnitude: rule for the lengths.
+        kinds: of source and target, where known.
+    """
+    lines = list(anchor_verdict)
+    if matching < LOW_MATCHING:
+        lines.append(
+            f"No vector of the target is described like the prompt (matching {matching:.2f}, low "
+            f"below {LOW_MATCHING}): expect a score near chance."
+        )
+    if roundtrip < LOW_ROUNDTRIP:
+        lines.append(
+            f"Moved back to the source, little of the prompt remains (round trip {roundtrip:.2f}, "
+            f"low below {LOW_ROUNDTRIP}): the target cannot hold what the prompt says."
+        )
+    before, after = parallel
+    if after is not None and after > PARALLEL:
+        lines.append(
+            f"All virtual tokens point in nearly the same direction (mean cosine {after:.2f}; "
+            f"before: {before:.2f}): most likely the embeddings' common mean, not the task."
+        )
+    if magnitude == "paper" and norm_ratio_source > LONG:
+        lines.append(
+            f"The prompt is {norm_ratio_source:.0f} x longer than the source's embeddings; the "
+            "rule 'paper' cut it to the length of ordinary ones. Try the rule 'token'."
+        )
+    if None not in kinds and kinds[0] != kinds[1]:
+        lines.append(_kind_remark(*kinds))
+    return tuple(lines)
+
+
+def _kind_remark(source: str | None, target: str | None) -> str:
+    remark = f"The prompt was tuned on a {source} backbone and is now for a {target} one. "
+    if target == "causal":
+        return remark + (
+            "A causal backbone reads no text behind {answer}, and its virtual tokens see only what "
+            "stands before them: check that the template still makes sense."
+        )
+    return remark + (
+        "The template travels with it: check that {answer} still stands where it can be read."
+    )

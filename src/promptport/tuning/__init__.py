@@ -1,0 +1,11 @@
+"""Tuning: origins and the one loop that tunes many prompts per batch."""
+
+from promptport.tuning.baselines import random_prompt, score_baselines
+from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
+from promptport.tuning.loop import tune
+from promptport.tuning.origins import OriginSpec, make_origin
+
+__all__ = [
+    "OriginSpec", "Progress", "TuneConfig", "TuneJob", "TuneResult", "make_origin",
+    "random_prompt", "score_baselines", "tune",
+]

@@ -1,0 +1,100 @@
+"""What a score must be compared with: majority, no prompt, manual template, random and tuned prompts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from promptport.backbone import Backbone
+from promptport.evaluation import choose_template, evaluate
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.tasks import Score, Task, Template
+from promptport.tuning.config import TuneConfig, TuneJob
+from promptport.tuning.loop import ProgressCallback, tune
+from promptport.tuning.origins import OriginSpec, make_origin
+
+RANDOM_SEEDS = (0, 1, 2)
+_DEFAULT_LENGTH = 5
+
+
+def score_baselines(
+    backbone: Backbone,
+    task: Task,
+    prompt: SoftPrompt | None = None,
+    *,
+    split: str = "test",
+    template: Template | None = None,
+    truncate: bool = False,
+    tuned: bool = False,
+    progress: ProgressCallback | None = None,
+) -> dict[str, Score]:
+    """Score the baselines of a prompt.
+
+    Args:
+        backbone: the frozen model.
+        task: the task.
+        prompt: gives length and template of the random and tuned prompts; may belong to another
+            backbone.
+        split: the split to score.
+        template: in place of the prompt's.
+        truncate: cut texts that are too long.
+        tuned: also tune a prompt on this backbone: it reads the labels of train and dev.
+        progress: called during that tuning.
+
+    Returns:
+        `majority` (the most frequent training answer), `no prompt` (the template without its
+        virtual tokens), `manual` (if the task has one), `random` (mean of three prompts of
+        vocabulary rows), and `tuned here` if asked for.
+    """
+    place = template or (task.template if prompt is None else choose_template(task, prompt))
+    if not place.has_soft:
+        place = task.template
+    length = _DEFAULT_LENGTH if prompt is None else prompt.length
+    scores = {"majority": task.majority_score(split)}
+
+    def plain(template: Template) -> Score:
+        return evaluate(backbone, task, template=template, split=split, truncate=truncate).score
+
+    if backbone.kind != "causal" or _reads_something(place):
+        scores["no prompt"] = plain(place.without_soft())
+    if task.manual is not None:
+        scores["manual"] = plain(task.manual)
+    scores["random"] = _mean([
+        evaluate(
+            backbone, task, random_prompt(backbone, length, seed),
+            template=place, split=split, truncate=truncate,
+        ).score
+        for seed in RANDOM_SEEDS
+    ])
+    if tuned:
+        job = TuneJob(task, OriginSpec("vocabulary", 0), length, template=place)
+        found = tune(backbone, [job], TuneConfig(truncate=truncate), progress=progress)[0].prompt
+        if found is not None:
+            result = evaluate(backbone, task, found, split=split, truncate=truncate)
+            scores["tuned here"] = result.score
+    return scores
+
+
+def _reads_something(template: Template) -> bool:
+    """Whether anything but virtual tokens stands before the answer."""
+    return bool(template.until_answer().fields)
+
+
+def random_prompt(backbone: Backbone, length: int, seed: int) -> SoftPrompt:
+    """A prompt of random vocabulary rows: what tuning would start from."""
+    spec = OriginSpec("vocabulary", seed)
+    provenance = Provenance(
+        backbone.name, backbone.kind, backbone.revision, backbone.space.fingerprint,
+        origin=spec.to_dict(),
+    )
+    return SoftPrompt(make_origin(spec, backbone, length), provenance)
+
+
+def _mean(scores: list[Score]) -> Score:
+    """Mean of values and interval ends."""
+    count = len(scores)
+    return replace(
+        scores[0],
+        value=sum(s.value for s in scores) / count,
+        low=sum(s.low for s in scores) / count,
+        high=sum(s.high for s in scores) / count,
+    )

@@ -1,0 +1,171 @@
+"""Settings, jobs and results of tuning."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from promptport.errors import TuningError
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task, Template
+from promptport.tuning.origins import OriginSpec
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Settings that all prompts of one run share.
+
+    Attributes:
+        epochs: passes over the training rows, 1 or more.
+        batch_size: rows per prompt and step, 1 or more.
+        patience: epochs without a better dev score after which a prompt stops; 0 never stops.
+        schedule: `linear` (to zero at the last step) or `constant`.
+        warmup: share of the steps in which the learning rate rises from zero, 0 to 1.
+        weight_decay: decoupled, 0 or more.
+        clip: largest length of a prompt's gradient over all its entries; 0 for no limit.
+        max_train_rows: use only so many training rows (the first ones); 0 for all.
+        max_dev_rows: use only so many dev rows; 0 for all.
+        batch_tokens: tokens per forward pass, padding included; limits memory, not results.
+        truncate: cut texts that are too long instead of refusing them.
+        save_seconds: time between two saved states of an unfinished run.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    patience: int = 5
+    schedule: Literal["linear", "constant"] = "linear"
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    max_train_rows: int = 0
+    max_dev_rows: int = 0
+    batch_tokens: int = 8192
+    truncate: bool = False
+    save_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "batch_tokens")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise _out_of_range(name, "1 or more", getattr(self, name))
+        for name in (f.name for f in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not value >= 0:
+                raise _out_of_range(name, "0 or more", value)
+        if self.warmup > 1:
+            raise _out_of_range("warmup", "0 to 1", self.warmup)
+        if self.schedule not in ("linear", "constant"):
+            raise _out_of_range("schedule", "linear or constant", self.schedule)
+
+
+def _out_of_range(name: str, expected: str, value: Any) -> TuningError:
+    return TuningError(name, expected=expected, got=repr(value), fix=f"Correct {name}")
+
+
+@dataclass(frozen=True)
+class TuneJob:
+    """One prompt to tune.
+
+    Attributes:
+        task: the task.
+        origin: what to start from.
+        length: number of virtual tokens n.
+        seed: order of the training rows.
+        relative_lr: learning rate as a share of the standard deviation of the backbone's input rows,
+            so that one value suits all backbones.
+        lr: absolute learning rate, in place of the relative one.
+        template: in place of the task's.
+        name: name of the job; default task and seed.
+    """
+
+    task: Task
+    origin: OriginSpec = field(default_factory=OriginSpec)
+    length: int = 5
+    seed: int = 0
+    relative_lr: float = 0.04
+    lr: float | None = None
+    template: Template | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        rate = self.relative_lr if self.lr is None else self.lr
+        if not 0 < rate < float("inf"):
+            raise _out_of_range("learning rate", "a number above 0", rate)
+
+    @property
+    def label(self) -> str:
+        """Name of the job for messages and folders."""
+        return self.name or f"{self.task.name.replace(':', '-').replace('/', '-')}-seed{self.seed}"
+
+    def describe(self) -> dict[str, Any]:
+        """Everything that decides the result, as plain JSON values."""
+        return {
+            "task": self.task.name, "origin": self.origin.to_dict(), "length": self.length,
+            "seed": self.seed, "lr": self.lr, "relative_lr": self.relative_lr,
+            "template": (self.template or self.task.template).text,
+        }
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What became of one job.
+
+    Attributes:
+        job: the job.
+        prompt: the best prompt on dev; None if the job failed before its first dev score.
+        dev_score: its metric on dev.
+        dev_loss: its mean negative log-likelihood on dev.
+        steps: steps that were run.
+        epochs: epochs that were scored on dev.
+        stopped: `finished`, `no better dev score`, or `failed`.
+        error: why it failed.
+        curve: per epoch (training loss, dev loss, dev score).
+        skipped: training rows that could not be asked.
+    """
+
+    job: TuneJob
+    prompt: SoftPrompt | None
+    dev_score: float
+    dev_loss: float
+    steps: int
+    epochs: int
+    stopped: str
+    error: str | None
+    curve: tuple[tuple[float, float, float], ...]
+    skipped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the prompt."""
+        return {
+            **self.job.describe(), "name": self.job.label, "dev_score": self.dev_score,
+            "dev_loss": self.dev_loss, "steps": self.steps, "epochs": self.epochs,
+            "stopped": self.stopped, "error": self.error, "skipped_rows": self.skipped,
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for progress bars.
+
+    Attributes:
+        step: steps done by the longest job.
+        total: steps of the longest job if none stops early.
+        active: jobs still running.
+        best: best dev score of each job so far, None before the first.
+    """
+
+    step: int
+    total: int
+    active: int
+    best: tuple[float | None, ...]
+
+
+def config_dict(config: TuneConfig) -> dict[str, Any]:
+    """A configuration as plain JSON values, less what cannot change the result."""
+    values = asdict(config)
+    for name in ("save_seconds",):
+        del values[name]
+    return values

@@ -1,0 +1,120 @@
+"""Origins: the prompts that tuning starts from, each with a seed so that it can be made again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast, get_args
+
+import torch
+from torch import Tensor
+
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
+from promptport.prompt import SoftPrompt
+
+OriginKind = Literal["vocabulary", "normal", "text", "prompt"]
+
+
+@dataclass(frozen=True)
+class OriginSpec:
+    """How to make an origin.
+
+    Attributes:
+        kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
+            distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
+            repeated or cut to length, as PEFT's TEXT) or `prompt` (an existing prompt).
+        seed: of the random kinds.
+        text: of the kind `text`.
+        prompt: of the kind `prompt`.
+    """
+
+    kind: OriginKind = "vocabulary"
+    seed: int = 0
+    text: str | None = None
+    prompt: SoftPrompt | None = field(default=None, compare=False)
+
+    @classmethod
+    def parse(cls, text: str, seed: int) -> OriginSpec:
+        """Read `vocabulary`, `normal` or `text:some words`.
+
+        Raises:
+            TuningError: none of these.
+        """
+        kind, _, rest = text.partition(":")
+        if kind == "text" and rest.strip():
+            return cls("text", seed, rest.strip())
+        if kind in ("vocabulary", "normal") and not rest:
+            return cls(cast(OriginKind, kind), seed)
+        raise TuningError(
+            "origin", expected="vocabulary, normal, text:SOME WORDS or a prompt folder",
+            got=repr(text), fix="Write for instance --origin 'text:the capital of this country is'",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, for provenance."""
+        if self.kind == "text":
+            return {"kind": "text", "text": self.text}
+        if self.kind == "prompt" and self.prompt is not None:
+            return {
+                "kind": "prompt", "task": self.prompt.provenance.task,
+                "tuned_from": self.prompt.provenance.origin,
+            }
+        return {"kind": self.kind, "seed": self.seed}
+
+
+def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
+    """Make an origin.
+
+    Args:
+        spec: how.
+        backbone: the frozen model whose input rows are used.
+        length: n >= 1.
+
+    Returns:
+        (n, d) float32.
+
+    Raises:
+        TuningError: unknown kind, no text, or a prompt of another length.
+        MismatchError: a prompt of another backbone.
+    """
+    if length < 1:
+        raise TuningError(
+            "length", expected="at least 1 virtual token", got=str(length), fix="Use --length 5"
+        )
+    if spec.kind not in get_args(OriginKind):
+        raise TuningError(
+            "origin", expected=", ".join(get_args(OriginKind)), got=repr(spec.kind),
+            fix="Choose one of them",
+        )
+    generator = torch.Generator().manual_seed(spec.seed)
+    space = backbone.space
+    if spec.kind == "vocabulary":
+        ids = torch.tensor(sorted(space.words.values()))
+        return space.rows(ids[torch.randint(len(ids), (length,), generator=generator)])
+    if spec.kind == "normal":
+        noise = torch.randn(length, space.width, generator=generator)
+        return space.statistics.centre + noise * space.statistics.dimension_std
+    if spec.kind == "text":
+        return space.rows(_text_ids(spec, backbone, length))
+    return _existing(spec, backbone, length)
+
+
+def _text_ids(spec: OriginSpec, backbone: Backbone, length: int) -> list[int]:
+    ids = backbone.tokenizer(spec.text or "", add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise TuningError(
+            "origin", expected="a text", got=repr(spec.text), fix="Write --origin 'text:SOME WORDS'"
+        )
+    return [int(ids[i % len(ids)]) for i in range(length)]
+
+
+def _existing(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
+    prompt = spec.prompt
+    if prompt is None or prompt.length != length:
+        raise TuningError(
+            "origin", expected=f"a prompt of {length} virtual tokens",
+            got="none" if prompt is None else str(prompt.length),
+            fix="Set --length to the length of the prompt that tuning starts from",
+        )
+    backbone.check_prompt(prompt)
+    return prompt.vectors.clone()

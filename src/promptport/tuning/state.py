@@ -1,0 +1,60 @@
+"""The file that keeps an unfinished tuning run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from promptport.errors import TuningError
+from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
+
+
+class StateFile:
+    """A safetensors file with the tensors of a run, its progress and the identity of its jobs.
+
+    Args:
+        path: where it lies.
+        identity: backbone, jobs, data sizes and settings of the run, as plain JSON values.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+        self.identity = hashlib.sha256(text.encode()).hexdigest()
+
+    def write(self, tensors: Mapping[str, Tensor], tracks: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the file in one step.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        metadata = {"identity": self.identity, "tracks": json.dumps(tracks)}
+        write_atomic(self.path, tensor_bytes(tensors, metadata))
+
+    def read(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
+        """Tensors and progress, or None if there is no file.
+
+        Raises:
+            FileFormatError: the file is damaged.
+            TuningError: it belongs to other jobs.
+        """
+        if not self.path.is_file():
+            return None
+        tensors = read_tensors(self.path)
+        metadata = read_metadata(self.path)
+        if metadata.get("identity") != self.identity:
+            raise TuningError(
+                str(self.path), expected="the state of this very run",
+                got="one of other jobs, settings or data",
+                fix="Finish that run with its own settings, or delete the file",
+            )
+        return tensors, json.loads(metadata["tracks"])
+
+    def remove(self) -> None:
+        """Delete the file: the run is over."""
+        self.path.unlink(missing_ok=True)

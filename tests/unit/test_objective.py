@@ -1,0 +1,144 @@
+"""Losses, scores and predictions, against sums done by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from promptport.errors import TaskError
+from promptport.evaluation import Ask, batches, evaluate, run
+from promptport.objective import Objective
+from promptport.tasks import MemorySource, Row, Task, Template
+
+KINDS = ["bert", "roberta", "gpt2", "llama", "t5", "bart"]
+
+
+def _log_probs(backbone, text, answers):
+    """Log-probabilities of token strings behind `text`, straight from the model (causal)."""
+    ids = [*backbone.special.prefix, *backbone.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    total = 0.0
+    with torch.no_grad():
+        for token in answers:
+            logits = backbone.model(input_ids=torch.tensor([ids])).logits[0, -1]
+            total += float(logits[: len(backbone.tokenizer)].log_softmax(-1)[token])
+            ids.append(token)
+    return total
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_probe_loss_is_cross_entropy_over_the_vocabulary(backbone, capitals, name) -> None:
+    model = backbone(name)
+    objective = Objective(model, capitals, capitals.manual)
+    questions = objective.prepare(capitals.load("test")).questions
+    logits = model.answer_logits([q.inputs[0] for q in questions], torch.zeros(1, model.width), [0] * 6)
+    losses = objective.losses(logits, questions)
+    for i, question in enumerate(questions):
+        gold = model.layout.answer_ids([question.row.answer])[0][0]
+        wanted = -logits[i, 0].log_softmax(-1)[gold]
+        torch.testing.assert_close(losses[i], wanted)
+    ranks = objective.predictions(logits, questions)
+    for i, question in enumerate(questions):
+        order = logits[i, 0].argsort(descending=True).tolist()
+        assert order[ranks[i]] == question.gold
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_long_label_words_follow_the_chain_rule(backbone, films, name) -> None:
+    model = backbone(name)
+    text = "a great film It was"
+    objective = Objective(model, films, films.manual)
+    questions = objective.prepare(films.load("test")[:1]).questions
+    inputs = list(questions[0].inputs)
+    logits = model.answer_logits(inputs, torch.zeros(1, model.width), [0] * len(inputs))
+    scores = objective.scores(logits, questions)[0]
+    words = {w: model.layout.answer_ids([w])[0] for w in ("great", "good", "terrible", "unhappy")}
+    assert len(words["unhappy"]) > 1, "the test needs a word of several tokens"
+    by_hand = {w: _log_probs(model, text, ids) for w, ids in words.items()}
+    good = torch.tensor([by_hand["great"], by_hand["good"]]).exp().mean().log()
+    bad = torch.tensor([by_hand["terrible"], by_hand["unhappy"]]).exp().mean().log()
+    torch.testing.assert_close(scores, torch.stack([good, bad]), rtol=1e-4, atol=1e-4)
+
+
+def test_long_label_words_of_masked_models_have_as_many_masks_as_tokens(backbone, films) -> None:
+    model = backbone("bert")
+    objective = Objective(model, films, films.manual)
+    question = objective.prepare(films.load("test")[:1]).questions[0]
+    long = len(model.layout.answer_ids(["unhappy"])[0])
+    assert [len(i.scored) for i in question.inputs] == [1, long]
+    assert question.inputs[1].ids.count(model.special.mask) == long
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_mixed_batches_score_as_single_rows(backbone, capitals, films, name) -> None:
+    model = backbone(name)
+    vectors = torch.randn(5, model.width, generator=torch.Generator().manual_seed(3))
+    asks = []
+    for task, length, start in ((capitals, 2, 0), (films, 3, 2)):
+        objective = Objective(model, task, length=length)
+        asks += [Ask(objective, q, start) for q in objective.prepare(task.load("test")).questions]
+    together = run(model, asks, vectors)
+    for i, ask in enumerate(asks):
+        alone = run(model, [ask], vectors)
+        assert alone.predictions == [together.predictions[i]]
+        torch.testing.assert_close(alone.losses[0], together.losses[i], rtol=1e-4, atol=1e-4)
+
+
+def test_batches_keep_their_budget_and_lose_nothing(backbone, films) -> None:
+    objective = Objective(backbone("bert"), films, films.manual)
+    asks = [Ask(objective, q, 0) for q in objective.prepare(films.load("test")).questions]
+    found = batches(asks, 40)
+    assert sorted(i for batch in found for i in batch) == list(range(6))
+    for batch in found:
+        inputs = sum(len(asks[i].question.inputs) for i in batch)
+        assert len(batch) == 1 or inputs * max(asks[i].question.tokens for i in batch) <= 40
+
+
+def test_rows_whose_object_is_several_tokens_are_counted(backbone, capitals) -> None:
+    rows = (*capitals.load("test"), Row({"subject": "Atlantis"}, "Poseidonis"))
+    task = Task("more", "probe", capitals.template, "p@1", manual=capitals.manual,
+                source=MemorySource({"test": rows}))
+    result = evaluate(backbone("bert"), task)
+    assert (result.skipped, result.score.rows) == (1, 6)
+    only = Task("none", "probe", capitals.template, "p@1", manual=capitals.manual,
+                source=MemorySource({"test": rows[-1:]}))
+    with pytest.raises(TaskError, match=r"objects that are a single token .* 'Poseidonis'"):
+        evaluate(backbone("bert"), only)
+
+
+def test_label_words_that_share_tokens_are_refused(backbone) -> None:
+    task = Task("clash", "classification", Template.parse("{text} {soft} {answer}"), "accuracy",
+                manual=Template.parse("{text} {answer}"), labels={"a": ("good",), "b": ("ｇｏｏｄ",)},
+                source=MemorySource({"test": (Row({"text": "dog"}, "a"),)}))
+    with pytest.raises(TaskError, match="different tokens for each label"):
+        evaluate(backbone("t5"), task)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "t5", "bart"])
+def test_text_to_text_loss_and_exact_match(backbone, name) -> None:
+    model = backbone(name)
+    rows = (Row({"text": "a good dog"}, "un bon chien"), Row({"text": "the old river"}, "la"))
+    task = Task("fr", "text2text", Template.parse("{soft} {text} : {answer}"), "exact-match",
+                manual=Template.parse("{text} : {answer}"), source=MemorySource({"test": rows}))
+    result = evaluate(model, task)
+    assert result.score.metric == "exact-match"
+    assert all(isinstance(text, str) for text in result.predictions)
+    objective = Objective(model, task, task.manual)
+    question = objective.prepare(rows[:1]).questions[0]
+    encoded = question.inputs[0]
+    logits = model.answer_logits([encoded], torch.zeros(1, model.width), [0])[0]
+    by_hand = -logits.log_softmax(-1)[range(len(encoded.targets)), list(encoded.targets)].mean()
+    torch.testing.assert_close(objective.losses(logits[None], [question])[0], by_hand)
+
+
+def test_generation_of_a_row_does_not_depend_on_its_neighbours(backbone) -> None:
+    """Left padding must not move positions (PEFT issue 1093)."""
+    model = backbone("gpt2")
+    vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0)) * 3
+    rows = (Row({"text": "the old river and the green hill"}, "x"), Row({"text": "a dog"}, "y"))
+    task = Task("t", "text2text", Template.parse("{soft} {text} : {answer}"), "exact-match",
+                source=MemorySource({"test": rows}))
+    objective = Objective(model, task, length=3)
+    inputs = [q.inputs[0] for q in objective.prepare(rows).questions]
+    together = model.generate(inputs, vectors, [0, 0], 6)
+    alone = [model.generate([i], vectors, [0], 6)[0] for i in inputs]
+    assert together == alone
