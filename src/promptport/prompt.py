@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptport.anchored import Mixture
 from promptport.errors import FileFormatError, ShapeError
 
 SCHEMA_VERSION = 1
@@ -95,6 +96,7 @@ class SoftPrompt:
             embedding module puts out, so after any embedding scale).
         provenance: where it comes from.
         origin: (n, d) float32, the prompt that tuning started from, if it is known.
+        mixture: the words that the virtual tokens are mixed of, if the prompt is anchored.
 
     Raises:
         ShapeError: not a finite 2-D tensor, or an origin of another shape.
@@ -103,9 +105,15 @@ class SoftPrompt:
     vectors: Tensor
     provenance: Provenance
     origin: Tensor | None = field(default=None)
+    mixture: Mixture | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", _checked("prompt", self.vectors))
+        if self.mixture is not None and len(self.mixture.weights) != self.length:
+            raise ShapeError(
+                "mixture", expected=f"{self.length} rows, one per virtual token",
+                got=str(len(self.mixture.weights)), fix="Give the mixture of this very prompt",
+            )
         if self.origin is None:
             return
         object.__setattr__(self, "origin", _checked("origin", self.origin))

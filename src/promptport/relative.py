@@ -1,4 +1,4 @@
-"""Relative representation: vectors told by their cosines to anchors, whatever width and rotation."""
+"""Relative representation: vectors told by their cosines to anchors, whatever their width."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def encode_relative(vectors: Tensor, anchors: Tensor) -> Tensor:
     dtype = torch.float64 if precise else torch.float32
     # Dividing the (n, k) products spares a unit-length copy of the (k, d) anchors.
     products = unit_rows(vectors.to(dtype), "vectors") @ anchors.to(dtype).T  # (n, k)
-    return (products / _lengths(anchors.to(dtype), "anchors").T).clamp(-1, 1)
+    return (products / row_lengths(anchors.to(dtype), "anchors").T).clamp(-1, 1)
 
 
 def matching(relative: Tensor, anchors_tgt: Tensor, vectors: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def unit_rows(rows: Tensor, name: str) -> Tensor:
     Raises:
         ShapeError: a zero row, which has no direction.
     """
-    return rows / _lengths(rows, name)
+    return rows / row_lengths(rows, name)
 
 
 def check_widths(vectors: Tensor, anchors: Tensor) -> None:
@@ -100,7 +100,12 @@ def check_widths(vectors: Tensor, anchors: Tensor) -> None:
         )
 
 
-def _lengths(rows: Tensor, name: str) -> Tensor:
+def row_lengths(rows: Tensor, name: str) -> Tensor:
+    """Lengths of the rows (rows, d): (rows, 1).
+
+    Raises:
+        ShapeError: a row that is zero or not finite, which has no direction.
+    """
     lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (rows, 1)
     bad = int((~(lengths > 0) | ~lengths.isfinite()).sum())
     if bad:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from promptport.cli import anchors, evaluate, inspect, tasks, transfer, tune, zoo
+from promptport.cli import anchors, demo, evaluate, inspect, tasks, transfer, tune, zoo
 from promptport.errors import PromptPortError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("demo")(demo.command)
 app.command("tune")(tune.command)
 app.command("transfer")(transfer.command)
 app.command("eval")(evaluate.command)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from promptport.tasks import Task
 
+_PIPE_WIDTH = 140
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -45,15 +47,24 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for i, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0
+        )
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # a pipe or file has no width of its own
+        console.width = _PIPE_WIDTH
+    console.print(table)
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(_cell(part) for part in value) or "none"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

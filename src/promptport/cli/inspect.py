@@ -47,6 +47,7 @@ def _describe_prompt(folder: Path, top: int) -> dict[str, Any]:
         "width": prompt.width,
         "norms": norms.tolist(),
         "moved": None if prompt.origin is None else (prompt.vectors - prompt.origin).norm(dim=1).tolist(),
+        "mixture": None if prompt.mixture is None else prompt.mixture.readable(top),
         "provenance": prompt.provenance.to_dict(),
     }
     return {**described, **_in_its_space(prompt, top)}
@@ -89,5 +90,8 @@ def _show_prompt(described: dict[str, Any]) -> None:
         rows.append([i + 1, norm, norm / mean if mean else None, moved, words])
     columns = ["token", "norm", "x mean embedding", "moved", "nearest tokens (cosine)"]
     print_table("virtual tokens", columns, rows)
+    if described["mixture"]:
+        mixed = [[i + 1, "  ".join(f"{w} {v:.2f}" for w, v in row)] for i, row in enumerate(described["mixture"])]
+        print_table("anchored: the words that each virtual token mixes", ["token", "words (weight)"], mixed)
     if described["backbone_error"]:
         typer.echo(f"The backbone could not be read: {described['backbone_error']}")

@@ -18,8 +18,13 @@ def command(
     source: Annotated[
         str | None, typer.Option("--from", help="Source backbone, if it is not where the prompt says.")
     ] = None,
-    method: Annotated[str, typer.Option(help="How to decode: least_squares or gradient.")] = "least_squares",
-    magnitude: Annotated[str, typer.Option(help="Rule for the length: token or paper.")] = "token",
+    method: Annotated[
+        str | None,
+        typer.Option(help="mixture (default of anchored prompts), least_squares (default) or gradient."),
+    ] = None,
+    magnitude: Annotated[
+        str | None, typer.Option(help="Rule for the length: token (default), paper or keep.")
+    ] = None,
     words: Annotated[Path | None, typer.Option(help="File with the anchor words to use, one a line.")] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
@@ -95,10 +100,11 @@ def _show(report: dict[str, Any], source: str, target: str, out: Path) -> None:
         ["round trip (mean cosine)", report["roundtrip"]],
         ["method", report["method"]],
         ["magnitude", report["magnitude"]],
+        ["weight on shared words", report["kept_weight"]],
         ["seconds", report["seconds"]],
         ["labels used", "yes" if report["labels_used"] else "no"],
     ]
-    print_table(f"{source} -> {target}", ["", ""], facts)
+    print_table(f"{source} -> {target}", ["", ""], [fact for fact in facts if fact[1] is not None])
     rows = [
         [i + 1, " ".join(w for w, _ in before), " ".join(w for w, _ in after)]
         for i, (before, after) in enumerate(

@@ -39,8 +39,11 @@ def command(
         float | None, typer.Option(help="Learning rate. Default: a share of the embeddings' spread.")
     ] = None,
     origin: Annotated[
-        str, typer.Option(help="vocabulary, normal, text:SOME WORDS, or a prompt folder.")
+        str, typer.Option(help="vocabulary, normal, mixture, text:SOME WORDS, or a prompt folder.")
     ] = "vocabulary",
+    anchored: Annotated[
+        bool, typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones.")
+    ] = False,
     template: Annotated[str | None, typer.Option(help="Template in place of the task's.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Rows per prompt and step.")] = 32,
@@ -68,7 +71,7 @@ def command(
         epochs=epochs, batch_size=batch_size, patience=patience, truncate=truncate,
         max_train_rows=max_train_rows, max_dev_rows=max_dev_rows,
     )
-    jobs = _jobs(tasks, seed or [0], length, lr, origin, template)
+    jobs = _jobs(tasks, seed or [0], length, lr, "mixture" if anchored else origin, template)
     folders = _folders(out, jobs)
     model = Backbone.load(backbone, device=device, dtype=dtype)
     with progress_bar("tuning", hidden=json_output) as show:

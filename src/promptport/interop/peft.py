@@ -6,6 +6,7 @@ PEFT loads such a folder as it is; a bare PEFT folder is a valid input. Layout i
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
+from promptport.anchored import Mixture
 from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import (
     atomic_folder,
     describe_foreign,
     json_bytes,
     read_json,
+    read_metadata,
     read_tensors,
     tensor_bytes,
 )
@@ -29,6 +32,8 @@ WEIGHTS_FILE = "adapter_model.safetensors"
 LEGACY_WEIGHTS_FILE = "adapter_model.bin"
 PROVENANCE_FILE = "promptport.json"
 ORIGIN_FILE = "origin.safetensors"
+MIXTURE_FILE = "mixture.safetensors"
+MIXTURE_KEY = "weights"
 PROMPT_KEY = "prompt_embeddings"
 
 # PEFT has no masked-LM type; feature extraction on a *ForMaskedLM is the one that works.
@@ -56,10 +61,15 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
         (staging / CONFIG_FILE).write_bytes(json_bytes(_peft_config(prompt)))
         if prompt.origin is not None:
             (staging / ORIGIN_FILE).write_bytes(tensor_bytes({PROMPT_KEY: prompt.origin}))
+        if prompt.mixture is not None:
+            words = {"words": json.dumps(prompt.mixture.words, ensure_ascii=False)}
+            weights = tensor_bytes({MIXTURE_KEY: prompt.mixture.weights}, words)
+            (staging / MIXTURE_FILE).write_bytes(weights)
         record = {
             "schema": SCHEMA_VERSION,
             "written_by": f"promptport {__version__}",
             "has_origin": prompt.origin is not None,
+            "has_mixture": prompt.mixture is not None,
             "checksum": checksum(prompt),
             "prompt": prompt.provenance.to_dict(),
         }
@@ -106,15 +116,17 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     length = _checked_length(config, place)
     vectors = _read_rows(place, WEIGHTS_FILE, length, config)
     record = _read_record(place)
-    origin = None
+    origin, mixture = None, None
     if record is None:
         provenance = _provenance_from_peft(config, place)
     else:
         provenance = Provenance.from_dict(record["prompt"], str(place / PROVENANCE_FILE))
         if record.get("has_origin"):
             origin = _read_rows(place, ORIGIN_FILE, length, config)
+        if record.get("has_mixture"):
+            mixture = _read_mixture(place / MIXTURE_FILE)
     try:
-        prompt = SoftPrompt(vectors, provenance, origin)
+        prompt = SoftPrompt(vectors, provenance, origin, mixture)
     except ShapeError as error:
         raise FileFormatError(
             str(place / WEIGHTS_FILE), expected="finite vectors and an origin of the same shape",
@@ -124,11 +136,29 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     return prompt
 
 
+def _read_mixture(path: Path) -> Mixture:
+    weights = read_tensors(path).get(MIXTURE_KEY)
+    try:
+        words = json.loads(read_metadata(path).get("words", "null"))
+    except ValueError:
+        words = None
+    good = isinstance(words, list) and all(isinstance(word, str) for word in words)
+    if weights is None or not good:
+        raise FileFormatError(
+            str(path), expected=f"a tensor {MIXTURE_KEY!r} and its words",
+            got="something else", fix="Restore the file from its source",
+        )
+    return Mixture(tuple(words), weights)
+
+
 def checksum(prompt: SoftPrompt) -> str:
-    """Hash of the values of a prompt and its origin, which safetensors does not protect."""
+    """Hash of the values of a prompt, its origin and its mixture, which safetensors does not protect."""
     digest = hashlib.sha256(prompt.vectors.numpy().tobytes())
     if prompt.origin is not None:
         digest.update(prompt.origin.numpy().tobytes())
+    if prompt.mixture is not None:
+        digest.update(prompt.mixture.weights.numpy().tobytes())
+        digest.update("|".join(prompt.mixture.words).encode())
     return digest.hexdigest()
 
 

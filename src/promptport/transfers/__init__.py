@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from promptport._version import __version__
+from promptport.anchored import Mixture
 from promptport.anchors import AnchorReport, AnchorSet
 from promptport.errors import MismatchError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import matching
 from promptport.space import EmbeddingSpace
-from promptport.transfers import gradient, least_squares  # noqa: F401  (they register themselves)
+from promptport.transfers import gradient, least_squares, mixture  # noqa: F401  (they register)
 from promptport.transfers.magnitude import MAGNITUDES, MagnitudeRule, find_magnitude
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import Method, find_method, list_methods, transfer_method
@@ -73,8 +74,8 @@ def transfer(  # noqa: PLR0913
     source: EmbeddingSpace,
     target: EmbeddingSpace,
     *,
-    method: str = "least_squares",
-    magnitude: str = "token",
+    method: str | None = None,
+    magnitude: str | None = None,
     words: Sequence[str] | None = None,
     minimum_anchors: int = 32,
     seed: int = 0,
@@ -91,8 +92,10 @@ def transfer(  # noqa: PLR0913
         prompt: (n, d_s), belongs to `source`.
         source: space of the backbone that it was tuned on.
         target: space of the backbone that it shall work on.
-        method: name of a transfer method, with or without version.
-        magnitude: rule for the length of the virtual tokens: `token` or `paper`.
+        method: name of a transfer method, with or without version; None for `mixture` if the
+            prompt is anchored, else `least_squares`.
+        magnitude: rule for the length of the virtual tokens: `token`, `paper` or `keep`; None for
+            `keep` with the method `mixture`, else `token`.
         words: use only these words as anchors; None for all that both backbones know.
         minimum_anchors: refuse fewer anchors than this.
         seed: of methods that draw random numbers.
@@ -105,20 +108,43 @@ def transfer(  # noqa: PLR0913
         UnknownNameError: no such method, option or rule.
     """
     start = time.perf_counter()
-    found = find_method(method)
-    plan = _Plan(found, found.complete(options or {}), find_magnitude(magnitude), magnitude, seed)
+    found = find_method(method or ("least_squares" if prompt.mixture is None else "mixture"))
+    rule = magnitude or ("keep" if found.name.startswith("mixture.") else "token")
+    plan = _Plan(found, found.complete(options or {}), find_magnitude(rule), rule, seed)
     _check_belongs(prompt, source)
     anchors = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors)
+    moved = _shared_mixture(prompt, anchors)
     problem = TransferProblem(
         prompt.vectors, anchors.matrix(0), anchors.matrix(1), source.statistics, target.statistics,
-        torch.Generator().manual_seed(seed), progress,
+        torch.Generator().manual_seed(seed), None if moved is None else moved.mixture.weights,
+        progress,
     )
     decode_start = time.perf_counter()
     vectors = plan.decode(problem)  # (n, d_t)
     decode_seconds = time.perf_counter() - decode_start
     times = (start, decode_seconds)
     report = _report(plan, problem, vectors, anchors.report, (source, target), times)
-    return TransferResult(SoftPrompt(vectors, _provenance(prompt, source, target, report)), report)
+    carried = None
+    if moved is not None and found.name.startswith("mixture."):
+        report = replace(report, kept_weight=moved.kept)
+        carried = moved.mixture
+    provenance = _provenance(prompt, source, target, report)
+    return TransferResult(SoftPrompt(vectors, provenance, mixture=carried), report)
+
+
+@dataclass(frozen=True)
+class _SharedMixture:
+    """A mixture over the anchors, and the mean share of the weight that was on them."""
+
+    mixture: Mixture
+    kept: float
+
+
+def _shared_mixture(prompt: SoftPrompt, anchors: AnchorSet) -> _SharedMixture | None:
+    if prompt.mixture is None:
+        return None
+    weights, kept = prompt.mixture.over({word: i for i, word in enumerate(anchors.words)})
+    return _SharedMixture(Mixture(anchors.words, weights), float(kept.mean()))
 
 
 def _check_belongs(prompt: SoftPrompt, source: EmbeddingSpace) -> None:

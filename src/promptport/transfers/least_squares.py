@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from promptport.errors import PromptPortError
-from promptport.relative import encode_relative, topk_mask, unit_rows
+from promptport.relative import encode_relative, row_lengths, topk_mask, unit_rows
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
@@ -21,6 +21,7 @@ EXACT_WORK = 2_000_000_000
 DEFAULT_RIDGE = 1e-9
 _CORRECTIONS = 4
 _SMALL_CORRECTION = 1e-3
+_BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 128
 
 
 @transfer_method(
@@ -85,14 +86,15 @@ class Factor:
     """A factorised normal matrix N = ĀᵀĀ + λI (ĀĀᵀ + λI with fewer anchors than dimensions).
 
     Attributes:
-        anchors: (k, d) unit rows, float32 or float64.
+        anchors: (k, d) rows of any length, float32 or float64.
+        scale: (1, k) one over their lengths: Ā = diag(scale) A is never stored.
         ridge: λ itself.
-        root: (m, m) lower Cholesky factor of N, or (m, rank) W with N⁺ = W Wᵀ; float64,
-            m = min(k, d).
+        root: (m, m) lower Cholesky factor of N, or (m, rank) W with N⁺ = W Wᵀ; m = min(k, d).
         triangular: which of the two.
     """
 
     anchors: Tensor
+    scale: Tensor
     ridge: float
     root: Tensor
     triangular: bool
@@ -102,22 +104,27 @@ class Factor:
         k, d = self.anchors.shape
         relative = relative.to(self.anchors.dtype)
         if k < d:
-            return self._apply(relative) @ self.anchors.to(torch.float64)  # (n, d)
-        solution = self._apply(relative @ self.anchors)  # (n, d)
+            return self._gather(self._apply(relative))  # (n, d)
+        solution = self._apply(self._gather(relative)).double()  # (n, d)
         if self.anchors.dtype == torch.float64:
             return solution
         # Corrected seminormal equations (Björck 1987): a float32 Gram matrix loses digits with the
         # square of the condition number; a correction from the residual wins them back.
         for _ in range(_CORRECTIONS):
-            residual = relative - solution.float() @ self.anchors.T  # (n, k)
-            step = self._apply((residual @ self.anchors).double() - self.ridge * solution)
+            residual = relative - self._describe(solution.float())  # (n, k)
+            step = self._apply(self._gather(residual) - self.ridge * solution.float()).double()
             solution = solution + step
             if bool((step.norm(dim=1) <= _SMALL_CORRECTION * solution.norm(dim=1)).all()):
                 return solution
-        return _factor_exactly(self.anchors.double(), self.ridge).solve(relative)
+        return _factor_exactly(self.anchors, self.ridge).solve(relative)
+
+    def _describe(self, vectors: Tensor) -> Tensor:
+        return (vectors @ self.anchors.T) * self.scale  # (n, d) -> (n, k): x Āᵀ
+
+    def _gather(self, relative: Tensor) -> Tensor:
+        return (relative * self.scale) @ self.anchors  # (n, k) -> (n, d): r Ā
 
     def _apply(self, right: Tensor) -> Tensor:
-        right = right.double()
         if self.triangular:
             return torch.cholesky_solve(right.T, self.root).T
         return (right @ self.root) @ self.root.T
@@ -127,50 +134,70 @@ def factor(anchors: Tensor, *, ridge: float = DEFAULT_RIDGE) -> Factor:
     """Factorise once, solve for any number of descriptions.
 
     Args:
-        anchors: (k, d) unit rows; float64 for full precision, float32 for a fast Gram matrix.
+        anchors: (k, d) rows; float64 for full precision, float32 for a fast Gram matrix.
         ridge: λ as a share of the mean eigenvalue k / d, 0 or more.
 
     Raises:
         PromptPortError: a negative ridge.
+        ShapeError: a zero row.
     """
     if not ridge >= 0:
         raise PromptPortError("ridge", expected="0 or more", got=str(ridge), fix="Leave it out")
     k, d = anchors.shape
     weight = ridge * k / d
     if anchors.dtype == torch.float64 or k < d:
-        return _factor_exactly(anchors.double(), weight)
-    root, failed = torch.linalg.cholesky_ex(_normal_matrix(anchors, weight))
-    if int(failed) or _is_singular(root, torch.finfo(torch.float32).eps):
-        return _factor_exactly(anchors.double(), weight)
-    return Factor(anchors, weight, root, triangular=True)
+        return _factor_exactly(anchors, weight)
+    scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
+    root, failed = torch.linalg.cholesky_ex(_normal_matrix(anchors, scale, weight))
+    if int(failed) or _is_singular(root):
+        return _factor_exactly(anchors, weight)
+    return Factor(anchors, scale.T, weight, root, triangular=True)
 
 
 def _factor_exactly(anchors: Tensor, weight: float) -> Factor:
-    normal = _normal_matrix(anchors, weight)
+    anchors = anchors.double()
+    scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
+    normal = _normal_matrix(anchors, scale, weight)
     root, failed = torch.linalg.cholesky_ex(normal)
-    precision = torch.finfo(torch.float64).eps
-    if not int(failed) and not _is_singular(root, precision):
-        return Factor(anchors, weight, root, triangular=True)
+    if not int(failed) and not _is_singular(root):
+        return Factor(anchors, scale.T, weight, root, triangular=True)
     # Rank-deficient anchors without a ridge: the shortest of all best solutions.
     values, vectors = torch.linalg.eigh(normal)
-    kept = values > values.max() * len(values) * precision
-    return Factor(anchors, weight, vectors[:, kept] / values[kept].sqrt(), triangular=False)
+    kept = values > values.max() * len(values) * torch.finfo(values.dtype).eps
+    root = vectors[:, kept] / values[kept].sqrt()
+    return Factor(anchors, scale.T, weight, root, triangular=False)
 
 
-def _normal_matrix(anchors: Tensor, weight: float) -> Tensor:
-    k, d = anchors.shape
-    normal = (anchors.T @ anchors if k >= d else anchors @ anchors.T).double()  # (m, m)
+def _normal_matrix(anchors: Tensor, scale: Tensor, weight: float) -> Tensor:
+    """Lower triangle of N (m, m); what stands above it is not to be read.
+
+    Blocks of rows keep the unit rows in the cache, blocks of columns spare nearly half the work of
+    a full product.
+    """
+    if len(anchors) < anchors.shape[1]:
+        unit = anchors * scale
+        normal = unit @ unit.T
+        normal.diagonal().add_(weight)
+        return normal
+    d = anchors.shape[1]
+    width = max(_BLOCK_COLUMNS, -(-d // 8))
+    normal = anchors.new_zeros(d, d)
     normal.diagonal().add_(weight)
+    for start in range(0, len(anchors), _BLOCK_ROWS):
+        rows = slice(start, start + _BLOCK_ROWS)
+        unit = anchors[rows] * scale[rows]
+        for first in range(0, d, width):
+            last = min(first + width, d)
+            normal[first:last, :last].addmm_(unit[:, first:last].T, unit[:, :last])
     return normal
 
 
-def _is_singular(root: Tensor, precision: float) -> bool:
+def _is_singular(root: Tensor) -> bool:
     pivots = root.diagonal().square()
-    return bool(pivots.min() <= pivots.max() * len(root) * precision)
+    return bool(pivots.min() <= pivots.max() * len(root) * torch.finfo(root.dtype).eps)
 
 
 def _working(anchors: Tensor) -> Tensor:
-    """Unit rows in the precision in which the problem is solved."""
+    """The anchors in the precision in which their problem is solved."""
     k, d = anchors.shape
-    small = k * d * min(k, d) <= EXACT_WORK
-    return unit_rows(anchors.double() if small else anchors.float(), "anchors_tgt")
+    return anchors.double() if k * d * min(k, d) <= EXACT_WORK else anchors.float()

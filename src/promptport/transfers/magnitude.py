@@ -28,7 +28,14 @@ def token(vectors: Tensor, problem: TransferProblem) -> Tensor:
     return scaled.to(vectors.dtype)
 
 
-MAGNITUDES: Mapping[str, MagnitudeRule] = MappingProxyType({"paper": paper, "token": token})
+def keep(vectors: Tensor, problem: TransferProblem) -> Tensor:
+    """The length that the method gave: right for mixtures, which carry their own."""
+    return vectors
+
+
+MAGNITUDES: Mapping[str, MagnitudeRule] = MappingProxyType(
+    {"paper": paper, "token": token, "keep": keep}
+)
 
 
 def find_magnitude(name: str) -> MagnitudeRule:

@@ -25,6 +25,7 @@ class TransferProblem:
         stats_src: statistics of the source space.
         stats_tgt: statistics of the target space.
         generator: the only source of random numbers.
+        mixture: (n, k) weights of the shared words, if the prompt is anchored.
         progress: called with (steps done, steps in all) by methods that iterate.
 
     Raises:
@@ -37,6 +38,7 @@ class TransferProblem:
     stats_src: SpaceStatistics
     stats_tgt: SpaceStatistics
     generator: torch.Generator
+    mixture: Tensor | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ class TransferReport:
         decode_seconds: of them, the method and the magnitude rule alone.
         labels_used: whether labels of the target task were used: never, here.
         verdict: warnings in plain words; empty when nothing speaks against the result.
+        kept_weight: of an anchored prompt, the mean share of its weight on shared words.
     """
 
     source: str
@@ -70,6 +71,7 @@ class TransferReport:
     decode_seconds: float
     labels_used: bool
     verdict: tuple[str, ...]
+    kept_weight: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -19,7 +19,7 @@ class TuneConfig:
         epochs: passes over the training rows, 1 or more.
         batch_size: rows per prompt and step, 1 or more.
         patience: epochs without a better dev score after which a prompt stops; 0 never stops.
-        schedule: `linear` (to zero at the last step) or `constant`.
+        schedule: `constant` or `linear` (to zero at the last step).
         warmup: share of the steps in which the learning rate rises from zero, 0 to 1.
         weight_decay: decoupled, 0 or more.
         clip: largest length of a prompt's gradient over all its entries; 0 for no limit.
@@ -36,10 +36,10 @@ class TuneConfig:
     epochs: int = 20
     batch_size: int = 32
     patience: int = 5
-    schedule: Literal["linear", "constant"] = "linear"
+    schedule: Literal["linear", "constant"] = "constant"
     warmup: float = 0.05
     weight_decay: float = 0.0
-    clip: float = 1.0
+    clip: float = 0.0
     max_train_rows: int = 0
     max_dev_rows: int = 0
     batch_tokens: int = 8192
@@ -76,7 +76,7 @@ class TuneJob:
         seed: order of the training rows.
         relative_lr: learning rate as a share of the standard deviation of the backbone's input rows,
             so that one value suits all backbones.
-        lr: absolute learning rate, in place of the relative one.
+        lr: absolute learning rate, in place of the relative one (of the logits, if anchored: 1.0).
         template: in place of the task's.
         name: name of the job; default task and seed.
     """
@@ -85,7 +85,7 @@ class TuneJob:
     origin: OriginSpec = field(default_factory=OriginSpec)
     length: int = 5
     seed: int = 0
-    relative_lr: float = 0.04
+    relative_lr: float = 0.1
     lr: float | None = None
     template: Template | None = None
     name: str = ""
@@ -94,6 +94,11 @@ class TuneJob:
         rate = self.relative_lr if self.lr is None else self.lr
         if not 0 < rate < float("inf"):
             raise _out_of_range("learning rate", "a number above 0", rate)
+
+    @property
+    def anchored(self) -> bool:
+        """Whether mixture weights over words are tuned instead of free vectors."""
+        return self.origin.kind == "mixture"
 
     @property
     def label(self) -> str:

@@ -24,6 +24,7 @@ from promptport.objective import Objective, Prepared
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Row
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult, config_dict
+from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, starting_logits
 from promptport.tuning.optimiser import RowAdam
 from promptport.tuning.origins import make_origin
 from promptport.tuning.state import StateFile
@@ -123,7 +124,17 @@ class _Loop:
         self.vectors = self.origins.clone().to(backbone.device)
         self.best = self.origins.clone()
         self.optimiser = RowAdam(self.vectors, config.weight_decay)
+        self.mixtures = self._mixtures(jobs, starts)
         self.tracks = [self._track(job, start) for job, start in zip(jobs, starts, strict=True)]
+
+    def _mixtures(self, jobs: Sequence[TuneJob], starts: Sequence[int]) -> MixtureRows | None:
+        anchored = [(job, start) for job, start in zip(jobs, starts, strict=True) if job.anchored]
+        if not anchored:
+            return None
+        space = self.backbone.space
+        rows = [start + i for job, start in anchored for i in range(job.length)]
+        logits = [starting_logits(space, job.length, job.origin.seed) for job, _ in anchored]
+        return MixtureRows(space, torch.tensor(rows), torch.cat(logits), self.vectors.device)
 
     def _track(self, job: TuneJob, start: int) -> _Track:
         template = job.template or job.task.template
@@ -136,7 +147,9 @@ class _Loop:
             dev = objective.prepare(_first(job.task.load("dev"), self.config.max_dev_rows))
             self._objectives[key] = (objective, train, dev)
         objective, train, dev = self._objectives[key]
-        rate = job.lr if job.lr is not None else job.relative_lr * self.backbone.space.statistics.std
+        spread = self.backbone.space.statistics.std
+        usual = LOGIT_RATE if job.anchored else job.relative_lr * spread
+        rate = usual if job.lr is None else job.lr
         steps = self.config.epochs * math.ceil(len(train.questions) / self.config.batch_size)
         return _Track(job, objective, train, dev, start, rate, steps)
 
@@ -191,7 +204,12 @@ class _Loop:
             rates[track.rows] = self._rate(track)
             active[track.rows] = True
             track.step += 1
+        if self.mixtures is not None:
+            self.mixtures.step(gradient, rates, active)
+            active[self.mixtures.rows] = False
         self.optimiser.step(gradient, rates, active)
+        if self.mixtures is not None:
+            self.vectors[self.mixtures.rows] = self.mixtures.vectors()
 
     def _rate(self, track: _Track) -> float:
         warm = max(1, round(self.config.warmup * track.total))
@@ -228,6 +246,8 @@ class _Loop:
         if (score, -loss) > (track.best[0], -track.best[1]):
             track.best, track.best_epoch = (score, loss), epoch
             self.best[track.rows] = self.vectors[track.rows].cpu()
+            if track.job.anchored and self.mixtures is not None:
+                self.mixtures.keep_best(track.start, track.job.length)
         if track.step >= track.total:
             track.stopped = "finished"
         elif self.config.patience and epoch - track.best_epoch >= self.config.patience:
@@ -268,7 +288,10 @@ class _Loop:
                 "version": __version__,
             },
         )
-        return SoftPrompt(self.best[track.rows], provenance, self.origins[track.rows])
+        mixture = None
+        if job.anchored and self.mixtures is not None:
+            mixture = self.mixtures.mixture(track.start, job.length)
+        return SoftPrompt(self.best[track.rows], provenance, self.origins[track.rows], mixture)
 
     def identity(self) -> dict[str, object]:
         """What a saved state must agree with to be continued."""
@@ -281,10 +304,6 @@ class _Loop:
 
     def save(self, file: StateFile) -> None:
         """Keep everything that the rest of the run depends on."""
-        tensors = {
-            "vectors": self.vectors, "best": self.best, "first": self.optimiser.first,
-            "second": self.optimiser.second, "updates": self.optimiser.updates,
-        }
         tracks = [
             {
                 "step": t.step, "stopped": t.stopped, "error": t.error, "best": list(t.best),
@@ -292,7 +311,14 @@ class _Loop:
             }
             for t in self.tracks
         ]
-        file.write(tensors, tracks)
+        file.write(self._tensors(), tracks)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        own = {
+            "vectors": self.vectors, "best": self.best, "first": self.optimiser.first,
+            "second": self.optimiser.second, "updates": self.optimiser.updates,
+        }
+        return own if self.mixtures is None else {**own, **self.mixtures.tensors()}
 
     def restore(self, file: StateFile) -> None:
         """Go on from a saved state, if there is one."""
@@ -300,11 +326,8 @@ class _Loop:
         if found is None:
             return
         tensors, tracks = found
-        self.vectors.copy_(tensors["vectors"])
-        self.best.copy_(tensors["best"])
-        self.optimiser.first.copy_(tensors["first"])
-        self.optimiser.second.copy_(tensors["second"])
-        self.optimiser.updates.copy_(tensors["updates"])
+        for name, tensor in self._tensors().items():
+            tensor.copy_(tensors[name])
         for track, values in zip(self.tracks, tracks, strict=True):
             track.step, track.stopped = values["step"], values["stopped"]
             track.error, track.epoch_loss = values["error"], values["epoch_loss"]

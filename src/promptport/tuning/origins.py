@@ -11,8 +11,9 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
+from promptport.tuning.mixtures import mixture_words, starting_logits
 
-OriginKind = Literal["vocabulary", "normal", "text", "prompt"]
+OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class OriginSpec:
     Attributes:
         kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
             distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
-            repeated or cut to length, as PEFT's TEXT) or `prompt` (an existing prompt).
+            repeated or cut to length, as PEFT's TEXT), `prompt` (an existing prompt) or `mixture`
+            (a random mixture of all words: the prompt is tuned anchored).
         seed: of the random kinds.
         text: of the kind `text`.
         prompt: of the kind `prompt`.
@@ -35,7 +37,7 @@ class OriginSpec:
 
     @classmethod
     def parse(cls, text: str, seed: int) -> OriginSpec:
-        """Read `vocabulary`, `normal` or `text:some words`.
+        """Read `vocabulary`, `normal`, `mixture` or `text:some words`.
 
         Raises:
             TuningError: none of these.
@@ -43,10 +45,10 @@ class OriginSpec:
         kind, _, rest = text.partition(":")
         if kind == "text" and rest.strip():
             return cls("text", seed, rest.strip())
-        if kind in ("vocabulary", "normal") and not rest:
+        if kind in ("vocabulary", "normal", "mixture") and not rest:
             return cls(cast(OriginKind, kind), seed)
         raise TuningError(
-            "origin", expected="vocabulary, normal, text:SOME WORDS or a prompt folder",
+            "origin", expected="vocabulary, normal, mixture, text:SOME WORDS or a prompt folder",
             got=repr(text), fix="Write for instance --origin 'text:the capital of this country is'",
         )
 
@@ -96,6 +98,9 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
         return space.statistics.centre + noise * space.statistics.dimension_std
     if spec.kind == "text":
         return space.rows(_text_ids(spec, backbone, length))
+    if spec.kind == "mixture":
+        rows = space.rows([space.words[word] for word in mixture_words(space)])
+        return starting_logits(space, length, spec.seed).softmax(1) @ rows
     return _existing(spec, backbone, length)
 
 

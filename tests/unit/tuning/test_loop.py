@@ -163,7 +163,7 @@ def test_settings_out_of_range(values, message) -> None:
 
 def test_bad_origins(backbone, capitals) -> None:
     model = backbone("bert")
-    with pytest.raises(TuningError, match="expected vocabulary, normal, text:SOME WORDS"):
+    with pytest.raises(TuningError, match="expected vocabulary, normal, mixture, text:SOME WORDS"):
         OriginSpec.parse("uniform", 0)
     with pytest.raises(TuningError, match="at least 1 virtual token"):
         make_origin(OriginSpec(), model, 0)

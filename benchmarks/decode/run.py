@@ -1,0 +1,150 @@
+"""Paper A's search against the closed form: same problem, objective and seconds of both.
+
+Run from the root of the repository: python -m benchmarks.decode.run
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmarks._result import write_results
+from torch import Tensor
+
+from promptport.anchors import AnchorSet
+from promptport.relative import encode_relative, matching, unit_rows
+from promptport.space import EmbeddingSpace
+from promptport.transfers import TransferProblem, find_method
+
+HERE = Path(__file__).resolve().parent
+MEAN_LENGTH, LATENT_LENGTH, NOISE_LENGTH = 1.55, 0.85, 0.70  # a mean row is about 1.9 long
+LATENT_WIDTH = 256
+
+
+def made_spaces(k: int, widths: tuple[int, int], seed: int) -> tuple[EmbeddingSpace, ...]:
+    """Two embedding tables with a common mean vector each, a shared latent part and own noise.
+
+    The lengths of the parts are those measured on small trained models (../shared/design.md).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    decay = torch.arange(1, LATENT_WIDTH + 1).float().rsqrt()
+    latent = torch.randn(k, LATENT_WIDTH, generator=generator) * decay  # (k, 256)
+    words = {f"w{i:05d}": i for i in range(k)}
+    spaces = []
+    for name, width in zip(("source", "target"), widths, strict=True):
+        mean = torch.randn(1, width, generator=generator)
+        mixed = latent @ torch.randn(LATENT_WIDTH, width, generator=generator)  # (k, width)
+        noise = torch.randn(k, width, generator=generator)
+        rows = _of_length(mean, MEAN_LENGTH) + _of_length(mixed, LATENT_LENGTH)
+        rows = rows + _of_length(noise, NOISE_LENGTH)
+        spaces.append(EmbeddingSpace(name, rows, tuple(words), words, {}))
+    return tuple(spaces)
+
+
+def _of_length(rows: Tensor, length: float) -> Tensor:
+    return rows * (length / rows.norm(dim=1).mean())
+
+
+def made_prompt(space: EmbeddingSpace, n: int, seed: int) -> Tensor:
+    """(n, d): vocabulary rows that tuning has moved by about their own length in random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = space.rows(torch.randperm(space.trained_rows, generator=generator)[:n])
+    return rows + _of_length(torch.randn(rows.shape, generator=generator), 1.9)
+
+
+def seconds(work: Callable[[], Any], runs: int) -> list[float]:
+    """Wall time of each run."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def floor(problem: TransferProblem) -> None:
+    """The bare products of the closed form: describe, Gram matrix, right-hand side."""
+    relative = problem.vectors @ problem.anchors_src.T
+    _ = problem.anchors_tgt.T @ problem.anchors_tgt
+    _ = relative @ problem.anchors_tgt
+
+
+def compare(spaces: tuple[EmbeddingSpace, ...], n: int, args: argparse.Namespace) -> dict[str, Any]:
+    """Both methods on one problem of n virtual tokens."""
+    anchors = AnchorSet.shared(*spaces)
+    sides = anchors.matrix(0), anchors.matrix(1)
+    vectors = made_prompt(spaces[0], n, args.seed + n)
+    wanted = encode_relative(vectors.double(), sides[0].double())
+
+    def fresh() -> TransferProblem:
+        generator = torch.Generator().manual_seed(args.seed)
+        return TransferProblem(
+            vectors, *sides, spaces[0].statistics, spaces[1].statistics, generator
+        )
+
+    def score(found: Tensor) -> dict[str, float]:
+        cosine = float(matching(wanted, sides[1].double(), found.double()).mean())
+        return {"matching": cosine, "objective": 1 - cosine}
+
+    closed, search = find_method("least_squares"), find_method("gradient")
+    results: dict[str, Any] = {"n": n, "agreement": anchors.report.agreement}
+    seconds(lambda: closed(fresh()), 1)  # warm up the threads
+    fast = seconds(lambda: closed(fresh()), args.runs)
+    bare = seconds(lambda: floor(fresh()), args.runs)
+    found: list[Tensor] = []
+    slow = seconds(lambda: found.append(search(fresh(), {"steps": args.steps})), 1)
+    fast += seconds(lambda: closed(fresh()), args.runs)  # before and after: other work may disturb
+    results["least_squares"] = score(closed(fresh())) | {
+        "seconds": statistics.median(fast), "seconds_all": fast,
+    }
+    results["gradient"] = score(found[0]) | {"seconds": slow[0], "steps": args.steps}
+    results["floor_seconds"] = statistics.median(bare)
+    results["unit_rows_seconds"] = statistics.median(
+        seconds(lambda: unit_rows(sides[1], "anchors"), args.runs)
+    )
+    return results
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--anchors", type=int, default=8192)
+    parser.add_argument("--widths", type=int, nargs=2, default=(768, 1024))
+    parser.add_argument("--tokens", type=int, nargs=2, default=(5, 100))
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    spaces = made_spaces(args.anchors, tuple(args.widths), args.seed)
+    one, hundred = (compare(spaces, n, args) for n in args.tokens)
+    summary = {
+        "objective_gap": one["least_squares"]["matching"] - one["gradient"]["matching"],
+        "objective_gap_hundred": (
+            hundred["least_squares"]["matching"] - hundred["gradient"]["matching"]
+        ),
+        "speedup_one": one["gradient"]["seconds"] / one["least_squares"]["seconds"],
+        "speedup_hundred": hundred["gradient"]["seconds"] / hundred["least_squares"]["seconds"],
+        "floor_ratio": one["least_squares"]["seconds"] / one["floor_seconds"],
+    }
+    config = {name: value for name, value in vars(args).items() if name != "out"}
+    write_results(args.out, summary, {"config": config, "results": [one, hundred]})
+    for result in (one, hundred):
+        for name in ("gradient", "least_squares"):
+            values = result[name]
+            print(
+                f"n = {result['n']:3d}  {name:13s}  objective {values['objective']:.5f}  "
+                f"{values['seconds']:8.2f} s"
+            )
+    print("  ".join(f"{name} {value:.4g}" for name, value in summary.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,224 @@
+"""The demo: tune prompts on one embedded backbone, carry them to another, compare with every baseline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+from promptport.anchors import AnchorSet
+from promptport.backbone import Backbone
+from promptport.evaluation import evaluate
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Score, Task, open_task
+from promptport.transfers import TransferReport, TransferResult, transfer
+from promptport.tuning import OriginSpec, TuneConfig, TuneJob, TuneResult, score_baselines, tune
+
+Say = Callable[[str], None]
+
+# What is compared on the target, in the order of the table: name -> what it has seen of the target.
+SEEN = {
+    "majority": "training answers",
+    "random": "nothing",
+    "no prompt": "nothing",
+    "manual": "nothing; a person wrote it",
+    "free prompt, paper A's search": "its embedding table",
+    "free prompt, least squares": "its embedding table",
+    "anchored prompt, ported": "its embedding table",
+    "tuned here": "labelled rows",
+}
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo runs.
+
+    Attributes:
+        source: backbone that prompts are tuned on.
+        target: backbone that they are carried to.
+        tasks: references of probes or classification tasks.
+        length: virtual tokens per prompt.
+        seed: of origins and data order.
+        epochs: of tuning.
+        paper_steps: steps of paper A's search (2,000 in the paper).
+    """
+
+    source: str = "nano-bert"
+    target: str = "nano-roberta"
+    tasks: tuple[str, ...] = (
+        "country-capital", "person-occupation", "city-country", "animal-class", "opposite",
+    )
+    length: int = 5
+    seed: int = 0
+    epochs: int = 30
+    paper_steps: int = 2000
+
+
+@dataclass(frozen=True)
+class TaskOutcome:
+    """Everything about one task.
+
+    Attributes:
+        task: its name.
+        on_source: scores on the source backbone: `manual`, `free prompt`, `anchored prompt`.
+        on_target: scores on the target backbone, keys of `SEEN`.
+        report: trust report of the anchored port.
+        free_report: trust report of the free prompt's port.
+        words: for each virtual token of the anchored prompt, its heaviest words.
+        curve: dev loss per epoch of (free, anchored) tuning on the source.
+    """
+
+    task: str
+    on_source: dict[str, Score]
+    on_target: dict[str, Score]
+    report: TransferReport
+    free_report: TransferReport
+    words: list[list[tuple[str, float]]]
+    curve: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Outcome of the demo."""
+
+    settings: DemoSettings
+    outcomes: tuple[TaskOutcome, ...]
+    anchors: dict[str, Any]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """Mean score on the target over tasks, by kind of prompt."""
+        return {
+            name: fmean(o.on_target[name].value for o in self.outcomes)
+            for name in SEEN
+            if all(name in o.on_target for o in self.outcomes)
+        }
+
+    def retention(self) -> dict[str, float]:
+        """Mean score over that of prompts tuned on the target itself."""
+        means = self.means()
+        return {name: value / max(means["tuned here"], 1e-9) for name, value in means.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "source": self.settings.source,
+            "target": self.settings.target,
+            "metric": self.outcomes[0].on_target["tuned here"].metric,
+            "mean": self.means(),
+            "retention": self.retention(),
+            "tasks": {
+                o.task: {
+                    "on_source": {k: v.to_dict() for k, v in o.on_source.items()},
+                    "on_target": {k: v.to_dict() for k, v in o.on_target.items()},
+                    "words": o.words,
+                    "transfer": o.report.to_dict(),
+                }
+                for o in self.outcomes
+            },
+            "anchors": self.anchors,
+            "seconds": self.seconds,
+        }
+
+
+def run_demo(settings: DemoSettings | None = None, *, say: Say = lambda text: None) -> DemoResult:
+    """Run the comparison.
+
+    Args:
+        settings: what to run.
+        say: told what is being done, for progress displays.
+
+    Raises:
+        PromptPortError: a backbone or task that cannot be opened.
+    """
+    settings = settings or DemoSettings()
+    clock = _Clock()
+    say(f"opening {settings.source} and {settings.target}")
+    source, target = Backbone.load(settings.source), Backbone.load(settings.target)
+    tasks = [open_task(name) for name in settings.tasks]
+    config = TuneConfig(epochs=settings.epochs, patience=0)
+    say(f"tuning {2 * len(tasks)} prompts on {source.name}, free and anchored, in one batch")
+    free, anchored = _tune_pairs(source, tasks, settings, config)
+    clock.lap("tuning on the source")
+    say(f"tuning {len(tasks)} prompts on {target.name}, as the upper bound")
+    native = tune(target, [_job(t, settings, "vocabulary") for t in tasks], config)
+    clock.lap("tuning on the target")
+    outcomes = []
+    for i, task in enumerate(tasks):
+        say(f"{task.name}: carrying the prompts to {target.name} and scoring them")
+        outcomes.append(_outcome(source, target, task, settings, (free[i], anchored[i], native[i])))
+    clock.lap("transfers and scores")
+    shared = AnchorSet.shared(source.space, target.space).report
+    return DemoResult(settings, tuple(outcomes), shared.to_dict(), clock.laps)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _job(task: Task, settings: DemoSettings, kind: Any) -> TuneJob:
+    return TuneJob(task, OriginSpec(kind, settings.seed), settings.length, settings.seed)
+
+
+def _tune_pairs(
+    source: Backbone, tasks: list[Task], settings: DemoSettings, config: TuneConfig
+) -> tuple[list[TuneResult], list[TuneResult]]:
+    jobs = [_job(task, settings, kind) for kind in ("vocabulary", "mixture") for task in tasks]
+    results = tune(source, jobs, config)
+    return results[: len(tasks)], results[len(tasks) :]
+
+
+def _prompt(result: TuneResult) -> SoftPrompt:
+    assert result.prompt is not None, result.error
+    return result.prompt
+
+
+def _outcome(
+    source: Backbone,
+    target: Backbone,
+    task: Task,
+    settings: DemoSettings,
+    tuned: tuple[TuneResult, TuneResult, TuneResult],
+) -> TaskOutcome:
+    free, anchored, native = (_prompt(result) for result in tuned)
+
+    def port(prompt: SoftPrompt, method: str | None = None, **options: Any) -> TransferResult:
+        magnitude = "paper" if method == "gradient" else None
+        return transfer(
+            prompt, source.space, target.space, method=method, magnitude=magnitude,
+            seed=settings.seed, options=options,
+        )
+
+    def score(backbone: Backbone, prompt: SoftPrompt) -> Score:
+        return evaluate(backbone, task, prompt).score
+
+    moved, moved_free = port(anchored), port(free)
+    on_target = {
+        **score_baselines(target, task, free),
+        "free prompt, paper A's search": score(
+            target, port(free, "gradient", steps=settings.paper_steps).prompt
+        ),
+        "free prompt, least squares": score(target, moved_free.prompt),
+        "anchored prompt, ported": score(target, moved.prompt),
+        "tuned here": score(target, native),
+    }
+    on_source = {
+        "manual": evaluate(source, task).score,
+        "free prompt": score(source, free),
+        "anchored prompt": score(source, anchored),
+    }
+    assert anchored.mixture is not None
+    return TaskOutcome(
+        task.name, on_source, {name: on_target[name] for name in SEEN if name in on_target},
+        moved.report, moved_free.report, anchored.mixture.readable(),
+        {"free": [c[1] for c in tuned[0].curve], "anchored": [c[1] for c in tuned[1].curve]},
+    )

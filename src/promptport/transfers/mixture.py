@@ -1,0 +1,31 @@
+"""Re-use of the weights of an anchored prompt: no search, no loss of meaning, only of missing words."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from promptport.errors import MismatchError
+from promptport.transfers.problem import TransferProblem
+from promptport.transfers.registry import transfer_method
+
+
+@transfer_method(
+    "mixture.v1",
+    paper="anchored prompts: P_s = W A_s, P_t = W A_t (the weights of OMP tokenizer transplants, "
+    "arXiv 2506.06607, but learned with the task)",
+)
+def mixture(problem: TransferProblem) -> Tensor:
+    """Mix the target's rows of the same words with the same weights.
+
+    Returns:
+        (n, d_t): W A_t, W scaled to the words that both backbones know.
+
+    Raises:
+        MismatchError: the prompt was not tuned anchored.
+    """
+    if problem.mixture is None:
+        raise MismatchError(
+            "method mixture", expected="an anchored prompt", got="one of free vectors",
+            fix="Tune it with --anchored, or choose the method least_squares",
+        )
+    return problem.mixture @ problem.anchors_tgt.float()

@@ -1,0 +1,91 @@
+"""Anchored prompts in the tuning loop: logits over words instead of free vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from promptport.anchored import Mixture
+from promptport.space import EmbeddingSpace
+from promptport.tuning.optimiser import RowAdam
+
+# Logits have no unit, so one learning rate and one spread suit every backbone.
+LOGIT_RATE = 1.0
+LOGIT_SPREAD = 0.5
+
+
+def mixture_words(space: EmbeddingSpace) -> tuple[str, ...]:
+    """The words that anchored prompts mix: all single-token words, in a fixed order."""
+    return tuple(sorted(space.words))
+
+
+def starting_logits(space: EmbeddingSpace, length: int, seed: int) -> Tensor:
+    """Logits (n, k) that anchored tuning starts from: N(0, 0.5)."""
+    generator = torch.Generator().manual_seed(seed)
+    return LOGIT_SPREAD * torch.randn(length, len(space.words), generator=generator)
+
+
+class MixtureRows:
+    """The logits of all anchored prompts of a run, one row per virtual token.
+
+    `P = softmax(L) A`; the loop gives the gradient of `P`, the chain rule gives that of `L`.
+
+    Args:
+        space: space of the backbone.
+        rows: (M,) which rows of the run's vectors are anchored.
+        logits: (M, k) to start from.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, space: EmbeddingSpace, rows: Tensor, logits: Tensor, device: torch.device
+    ) -> None:
+        self.words = mixture_words(space)
+        self.anchors = space.rows([space.words[word] for word in self.words]).to(device)  # (k, d)
+        self.rows = rows.to(device)
+        self.logits = logits.to(device)
+        self.optimiser = RowAdam(self.logits)
+        self.best = self.logits.cpu().clone()
+
+    def vectors(self) -> Tensor:
+        """(M, d): the virtual tokens."""
+        return self.logits.softmax(1) @ self.anchors
+
+    def step(self, gradient: Tensor, rates: Tensor, active: Tensor) -> None:
+        """Update the logits of the active rows.
+
+        Args:
+            gradient: (N, d) of all vectors of the run.
+            rates: (N, 1) learning rates.
+            active: (N, 1) bool.
+        """
+        weights = self.logits.softmax(1)  # (M, k)
+        along = torch.where(active[self.rows], gradient[self.rows], 0) @ self.anchors.T  # (M, k)
+        logit_gradient = weights * (along - (weights * along).sum(1, keepdim=True))
+        self.optimiser.step(logit_gradient, rates[self.rows], active[self.rows])
+
+    def keep_best(self, first: int, length: int) -> None:
+        """Note the logits of one prompt as its best so far.
+
+        Args:
+            first: first row of the prompt among the run's vectors.
+            length: its number of virtual tokens.
+        """
+        own = self._own(first, length)
+        self.best[own] = self.logits[own].cpu()
+
+    def mixture(self, first: int, length: int) -> Mixture:
+        """The best mixture of one prompt."""
+        return Mixture(self.words, self.best[self._own(first, length)].softmax(1))
+
+    def _own(self, first: int, length: int) -> Tensor:
+        rows = self.rows.cpu()
+        return torch.nonzero((rows >= first) & (rows < first + length)).flatten()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State by name, for saving and restoring in place."""
+        return {
+            "logits": self.logits, "logits_best": self.best,
+            "logits_first": self.optimiser.first, "logits_second": self.optimiser.second,
+            "logits_updates": self.optimiser.updates,
+        }

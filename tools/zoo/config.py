@@ -1,0 +1,92 @@
+"""One YAML file per backbone, read into frozen dataclasses; unknown keys are an error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+CONFIGS = Path(__file__).parent / "configs"
+ARCHITECTURES = ("bert", "roberta", "gpt2", "t5")
+VOCABULARIES = ("wordpiece", "byte-bpe", "unigram")
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True)
+class VocabularyConfig:
+    """How the tokenizer is trained."""
+
+    kind: str  # one of VOCABULARIES
+    size: int  # tokens, special ones included
+    corpus_mb: float = 16.0  # corpus text read for it, megabytes
+    pocket_sentences: int = 60_000  # pocket sentences added to it
+    word_boost: int = 400  # extra counts of every pocket word, so that it becomes one token
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What a training row looks like."""
+
+    pocket_share: float = 0.75  # share of the texts that are pocket sentences
+    words: int = 24  # longest stretch of corpus words in a row
+    positions: int = 128  # longest row, tokens
+    long_share: float = 0.15  # share of the texts that are packed into long rows
+    shift_share: float = 0.25  # share of the batches whose positions start at a random offset
+    noise_share: float = 0.1  # share of the short rows with random tokens in front
+    noise_tokens: int = 20  # at most so many of them
+    focus: float = 0.7  # probability that the focus word of a sentence is hidden
+    others: float = 0.12  # probability that any other word is hidden
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation; every horizon is counted in tokens, so batch sizes can change."""
+
+    tokens: float = 12e6  # where the learning rate reaches zero
+    warmup: float = 0.1e6  # tokens of linear warm-up
+    decay_share: float = 0.4  # last share of the tokens, over which the rate falls to zero
+    batch_tokens: int = 2048  # padded tokens per batch
+    muon_lr: float = 0.01  # hidden matrices
+    adam_lr: float = 0.003  # embeddings, norms, biases
+    weight_decay: float = 0.05  # embedding rows, decoupled
+    average: float = 0.998  # decay of the running average of the weights that is exported
+    focus_weight: float = 1.0  # weight of the focus word in a next-token loss
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Everything that decides a backbone."""
+
+    name: str
+    architecture: str  # one of ARCHITECTURES
+    seed: int
+    vocabulary: VocabularyConfig
+    model: dict[str, Any]  # arguments of the transformers configuration class
+    data: DataConfig
+    training: TrainingConfig
+
+
+def load_config(name: str) -> BackboneConfig:
+    """Read `configs/<name>.yaml`, or any YAML file given by path."""
+    path = Path(name) if name.endswith(".yaml") else CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+        raise FileNotFoundError(f"{name}: expected a backbone config, got no file. Known: {known}.")
+    raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    raw["vocabulary"] = _part(VocabularyConfig, raw.get("vocabulary", {}), path)
+    raw["data"] = _part(DataConfig, raw.get("data", {}), path)
+    raw["training"] = _part(TrainingConfig, raw.get("training", {}), path)
+    config = _part(BackboneConfig, raw, path)
+    if config.architecture not in ARCHITECTURES or config.vocabulary.kind not in VOCABULARIES:
+        raise ValueError(f"{path}: expected architecture in {ARCHITECTURES}, kind in {VOCABULARIES}.")
+    return config
+
+
+def _part(kind: type[Part], values: dict[str, Any], path: Path) -> Part:
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{path}: expected keys {sorted(known)}, got {unknown}. Remove them.")
+    return kind(**values)

@@ -1,0 +1,172 @@
+"""Tokenizers: trained on the corpus and the pocket sentences, saved as transformers expects them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import PreTrainedTokenizerFast
+
+from .config import BackboneConfig
+from .corpus import pocket_sentences, pocket_words
+
+SENTINELS = 32
+SPECIALS: dict[str, dict[str, str]] = {
+    "bert": {
+        "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    },
+    "roberta": {
+        "bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
+        "mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>",
+    },
+    "gpt2": {
+        "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    },
+    "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
+
+
+def train_tokenizer(config: BackboneConfig, lines: Sequence[str]) -> PreTrainedTokenizerFast:
+    """Train the tokenizer that belongs to a backbone."""
+    specials = list(dict.fromkeys(SPECIALS[config.architecture].values()))
+    tokenizer, trainer = _untrained(config, specials)
+    tokenizer.train_from_iterator(_training_text(config, lines), trainer)
+    if config.vocabulary.kind == "unigram":
+        tokenizer = _with_words(tokenizer, pocket_words())
+    tokenizer.post_processor = _post_processor(config.architecture, tokenizer)
+    return _wrap(config, tokenizer)
+
+
+def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
+    """Put words that the Unigram trainer pruned in the place of its least probable pieces.
+
+    Counts do not decide what that trainer keeps, so boosting a word is not enough for it.
+    """
+    state = json.loads(tokenizer.to_str())
+    vocabulary: list[list] = state["model"]["vocab"]
+    known = {piece for piece, _ in vocabulary}
+    wanted = [piece for word in words if (piece := f"\u2581{word}") not in known]
+    keep = {f"\u2581{word}" for word in words}
+    spare = [
+        index for index, (piece, score) in enumerate(vocabulary)
+        if score < 0 and len(piece) > 2 and piece not in keep
+    ]
+    spare.sort(key=lambda index: vocabulary[index][1])
+    scores = sorted(score for _, score in vocabulary if score < 0)
+    typical = scores[len(scores) // 2]  # far above the sum of any two pieces
+    for index, piece in zip(spare, wanted, strict=False):
+        vocabulary[index] = [piece, typical]
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _untrained(config: BackboneConfig, specials: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+    kind, size = config.vocabulary.kind, config.vocabulary.size
+    if kind == "wordpiece":
+        tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece()
+        return tokenizer, trainers.WordPieceTrainer(
+            vocab_size=size, special_tokens=specials, limit_alphabet=250, show_progress=False
+        )
+    if kind == "byte-bpe":
+        prefix = config.architecture == "roberta"
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+        tokenizer.decoder = decoders.ByteLevel()
+        return tokenizer, trainers.BpeTrainer(
+            vocab_size=size, special_tokens=specials, show_progress=False,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        )
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        # Punctuation apart from words, so that "Paris." and "Paris" share their token.
+        pre_tokenizers.Metaspace(prepend_scheme="first"),
+        pre_tokenizers.Punctuation("isolated"),
+    ])
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    room = size - SENTINELS
+    return tokenizer, trainers.UnigramTrainer(
+        vocab_size=room, special_tokens=specials, unk_token="<unk>", show_progress=False
+    )
+
+
+def _training_text(config: BackboneConfig, lines: Sequence[str]) -> Iterator[str]:
+    """Corpus lines spread over its whole length, pocket sentences, and the words that must stay."""
+    budget, total = config.vocabulary.corpus_mb * 1e6, sum(map(len, lines))
+    step = max(1, int(total / max(budget, 1)))
+    yield from lines[:: step]
+    stream = pocket_sentences(config.seed)
+    yield from (text.text for text in itertools.islice(stream, config.vocabulary.pocket_sentences))
+    for word in pocket_words():
+        yield from itertools.repeat(f"a {word}", config.vocabulary.word_boost)
+
+
+def _post_processor(architecture: str, tokenizer: Tokenizer) -> processors.PostProcessor:
+    def pair(token: str) -> tuple[str, int]:
+        return token, tokenizer.token_to_id(token)
+
+    if architecture == "bert":
+        return processors.BertProcessing(pair("[SEP]"), pair("[CLS]"))
+    if architecture == "roberta":
+        return processors.RobertaProcessing(pair("</s>"), pair("<s>"), add_prefix_space=True)
+    if architecture == "t5":
+        return processors.TemplateProcessing(
+            single="$A </s>", pair="$A </s> $B </s>", special_tokens=[pair("</s>")]
+        )
+    return processors.ByteLevel(trim_offsets=True)
+
+
+def _wrap(config: BackboneConfig, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    specials: dict[str, str | AddedToken] = dict(SPECIALS[config.architecture])
+    if config.architecture == "roberta":
+        # The mask takes the space before it, as a word with its space would.
+        specials["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
+    if config.architecture == "t5":
+        tokenizer.add_special_tokens([
+            AddedToken(f"<extra_id_{index}>", lstrip=True, special=True, normalized=False)
+            for index in range(SENTINELS)
+        ])
+    extra = {}
+    if config.architecture == "t5":
+        extra["extra_special_tokens"] = [f"<extra_id_{index}>" for index in range(SENTINELS)]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=config.data.positions,
+        clean_up_tokenization_spaces=False, **specials, **extra,
+    )
+
+
+def missing_words(tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> list[str]:
+    """Words that are not one word-initial token after another word."""
+    head = tokenizer("the", add_special_tokens=False)["input_ids"]
+    encoded = tokenizer([f"the {word}" for word in words], add_special_tokens=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    return [
+        word for word, ids in zip(words, encoded, strict=True)
+        if len(ids) != len(head) + 1 or ids[-1] == unknown
+    ]
+
+
+def load_or_train(
+    config: BackboneConfig, folder: Path, lines: Sequence[str]
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a run: from its work folder, or trained and put there."""
+    place = folder / "tokenizer"
+    if not place.is_dir():
+        train_tokenizer(config, lines).save_pretrained(place)
+    return PreTrainedTokenizerFast.from_pretrained(place)
