@@ -36,7 +36,7 @@ def environment() -> dict[str, Any]:
 
 
 def write_results(folder: Path, summary: Mapping[str, float], full: Mapping[str, Any]) -> None:
-    """Write `summary.json` (flat: figure name -> number) and `result.json` (environment and all)."""
+    """Write `summary.json` (flat: figure name -> number) and `result.json` (with environment)."""
     everything = {"environment": environment(), "summary": dict(summary), **full}
     write_atomic(folder / "summary.json", json_bytes(dict(summary)))
     write_atomic(folder / "result.json", json_bytes(everything))

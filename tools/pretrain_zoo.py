@@ -64,7 +64,8 @@ def train(arguments: argparse.Namespace) -> None:
     if arguments.tokenizer_only:
         return
     source = TextSource(
-        lines, pocket_share=config.data.pocket_share, words=config.data.words, seed=config.seed
+        lines, pocket_share=config.data.pocket_share, words=config.data.words,
+        easy_texts=config.data.easy_texts, seed=config.seed,
     )
     trainer = Trainer(
         config, tokenizer=tokenizer, source=source, relations=load_relations(arguments.tasks),

@@ -17,7 +17,7 @@ from benchmarks._result import write_results
 from torch import Tensor
 
 from promptport.anchors import AnchorSet
-from promptport.relative import encode_relative, matching, unit_rows
+from promptport.relative import encode_relative, matching
 from promptport.space import EmbeddingSpace
 from promptport.transfers import TransferProblem, find_method
 
@@ -51,20 +51,25 @@ def _of_length(rows: Tensor, length: float) -> Tensor:
 
 
 def made_prompt(space: EmbeddingSpace, n: int, seed: int) -> Tensor:
-    """(n, d): vocabulary rows that tuning has moved by about their own length in random directions."""
+    """(n, d): vocabulary rows that tuning has moved by about their own length, anywhere."""
     generator = torch.Generator().manual_seed(seed)
     rows = space.rows(torch.randperm(space.trained_rows, generator=generator)[:n])
     return rows + _of_length(torch.randn(rows.shape, generator=generator), 1.9)
 
 
-def seconds(work: Callable[[], Any], runs: int) -> list[float]:
-    """Wall time of each run."""
-    times = []
+def timed(work: Callable[[], Any], runs: int) -> dict[str, Any]:
+    """Median wall and processor time, and all wall times."""
+    wall, processor = [], []
     for _ in range(runs):
-        start = time.perf_counter()
+        start, start_processor = time.perf_counter(), time.process_time()
         work()
-        times.append(time.perf_counter() - start)
-    return times
+        wall.append(time.perf_counter() - start)
+        processor.append(time.process_time() - start_processor)
+    return {
+        "seconds": statistics.median(wall),
+        "processor_seconds": statistics.median(processor),
+        "seconds_all": wall,
+    }
 
 
 def floor(problem: TransferProblem) -> None:
@@ -92,22 +97,17 @@ def compare(spaces: tuple[EmbeddingSpace, ...], n: int, args: argparse.Namespace
         return {"matching": cosine, "objective": 1 - cosine}
 
     closed, search = find_method("least_squares"), find_method("gradient")
-    results: dict[str, Any] = {"n": n, "agreement": anchors.report.agreement}
-    seconds(lambda: closed(fresh()), 1)  # warm up the threads
-    fast = seconds(lambda: closed(fresh()), args.runs)
-    bare = seconds(lambda: floor(fresh()), args.runs)
     found: list[Tensor] = []
-    slow = seconds(lambda: found.append(search(fresh(), {"steps": args.steps})), 1)
-    fast += seconds(lambda: closed(fresh()), args.runs)  # before and after: other work may disturb
-    results["least_squares"] = score(closed(fresh())) | {
-        "seconds": statistics.median(fast), "seconds_all": fast,
+    closed(fresh())  # warm up
+    slow = timed(lambda: found.append(search(fresh(), {"steps": args.steps})), 1)
+    fast = timed(lambda: closed(fresh()), args.runs)
+    return {
+        "n": n,
+        "agreement": anchors.report.agreement,
+        "gradient": score(found[0]) | {"steps": args.steps} | slow,
+        "least_squares": score(closed(fresh())) | fast,
+        "floor": timed(lambda: floor(fresh()), args.runs),
     }
-    results["gradient"] = score(found[0]) | {"seconds": slow[0], "steps": args.steps}
-    results["floor_seconds"] = statistics.median(bare)
-    results["unit_rows_seconds"] = statistics.median(
-        seconds(lambda: unit_rows(sides[1], "anchors"), args.runs)
-    )
-    return results
 
 
 def main() -> None:
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("--widths", type=int, nargs=2, default=(768, 1024))
     parser.add_argument("--tokens", type=int, nargs=2, default=(5, 100))
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -132,7 +132,7 @@ def main() -> None:
         ),
         "speedup_one": one["gradient"]["seconds"] / one["least_squares"]["seconds"],
         "speedup_hundred": hundred["gradient"]["seconds"] / hundred["least_squares"]["seconds"],
-        "floor_ratio": one["least_squares"]["seconds"] / one["floor_seconds"],
+        "floor_ratio": one["least_squares"]["seconds"] / one["floor"]["seconds"],
     }
     config = {name: value for name, value in vars(args).items() if name != "out"}
     write_results(args.out, summary, {"config": config, "results": [one, hundred]})

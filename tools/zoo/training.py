@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,11 @@ class Trainer:
             [group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
         ]
         self.progress = Progress()
-        self.row_maker = RowMaker(config, tokenizer)
-        self.batcher = make_batcher(config, tokenizer)
+        easy = replace(config, data=config.data.easy())
+        self.makers = {
+            is_easy: (RowMaker(chosen, tokenizer), make_batcher(chosen, tokenizer))
+            for is_easy, chosen in ((False, config), (True, easy))
+        }
         if self.checkpoint.is_file():
             self.restore()
 
@@ -118,10 +121,11 @@ class Trainer:
         for block in itertools.count(self.progress.block):
             texts = self.source.block(block, BLOCK)
             rng = np.random.default_rng([self.config.seed, block, 1])
-            groups = self.row_maker.groups(texts, rng)
+            row_maker, batcher = self.makers[self.source.is_easy(block, BLOCK)]
+            groups = row_maker.groups(texts, rng)
             for number in range(first, len(groups)):
                 rng = np.random.default_rng([self.config.seed, block, 2, number])
-                yield block, number, self.batcher(groups[number], rng)
+                yield block, number, batcher(groups[number], rng)
             first = 0
 
     def run(self, schedule: Schedule) -> None:
