@@ -53,8 +53,12 @@ def any_backbone(request: pytest.FixtureRequest, backbone: Callable[[str], Backb
 
 
 CAPITALS = {
-    "France": "Paris", "Germany": "Berlin", "Italy": "Rome", "Spain": "Madrid",
-    "Poland": "Warsaw", "Greece": "Athens",
+    "France": "Paris",
+    "Germany": "Berlin",
+    "Italy": "Rome",
+    "Spain": "Madrid",
+    "Poland": "Warsaw",
+    "Greece": "Athens",
 }
 
 
@@ -63,8 +67,11 @@ def capitals() -> Task:
     """A probe whose six rows serve as train, dev and test."""
     rows = tuple(Row({"subject": s}, o) for s, o in CAPITALS.items())
     return Task(
-        name="capitals", kind="probe", template=Template.parse("{subject} {soft} {answer} ."),
-        metric="p@1", manual=Template.parse("The capital of {subject} is {answer} ."),
+        name="capitals",
+        kind="probe",
+        template=Template.parse("{subject} {soft} {answer} ."),
+        metric="p@1",
+        manual=Template.parse("The capital of {subject} is {answer} ."),
         source=MemorySource({"train": rows, "dev": rows, "test": rows}),
     )
 
@@ -72,12 +79,20 @@ def capitals() -> Task:
 @pytest.fixture(scope="session")
 def films() -> Task:
     """A sentiment task with several and multi-token label words."""
-    texts = [("a great film", "good"), ("a terrible film", "bad"), ("a good story", "good"),
-             ("a bad story", "bad"), ("the old film was great", "good"), ("sad and short", "bad")]
+    texts = [
+        ("a great film", "good"),
+        ("a terrible film", "bad"),
+        ("a good story", "good"),
+        ("a bad story", "bad"),
+        ("the old film was great", "good"),
+        ("sad and short", "bad"),
+    ]
     rows = tuple(Row({"text": t}, label) for t, label in texts)
     return Task(
-        name="films", kind="classification",
-        template=Template.parse("{soft} {text} It was {answer} ."), metric="accuracy",
+        name="films",
+        kind="classification",
+        template=Template.parse("{soft} {text} It was {answer} ."),
+        metric="accuracy",
         manual=Template.parse("{text} It was {answer} ."),
         labels={"good": ("great", "good"), "bad": ("terrible", "unhappy")},
         source=MemorySource({"train": rows, "dev": rows, "test": rows}),

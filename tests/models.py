@@ -1,4 +1,4 @@
-"""Tiny random models of many architectures, with real tokenizers trained on a handful of sentences."""
+"""Tiny random models of many architectures, with tokenizers trained on a few sentences."""
 
 from __future__ import annotations
 
@@ -9,12 +9,23 @@ from pathlib import Path
 
 import torch
 import transformers as hf
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 TEXT = [
-    "Paris is the capital of France .", "Berlin is the capital of Germany .",
-    "Rome is the capital of Italy .", "Madrid is the capital of Spain .",
-    "It was a great film and a good story .", "It was a terrible film and a bad story .",
+    "Paris is the capital of France .",
+    "Berlin is the capital of Germany .",
+    "Rome is the capital of Italy .",
+    "Madrid is the capital of Spain .",
+    "It was a great film and a good story .",
+    "It was a terrible film and a bad story .",
     "the dog and the cat of the house run over the green hill to the old river",
     "this is a test of words , a red stone and a blue bird , one two three four five",
     "she said that he was happy , sad , angry or afraid in the morning",
@@ -35,8 +46,12 @@ def wordpiece() -> hf.PreTrainedTokenizerFast:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=tok, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]",
+        tokenizer_object=tok,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
     )
 
 
@@ -47,7 +62,8 @@ def byte_bpe(*, frame: bool = True, size: int = 640) -> hf.PreTrainedTokenizerFa
     tok.decoder = decoders.ByteLevel()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"] if frame else ["<|endoftext|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=special,
+        vocab_size=size,
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
     tok.train_from_iterator([" " + t for t in TEXT], trainer)
@@ -55,12 +71,19 @@ def byte_bpe(*, frame: bool = True, size: int = 640) -> hf.PreTrainedTokenizerFa
         return hf.PreTrainedTokenizerFast(
             tokenizer_object=tok, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
         )
-    tok.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    tok.post_processor = processors.RobertaProcessing(
+        ("</s>", 2), ("<s>", 0), add_prefix_space=False
+    )
     from tokenizers import AddedToken
 
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=tok, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
-        unk_token="<unk>", cls_token="<s>", sep_token="</s>",
+        tokenizer_object=tok,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
         mask_token=AddedToken("<mask>", lstrip=True, special=True),
     )
 
@@ -87,8 +110,12 @@ def unigram(style: str) -> hf.PreTrainedTokenizerFast:
     used = [(t, tok.token_to_id(t)) for t in special if t in single]
     tok.post_processor = processors.TemplateProcessing(single=single, special_tokens=used)
     names = {
-        "albert": {"pad_token": "<pad>", "cls_token": "[CLS]", "sep_token": "[SEP]",
-                   "mask_token": "[MASK]"},
+        "albert": {
+            "pad_token": "<pad>",
+            "cls_token": "[CLS]",
+            "sep_token": "[SEP]",
+            "mask_token": "[MASK]",
+        },
         "llama": {"bos_token": "<s>", "eos_token": "</s>"},
         "t5": {"pad_token": "<pad>", "eos_token": "</s>"},
     }[style]
@@ -105,8 +132,13 @@ def _bert(v: int) -> hf.PreTrainedModel:
 
 def _roberta(v: int) -> hf.PreTrainedModel:
     return hf.RobertaForMaskedLM(
-        hf.RobertaConfig(vocab_size=v, pad_token_id=1, bos_token_id=0, eos_token_id=2, **{
-            **_HEADS, "max_position_embeddings": 66})
+        hf.RobertaConfig(
+            vocab_size=v,
+            pad_token_id=1,
+            bos_token_id=0,
+            eos_token_id=2,
+            **{**_HEADS, "max_position_embeddings": 66},
+        )
     )
 
 
@@ -116,8 +148,14 @@ def _albert(v: int) -> hf.PreTrainedModel:
 
 def _distilbert(v: int) -> hf.PreTrainedModel:
     return hf.DistilBertForMaskedLM(
-        hf.DistilBertConfig(vocab_size=v, dim=WIDTH, n_layers=2, n_heads=2, hidden_dim=48,
-                            max_position_embeddings=64)
+        hf.DistilBertConfig(
+            vocab_size=v,
+            dim=WIDTH,
+            n_layers=2,
+            n_heads=2,
+            hidden_dim=48,
+            max_position_embeddings=64,
+        )
     )
 
 
@@ -127,22 +165,43 @@ def _electra(v: int) -> hf.PreTrainedModel:
 
 def _modernbert(v: int) -> hf.PreTrainedModel:
     return hf.ModernBertForMaskedLM(
-        hf.ModernBertConfig(vocab_size=v, pad_token_id=0, bos_token_id=2, eos_token_id=3,
-                            cls_token_id=2, sep_token_id=3, attn_implementation="sdpa", **_HEADS)
+        hf.ModernBertConfig(
+            vocab_size=v,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=3,
+            cls_token_id=2,
+            sep_token_id=3,
+            attn_implementation="sdpa",
+            **_HEADS,
+        )
     )
 
 
 def _deberta(v: int) -> hf.PreTrainedModel:
     return hf.DebertaV2ForMaskedLM(
-        hf.DebertaV2Config(vocab_size=v, relative_attention=True, position_biased_input=False,
-                           pos_att_type=["p2c", "c2p"], attn_implementation="eager", **_HEADS)
+        hf.DebertaV2Config(
+            vocab_size=v,
+            relative_attention=True,
+            position_biased_input=False,
+            pos_att_type=["p2c", "c2p"],
+            attn_implementation="eager",
+            **_HEADS,
+        )
     )
 
 
 def _gpt2(v: int) -> hf.PreTrainedModel:
     return hf.GPT2LMHeadModel(
-        hf.GPT2Config(vocab_size=v, n_embd=WIDTH, n_layer=2, n_head=2, n_positions=64,
-                      bos_token_id=0, eos_token_id=0)
+        hf.GPT2Config(
+            vocab_size=v,
+            n_embd=WIDTH,
+            n_layer=2,
+            n_head=2,
+            n_positions=64,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
     )
 
 
@@ -162,26 +221,58 @@ def _llama_like(config: type, model: type, **extra: object) -> Callable[[int], h
 
 def _opt(v: int) -> hf.PreTrainedModel:
     return hf.OPTForCausalLM(
-        hf.OPTConfig(vocab_size=v, hidden_size=WIDTH, word_embed_proj_dim=16, ffn_dim=48,
-                     num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=64,
-                     do_layer_norm_before=True, bos_token_id=0, eos_token_id=0, pad_token_id=0)
+        hf.OPTConfig(
+            vocab_size=v,
+            hidden_size=WIDTH,
+            word_embed_proj_dim=16,
+            ffn_dim=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=64,
+            do_layer_norm_before=True,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+        )
     )
 
 
 def _t5(v: int) -> hf.PreTrainedModel:
     return hf.T5ForConditionalGeneration(
-        hf.T5Config(vocab_size=v, d_model=WIDTH, d_kv=16, d_ff=48, num_layers=2, num_heads=2,
-                    decoder_start_token_id=0, pad_token_id=0, eos_token_id=1)
+        hf.T5Config(
+            vocab_size=v,
+            d_model=WIDTH,
+            d_kv=16,
+            d_ff=48,
+            num_layers=2,
+            num_heads=2,
+            decoder_start_token_id=0,
+            pad_token_id=0,
+            eos_token_id=1,
+        )
     )
 
 
 def _bart_like(config: type, model: type, **extra: object) -> Callable[[int], hf.PreTrainedModel]:
     def build(v: int) -> hf.PreTrainedModel:
         return model(
-            config(vocab_size=v, d_model=WIDTH, encoder_layers=2, decoder_layers=2,
-                   encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=48,
-                   decoder_ffn_dim=48, max_position_embeddings=64, pad_token_id=1, bos_token_id=0,
-                   eos_token_id=2, decoder_start_token_id=2, forced_eos_token_id=None, **extra)
+            config(
+                vocab_size=v,
+                d_model=WIDTH,
+                encoder_layers=2,
+                decoder_layers=2,
+                encoder_attention_heads=2,
+                decoder_attention_heads=2,
+                encoder_ffn_dim=48,
+                decoder_ffn_dim=48,
+                max_position_embeddings=64,
+                pad_token_id=1,
+                bos_token_id=0,
+                eos_token_id=2,
+                decoder_start_token_id=2,
+                forced_eos_token_id=None,
+                **extra,
+            )
         )
 
     return build
@@ -200,24 +291,32 @@ ARCHITECTURES: dict[str, tuple[str, Callable[[], object], Callable[[int], hf.Pre
     "gpt_neox": ("causal", lambda: byte_bpe(frame=False), _gpt_neox),
     "llama": ("causal", lambda: unigram("llama"), _llama_like(hf.LlamaConfig, hf.LlamaForCausalLM)),
     "mistral": (
-        "causal", lambda: unigram("llama"), _llama_like(hf.MistralConfig, hf.MistralForCausalLM)
+        "causal",
+        lambda: unigram("llama"),
+        _llama_like(hf.MistralConfig, hf.MistralForCausalLM),
     ),
     "qwen3": (
-        "causal", lambda: byte_bpe(frame=False),
-        _llama_like(hf.Qwen3Config, hf.Qwen3ForCausalLM, head_dim=16, bos_token_id=0, eos_token_id=0),
+        "causal",
+        lambda: byte_bpe(frame=False),
+        _llama_like(
+            hf.Qwen3Config, hf.Qwen3ForCausalLM, head_dim=16, bos_token_id=0, eos_token_id=0
+        ),
     ),
     "gemma": (
-        "causal", lambda: unigram("llama"),
+        "causal",
+        lambda: unigram("llama"),
         _llama_like(hf.GemmaConfig, hf.GemmaForCausalLM, head_dim=16, pad_token_id=0),
     ),
     "opt": ("causal", lambda: byte_bpe(frame=False), _opt),
     "t5": ("seq2seq", lambda: unigram("t5"), _t5),
     "bart": (
-        "seq2seq", byte_bpe,
+        "seq2seq",
+        byte_bpe,
         _bart_like(hf.BartConfig, hf.BartForConditionalGeneration, scale_embedding=True),
     ),
     "pegasus": (
-        "seq2seq", byte_bpe,
+        "seq2seq",
+        byte_bpe,
         _bart_like(hf.PegasusConfig, hf.PegasusForConditionalGeneration, scale_embedding=True),
     ),
 }

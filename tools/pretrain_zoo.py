@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--probe", action="store_true", help="score the exported backbone and stop")
-    parser.add_argument("--tokenizer-only", action="store_true", help="train the tokenizer and stop")
+    parser.add_argument(
+        "--tokenizer-only", action="store_true", help="train the tokenizer and stop"
+    )
     arguments = parser.parse_args()
     if arguments.probe:
         probe_export(arguments)
@@ -44,6 +46,7 @@ def main() -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train one backbone, from its checkpoint if there is one."""
     import torch
+
     from zoo.config import load_config
     from zoo.corpus import TextSource, pocket_words, read_lines
     from zoo.probe import load_relations
@@ -60,16 +63,27 @@ def train(arguments: argparse.Namespace) -> None:
     lines = read_lines(arguments.corpus, megabytes=arguments.corpus_mb)
     tokenizer = load_or_train(config, folder, lines)
     missing = missing_words(tokenizer, pocket_words())
-    print(f"{len(tokenizer)} tokens; pocket words that are not one token: {len(missing)}", missing[:20])
+    print(
+        f"{len(tokenizer)} tokens; pocket words that are not one token: {len(missing)}",
+        missing[:20],
+    )
     if arguments.tokenizer_only:
         return
     source = TextSource(
-        lines, pocket_share=config.data.pocket_share, words=config.data.words,
-        easy_texts=config.data.easy_texts, seed=config.seed,
+        lines,
+        pocket_share=config.data.pocket_share,
+        words=config.data.words,
+        easy_texts=config.data.easy_texts,
+        seed=config.seed,
     )
     trainer = Trainer(
-        config, tokenizer=tokenizer, source=source, relations=load_relations(arguments.tasks),
-        folder=folder, target=arguments.target, device=arguments.device,
+        config,
+        tokenizer=tokenizer,
+        source=source,
+        relations=load_relations(arguments.tasks),
+        folder=folder,
+        target=arguments.target,
+        device=arguments.device,
     )
     trainer.run(Schedule(minutes=arguments.minutes))
 
@@ -77,6 +91,7 @@ def train(arguments: argparse.Namespace) -> None:
 def probe_export(arguments: argparse.Namespace) -> None:
     """Print P@1 of every relation for an exported backbone."""
     from transformers import AutoConfig, AutoTokenizer
+
     from zoo.architectures import CLASSES
     from zoo.probe import load_relations, mean_precision, probe
 

@@ -1,8 +1,8 @@
 """promptport carries soft prompts across language models and across tasks.
 
-Names are imported when they are first used, so that `import promptport` costs nothing. Functions are
-verbs (`tune`, `transfer`, `evaluate`) and rooms are nouns (`tuning`, `transfers`, `evaluation`): a room
-with the name of a function would hide it as soon as it is imported.
+Names are imported when they are first used, so that `import promptport` costs nothing. Functions
+are verbs (`tune`, `transfer`, `evaluate`) and rooms are nouns (`tuning`, `transfers`,
+`evaluation`): a room with the name of a function would hide it as soon as it is imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Anchored prompts: each virtual token is a mixture of words, so the prompt is portable by construction.
+"""Anchored prompts: each virtual token is a mixture of words, so the prompt can be carried.
 
-`P = W A` with weights `W (n, k)`, rows on the simplex, and the input rows `A (k, d)` of the same words in
-any backbone: the same weights give the prompt in another backbone.
+`P = W A` with weights `W (n, k)`, rows on the simplex, and the input rows `A (k, d)` of the same
+words in any backbone: the same weights give the prompt in another backbone.
 """
 
 from __future__ import annotations
@@ -41,12 +41,16 @@ class Mixture:
         fits = weights.ndim == 2 and weights.shape[1] == len(self.words) == len(set(self.words))
         if not fits or not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()):
             raise ShapeError(
-                "mixture", expected=f"weights (n, {len(self.words)}) >= 0 of different words",
-                got=str(tuple(weights.shape)), fix="Restore the file from its source",
+                "mixture",
+                expected=f"weights (n, {len(self.words)}) >= 0 of different words",
+                got=str(tuple(weights.shape)),
+                fix="Restore the file from its source",
             )
         if not torch.allclose(weights.sum(1), torch.ones(len(weights)), atol=1e-3):
             raise ShapeError(
-                "mixture", expected="rows that sum to 1", got=f"sums {weights.sum(1).tolist()[:3]}",
+                "mixture",
+                expected="rows that sum to 1",
+                got=f"sums {weights.sum(1).tolist()[:3]}",
                 fix="Restore the file from its source",
             )
 
@@ -59,8 +63,10 @@ class Mixture:
         missing = [word for word in self.words if word not in space.words]
         if missing:
             raise AnchorError(
-                "mixture", expected=f"words that are single tokens of {space.backbone}",
-                got=f"{len(missing)} others ({missing[0]!r})", fix="Transfer the prompt instead",
+                "mixture",
+                expected=f"words that are single tokens of {space.backbone}",
+                got=f"{len(missing)} others ({missing[0]!r})",
+                fix="Transfer the prompt instead",
             )
         return self.weights @ space.rows([space.words[word] for word in self.words])
 
@@ -85,7 +91,8 @@ class Mixture:
             raise AnchorError(
                 f"virtual token {worst + 1}",
                 expected=f"at least {MINIMUM_KEPT:.0%} of its weight on shared words",
-                got=f"{float(kept[worst]):.1%}", fix="Choose another pair of backbones or more anchors",
+                got=f"{float(kept[worst]):.1%}",
+                fix="Choose another pair of backbones or more anchors",
             )
         return placed / kept[:, None], kept
 

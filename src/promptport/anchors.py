@@ -172,7 +172,8 @@ def _check_enough(
     zeros = f"; {zero_rows} more have rows of length zero" if zero_rows else ""
     fix = "Give more words, lower the minimum" if asked else "Lower the minimum"
     raise AnchorError(
-        "anchors", expected=f"at least {max(minimum, 1)} shared words",
+        "anchors",
+        expected=f"at least {max(minimum, 1)} shared words",
         got=f"{count} ({names}{zeros})",
         fix=f"{fix} or choose another pair of backbones",
     )

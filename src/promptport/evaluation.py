@@ -55,7 +55,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the predictions."""
         return {
-            **self.score.to_dict(), "loss": self.loss, "skipped": self.skipped,
+            **self.score.to_dict(),
+            "loss": self.loss,
+            "skipped": self.skipped,
             "template": self.template,
         }
 
@@ -108,7 +110,9 @@ def choose_template(task: Task, prompt: SoftPrompt | None) -> Template:
     if prompt is None:
         if task.manual is None:
             raise TaskError(
-                f"task {task.name!r}", expected="a manual template", got="none",
+                f"task {task.name!r}",
+                expected="a manual template",
+                got="none",
                 fix="Add 'manual:' to the task file, or give a prompt",
             )
         return task.manual
@@ -146,8 +150,10 @@ class Outcome:
     def part(self, indices: Sequence[int]) -> Outcome:
         """The outcome of some of the questions."""
         return replace(
-            self, losses=self.losses[list(indices)],
-            predictions=[self.predictions[i] for i in indices], gold=[self.gold[i] for i in indices],
+            self,
+            losses=self.losses[list(indices)],
+            predictions=[self.predictions[i] for i in indices],
+            gold=[self.gold[i] for i in indices],
         )
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing files safely: atomic writes, safetensors checked before use, JSON with clear errors."""
+"""Reading and writing files safely: atomic writes, checked safetensors, JSON with clear errors."""
 
 from __future__ import annotations
 
@@ -103,12 +103,16 @@ def read_json(path: Path) -> dict[str, Any]:
         raise storage_error(path, error, "a readable JSON file") from error
     except ValueError as error:
         raise FileFormatError(
-            str(path), expected="a JSON object", got=f"text that does not parse ({error})",
+            str(path),
+            expected="a JSON object",
+            got=f"text that does not parse ({error})",
             fix="Restore the file from its source",
         ) from error
     if not isinstance(value, dict):
         raise FileFormatError(
-            str(path), expected="a JSON object", got=type(value).__name__,
+            str(path),
+            expected="a JSON object",
+            got=type(value).__name__,
             fix="Restore the file from its source",
         )
     return value
@@ -131,7 +135,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():
         raise StorageError(
-            str(path), expected="a safetensors file", got="nothing at this path",
+            str(path),
+            expected="a safetensors file",
+            got="nothing at this path",
             fix="Check the path",
         )
     try:

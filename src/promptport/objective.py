@@ -134,7 +134,8 @@ class Objective:
         if self.task.kind == "probe":
             return logits[:, 0].float()  # (Q, V)
         per_question = len(self._plan.answers)
-        return self._label_scores(logits.unflatten(0, (len(questions), per_question)).float())
+        grouped = logits.reshape(len(questions), per_question, *logits.shape[1:])
+        return self._label_scores(grouped.float())
 
     def _prepare_probe(self, rows: Sequence[Row]) -> Prepared:
         ids = [self._object_ids(row.answer) for row in rows]
@@ -175,8 +176,12 @@ class Objective:
 
     def _encode(self, rows: Sequence[Row], answers: Sequence[tuple[int, ...]]) -> list[EncodedRow]:
         return self.backbone.layout.encode(
-            self.template, [row.fields for row in rows], answers, self.length,
-            truncate=self.truncate, free_text=self.task.kind == "text2text",
+            self.template,
+            [row.fields for row in rows],
+            answers,
+            self.length,
+            truncate=self.truncate,
+            free_text=self.task.kind == "text2text",
         )
 
     @cached_property
@@ -280,8 +285,10 @@ def _refuse_clashes(
         other, other_label = seen.setdefault(key, (word, label))
         if other_label != label:
             raise TaskError(
-                f"label words {other!r} and {word!r}", expected="different tokens for each label",
-                got=f"the same tokens in {name}", fix="Choose other label words",
+                f"label words {other!r} and {word!r}",
+                expected="different tokens for each label",
+                got=f"the same tokens in {name}",
+                fix="Choose other label words",
             )
 
 

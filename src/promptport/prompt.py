@@ -23,8 +23,8 @@ class Provenance:
         kind: `masked`, `causal` or `seq2seq`.
         revision: Hub revision of the backbone.
         fingerprint: hash of the backbone's embedding matrix (`EmbeddingSpace.fingerprint`).
-        template: where the prompt stands among the text, for instance `{subject} {soft} {answer} .`.
-        task: name of the task that it was tuned on.
+        template: where the prompt stands among the text, for instance `{subject} {soft} {answer}
+        .`. task: name of the task that it was tuned on.
         origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
         tuning: settings and dev scores of the tuning run.
         history: one entry per transfer, oldest first.
@@ -58,12 +58,16 @@ class Provenance:
         known = {f.name for f in fields(cls)}
         for name in values.keys() - known:
             raise FileFormatError(
-                where, expected=f"the fields {', '.join(sorted(known))}", got=f"{name!r}",
+                where,
+                expected=f"the fields {', '.join(sorted(known))}",
+                got=f"{name!r}",
                 fix="Remove the field, or read the file with the promptport that wrote it",
             )
         if "backbone" not in values:
             raise FileFormatError(
-                where, expected="a field 'backbone'", got="none",
+                where,
+                expected="a field 'backbone'",
+                got="none",
                 fix="Add the id of the model that the prompt was tuned on",
             )
         for name, value in values.items():
@@ -72,7 +76,9 @@ class Provenance:
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
-    "origin": dict, "tuning": dict, "history": (list, tuple),
+    "origin": dict,
+    "tuning": dict,
+    "history": (list, tuple),
 }
 
 
@@ -82,7 +88,9 @@ def _check_type(name: str, value: Any, where: str) -> None:
         return
     label = wanted.__name__ if isinstance(wanted, type) else "list"
     raise FileFormatError(
-        f"{where}, field {name!r}", expected=label, got=type(value).__name__,
+        f"{where}, field {name!r}",
+        expected=label,
+        got=type(value).__name__,
         fix="Restore the file from its source",
     )
 
@@ -111,16 +119,20 @@ class SoftPrompt:
         object.__setattr__(self, "vectors", _checked("prompt", self.vectors))
         if self.mixture is not None and len(self.mixture.weights) != self.length:
             raise ShapeError(
-                "mixture", expected=f"{self.length} rows, one per virtual token",
-                got=str(len(self.mixture.weights)), fix="Give the mixture of this very prompt",
+                "mixture",
+                expected=f"{self.length} rows, one per virtual token",
+                got=str(len(self.mixture.weights)),
+                fix="Give the mixture of this very prompt",
             )
         if self.origin is None:
             return
         object.__setattr__(self, "origin", _checked("origin", self.origin))
         if self.origin.shape != self.vectors.shape:
             raise ShapeError(
-                "origin", expected=f"the prompt's shape {tuple(self.vectors.shape)}",
-                got=str(tuple(self.origin.shape)), fix="Give the origin of this very prompt",
+                "origin",
+                expected=f"the prompt's shape {tuple(self.vectors.shape)}",
+                got=str(tuple(self.origin.shape)),
+                fix="Give the origin of this very prompt",
             )
 
     @property
@@ -141,13 +153,17 @@ class SoftPrompt:
 def _checked(name: str, value: Tensor) -> Tensor:
     if value.ndim != 2 or 0 in value.shape:
         raise ShapeError(
-            name, expected="a tensor (n, d) with n, d >= 1", got=str(tuple(value.shape)),
+            name,
+            expected="a tensor (n, d) with n, d >= 1",
+            got=str(tuple(value.shape)),
             fix="Give one row per virtual token",
         )
     if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
         got = "values that are not finite" if value.is_floating_point() else str(value.dtype)
         raise ShapeError(
-            name, expected="finite floating-point values", got=got,
+            name,
+            expected="finite floating-point values",
+            got=got,
             fix="Tune again with a lower learning rate, or restore the file",
         )
     return value.detach().to(dtype=torch.float32, device="cpu").contiguous().clone()

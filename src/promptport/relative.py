@@ -46,7 +46,9 @@ def matching(relative: Tensor, anchors_tgt: Tensor, vectors: Tensor) -> Tensor:
     found = encode_relative(vectors, anchors_tgt)
     if relative.shape != found.shape:
         raise ShapeError(
-            "relative", expected=f"shape {tuple(found.shape)}", got=str(tuple(relative.shape)),
+            "relative",
+            expected=f"shape {tuple(found.shape)}",
+            got=str(tuple(relative.shape)),
             fix="Describe the vectors by the same anchors in both spaces",
         )
     return torch.nn.functional.cosine_similarity(relative.to(found.dtype), found, dim=1)
@@ -94,7 +96,8 @@ def check_widths(vectors: Tensor, anchors: Tensor) -> None:
     """
     if vectors.ndim != 2 or anchors.ndim != 2 or vectors.shape[1] != anchors.shape[1]:
         raise ShapeError(
-            "vectors", expected=f"(n, d) as wide as the anchors {tuple(anchors.shape)}",
+            "vectors",
+            expected=f"(n, d) as wide as the anchors {tuple(anchors.shape)}",
             got=str(tuple(vectors.shape)),
             fix="Give both in the embedding space of the same backbone",
         )
@@ -110,7 +113,8 @@ def row_lengths(rows: Tensor, name: str) -> Tensor:
     bad = int((~(lengths > 0) | ~lengths.isfinite()).sum())
     if bad:
         raise ShapeError(
-            name, expected="finite rows of positive length",
+            name,
+            expected="finite rows of positive length",
             got=f"{bad} of {rows.shape[0]} rows that are zero or not finite",
             fix="Leave these rows out; they point nowhere",
         )

@@ -1,4 +1,4 @@
-"""EmbeddingSpace: the input rows of one backbone, its words and statistics. No model is needed for it."""
+"""EmbeddingSpace: the input rows of one backbone, its words and statistics, without the model."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class EmbeddingSpace:
     Attributes:
         backbone: Hub id, local folder or embedded name.
         matrix: (V, d) embedding weights in the dtype of the checkpoint.
-        tokens: V' <= V token strings by id, as the tokenizer writes them; rows beyond are untrained.
-        words: word -> id for words that are exactly one word-initial token.
+        tokens: V' <= V token strings by id, as the tokenizer writes them; rows beyond are
+        untrained. words: word -> id for words that are exactly one word-initial token.
         dropped: why the other tokens are no words: reason -> count.
         scale: factor between weights and input rows (Gemma, BART), else 1.
         kind: `masked`, `causal` or `seq2seq`, where known.
@@ -61,7 +61,8 @@ class EmbeddingSpace:
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():
             raise ShapeError(
-                "embedding matrix", expected="a floating-point tensor (V, d)",
+                "embedding matrix",
+                expected="a floating-point tensor (V, d)",
                 got=f"{self.matrix.dtype} {tuple(self.matrix.shape)}",
                 fix="Name the checkpoint of a language model",
             )
@@ -89,7 +90,7 @@ class EmbeddingSpace:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of shape, values and scale: equal for equal input rows, whatever the file or dtype order.
+        """Hash of shape, values and scale: equal for equal input rows, whatever the file.
 
         Half-precision files and their float32 copies agree; a fine-tuned embedding does not.
         """

@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 
 from promptport.interop import save_prompt
 from promptport.prompt import Provenance, SoftPrompt
-from tests.cli.test_commands import task_file  # noqa: F401  (a fixture)
 
 
 def _fails(result, *parts):
@@ -31,30 +30,47 @@ def prompt(model_folder, backbone, tmp_path):
     model = backbone("bert")
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0))
     provenance = Provenance(
-        str(model_folder("bert")), "masked", fingerprint=model.space.fingerprint,
-        template="{subject} {soft} {answer} .", task="capitals",
+        str(model_folder("bert")),
+        "masked",
+        fingerprint=model.space.fingerprint,
+        template="{subject} {soft} {answer} .",
+        task="capitals",
     )
     return save_prompt(SoftPrompt(vectors, provenance), tmp_path / "prompt")
 
 
-def test_a_prompt_of_another_width(run_cli, prompt, model_folder, task_file) -> None:  # noqa: F811
+def test_a_prompt_of_another_width(run_cli, prompt, model_folder, task_file) -> None:
     _fails(
         run_cli("eval", prompt, "--task", task_file, "--backbone", model_folder("albert")),
-        "16 wide", "promptport transfer",
+        "16 wide",
+        "promptport transfer",
     )
 
 
 def test_a_prompt_of_another_model_of_the_same_width(
-    run_cli, prompt, model_folder, task_file, tmp_path  # noqa: F811
+    run_cli,
+    prompt,
+    model_folder,
+    task_file,
+    tmp_path,
 ) -> None:
     _fails(
         run_cli("eval", prompt, "--task", task_file, "--backbone", model_folder("distilbert")),
         "embedding matrix",
     )
     _fails(
-        run_cli("transfer", prompt, "--from", model_folder("distilbert"), "--to", model_folder("t5"),
-                "--out", tmp_path / "q"),
-        "embedding matrix", "as the source",
+        run_cli(
+            "transfer",
+            prompt,
+            "--from",
+            model_folder("distilbert"),
+            "--to",
+            model_folder("t5"),
+            "--out",
+            tmp_path / "q",
+        ),
+        "embedding matrix",
+        "as the source",
     )
     assert not (tmp_path / "q").exists()
 
@@ -78,8 +94,11 @@ def test_a_pickle_in_place_of_tensors(run_cli, prompt) -> None:
 
 @pytest.mark.parametrize(
     ("change", "part"),
-    [({"schema": 7}, "schema 1 or older"), ({"prompt": {}}, "a field 'backbone'"),
-     ({"prompt": 3}, "a field 'prompt' with an object")],
+    [
+        ({"schema": 7}, "schema 1 or older"),
+        ({"prompt": {}}, "a field 'backbone'"),
+        ({"prompt": 3}, "a field 'prompt' with an object"),
+    ],
 )
 def test_wrong_json(run_cli, prompt, change, part) -> None:
     path = prompt / "promptport.json"
@@ -87,10 +106,18 @@ def test_wrong_json(run_cli, prompt, change, part) -> None:
     _fails(run_cli("inspect", prompt), "promptport.json", part)
 
 
-def test_empty_data(run_cli, task_file, model_folder, tmp_path) -> None:  # noqa: F811
+def test_empty_data(run_cli, task_file, model_folder, tmp_path) -> None:
     (tmp_path / "train.jsonl").write_text("")
-    result = run_cli("tune", "--backbone", model_folder("bert"), "--task", task_file, "--out",
-                     tmp_path / "P", "--json")
+    result = run_cli(
+        "tune",
+        "--backbone",
+        model_folder("bert"),
+        "--task",
+        task_file,
+        "--out",
+        tmp_path / "P",
+        "--json",
+    )
     _fails(result, "train.jsonl", "at least one row")
     assert not (tmp_path / "P").exists()
 
@@ -106,7 +133,7 @@ def test_a_label_word_that_is_not_in_the_vocabulary(run_cli, model_folder, tmp_p
     _fails(result, "'漢字'", "Choose another label word")
 
 
-def test_a_text_longer_than_the_positions(run_cli, task_file, model_folder, tmp_path) -> None:  # noqa: F811
+def test_a_text_longer_than_the_positions(run_cli, task_file, model_folder, tmp_path) -> None:
     row = {"subject": "the dog " * 80, "object": "Paris"}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
     command = ("eval", "--backbone", model_folder("bert"), "--task", task_file)
@@ -117,8 +144,9 @@ def test_a_text_longer_than_the_positions(run_cli, task_file, model_folder, tmp_
 def test_almost_no_common_words(run_cli, prompt, model_folder, tmp_path) -> None:
     words = tmp_path / "words.txt"
     words.write_text("dog\ncat\nriver\n")
-    result = run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q",
-                     "--words", words)
+    result = run_cli(
+        "transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q", "--words", words
+    )
     _fails(result, "expected at least 32", "got 3")
     assert not (tmp_path / "q").exists()
 
@@ -163,18 +191,58 @@ def test_a_file_in_the_way(run_cli, prompt, model_folder, tmp_path) -> None:
         (["eval", "--task", "country-capital"], ["a prompt folder or --backbone"]),
         (["tasks", "country-capitol"], ["country-capital"]),
         (["tasks", "lama:P36"], ["--data"]),
-        (["eval", "--backbone", "nano-bert", "--task", "country-capital", "--device", "abacus"],
-         ["device: expected auto, cpu"]),
-        (["eval", "--backbone", "nano-bert", "--task", "country-capital", "--dtype", "int3"],
-         ["dtype: expected auto"]),
-        (["eval", "--backbone", "nano-bert", "--task", "country-capital", "--split", "exam"],
-         ["'exam'"]),
-        (["eval", "--backbone", "nano-bert", "--task", "country-capital", "--template", "{soft} {subject}"],
-         ["exactly one {answer}"]),
-        (["tune", "--backbone", "nano-bert", "--task", "country-capital", "--out", "x", "--epochs", "0"],
-         ["epochs: expected 1 or more"]),
-        (["tune", "--backbone", "nano-bert", "--task", "country-capital", "--out", "x", "--origin", "magic"],
-         ["origin: expected vocabulary"]),
+        (
+            ["eval", "--backbone", "nano-bert", "--task", "country-capital", "--device", "abacus"],
+            ["device: expected auto, cpu"],
+        ),
+        (
+            ["eval", "--backbone", "nano-bert", "--task", "country-capital", "--dtype", "int3"],
+            ["dtype: expected auto"],
+        ),
+        (
+            ["eval", "--backbone", "nano-bert", "--task", "country-capital", "--split", "exam"],
+            ["'exam'"],
+        ),
+        (
+            [
+                "eval",
+                "--backbone",
+                "nano-bert",
+                "--task",
+                "country-capital",
+                "--template",
+                "{soft} {subject}",
+            ],
+            ["exactly one {answer}"],
+        ),
+        (
+            [
+                "tune",
+                "--backbone",
+                "nano-bert",
+                "--task",
+                "country-capital",
+                "--out",
+                "x",
+                "--epochs",
+                "0",
+            ],
+            ["epochs: expected 1 or more"],
+        ),
+        (
+            [
+                "tune",
+                "--backbone",
+                "nano-bert",
+                "--task",
+                "country-capital",
+                "--out",
+                "x",
+                "--origin",
+                "magic",
+            ],
+            ["origin: expected vocabulary"],
+        ),
     ],
 )
 def test_wrong_words_on_the_command_line(run_cli, tmp_path, monkeypatch, arguments, parts) -> None:

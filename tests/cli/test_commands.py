@@ -8,24 +8,7 @@ import sys
 import time
 
 import pytest
-import yaml
-
 from tests.conftest import CAPITALS
-
-
-@pytest.fixture
-def task_file(tmp_path):
-    rows = [json.dumps({"subject": s, "object": o}) for s, o in CAPITALS.items()]
-    for split in ("train", "dev", "test"):
-        (tmp_path / f"{split}.jsonl").write_text("\n".join(rows))
-    task = {
-        "schema": 1, "name": "capitals", "kind": "probe", "template": "{subject} {soft} {answer} .",
-        "manual": "The capital of {subject} is {answer} .", "metric": "p@1",
-        "data": {s: f"{s}.jsonl" for s in ("train", "dev", "test")},
-    }
-    path = tmp_path / "capitals.yaml"
-    path.write_text(yaml.safe_dump(task))
-    return path
 
 
 @pytest.fixture
@@ -33,8 +16,13 @@ def lama(tmp_path):
     """A folder in the layout of the LAMA data."""
     folder = tmp_path / "lama"
     (folder / "P36").mkdir(parents=True)
-    relation = {"relation": "P36", "label": "capital", "template": "The capital of [X] is [Y] .",
-                "type": "1-1", "paraphrases": []}
+    relation = {
+        "relation": "P36",
+        "label": "capital",
+        "template": "The capital of [X] is [Y] .",
+        "type": "1-1",
+        "paraphrases": [],
+    }
     (folder / "relations.jsonl").write_text(json.dumps(relation) + "\n")
     rows = [json.dumps({"subject": s, "object": o}) for s, o in CAPITALS.items()]
     for split in ("train", "dev", "test"):
@@ -43,19 +31,39 @@ def lama(tmp_path):
 
 
 def _tune(run_cli, model, task_file, out, *more):
-    return run_cli("tune", "--backbone", model, "--task", task_file, "--out", out, "--epochs", 2,
-                   "--length", 3, "--device", "cpu", "--dtype", "float32", "--json", *more)
+    return run_cli(
+        "tune",
+        "--backbone",
+        model,
+        "--task",
+        task_file,
+        "--out",
+        out,
+        "--epochs",
+        2,
+        "--length",
+        3,
+        "--device",
+        "cpu",
+        "--dtype",
+        "float32",
+        "--json",
+        *more,
+    )
 
 
 def test_tune_transfer_eval_as_in_the_issue(run_cli, model_folder, lama, tmp_path) -> None:
     source, target = model_folder("bert"), model_folder("roberta")
     common = ("--task", "lama:P36", "--data", lama)
-    code, out, _ = run_cli("tune", "--backbone", source, *common, "--out", tmp_path / "P",
-                           "--epochs", 2, "--json")
+    code, out, _ = run_cli(
+        "tune", "--backbone", source, *common, "--out", tmp_path / "P", "--epochs", 2, "--json"
+    )
     assert code == 0
     tuned = json.loads(out)
     assert tuned["prompts"][0]["folder"] == str(tmp_path / "P")
-    code, out, _ = run_cli("transfer", tmp_path / "P", "--to", target, "--out", tmp_path / "Q", "--json")
+    code, out, _ = run_cli(
+        "transfer", tmp_path / "P", "--to", target, "--out", tmp_path / "Q", "--json"
+    )
     assert code == 0
     report = json.loads(out)
     assert report["anchors"] >= 32
@@ -77,8 +85,9 @@ def test_an_anchored_prompt_moves_to_every_kind(
     run_cli, model_folder, task_file, tmp_path, target
 ) -> None:
     assert _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--anchored")[0] == 0
-    code, out, _ = run_cli("transfer", tmp_path / "P", "--to", model_folder(target), "--out",
-                           tmp_path / "Q", "--json")
+    code, out, _ = run_cli(
+        "transfer", tmp_path / "P", "--to", model_folder(target), "--out", tmp_path / "Q", "--json"
+    )
     assert code == 0
     report = json.loads(out)
     assert (report["method"], report["magnitude"]) == ("mixture.v1", "keep")
@@ -89,8 +98,9 @@ def test_an_anchored_prompt_moves_to_every_kind(
 
 
 def test_many_prompts_get_a_folder_each(run_cli, model_folder, task_file, tmp_path) -> None:
-    code, out, _ = _tune(run_cli, model_folder("gpt2"), task_file, tmp_path / "all",
-                         "--seed", 1, "--seed", 2)
+    code, out, _ = _tune(
+        run_cli, model_folder("gpt2"), task_file, tmp_path / "all", "--seed", 1, "--seed", 2
+    )
     assert code == 0
     folders = {p["folder"] for p in json.loads(out)["prompts"]}
     assert folders == {str(tmp_path / "all" / f"capitals-seed{i}") for i in (1, 2)}
@@ -98,7 +108,9 @@ def test_many_prompts_get_a_folder_each(run_cli, model_folder, task_file, tmp_pa
 
 
 def test_eval_without_a_prompt_scores_the_manual_template(run_cli, model_folder, task_file) -> None:
-    code, out, _ = run_cli("eval", "--backbone", model_folder("bert"), "--task", task_file, "--json")
+    code, out, _ = run_cli(
+        "eval", "--backbone", model_folder("bert"), "--task", task_file, "--json"
+    )
     assert code == 0
     assert json.loads(out)["template"] == "The capital of {subject} is {answer} ."
 
@@ -113,7 +125,9 @@ def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -
     assert described["provenance"]["task"] == "capitals"
     code, out, _ = run_cli("inspect", model_folder("albert"), "--json")
     assert (json.loads(out)["kind"], json.loads(out)["width"]) == ("masked", 16)
-    code, out, _ = run_cli("anchors", model_folder("bert"), model_folder("t5"), "--show", 5, "--json")
+    code, out, _ = run_cli(
+        "anchors", model_folder("bert"), model_folder("t5"), "--show", 5, "--json"
+    )
     assert code == 0
     assert len(json.loads(out)["words"]) == 5
     code, out, _ = run_cli("tasks", "--json")
@@ -124,8 +138,13 @@ def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -
 
 @pytest.mark.parametrize(
     "arguments",
-    [["zoo"], ["tasks"], ["tasks", "country-capital"], ["anchors", "nano-bert", "nano-roberta"],
-     ["inspect", "nano-bert"]],
+    [
+        ["zoo"],
+        ["tasks"],
+        ["tasks", "country-capital"],
+        ["anchors", "nano-bert", "nano-roberta"],
+        ["inspect", "nano-bert"],
+    ],
 )
 def test_tables_for_people(run_cli, arguments) -> None:
     code, out, err = run_cli(*arguments)
@@ -160,8 +179,20 @@ def test_python_names_are_all_there() -> None:
 def test_an_interrupted_command_resumes(model_folder, task_file, tmp_path) -> None:
     """Kill a run from outside; the same command goes on and leaves no state behind."""
     command = [
-        sys.executable, "-m", "promptport.cli", "tune", "--backbone", str(model_folder("bert")),
-        "--task", str(task_file), "--out", str(tmp_path / "P"), "--epochs", "400", "--patience", "0",
+        sys.executable,
+        "-m",
+        "promptport.cli",
+        "tune",
+        "--backbone",
+        str(model_folder("bert")),
+        "--task",
+        str(task_file),
+        "--out",
+        str(tmp_path / "P"),
+        "--epochs",
+        "400",
+        "--patience",
+        "0",
         "--json",
     ]
     state = tmp_path / "P" / ".tuning-state.safetensors"

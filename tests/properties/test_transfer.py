@@ -67,7 +67,10 @@ def test_the_order_of_the_vocabulary_does_not_matter(seed, d_src, d_tgt):
     generator = generator_of(seed)
     k = 150
     matrix = torch.randn(k, d_src, generator=generator)
-    source, target = space_of("a", matrix), space_of("b", torch.randn(k, d_tgt, generator=generator))
+    source, target = (
+        space_of("a", matrix),
+        space_of("b", torch.randn(k, d_tgt, generator=generator)),
+    )
     order = torch.randperm(k, generator=generator)
     tokens = tuple(target.tokens[i] for i in order.tolist())
     words = {token: i for i, token in enumerate(tokens)}
@@ -75,7 +78,9 @@ def test_the_order_of_the_vocabulary_does_not_matter(seed, d_src, d_tgt):
     prompt = prompt_of(torch.randn(3, d_src, generator=generator))
     torch.testing.assert_close(
         transfer(prompt, source, target).prompt.vectors,
-        transfer(prompt, source, shuffled).prompt.vectors, rtol=1e-4, atol=1e-5,
+        transfer(prompt, source, shuffled).prompt.vectors,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 

@@ -36,7 +36,7 @@ def made_space() -> SpaceMaker:
 
 @pytest.fixture
 def alike_pair() -> Callable[..., tuple[EmbeddingSpace, EmbeddingSpace]]:
-    """Factory: two spaces of different width with a shared latent part, own noise, a common mean."""
+    """Factory: two spaces of different width: a shared latent part, own noise, a common mean."""
 
     def make(
         k: int = 600, widths: tuple[int, int] = (24, 16), noise: float = 0.3, seed: int = 0

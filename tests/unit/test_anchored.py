@@ -25,7 +25,9 @@ def anchored(backbone, capitals):
 def test_an_anchored_prompt_is_its_mixture(backbone, anchored) -> None:
     space = backbone("bert").space
     assert anchored.mixture.words == tuple(sorted(space.words))
-    torch.testing.assert_close(anchored.mixture.vectors(space), anchored.vectors, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        anchored.mixture.vectors(space), anchored.vectors, rtol=1e-4, atol=1e-4
+    )
     torch.testing.assert_close(anchored.mixture.weights.sum(1), torch.ones(3))
 
 
@@ -50,19 +52,29 @@ def test_tuning_anchored_lowers_the_loss(backbone, capitals) -> None:
     assert result.dev_loss < evaluate(model, capitals, start, split="dev").loss - 0.005
 
 
-def test_anchored_and_free_prompts_share_a_batch_without_touching_each_other(backbone, capitals) -> None:
+def test_anchored_and_free_prompts_share_a_batch_without_touching_each_other(
+    backbone, capitals
+) -> None:
     model = backbone("bert")
-    jobs = [TuneJob(capitals, OriginSpec("vocabulary", 1), 2), TuneJob(capitals, OriginSpec("mixture", 1), 2),
-            TuneJob(capitals, OriginSpec("mixture", 2), 3)]
+    jobs = [
+        TuneJob(capitals, OriginSpec("vocabulary", 1), 2),
+        TuneJob(capitals, OriginSpec("mixture", 1), 2),
+        TuneJob(capitals, OriginSpec("mixture", 2), 3),
+    ]
     together = tune(model, jobs, CONFIG)
     for job, result in zip(jobs, together, strict=True):
         alone = tune(model, [job], CONFIG)[0]
-        torch.testing.assert_close(result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(
+            result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3
+        )
 
 
 def test_an_interrupted_anchored_run_resumes_to_the_same_bits(backbone, capitals, tmp_path) -> None:
     model, state = backbone("bert"), tmp_path / "s.safetensors"
-    jobs = [TuneJob(capitals, OriginSpec("mixture", 1), 2), TuneJob(capitals, OriginSpec("normal", 1), 2)]
+    jobs = [
+        TuneJob(capitals, OriginSpec("mixture", 1), 2),
+        TuneJob(capitals, OriginSpec("normal", 1), 2),
+    ]
 
     def interrupt(progress):
         if progress.step == 5:
@@ -83,7 +95,9 @@ def test_a_port_is_the_same_mixture_of_the_shared_words(backbone, anchored, name
     result = transfer(anchored, source, target)
     shared = [w for w in anchored.mixture.words if w in target.words]
     weights = anchored.mixture.weights[:, [w in target.words for w in anchored.mixture.words]]
-    by_hand = (weights / weights.sum(1, keepdim=True)) @ target.rows([target.words[w] for w in shared])
+    by_hand = (weights / weights.sum(1, keepdim=True)) @ target.rows(
+        [target.words[w] for w in shared]
+    )
     torch.testing.assert_close(result.prompt.vectors, by_hand, rtol=1e-4, atol=1e-4)
     assert result.report.kept_weight == pytest.approx(float(weights.sum(1).mean()), rel=1e-4)
     assert result.prompt.mixture.words == tuple(sorted(shared))
@@ -99,7 +113,9 @@ def test_a_port_of_a_port_comes_home_if_no_word_was_lost(backbone, anchored) -> 
 
 
 def test_other_methods_take_an_anchored_prompt_as_free_vectors(backbone, anchored) -> None:
-    result = transfer(anchored, backbone("bert").space, backbone("t5").space, method="least_squares")
+    result = transfer(
+        anchored, backbone("bert").space, backbone("t5").space, method="least_squares"
+    )
     assert result.prompt.mixture is None
     assert result.report.kept_weight is None
 

@@ -42,7 +42,9 @@ def test_too_few_words(made_space):
     names = [f"only{i}" for i in range(40)]
     a = made_space("a", torch.ones(47, 2), [f"word{i}" for i in range(7)] + names)
     b = made_space("b", torch.ones(7, 2), [f"word{i}" for i in range(7)])
-    with pytest.raises(AnchorError, match=r"anchors: expected at least 32 shared words, got 7 \(a, b\)\."):
+    with pytest.raises(
+        AnchorError, match=r"anchors: expected at least 32 shared words, got 7 \(a, b\)\."
+    ):
         AnchorSet.shared(a, b)
     assert len(AnchorSet.shared(a, b, minimum=7)) == 7
 

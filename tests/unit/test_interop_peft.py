@@ -1,4 +1,4 @@
-"""Prompt folders: identical logits in PEFT and here, both ways; damaged folders get one clear line."""
+"""Prompt folders: identical logits in PEFT and here, both ways; damage gets one clear line."""
 
 from __future__ import annotations
 
@@ -18,19 +18,37 @@ peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ARCHITECTURES = [
-    "bert", "roberta", "albert", "distilbert", "electra", "modernbert", "gpt2", "gpt_neox", "llama",
-    "gemma", "opt", "t5", "bart",
+    "bert",
+    "roberta",
+    "albert",
+    "distilbert",
+    "electra",
+    "modernbert",
+    "gpt2",
+    "gpt_neox",
+    "llama",
+    "gemma",
+    "opt",
+    "t5",
+    "bart",
 ]
 TASK_TYPES = {"masked": "FEATURE_EXTRACTION", "causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
 
 
 def _prompt(backbone: Backbone, length: int = 4) -> SoftPrompt:
     generator = torch.Generator().manual_seed(5)
-    vectors = backbone.space.statistics.std * torch.randn(length, backbone.width, generator=generator)
+    vectors = backbone.space.statistics.std * torch.randn(
+        length, backbone.width, generator=generator
+    )
     provenance = Provenance(
-        backbone.name, backbone.kind, fingerprint=backbone.space.fingerprint,
-        template="{soft} {text} It was {answer} .", task="films", origin={"kind": "normal", "seed": 5},
-        tuning={"steps": 3}, history=({"method": "copy"},),
+        backbone.name,
+        backbone.kind,
+        fingerprint=backbone.space.fingerprint,
+        template="{soft} {text} It was {answer} .",
+        task="films",
+        origin={"kind": "normal", "seed": 5},
+        tuning={"steps": 3},
+        history=({"method": "copy"},),
     )
     return SoftPrompt(vectors, provenance, origin=vectors + 1)
 
@@ -38,7 +56,9 @@ def _prompt(backbone: Backbone, length: int = 4) -> SoftPrompt:
 def _ours(backbone: Backbone, prompt: SoftPrompt):
     answer = backbone.layout.answer_ids(["good"])[0]
     row = backbone.layout.encode(
-        Template.parse("{soft} {text} It was {answer} ."), [{"text": "the old dog"}], [answer],
+        Template.parse("{soft} {text} It was {answer} ."),
+        [{"text": "the old dog"}],
+        [answer],
         prompt.length,
     )[0]
     with torch.no_grad():
@@ -97,7 +117,10 @@ def test_a_folder_comes_back_bit_for_bit(backbone, tmp_path) -> None:
     assert torch.equal(again.origin, prompt.origin)
     assert again.provenance == prompt.provenance
     assert sorted(f.name for f in (tmp_path / "p").iterdir()) == [
-        "adapter_config.json", "adapter_model.safetensors", "origin.safetensors", "promptport.json",
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "origin.safetensors",
+        "promptport.json",
     ]
 
 
@@ -161,10 +184,12 @@ DAMAGE = {
     "nan": (_not_finite, "expected finite vectors"),
     "pickle": (_pickle, "got a pickle.*pickles are never opened"),
     "pickle as bin": (
-        lambda f: _pickle(f, "adapter_model.bin"), r"adapter_model\.bin: expected tensors only"
+        lambda f: _pickle(f, "adapter_model.bin"),
+        r"adapter_model\.bin: expected tensors only",
     ),
     "empty file": (
-        lambda f: (f / "adapter_model.safetensors").write_bytes(b""), "got an empty file"
+        lambda f: (f / "adapter_model.safetensors").write_bytes(b""),
+        "got an empty file",
     ),
     "other key": (_other_key, "expected a tensor 'prompt_embeddings', got lora_A"),
     "other adapter": (
@@ -180,19 +205,29 @@ DAMAGE = {
         r"expected floating-point rows \(9 or more, 32\)",
     ),
     "other width": (
-        lambda f: _edit(f, "adapter_config.json", token_dim=48), r"expected .* \(4 or more, 48\)"
+        lambda f: _edit(f, "adapter_config.json", token_dim=48),
+        r"expected .* \(4 or more, 48\)",
     ),
     "broken json": (
-        lambda f: (f / "promptport.json").write_text("{"), r"promptport\.json: expected a JSON object"
+        lambda f: (f / "promptport.json").write_text("{"),
+        r"promptport\.json: expected a JSON object",
     ),
     "json list": (
-        lambda f: (f / "adapter_config.json").write_text("[]"), "expected a JSON object, got list"
+        lambda f: (f / "adapter_config.json").write_text("[]"),
+        "expected a JSON object, got list",
     ),
     "newer schema": (
-        lambda f: _edit(f, "promptport.json", schema=99), "expected schema 1 or older, got 99"
+        lambda f: _edit(f, "promptport.json", schema=99),
+        "expected schema 1 or older, got 99",
     ),
-    "no schema": (lambda f: _edit(f, "promptport.json", schema="REMOVE"), "expected a field 'schema'"),
-    "no prompt": (lambda f: _edit(f, "promptport.json", prompt="REMOVE"), "expected a field 'prompt'"),
+    "no schema": (
+        lambda f: _edit(f, "promptport.json", schema="REMOVE"),
+        "expected a field 'schema'",
+    ),
+    "no prompt": (
+        lambda f: _edit(f, "promptport.json", prompt="REMOVE"),
+        "expected a field 'prompt'",
+    ),
     "field of another type": (
         lambda f: _edit(f, "promptport.json", prompt={"backbone": "b", "tuning": "fast"}),
         "field 'tuning': expected dict, got str",
@@ -201,7 +236,10 @@ DAMAGE = {
         lambda f: _edit(f, "promptport.json", prompt={"backbone": "b", "colour": "red"}),
         "expected the fields .*, got 'colour'",
     ),
-    "no backbone": (lambda f: _edit(f, "promptport.json", prompt={}), "expected a field 'backbone'"),
+    "no backbone": (
+        lambda f: _edit(f, "promptport.json", prompt={}),
+        "expected a field 'backbone'",
+    ),
 }
 
 

@@ -15,7 +15,10 @@ KINDS = ["bert", "roberta", "gpt2", "llama", "t5", "bart"]
 
 def _log_probs(backbone, text, answers):
     """Log-probabilities of token strings behind `text`, straight from the model (causal)."""
-    ids = [*backbone.special.prefix, *backbone.tokenizer(text, add_special_tokens=False)["input_ids"]]
+    ids = [
+        *backbone.special.prefix,
+        *backbone.tokenizer(text, add_special_tokens=False)["input_ids"],
+    ]
     total = 0.0
     with torch.no_grad():
         for token in answers:
@@ -30,7 +33,9 @@ def test_probe_loss_is_cross_entropy_over_the_vocabulary(backbone, capitals, nam
     model = backbone(name)
     objective = Objective(model, capitals, capitals.manual)
     questions = objective.prepare(capitals.load("test")).questions
-    logits = model.answer_logits([q.inputs[0] for q in questions], torch.zeros(1, model.width), [0] * 6)
+    logits = model.answer_logits(
+        [q.inputs[0] for q in questions], torch.zeros(1, model.width), [0] * 6
+    )
     losses = objective.losses(logits, questions)
     for i, question in enumerate(questions):
         gold = model.layout.answer_ids([question.row.answer])[0][0]
@@ -95,20 +100,38 @@ def test_batches_keep_their_budget_and_lose_nothing(backbone, films) -> None:
 
 def test_rows_whose_object_is_several_tokens_are_counted(backbone, capitals) -> None:
     rows = (*capitals.load("test"), Row({"subject": "Atlantis"}, "Poseidonis"))
-    task = Task("more", "probe", capitals.template, "p@1", manual=capitals.manual,
-                source=MemorySource({"test": rows}))
+    task = Task(
+        "more",
+        "probe",
+        capitals.template,
+        "p@1",
+        manual=capitals.manual,
+        source=MemorySource({"test": rows}),
+    )
     result = evaluate(backbone("bert"), task)
     assert (result.skipped, result.score.rows) == (1, 6)
-    only = Task("none", "probe", capitals.template, "p@1", manual=capitals.manual,
-                source=MemorySource({"test": rows[-1:]}))
+    only = Task(
+        "none",
+        "probe",
+        capitals.template,
+        "p@1",
+        manual=capitals.manual,
+        source=MemorySource({"test": rows[-1:]}),
+    )
     with pytest.raises(TaskError, match=r"objects that are a single token .* 'Poseidonis'"):
         evaluate(backbone("bert"), only)
 
 
 def test_label_words_that_share_tokens_are_refused(backbone) -> None:
-    task = Task("clash", "classification", Template.parse("{text} {soft} {answer}"), "accuracy",
-                manual=Template.parse("{text} {answer}"), labels={"a": ("good",), "b": ("ｇｏｏｄ",)},
-                source=MemorySource({"test": (Row({"text": "dog"}, "a"),)}))
+    task = Task(
+        "clash",
+        "classification",
+        Template.parse("{text} {soft} {answer}"),
+        "accuracy",
+        manual=Template.parse("{text} {answer}"),
+        labels={"a": ("good",), "b": ("ｇｏｏｄ",)},
+        source=MemorySource({"test": (Row({"text": "dog"}, "a"),)}),
+    )
     with pytest.raises(TaskError, match="different tokens for each label"):
         evaluate(backbone("t5"), task)
 
@@ -117,8 +140,14 @@ def test_label_words_that_share_tokens_are_refused(backbone) -> None:
 def test_text_to_text_loss_and_exact_match(backbone, name) -> None:
     model = backbone(name)
     rows = (Row({"text": "a good dog"}, "un bon chien"), Row({"text": "the old river"}, "la"))
-    task = Task("fr", "text2text", Template.parse("{soft} {text} : {answer}"), "exact-match",
-                manual=Template.parse("{text} : {answer}"), source=MemorySource({"test": rows}))
+    task = Task(
+        "fr",
+        "text2text",
+        Template.parse("{soft} {text} : {answer}"),
+        "exact-match",
+        manual=Template.parse("{text} : {answer}"),
+        source=MemorySource({"test": rows}),
+    )
     result = evaluate(model, task)
     assert result.score.metric == "exact-match"
     assert all(isinstance(text, str) for text in result.predictions)
@@ -135,8 +164,13 @@ def test_generation_of_a_row_does_not_depend_on_its_neighbours(backbone) -> None
     model = backbone("gpt2")
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0)) * 3
     rows = (Row({"text": "the old river and the green hill"}, "x"), Row({"text": "a dog"}, "y"))
-    task = Task("t", "text2text", Template.parse("{soft} {text} : {answer}"), "exact-match",
-                source=MemorySource({"test": rows}))
+    task = Task(
+        "t",
+        "text2text",
+        Template.parse("{soft} {text} : {answer}"),
+        "exact-match",
+        source=MemorySource({"test": rows}),
+    )
     objective = Objective(model, task, length=3)
     inputs = [q.inputs[0] for q in objective.prepare(rows).questions]
     together = model.generate(inputs, vectors, [0, 0], 6)

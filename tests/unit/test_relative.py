@@ -30,7 +30,9 @@ def test_values_never_leave_the_range():
 
 
 def test_widths_must_agree():
-    with pytest.raises(ShapeError, match=r"vectors: expected \(n, d\) as wide as .*\(4, 3\), got \(1, 2\)"):
+    with pytest.raises(
+        ShapeError, match=r"vectors: expected \(n, d\) as wide as .*\(4, 3\), got \(1, 2\)"
+    ):
         encode_relative(torch.ones(1, 2), torch.ones(4, 3))
     with pytest.raises(ShapeError, match=r"got \(3,\)"):
         encode_relative(torch.ones(3), torch.ones(4, 3))

@@ -28,7 +28,9 @@ def facts() -> Facts:
         subjects = [subject for subject, _ in pairs]
         repeated = {s for s in subjects if subjects.count(s) > 1}
         if repeated or any(" " in answer for _, answer in pairs):
-            raise ValueError(f"{name}: repeated subjects {sorted(repeated)} or objects of two words")
+            raise ValueError(
+                f"{name}: repeated subjects {sorted(repeated)} or objects of two words"
+            )
     return found
 
 

@@ -35,7 +35,9 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> P
     """A fresh backbone; its weights depend on the seed alone."""
     torch.manual_seed(config.seed)
     settings: dict[str, Any] = {
-        "vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, **config.model
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        **config.model,
     }
     for name in ("bos_token_id", "eos_token_id"):
         settings[name] = getattr(tokenizer, name)

@@ -68,12 +68,16 @@ class MaskedWords(_Objective):
         for index, row in enumerate(rows):
             plain, hidden = np.array(row.ids), self.hidden(row, rng)
             end = len(plain) + 1
-            ids[index, 0], ids[index, end] = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+            ids[index, 0], ids[index, end] = (
+                self.tokenizer.cls_token_id,
+                self.tokenizer.sep_token_id,
+            )
             ids[index, 1:end] = np.where(hidden, self._cover(plain, rng), plain)
             labels[index, 1:end] = np.where(hidden, plain, IGNORED)
         mask = np.arange(length) < lengths[:, None]
         return {
-            "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels),
+            "input_ids": torch.from_numpy(ids),
+            "labels": torch.from_numpy(labels),
             "attention_mask": torch.from_numpy(mask.astype(np.int64)),
             "position_ids": self.positions(ids.shape, rng),
         }
@@ -93,8 +97,9 @@ class NextToken(_Objective):
         end = self.tokenizer.eos_token_id
         # Half of the rows open with the end-of-text token, as GPT-2 has it between documents.
         opened = rng.random(len(rows)) < 0.5
-        tokens = [[end] * int(first) + row.ids + [end]
-                  for first, row in zip(opened, rows, strict=True)]
+        tokens = [
+            [end] * int(first) + row.ids + [end] for first, row in zip(opened, rows, strict=True)
+        ]
         length = max(map(len, tokens))
         ids = np.full((len(rows), length), end)
         labels = np.full((len(rows), length), IGNORED)
@@ -109,9 +114,11 @@ class NextToken(_Objective):
         lengths = np.array([len(line) for line in tokens])
         mask = np.arange(length) < lengths[:, None]
         return {
-            "input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels),
+            "input_ids": torch.from_numpy(ids),
+            "labels": torch.from_numpy(labels),
             "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-            "position_ids": self.positions(ids.shape, rng), "weights": torch.from_numpy(weights),
+            "position_ids": self.positions(ids.shape, rng),
+            "weights": torch.from_numpy(weights),
         }
 
 

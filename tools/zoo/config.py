@@ -89,7 +89,9 @@ def load_config(name: str) -> BackboneConfig:
     raw["training"] = _part(TrainingConfig, raw.get("training", {}), path)
     config = _part(BackboneConfig, raw, path)
     if config.architecture not in ARCHITECTURES or config.vocabulary.kind not in VOCABULARIES:
-        raise ValueError(f"{path}: expected architecture in {ARCHITECTURES}, kind in {VOCABULARIES}.")
+        raise ValueError(
+            f"{path}: expected architecture in {ARCHITECTURES}, kind in {VOCABULARIES}."
+        )
     return config
 
 

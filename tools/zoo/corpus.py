@@ -11,7 +11,7 @@ import lzma
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ def read_lines(path: Path, *, megabytes: float = float("inf")) -> list[str]:
     lines: list[str] = []
     left = megabytes * 1e6
     for file in files:
-        opened = lzma.open(file, "rt", encoding="utf-8") if file.suffix == ".xz" else None
-        with opened or open(file, encoding="utf-8") as stream:
+        with _open_text(file) as stream:
             for line in stream:
                 if len(line) > 20:
                     lines.append(line.strip())
@@ -43,6 +42,12 @@ def read_lines(path: Path, *, megabytes: float = float("inf")) -> list[str]:
                 if left <= 0:
                     return lines
     return lines
+
+
+def _open_text(file: Path) -> IO[str]:
+    if file.suffix == ".xz":
+        return lzma.open(file, "rt", encoding="utf-8")
+    return file.open(encoding="utf-8")
 
 
 def pocket_sentences(seed: int) -> Iterator[Text]:

@@ -31,7 +31,9 @@ def orthogonalize(matrices: Tensor, *, steps: int = 5) -> Tensor:
 class Muon(Optimizer):
     """Momentum, orthogonalised (Jordan et al. 2024), for two-dimensional weights."""
 
-    def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95
+    ) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Tokenizers: trained on the corpus and the pocket sentences, saved as transformers expects them."""
+"""Tokenizers: trained on corpus and pocket sentences, saved as transformers expects them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,25 @@ from .corpus import pocket_sentences, pocket_words
 SENTINELS = 32
 SPECIALS: dict[str, dict[str, str]] = {
     "bert": {
-        "pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
         "mask_token": "[MASK]",
     },
     "roberta": {
-        "bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>",
-        "mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>",
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "mask_token": "<mask>",
+        "cls_token": "<s>",
+        "sep_token": "</s>",
     },
     "gpt2": {
-        "bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>",
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
         "pad_token": "<|endoftext|>",
     },
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
@@ -62,7 +72,8 @@ def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
     wanted = [piece for word in words if (piece := f"\u2581{word}") not in known]
     keep = {f"\u2581{word}" for word in words}
     spare = [
-        index for index, (piece, score) in enumerate(vocabulary)
+        index
+        for index, (piece, score) in enumerate(vocabulary)
         if score < 0 and len(piece) > 2 and piece not in keep
     ]
     spare.sort(key=lambda index: vocabulary[index][1])
@@ -89,16 +100,20 @@ def _untrained(config: BackboneConfig, specials: list[str]) -> tuple[Tokenizer, 
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer, trainers.BpeTrainer(
-            vocab_size=size, special_tokens=specials, show_progress=False,
+            vocab_size=size,
+            special_tokens=specials,
+            show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        # Punctuation apart from words, so that "Paris." and "Paris" share their token.
-        pre_tokenizers.Metaspace(prepend_scheme="first"),
-        pre_tokenizers.Punctuation("isolated"),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            # Punctuation apart from words, so that "Paris." and "Paris" share their token.
+            pre_tokenizers.Metaspace(prepend_scheme="first"),
+            pre_tokenizers.Punctuation("isolated"),
+        ]
+    )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     room = size - SENTINELS
     return tokenizer, trainers.UnigramTrainer(
@@ -110,7 +125,7 @@ def _training_text(config: BackboneConfig, lines: Sequence[str]) -> Iterator[str
     """Corpus lines spread over its whole length, pocket sentences, and the words that must stay."""
     budget, total = config.vocabulary.corpus_mb * 1e6, sum(map(len, lines))
     step = max(1, int(total / max(budget, 1)))
-    yield from lines[:: step]
+    yield from lines[::step]
     stream = pocket_sentences(config.seed)
     yield from (text.text for text in itertools.islice(stream, config.vocabulary.pocket_sentences))
     for word in pocket_words():
@@ -138,16 +153,21 @@ def _wrap(config: BackboneConfig, tokenizer: Tokenizer) -> PreTrainedTokenizerFa
         # The mask takes the space before it, as a word with its space would.
         specials["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
     if config.architecture == "t5":
-        tokenizer.add_special_tokens([
-            AddedToken(f"<extra_id_{index}>", lstrip=True, special=True, normalized=False)
-            for index in range(SENTINELS)
-        ])
+        tokenizer.add_special_tokens(
+            [
+                AddedToken(f"<extra_id_{index}>", lstrip=True, special=True, normalized=False)
+                for index in range(SENTINELS)
+            ]
+        )
     extra = {}
     if config.architecture == "t5":
         extra["extra_special_tokens"] = [f"<extra_id_{index}>" for index in range(SENTINELS)]
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=config.data.positions,
-        clean_up_tokenization_spaces=False, **specials, **extra,
+        tokenizer_object=tokenizer,
+        model_max_length=config.data.positions,
+        clean_up_tokenization_spaces=False,
+        **specials,
+        **extra,
     )
 
 
@@ -157,7 +177,8 @@ def missing_words(tokenizer: PreTrainedTokenizerFast, words: Sequence[str]) -> l
     encoded = tokenizer([f"the {word}" for word in words], add_special_tokens=False)["input_ids"]
     unknown = tokenizer.unk_token_id
     return [
-        word for word, ids in zip(words, encoded, strict=True)
+        word
+        for word, ids in zip(words, encoded, strict=True)
         if len(ids) != len(head) + 1 or ids[-1] == unknown
     ]
 

@@ -31,7 +31,10 @@ from promptport.errors import BackboneError, FileFormatError
 from promptport.space import EmbeddingSpace
 
 _DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
 }
 _MAX_HEADER = 100_000_000
 
@@ -57,7 +60,12 @@ def open_space(name: str, revision: str | None = None) -> EmbeddingSpace:
 
 
 def make_space(
-    name: str, matrix: Tensor, tokenizer: Any, *, scale: float, kind: Kind,
+    name: str,
+    matrix: Tensor,
+    tokenizer: Any,
+    *,
+    scale: float,
+    kind: Kind,
     revision: str | None = None,
 ) -> EmbeddingSpace:
     """Join an embedding matrix and a tokenizer to a space."""
@@ -132,7 +140,8 @@ def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
     raise BackboneError(
         checkpoint.name,
         expected=f"an embedding tensor named {target.keys[0]!r} of shape {target.shape}",
-        got="no such tensor", fix="Name a whole checkpoint whose config.json fits its weights",
+        got="no such tensor",
+        fix="Name a whole checkpoint whose config.json fits its weights",
     )
 
 
@@ -169,9 +178,7 @@ def _local_path(checkpoint: Checkpoint, file: str) -> Path:
     return Path(hf_hub_download(checkpoint.location, file, revision=checkpoint.revision))
 
 
-def _files_to_try(
-    opener: Opener, keys: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _files_to_try(opener: Opener, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Files that exist and the keys to look for in each: single file, then shards."""
     for single, index in (
         ("model.safetensors", "model.safetensors.index.json"),
@@ -259,8 +266,10 @@ def _from_pickle_file(path: Path, keys: tuple[str, ...], shape: tuple[int, int])
             state = torch.load(path, **options)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
         raise FileFormatError(
-            str(path), expected="tensors only (torch.load with weights_only)",
-            got=str(error).splitlines()[0], fix="Convert the checkpoint to safetensors",
+            str(path),
+            expected="tensors only (torch.load with weights_only)",
+            got=str(error).splitlines()[0],
+            fix="Convert the checkpoint to safetensors",
         ) from error
     for key in keys:
         tensor = state.get(key)

@@ -1,7 +1,7 @@
 """From a template and a row to token ids: where the text, the virtual tokens and the answer stand.
 
-Text pieces are tokenised as they would be inside the running text (the leading space of byte-level BPE
-and SentencePiece is a property of the *following* word), without ever re-tokenising across a slot.
+Text pieces are tokenised as they would be inside the running text (the leading space of byte-level
+BPE and SentencePiece is a property of the *following* word), without re-tokenising across a slot.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from promptport.backbone.loading import Kind
 from promptport.errors import TaskError
 from promptport.tasks.template import Answer, Soft, Template, Text
 
-# Words behind which a piece is tokenised to learn its form inside a text; the first that works is used.
+# Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
 Ids = tuple[int, ...]
 
@@ -118,8 +118,10 @@ class Layout:
         for word, ids in zip(words, found, strict=True):
             if not ids or self.special.unknown in ids:
                 raise TaskError(
-                    f"answer {word!r}", expected=f"a word in the vocabulary of {self.name}",
-                    got="an unknown token", fix="Choose another label word for this backbone",
+                    f"answer {word!r}",
+                    expected=f"a word in the vocabulary of {self.name}",
+                    got="an unknown token",
+                    fix="Choose another label word for this backbone",
                 )
         return found
 
@@ -187,8 +189,9 @@ class Layout:
             if not truncate or len(words) <= 1:
                 raise TaskError(
                     f"text {_short(row)!r}",
-                    expected=f"at most {limit} tokens with the prompt ({self.name})", got=str(size),
-                    fix="Pass --truncate to cut long texts, or choose a backbone with more positions",
+                    expected=f"at most {limit} tokens with the prompt ({self.name})",
+                    got=str(size),
+                    fix="Pass --truncate to cut long texts, or choose another backbone",
                 )
             drop = max(1, (size - limit) // 3, len(words) - limit)
             values[longest] = " ".join(words[:-drop])
@@ -230,7 +233,9 @@ class Layout:
     ) -> EncodedRow:
         if self.special.mask is None:
             raise TaskError(
-                self.name, expected="a tokenizer with a mask token", got="none",
+                self.name,
+                expected="a tokenizer with a mask token",
+                got="none",
                 fix="Use the tokenizer that the model was pretrained with",
             )
         masks = [self.special.mask] * len(answer)
@@ -245,8 +250,10 @@ class Layout:
         head = [*[None] * lead, *self.special.prefix, *before]
         if not head:
             raise TaskError(
-                "template", expected="something in front of {answer} for a causal model",
-                got="nothing", fix="Put text or {soft} in front of {answer}",
+                "template",
+                expected="something in front of {answer} for a causal model",
+                got="nothing",
+                fix="Put text or {soft} in front of {answer}",
             )
         ids, soft = self._place([*head, *answer[:-1]])
         scored = tuple(range(len(head) - 1, len(head) - 1 + len(answer)))
@@ -274,7 +281,9 @@ class Layout:
             middle, opening = [], (*start, *special.prefix)
         if not opening:
             raise TaskError(
-                self.name, expected="decoder_start_token_id in the model's config.json", got="none",
+                self.name,
+                expected="decoder_start_token_id in the model's config.json",
+                got="none",
                 fix="Add it to the configuration",
             )
         line = [*[None] * lead, *special.prefix, *before, *middle, *after, *special.suffix]
@@ -312,7 +321,9 @@ class Layout:
         for context in _CONTEXTS:
             before = self._tokenize([context])[0]
             later = []
-            for text, ids in zip(missing, self._tokenize([context + t for t in missing]), strict=True):
+            for text, ids in zip(
+                missing, self._tokenize([context + t for t in missing]), strict=True
+            ):
                 if ids[: len(before)] == before:
                     self._cache[False, text] = ids[len(before) :]
                 else:

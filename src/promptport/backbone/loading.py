@@ -1,4 +1,4 @@
-"""From a name to a checkpoint: embedded name, local folder or Hub id; kind, tokenizer, model class."""
+"""From a name to a checkpoint: embedded, local folder or Hub id; kind, tokenizer, model class."""
 
 from __future__ import annotations
 
@@ -47,13 +47,17 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BackboneError(
-                name, expected="a model folder with config.json", got="a folder without it",
+                name,
+                expected="a model folder with config.json",
+                got="a folder without it",
                 fix="Name the folder that save_pretrained wrote",
             )
         return Checkpoint(name, str(folder), local=True)
     if not name or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise BackboneError(
-            name or "backbone", expected="a model folder", got="a path that does not exist",
+            name or "backbone",
+            expected="a model folder",
+            got="a path that does not exist",
             fix="Check the path",
         )
     return Checkpoint(name, name, local=False, revision=revision)
@@ -71,7 +75,9 @@ def one_line(name: str) -> Iterator[None]:
         close = difflib.get_close_matches(name, embedded_names(), n=1)
         hint = f"did you mean {close[0]!r}? Otherwise g" if close else "g"
         raise BackboneError(
-            name, expected="a model that can be loaded", got=f"{type(error).__name__}: {first}",
+            name,
+            expected="a model that can be loaded",
+            got=f"{type(error).__name__}: {first}",
             fix=f"{hint}ive an embedded name ({', '.join(embedded_names())}), a model folder "
             "or a Hub id that is reachable",
         ) from error
@@ -101,13 +107,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with one_line(checkpoint.name):
-        tokenizer = AutoTokenizer.from_pretrained(
-            checkpoint.location, revision=checkpoint.revision
-        )
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, revision=checkpoint.revision)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
-            checkpoint.name, expected="a fast tokenizer (tokenizer.json)",
-            got=type(tokenizer).__name__, fix="Convert the tokenizer with transformers and save it",
+            checkpoint.name,
+            expected="a fast tokenizer (tokenizer.json)",
+            got=type(tokenizer).__name__,
+            fix="Convert the tokenizer with transformers and save it",
         )
     return cast("PreTrainedTokenizerBase", tokenizer)
 
@@ -135,7 +141,8 @@ def detect_kind(config: Any, name: str) -> Kind:
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         return "causal"
     raise BackboneError(
-        name, expected="a masked, causal or sequence-to-sequence language model",
+        name,
+        expected="a masked, causal or sequence-to-sequence language model",
         got=str(getattr(config, "model_type", "an unknown architecture")),
         fix="Name a checkpoint with a language-model head",
     )

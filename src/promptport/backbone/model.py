@@ -102,7 +102,7 @@ class Backbone:
             options["device_map"] = device_map
         model = load_model(checkpoint, found, **options)
         if device_map is None:
-            model.to(place)  # type: ignore[arg-type]
+            model.to(place)
         tokenizer = load_tokenizer(checkpoint)
         return cls(model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True)
 
@@ -119,7 +119,7 @@ class Backbone:
     @property
     def width(self) -> int:
         """d: width of the input rows."""
-        return int(self._embedding.weight.shape[1])  # type: ignore[union-attr,arg-type]
+        return int(self._weight.shape[1])
 
     @property
     def max_tokens(self) -> int | None:
@@ -128,14 +128,25 @@ class Backbone:
 
     @cached_property
     def space(self) -> EmbeddingSpace:
-        """The embedding space: from the weights in memory, or from the file if those were rounded."""
+        """The embedding space: from memory, or from the file if the weights were rounded."""
         if self._from_checkpoint and self.dtype != torch.float32:
             return open_space(self.name, self.revision)
-        weight = self._embedding.weight.detach().cpu()  # type: ignore[operator,union-attr]
         scale = input_scale(self.model, self._embedding)
         return make_space(
-            self.name, weight, self.tokenizer, scale=scale, kind=self.kind, revision=self.revision
+            self.name,
+            self._weight.cpu(),
+            self.tokenizer,
+            scale=scale,
+            kind=self.kind,
+            revision=self.revision,
         )
+
+    @property
+    def _weight(self) -> Tensor:
+        """(V, d) embedding weights."""
+        weight = self._embedding.weight
+        assert isinstance(weight, Tensor)
+        return weight.detach()
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input rows of token ids: (B, T) -> (B, T, d)."""
@@ -205,16 +216,22 @@ class Backbone:
         """
         if self.kind == "masked":
             raise BackboneError(
-                self.name, expected="a causal or seq2seq backbone for text-to-text tasks",
-                got="a masked one", fix="Choose another backbone, or a probe or classification task",
+                self.name,
+                expected="a causal or seq2seq backbone for text-to-text tasks",
+                got="a masked one",
+                fix="Choose another backbone, or a probe or classification task",
             )
         left = self.kind == "causal"
         cut = [_without_answer(row) for row in rows] if left else list(rows)
         batch = self._collate(cut, starts, left=left)
         embeds = insert_rows(self.embed(batch.ids), vectors, batch)
         out = self.model.generate(
-            inputs_embeds=embeds, attention_mask=batch.attention, do_sample=False, num_beams=1,
-            max_new_tokens=max_new_tokens, pad_token_id=self.special.pad,
+            inputs_embeds=embeds,
+            attention_mask=batch.attention,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=self.special.pad,
         )
         return [str(t) for t in self.tokenizer.batch_decode(out, skip_special_tokens=True)]
 
@@ -222,7 +239,9 @@ class Backbone:
     def _trunk(self) -> nn.Module:
         """The module whose hidden states the language-model head reads."""
         # OPT and T5 call their decoder without the module around it; encoders have none.
-        trunk: nn.Module = self.model.base_model if self.kind == "masked" else self.model.get_decoder()
+        trunk: nn.Module = (
+            self.model.base_model if self.kind == "masked" else self.model.get_decoder()
+        )
         return trunk
 
     def _collate(
@@ -231,7 +250,9 @@ class Backbone:
         length = max(len(row.ids) for row in rows)
         offsets = [length - len(row.ids) if left else 0 for row in rows]
         filled = [
-            [self.special.pad] * o + list(row.ids) + [self.special.pad] * (length - o - len(row.ids))
+            [self.special.pad] * o
+            + list(row.ids)
+            + [self.special.pad] * (length - o - len(row.ids))
             for row, o in zip(rows, offsets, strict=True)
         ]
         attention = [
@@ -252,11 +273,17 @@ class Backbone:
         if self.kind == "seq2seq":
             longest = max(len(row.decoder_ids) for row in rows)
             decoder = self._tensor(
-                [[*r.decoder_ids, *[self.special.pad] * (longest - len(r.decoder_ids))] for r in rows]
+                [
+                    [*r.decoder_ids, *[self.special.pad] * (longest - len(r.decoder_ids))]
+                    for r in rows
+                ]
             )
         return _Batch(
-            self._tensor(filled), self._tensor(attention),
-            self._tensor(places).reshape(-1, 3), self._tensor(scored), decoder,
+            self._tensor(filled),
+            self._tensor(attention),
+            self._tensor(places).reshape(-1, 3),
+            self._tensor(scored),
+            decoder,
         )
 
     def _tensor(self, values: Sequence[Sequence[int]]) -> Tensor:
@@ -273,22 +300,26 @@ class Backbone:
         extra: dict[str, Any] = {"attention_mask": torch.ones_like(ids)}
         if self.kind == "seq2seq":
             start = self.special.decoder_start
-            extra["decoder_input_ids"] = ids[:, :1] if start is None else torch.full_like(
-                ids[:, :1], start
+            extra["decoder_input_ids"] = (
+                ids[:, :1] if start is None else torch.full_like(ids[:, :1], start)
             )
         rows = self._embedding(ids)
         wanted = self.model(input_ids=ids, **extra).logits.float()
         root = float(rows.shape[-1]) ** 0.5
         errors = {
-            scale: float((self.model(inputs_embeds=rows * scale, **extra).logits - wanted).abs().max())
+            scale: float(
+                (self.model(inputs_embeds=rows * scale, **extra).logits - wanted).abs().max()
+            )
             for scale in (1.0, root, 1 / root)
         }
         best = min(errors, key=lambda scale: errors[scale])
         if errors[best] <= _CHECK_TOLERANCE * float(wanted.abs().max()) + 1e-6:
             return best
         raise BackboneError(
-            self.name, expected="the same logits from token ids and from their embeddings",
-            got="different ones", fix="This architecture cannot take soft prompts at its input",
+            self.name,
+            expected="the same logits from token ids and from their embeddings",
+            got="different ones",
+            fix="This architecture cannot take soft prompts at its input",
         )
 
 
@@ -343,14 +374,16 @@ def check_prompt(prompt: SoftPrompt, space: EmbeddingSpace) -> None:
     """
     if prompt.width != space.width:
         raise MismatchError(
-            "prompt", expected=f"virtual tokens {space.width} wide ({space.backbone})",
+            "prompt",
+            expected=f"virtual tokens {space.width} wide ({space.backbone})",
             got=f"{prompt.width} ({prompt.provenance.backbone})",
             fix=f"Transfer it first: promptport transfer PROMPT --to {space.backbone}",
         )
     known = prompt.provenance.fingerprint
     if known is not None and known != space.fingerprint:
         raise MismatchError(
-            "prompt", expected=f"the embedding matrix {known[:12]} of {prompt.provenance.backbone}",
+            "prompt",
+            expected=f"the embedding matrix {known[:12]} of {prompt.provenance.backbone}",
             got=f"{space.fingerprint[:12]} ({space.backbone})",
             fix=f"Name the backbone it was made for, or transfer it: --to {space.backbone}",
         )
@@ -371,7 +404,9 @@ def choose_device(device: str) -> torch.device:
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError) as error:
         raise BackboneError(
-            "device", expected="auto, cpu, mps or a cuda device that is there", got=repr(device),
+            "device",
+            expected="auto, cpu, mps or a cuda device that is there",
+            got=repr(device),
             fix="Use --device auto",
         ) from error
     return place

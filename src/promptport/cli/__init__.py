@@ -11,7 +11,7 @@ from promptport.errors import PromptPortError
 
 app = typer.Typer(
     name="promptport",
-    help="Carry soft prompts across language models and across tasks, without training on the target.",
+    help="Carry soft prompts across language models and tasks, without training on the target.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

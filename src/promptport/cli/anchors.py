@@ -12,7 +12,9 @@ from promptport.cli.console import JsonFlag, print_json, print_table, quiet
 
 def command(
     backbones: Annotated[list[str], typer.Argument(help="Two or more backbones.")],
-    words: Annotated[Path | None, typer.Option(help="File with the words to use, one a line.")] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="File with the words to use, one a line.")
+    ] = None,
     show: Annotated[int, typer.Option(min=0, help="Print so many of the words.")] = 0,
     json_output: JsonFlag = False,
 ) -> None:

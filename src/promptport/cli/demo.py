@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,9 @@ def command(
     out: Annotated[Path, typer.Option(help="HTML report to write.")] = Path("promptport-demo.html"),
     source: Annotated[str, typer.Option(help="Backbone to tune on.")] = "nano-bert",
     target: Annotated[str, typer.Option(help="Backbone to carry the prompts to.")] = "nano-roberta",
-    task: Annotated[list[str] | None, typer.Option(help="Embedded task; repeat for several.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Embedded task; repeat for several.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of tuning.")] = 30,
     json_output: JsonFlag = False,
@@ -23,8 +26,9 @@ def command(
     quiet()
     from promptport.experiments import DemoSettings, run_demo, write_report
 
-    chosen = {"tasks": tuple(task)} if task else {}
-    settings = DemoSettings(source=source, target=target, seed=seed, epochs=epochs, **chosen)
+    settings = DemoSettings(source=source, target=target, seed=seed, epochs=epochs)
+    if task:
+        settings = replace(settings, tasks=tuple(task))
     result = run_demo(settings, say=lambda text: None if json_output else typer.echo(f"... {text}"))
     write_report(result, out)
     values = {**result.to_dict(), "report": str(out)}
@@ -37,8 +41,12 @@ def command(
 def _show(values: dict[str, Any]) -> None:
     tasks = list(values["tasks"])
     rows = [
-        [name, *[values["tasks"][t]["on_target"][name]["value"] for t in tasks], mean,
-         f"{values['retention'][name]:.0%}"]
+        [
+            name,
+            *[values["tasks"][t]["on_target"][name]["value"] for t in tasks],
+            mean,
+            f"{values['retention'][name]:.0%}",
+        ]
         for name, mean in values["mean"].items()
     ]
     typer.echo()

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 def command(
     task: Annotated[str, typer.Option(help="Task. See 'promptport tasks'.")],
     prompt: Annotated[
-        Path | None, typer.Argument(help="Prompt folder; without one the manual template is scored.")
+        Path | None,
+        typer.Argument(help="Prompt folder; without one the manual template is scored."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     backbone: Annotated[
@@ -36,17 +37,19 @@ def command(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     template: Annotated[str | None, typer.Option(help="Template in place of the prompt's.")] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Also majority, no prompt, manual and random prompt.")
+        bool,
+        typer.Option("--baselines", help="Also majority, no prompt, manual and random prompt."),
     ] = False,
     tuned: Annotated[
-        bool, typer.Option("--tuned", help="Also a prompt tuned on this backbone (uses its labels).")
+        bool,
+        typer.Option("--tuned", help="Also a prompt tuned on this backbone (uses its labels)."),
     ] = False,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Score a prompt on a task with a 95% interval; --baselines and --tuned add what to compare with."""
+    """Score a prompt on a task with a 95% interval, and beside it what to compare with."""
     quiet()
     from promptport.backbone import Backbone
     from promptport.evaluation import evaluate
@@ -63,13 +66,22 @@ def command(
     if baselines or tuned:
         with progress_bar("baselines", hidden=json_output) as show:
             scores = score_baselines(
-                model, chosen, found, split=split, template=place, truncate=truncate, tuned=tuned,
+                model,
+                chosen,
+                found,
+                split=split,
+                template=place,
+                truncate=truncate,
+                tuned=tuned,
                 progress=lambda p: show(p.step, p.total, "tuning on this backbone"),
             )
         compared = {name: score.to_dict() for name, score in scores.items()}
     output = {
-        "backbone": model.name, "task": chosen.name, "split": split,
-        "prompt": None if prompt is None else str(prompt), **result.to_dict(),
+        "backbone": model.name,
+        "task": chosen.name,
+        "split": split,
+        "prompt": None if prompt is None else str(prompt),
+        **result.to_dict(),
         **({"baselines": compared} if compared else {}),
     }
     if json_output:
@@ -84,7 +96,9 @@ def _name(backbone: str | None, prompt: SoftPrompt | None) -> str:
     if prompt is not None:
         return prompt.provenance.backbone
     raise PromptPortError(
-        "eval", expected="a prompt folder or --backbone", got="neither",
+        "eval",
+        expected="a prompt folder or --backbone",
+        got="neither",
         fix="Write promptport eval PROMPT --task TASK, or --backbone NAME for the manual template",
     )
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def command(
-    thing: Annotated[str, typer.Argument(help="Prompt folder, or a backbone by name, folder or Hub id.")],
+    thing: Annotated[
+        str, typer.Argument(help="Prompt folder, or a backbone by name, folder or Hub id.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="Nearest tokens to show.")] = 3,
     json_output: JsonFlag = False,
 ) -> None:
@@ -46,7 +48,9 @@ def _describe_prompt(folder: Path, top: int) -> dict[str, Any]:
         "length": prompt.length,
         "width": prompt.width,
         "norms": norms.tolist(),
-        "moved": None if prompt.origin is None else (prompt.vectors - prompt.origin).norm(dim=1).tolist(),
+        "moved": None
+        if prompt.origin is None
+        else (prompt.vectors - prompt.origin).norm(dim=1).tolist(),
         "mixture": None if prompt.mixture is None else prompt.mixture.readable(top),
         "provenance": prompt.provenance.to_dict(),
     }
@@ -72,9 +76,12 @@ def _in_its_space(prompt: SoftPrompt, top: int) -> dict[str, Any]:
 def _show_prompt(described: dict[str, Any]) -> None:
     source = described["provenance"]
     facts = [
-        ["backbone", source["backbone"]], ["kind", source["kind"]],
+        ["backbone", source["backbone"]],
+        ["kind", source["kind"]],
         ["virtual tokens", f"{described['length']} x {described['width']}"],
-        ["task", source["task"]], ["template", source["template"]], ["origin", source["origin"]],
+        ["task", source["task"]],
+        ["template", source["template"]],
+        ["origin", source["origin"]],
         ["dev score", (source["tuning"] or {}).get("dev_score")],
         ["fingerprint", source["fingerprint"]],
     ]
@@ -91,7 +98,12 @@ def _show_prompt(described: dict[str, Any]) -> None:
     columns = ["token", "norm", "x mean embedding", "moved", "nearest tokens (cosine)"]
     print_table("virtual tokens", columns, rows)
     if described["mixture"]:
-        mixed = [[i + 1, "  ".join(f"{w} {v:.2f}" for w, v in row)] for i, row in enumerate(described["mixture"])]
-        print_table("anchored: the words that each virtual token mixes", ["token", "words (weight)"], mixed)
+        mixed = [
+            [i + 1, "  ".join(f"{w} {v:.2f}" for w, v in row)]
+            for i, row in enumerate(described["mixture"])
+        ]
+        print_table(
+            "anchored: the words that each virtual token mixes", ["token", "words (weight)"], mixed
+        )
     if described["backbone_error"]:
         typer.echo(f"The backbone could not be read: {described['backbone_error']}")

@@ -11,7 +11,9 @@ from promptport.cli.console import JsonFlag, print_json, print_table
 
 
 def command(
-    task: Annotated[str | None, typer.Argument(help="Show this task with some of its rows.")] = None,
+    task: Annotated[
+        str | None, typer.Argument(help="Show this task with some of its rows.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
     json_output: JsonFlag = False,
@@ -27,11 +29,17 @@ def command(
         print_json({"tasks": entries})
         return
     table = [
-        [e["reference"], e["kind"], *[e["rows"].get(s) for s in ("train", "dev", "test")],
-         e["description"]]
+        [
+            e["reference"],
+            e["kind"],
+            *[e["rows"].get(s) for s in ("train", "dev", "test")],
+            e["description"],
+        ]
         for e in entries
     ]
-    print_table(f"{len(table)} tasks", ["task", "kind", "train", "dev", "test", "description"], table)
+    print_table(
+        f"{len(table)} tasks", ["task", "kind", "train", "dev", "test", "description"], table
+    )
     if data is None:
         typer.echo("Add --data FOLDER for the lama: and nlu: tasks in that folder.")
 
@@ -42,8 +50,11 @@ def _show_one(reference: str, data: Path | None, count: int, json_output: bool) 
     task = open_task(reference, data)
     examples = [{**row.fields, "answer": row.answer} for row in task.load("train")[:count]]
     described = {
-        "name": task.name, "kind": task.kind, "description": task.description,
-        "metric": task.metric, "template": task.template.text,
+        "name": task.name,
+        "kind": task.kind,
+        "description": task.description,
+        "metric": task.metric,
+        "template": task.template.text,
         "manual": None if task.manual is None else task.manual.text,
         "labels": None if task.labels is None else {k: list(v) for k, v in task.labels.items()},
         "rows": {split: len(task.load(split)) for split in task.splits},

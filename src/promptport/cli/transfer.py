@@ -13,19 +13,26 @@ from promptport.errors import PromptPortError
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
-    to: Annotated[str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")],
+    to: Annotated[
+        str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
+    ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     source: Annotated[
-        str | None, typer.Option("--from", help="Source backbone, if it is not where the prompt says.")
+        str | None,
+        typer.Option("--from", help="Source backbone, if it is not where the prompt says."),
     ] = None,
     method: Annotated[
         str | None,
-        typer.Option(help="mixture (default of anchored prompts), least_squares (default) or gradient."),
+        typer.Option(
+            help="mixture (default of anchored prompts), least_squares (default) or gradient."
+        ),
     ] = None,
     magnitude: Annotated[
         str | None, typer.Option(help="Rule for the length: token (default), paper or keep.")
     ] = None,
-    words: Annotated[Path | None, typer.Option(help="File with the anchor words to use, one a line.")] = None,
+    words: Annotated[
+        Path | None, typer.Option(help="File with the anchor words to use, one a line.")
+    ] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
@@ -33,7 +40,7 @@ def command(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Carry a prompt to another backbone. Reads only the two embedding tables; no labels, no training."""
+    """Carry a prompt to another backbone by the two embedding tables: no labels, no training."""
     quiet()
     from promptport.backbone import open_space
     from promptport.interop import load_prompt, save_prompt
@@ -54,7 +61,9 @@ def command(
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
     if json_output:
-        print_json({"source": found.provenance.backbone, "target": to, "folder": str(out), **report})
+        print_json(
+            {"source": found.provenance.backbone, "target": to, "folder": str(out), **report}
+        )
         return
     _show(report, found.provenance.backbone, to, out)
 
@@ -88,7 +97,10 @@ def read_words(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise PromptPortError(
-            str(path), expected="a text file with one word a line", got=str(error), fix="Check the path"
+            str(path),
+            expected="a text file with one word a line",
+            got=str(error),
+            fix="Check the path",
         ) from error
 
 

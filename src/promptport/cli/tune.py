@@ -30,19 +30,27 @@ STATE_FILE = ".tuning-state.safetensors"
 
 def command(
     backbone: Annotated[str, typer.Option(help="Embedded name, model folder or Hub id.")],
-    task: Annotated[list[str], typer.Option(help="Task; repeat for several. See 'promptport tasks'.")],
-    out: Annotated[Path, typer.Option(help="Prompt folder to write (one folder per prompt in it if several).")],
+    task: Annotated[
+        list[str], typer.Option(help="Task; repeat for several. See 'promptport tasks'.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Prompt folder to write (one folder per prompt in it if several).")
+    ],
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
-    seed: Annotated[list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")
+    ] = None,
     lr: Annotated[
-        float | None, typer.Option(help="Learning rate. Default: a share of the embeddings' spread.")
+        float | None,
+        typer.Option(help="Learning rate. Default: a share of the embeddings' spread."),
     ] = None,
     origin: Annotated[
         str, typer.Option(help="vocabulary, normal, mixture, text:SOME WORDS, or a prompt folder.")
     ] = "vocabulary",
     anchored: Annotated[
-        bool, typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones.")
+        bool,
+        typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones."),
     ] = False,
     template: Annotated[str | None, typer.Option(help="Template in place of the task's.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
@@ -50,7 +58,9 @@ def command(
     patience: Annotated[
         int, typer.Option(help="Epochs without a better dev score before a prompt stops; 0: never.")
     ] = 5,
-    max_train_rows: Annotated[int, typer.Option(help="Use only so many training rows; 0: all.")] = 0,
+    max_train_rows: Annotated[
+        int, typer.Option(help="Use only so many training rows; 0: all.")
+    ] = 0,
     max_dev_rows: Annotated[int, typer.Option(help="Use only so many dev rows; 0: all.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
@@ -68,15 +78,22 @@ def command(
     began = time.perf_counter()
     tasks = open_tasks(task, data)
     config = TuneConfig(
-        epochs=epochs, batch_size=batch_size, patience=patience, truncate=truncate,
-        max_train_rows=max_train_rows, max_dev_rows=max_dev_rows,
+        epochs=epochs,
+        batch_size=batch_size,
+        patience=patience,
+        truncate=truncate,
+        max_train_rows=max_train_rows,
+        max_dev_rows=max_dev_rows,
     )
     jobs = _jobs(tasks, seed or [0], length, lr, "mixture" if anchored else origin, template)
     folders = _folders(out, jobs)
     model = Backbone.load(backbone, device=device, dtype=dtype)
     with progress_bar("tuning", hidden=json_output) as show:
         results = tune(
-            model, jobs, config, state=out / STATE_FILE,
+            model,
+            jobs,
+            config,
+            state=out / STATE_FILE,
             progress=lambda p: show(p.step, p.total, f"{p.active} running, best {_best(p.best)}"),
         )
     found = _save(results, folders)
@@ -89,13 +106,18 @@ def command(
     if failed:
         raise TuningError(
             f"{len(failed)} of {len(results)} prompts ({failed[0].job.label})",
-            expected="a finite loss", got=str(failed[0].error),
+            expected="a finite loss",
+            got=str(failed[0].error),
             fix="Lower --lr, or choose another origin; the other prompts are saved",
         )
 
 
 def _jobs(
-    tasks: list[Task], seeds: list[int], length: int, lr: float | None, origin: str,
+    tasks: list[Task],
+    seeds: list[int],
+    length: int,
+    lr: float | None,
+    origin: str,
     template: str | None,
 ) -> list[TuneJob]:
     from promptport.tasks import Template
@@ -104,13 +126,16 @@ def _jobs(
     place = None if template is None else Template.parse(template)
     jobs = [
         TuneJob(t, _origin(origin, seed), length, seed, lr=lr, template=place)
-        for t in tasks for seed in seeds
+        for t in tasks
+        for seed in seeds
     ]
     labels = [job.label for job in jobs]
     if len(set(labels)) < len(labels):
         raise TuningError(
-            "--task and --seed", expected="each combination once",
-            got=f"{max(labels, key=labels.count)} more than once", fix="Remove the repetition",
+            "--task and --seed",
+            expected="each combination once",
+            got=f"{max(labels, key=labels.count)} more than once",
+            fix="Remove the repetition",
         )
     return jobs
 
@@ -142,8 +167,14 @@ def _save(results: list[TuneResult], folders: list[Path]) -> list[dict[str, Any]
 
 def _show(found: list[dict[str, Any]], seconds: float) -> None:
     rows = [
-        [f["name"], f["dev_score"] if f["folder"] else None, f["epochs"], f["steps"],
-         f["error"] or f["stopped"], f["folder"]]
+        [
+            f["name"],
+            f["dev_score"] if f["folder"] else None,
+            f["epochs"],
+            f["steps"],
+            f["error"] or f["stopped"],
+            f["folder"],
+        ]
         for f in found
     ]
     columns = ["prompt", "dev score", "epochs", "steps", "stopped", "folder"]

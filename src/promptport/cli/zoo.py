@@ -15,5 +15,16 @@ def command(json_output: JsonFlag = False) -> None:
     if json_output:
         print_json({"backbones": found})
         return
-    columns = ["name", "kind", "architecture", "width", "vocabulary", "words", "parameters", "megabytes"]
-    print_table(f"{len(found)} embedded backbones", columns, [[f[c] for c in columns] for f in found])
+    columns = [
+        "name",
+        "kind",
+        "architecture",
+        "width",
+        "vocabulary",
+        "words",
+        "parameters",
+        "megabytes",
+    ]
+    print_table(
+        f"{len(found)} embedded backbones", columns, [[f[c] for c in columns] for f in found]
+    )

@@ -1,4 +1,4 @@
-"""The demo: tune prompts on one embedded backbone, carry them to another, compare with every baseline."""
+"""The demo: tune on one embedded backbone, carry to another, compare with every baseline."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ class DemoSettings:
     source: str = "nano-bert"
     target: str = "nano-roberta"
     tasks: tuple[str, ...] = (
-        "country-capital", "person-occupation", "city-country", "animal-class", "opposite",
+        "country-capital",
+        "person-occupation",
+        "city-country",
+        "animal-class",
+        "opposite",
     )
     length: int = 5
     seed: int = 0
@@ -194,8 +198,13 @@ def _outcome(
     def port(prompt: SoftPrompt, method: str | None = None, **options: Any) -> TransferResult:
         magnitude = "paper" if method == "gradient" else None
         return transfer(
-            prompt, source.space, target.space, method=method, magnitude=magnitude,
-            seed=settings.seed, options=options,
+            prompt,
+            source.space,
+            target.space,
+            method=method,
+            magnitude=magnitude,
+            seed=settings.seed,
+            options=options,
         )
 
     def score(backbone: Backbone, prompt: SoftPrompt) -> Score:
@@ -218,7 +227,11 @@ def _outcome(
     }
     assert anchored.mixture is not None
     return TaskOutcome(
-        task.name, on_source, {name: on_target[name] for name in SEEN if name in on_target},
-        moved.report, moved_free.report, anchored.mixture.readable(),
+        task.name,
+        on_source,
+        {name: on_target[name] for name in SEEN if name in on_target},
+        moved.report,
+        moved_free.report,
+        anchored.mixture.readable(),
         {"free": [c[1] for c in tuned[0].curve], "anchored": [c[1] for c in tuned[1].curve]},
     )

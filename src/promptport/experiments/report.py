@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {
-    "majority": "#9aa5b1", "random": "#9aa5b1", "no prompt": "#9aa5b1", "manual": "#616e7c",
-    "free prompt, paper A's search": "#e8a33d", "free prompt, least squares": "#d9743a",
-    "anchored prompt, ported": "#2f7d5b", "tuned here": "#3c6e9f",
+    "majority": "#9aa5b1",
+    "random": "#9aa5b1",
+    "no prompt": "#9aa5b1",
+    "manual": "#616e7c",
+    "free prompt, paper A's search": "#e8a33d",
+    "free prompt, least squares": "#d9743a",
+    "anchored prompt, ported": "#2f7d5b",
+    "tuned here": "#3c6e9f",
 }
 
 
@@ -43,8 +48,13 @@ def write_report(result: DemoResult, path: Path) -> Path:
         anchors=result.anchors,
         metric=result.outcomes[0].on_target["tuned here"].metric.upper(),
         rows=[
-            {"name": name, "seen": SEEN[name], "mean": means[name], "retention": retention[name],
-             "scores": [o.on_target[name] for o in result.outcomes]}
+            {
+                "name": name,
+                "seen": SEEN[name],
+                "mean": means[name],
+                "retention": retention[name],
+                "scores": [o.on_target[name] for o in result.outcomes],
+            }
             for name in means
         ],
         outcomes=result.outcomes,
@@ -67,8 +77,15 @@ def _bars(result: DemoResult) -> Figure:
         scores = [outcome.on_target[name] for outcome in result.outcomes]
         places = [i + j * width - 0.4 + width / 2 for i in range(len(scores))]
         spread = [[s.value - s.low for s in scores], [s.high - s.value for s in scores]]
-        axes.bar(places, [s.value for s in scores], width * 0.92, yerr=spread, label=name,
-                 color=_COLOURS[name], error_kw={"elinewidth": 0.8, "ecolor": "#323f4b"})
+        axes.bar(
+            places,
+            [s.value for s in scores],
+            width * 0.92,
+            yerr=spread,
+            label=name,
+            color=_COLOURS[name],
+            error_kw={"elinewidth": 0.8, "ecolor": "#323f4b"},
+        )
     axes.set_xticks(range(len(result.outcomes)), [o.task for o in result.outcomes])
     axes.set_ylabel(f"{result.outcomes[0].on_target[names[0]].metric} on {result.settings.target}")
     axes.set_ylim(0, 1.02)

@@ -1,6 +1,6 @@
 """Prompt folders: a PEFT prompt-tuning adapter plus what PEFT does not keep (origin, provenance).
 
-PEFT loads such a folder as it is; a bare PEFT folder is a valid input. Layout in docs/file-format.md.
+PEFT loads such a folder as it is; a bare PEFT folder is valid input. See docs/file-format.md.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     place = Path(folder)
     if not (place / CONFIG_FILE).is_file():
         raise StorageError(
-            str(place), expected=f"a prompt folder with {CONFIG_FILE}",
-            got="no such file" if place.is_dir() else "no such folder", fix="Check the path",
+            str(place),
+            expected=f"a prompt folder with {CONFIG_FILE}",
+            got="no such file" if place.is_dir() else "no such folder",
+            fix="Check the path",
         )
     config = read_json(place / CONFIG_FILE)
     length = _checked_length(config, place)
@@ -129,8 +131,10 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
         prompt = SoftPrompt(vectors, provenance, origin, mixture)
     except ShapeError as error:
         raise FileFormatError(
-            str(place / WEIGHTS_FILE), expected="finite vectors and an origin of the same shape",
-            got=str(error), fix="Restore the file from its source",
+            str(place / WEIGHTS_FILE),
+            expected="finite vectors and an origin of the same shape",
+            got=str(error),
+            fix="Restore the file from its source",
         ) from error
     _compare_checksum(prompt, record, place)
     return prompt
@@ -145,14 +149,16 @@ def _read_mixture(path: Path) -> Mixture:
     good = isinstance(words, list) and all(isinstance(word, str) for word in words)
     if weights is None or not good:
         raise FileFormatError(
-            str(path), expected=f"a tensor {MIXTURE_KEY!r} and its words",
-            got="something else", fix="Restore the file from its source",
+            str(path),
+            expected=f"a tensor {MIXTURE_KEY!r} and its words",
+            got="something else",
+            fix="Restore the file from its source",
         )
     return Mixture(tuple(words), weights)
 
 
 def checksum(prompt: SoftPrompt) -> str:
-    """Hash of the values of a prompt, its origin and its mixture, which safetensors does not protect."""
+    """Hash of a prompt, its origin and its mixture: safetensors does not protect values."""
     digest = hashlib.sha256(prompt.vectors.numpy().tobytes())
     if prompt.origin is not None:
         digest.update(prompt.origin.numpy().tobytes())
@@ -166,7 +172,8 @@ def _compare_checksum(prompt: SoftPrompt, record: dict[str, Any] | None, place: 
     wanted = None if record is None else record.get("checksum")
     if wanted is not None and wanted != checksum(prompt):
         raise FileFormatError(
-            str(place / WEIGHTS_FILE), expected="the values that were saved",
+            str(place / WEIGHTS_FILE),
+            expected="the values that were saved",
             got="others (a damaged file, or vectors that other software changed)",
             fix=f"Restore the folder, or delete {PROVENANCE_FILE} to use it as a bare PEFT adapter",
         )
@@ -177,13 +184,17 @@ def _checked_length(config: dict[str, Any], place: Path) -> int:
     kind = config.get("peft_type")
     if kind != "PROMPT_TUNING":
         raise FileFormatError(
-            where, expected="peft_type PROMPT_TUNING", got=repr(kind),
+            where,
+            expected="peft_type PROMPT_TUNING",
+            got=repr(kind),
             fix="Give the folder of a prompt-tuning adapter",
         )
     length = config.get("num_virtual_tokens")
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise FileFormatError(
-            where, expected="num_virtual_tokens >= 1", got=repr(length),
+            where,
+            expected="num_virtual_tokens >= 1",
+            got=repr(length),
             fix="Restore the file from its source",
         )
     return length
@@ -199,7 +210,9 @@ def _read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> T
     rows = tensors.get(PROMPT_KEY)
     if rows is None:
         raise FileFormatError(
-            str(path), expected=f"a tensor {PROMPT_KEY!r}", got=", ".join(sorted(tensors)) or "none",
+            str(path),
+            expected=f"a tensor {PROMPT_KEY!r}",
+            got=", ".join(sorted(tensors)) or "none",
             fix="Give the folder of a prompt-tuning adapter",
         )
     width = config.get("token_dim")
@@ -208,7 +221,8 @@ def _read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> T
         raise FileFormatError(
             str(path),
             expected=f"floating-point rows ({length} or more, {width or 'd'}) as in {CONFIG_FILE}",
-            got=f"{rows.dtype} {tuple(rows.shape)}", fix="Restore both files from the same source",
+            got=f"{rows.dtype} {tuple(rows.shape)}",
+            fix="Restore both files from the same source",
         )
     return rows[:length]
 
@@ -220,13 +234,16 @@ def _read_legacy(path: Path) -> dict[str, Tensor]:
         values = torch.load(path, weights_only=True, map_location="cpu")
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise FileFormatError(
-            str(path), expected="tensors only (read with weights_only)",
+            str(path),
+            expected="tensors only (read with weights_only)",
             got=describe_foreign(path, str(error).splitlines()[0]),
             fix="Save the adapter again as safetensors",
         ) from error
     if not isinstance(values, dict):
         raise FileFormatError(
-            str(path), expected="tensors by name", got=type(values).__name__,
+            str(path),
+            expected="tensors by name",
+            got=type(values).__name__,
             fix="Save the adapter again as safetensors",
         )
     return {name: value for name, value in values.items() if isinstance(value, Tensor)}
@@ -240,18 +257,24 @@ def _read_record(place: Path) -> dict[str, Any] | None:
     schema = record.get("schema")
     if not isinstance(schema, int) or schema < 1:
         raise FileFormatError(
-            str(path), expected="a field 'schema' with a whole number", got=repr(schema),
+            str(path),
+            expected="a field 'schema' with a whole number",
+            got=repr(schema),
             fix="Restore the file, or delete it to use the folder as a bare PEFT adapter",
         )
     if schema > SCHEMA_VERSION:
         raise FileFormatError(
-            str(path), expected=f"schema {SCHEMA_VERSION} or older", got=str(schema),
+            str(path),
+            expected=f"schema {SCHEMA_VERSION} or older",
+            got=str(schema),
             fix=f"Update promptport (this is {__version__})",
         )
     if not isinstance(record.get("prompt"), dict):
         raise FileFormatError(
-            str(path), expected="a field 'prompt' with an object",
-            got=type(record.get("prompt")).__name__, fix="Restore the file from its source",
+            str(path),
+            expected="a field 'prompt' with an object",
+            got=type(record.get("prompt")).__name__,
+            fix="Restore the file from its source",
         )
     return record
 
@@ -260,7 +283,9 @@ def _provenance_from_peft(config: dict[str, Any], place: Path) -> Provenance:
     backbone = config.get("base_model_name_or_path")
     if not isinstance(backbone, str) or not backbone:
         raise FileFormatError(
-            str(place / CONFIG_FILE), expected="base_model_name_or_path", got=repr(backbone),
+            str(place / CONFIG_FILE),
+            expected="base_model_name_or_path",
+            got=repr(backbone),
             fix="Add the id of the model that the prompt was tuned on",
         )
     origin = None

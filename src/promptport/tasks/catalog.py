@@ -44,7 +44,9 @@ class TaskEntry:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
-            "reference": self.reference, "kind": self.kind, "rows": dict(self.rows),
+            "reference": self.reference,
+            "kind": self.kind,
+            "rows": dict(self.rows),
             "description": self.description,
         }
 
@@ -74,7 +76,9 @@ def open_task(reference: str, data: Path | None = None) -> Task:
         _check_nlu_name(name)
         return _open_nlu(name, _folder(reference, data))
     raise UnknownNameError(
-        "task", expected="a name that begins with pocket:, lama: or nlu:", got=repr(reference),
+        "task",
+        expected="a name that begins with pocket:, lama: or nlu:",
+        got=repr(reference),
         fix="Correct the name, or give the path of a task file ending in .yaml",
     )
 
@@ -110,13 +114,17 @@ def _folder(reference: str, data: Path | None) -> Path:
     family = reference.partition(":")[0]
     if data is None:
         raise TaskError(
-            f"task {reference!r}", expected="the folder of its data", got="none",
+            f"task {reference!r}",
+            expected="the folder of its data",
+            got="none",
             fix=f"Give --data FOLDER with {_LAYOUTS[family]}",
         )
     if not data.is_dir():
         raise TaskError(
-            str(data), expected=f"a folder with {_LAYOUTS[family]}",
-            got="a file" if data.exists() else "nothing at this path", fix="Correct --data",
+            str(data),
+            expected=f"a folder with {_LAYOUTS[family]}",
+            got="a file" if data.exists() else "nothing at this path",
+            fix="Correct --data",
         )
     return data
 
@@ -144,10 +152,14 @@ def _open_pocket(name: str) -> Task:
     names = _pocket_names()
     if name in names:
         return load_task(_POCKET / name / "task.yaml")
-    hint = _suggest(name, [*names, *(f"nlu:{other}" for other in _builtin_nlu())],
-                    {other: f"nlu:{other}" for other in _builtin_nlu()})
+    hint = _suggest(
+        name,
+        [*names, *(f"nlu:{other}" for other in _builtin_nlu())],
+        {other: f"nlu:{other}" for other in _builtin_nlu()},
+    )
     raise UnknownNameError(
-        "task", expected=f"an embedded task ({', '.join(names) or 'none installed'})",
+        "task",
+        expected=f"an embedded task ({', '.join(names) or 'none installed'})",
         got=repr(name),
         fix=f"{hint}Give one of these, lama:RELATION, nlu:TASK, or the path of a .yaml file",
     )
@@ -158,7 +170,9 @@ def _relations(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / _RELATIONS
     if not path.is_file():
         raise TaskError(
-            str(folder), expected=f"a folder with {_LAYOUTS['lama']}", got=_contents(folder),
+            str(folder),
+            expected=f"a folder with {_LAYOUTS['lama']}",
+            got=_contents(folder),
             fix=f"Give --data the folder that holds {_RELATIONS}",
         )
     relations: dict[str, dict[str, Any]] = {}
@@ -166,8 +180,10 @@ def _relations(folder: Path) -> dict[str, dict[str, Any]]:
         for key in ("relation", "label", "template"):
             if not isinstance(record.get(key), str):
                 raise TaskError(
-                    where, expected="texts 'relation', 'label' and 'template'",
-                    got=f"no {key!r}", fix="Restore the file from its source",
+                    where,
+                    expected="texts 'relation', 'label' and 'template'",
+                    got=f"no {key!r}",
+                    fix="Restore the file from its source",
                 )
         relations[record["relation"]] = {**record, "where": where}
     return relations
@@ -186,8 +202,10 @@ def _open_lama(name: str, folder: Path) -> Task:
         return _make_lama(relations[name], folder)
     hint = _suggest(name, there, {relations[r]["label"]: r for r in there})
     raise TaskError(
-        f"task 'lama:{name}'", expected=f"a relation of {folder} ({', '.join(there) or 'none'})",
-        got=repr(name), fix=f"{hint}Name a relation that is there, or give another --data",
+        f"task 'lama:{name}'",
+        expected=f"a relation of {folder} ({', '.join(there) or 'none'})",
+        got=repr(name),
+        fix=f"{hint}Name a relation that is there, or give another --data",
     )
 
 
@@ -197,7 +215,9 @@ def _make_lama(relation: Mapping[str, Any], folder: Path) -> Task:
     paraphrases = relation.get("paraphrases") or []
     if not isinstance(paraphrases, list):
         raise TaskError(
-            where, expected="a list of paraphrases", got=type(paraphrases).__name__,
+            where,
+            expected="a list of paraphrases",
+            got=type(paraphrases).__name__,
             fix="Restore the file from its source",
         )
     return replace(
@@ -212,7 +232,9 @@ def _lama_template(text: Any, where: str) -> Template:
     """`[X] was born in [Y] .` as a template of ours."""
     if not isinstance(text, str) or text.count("[Y]") != 1 or "[X]" not in text:
         raise TaskError(
-            where, expected="templates with [X] and one [Y]", got=repr(text),
+            where,
+            expected="templates with [X] and one [Y]",
+            got=repr(text),
             fix="Restore the file from its source",
         )
     return Template.parse(escape(text).replace("[X]", "{subject}").replace("[Y]", "{answer}"))
@@ -226,7 +248,9 @@ def _check_nlu_name(name: str) -> None:
     known = _builtin_nlu()
     if name not in known:
         raise UnknownNameError(
-            f"task 'nlu:{name}'", expected=f"one of {', '.join(known)}", got=repr(name),
+            f"task 'nlu:{name}'",
+            expected=f"one of {', '.join(known)}",
+            got=repr(name),
             fix=f"{_suggest(name, known)}For data of your own write a task file (.yaml)",
         )
 
@@ -236,7 +260,8 @@ def _nlu_names(folder: Path) -> tuple[str, ...]:
     there = sorted(path.parent.name for path in folder.glob("*/task.json"))
     if not there:
         raise TaskError(
-            str(folder), expected=f"{_LAYOUTS['lama']}, or {_LAYOUTS['nlu']}",
+            str(folder),
+            expected=f"{_LAYOUTS['lama']}, or {_LAYOUTS['nlu']}",
             got=_contents(folder) if folder.is_dir() else "no folder at this path",
             fix="Correct --data",
         )
@@ -247,7 +272,8 @@ def _open_nlu(name: str, folder: Path) -> Task:
     there = _nlu_names(folder)
     if name not in there:
         raise TaskError(
-            f"task 'nlu:{name}'", expected=f"a task of {folder} ({', '.join(there) or 'none'})",
+            f"task 'nlu:{name}'",
+            expected=f"a task of {folder} ({', '.join(there) or 'none'})",
             got=repr(name),
             fix=f"{_suggest(name, there)}Name a task that is there, or give another --data",
         )
@@ -265,13 +291,16 @@ def _check_card(task: Task, path: Path) -> None:
         not isinstance(labels, list) or set(map(str, labels)) != set(task.label_names)
     ):
         raise TaskError(
-            str(path), expected=f"the labels {', '.join(task.label_names)}", got=repr(labels)[:200],
+            str(path),
+            expected=f"the labels {', '.join(task.label_names)}",
+            got=repr(labels)[:200],
             fix="Restore the file, or write a task file (.yaml) for this data",
         )
     pair = "text_b" in task.template.fields
     if card.get("pair") is not pair:
         raise TaskError(
-            str(path), expected=f"'pair' to be {str(pair).lower()}",
+            str(path),
+            expected=f"'pair' to be {str(pair).lower()}",
             got=repr(card.get("pair")),
             fix="Restore the file, or write a task file (.yaml) for this data",
         )
@@ -282,12 +311,16 @@ def _read_card(path: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TaskError(
-            str(path), expected="a JSON object with 'labels' and 'pair'",
-            got=f"a file that cannot be read ({error})", fix="Restore the file from its source",
+            str(path),
+            expected="a JSON object with 'labels' and 'pair'",
+            got=f"a file that cannot be read ({error})",
+            fix="Restore the file from its source",
         ) from error
     if not isinstance(card, dict):
         raise TaskError(
-            str(path), expected="a JSON object with 'labels' and 'pair'",
-            got=type(card).__name__, fix="Restore the file from its source",
+            str(path),
+            expected="a JSON object with 'labels' and 'pair'",
+            got=type(card).__name__,
+            fix="Restore the file from its source",
         )
     return card

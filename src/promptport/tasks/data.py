@@ -16,13 +16,19 @@ from promptport.errors import TaskError
 Kind = Literal["probe", "classification", "text2text"]
 SPLITS = ("train", "dev", "test")
 ANSWER_COLUMN: Mapping[Kind, str] = {
-    "probe": "object", "classification": "label", "text2text": "target",
+    "probe": "object",
+    "classification": "label",
+    "text2text": "target",
 }
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
-    "probe": ("subject",), "classification": ("text",), "text2text": (),
+    "probe": ("subject",),
+    "classification": ("text",),
+    "text2text": (),
 }
 OPTIONAL: Mapping[Kind, tuple[str, ...]] = {
-    "probe": (), "classification": ("text_b",), "text2text": ("text_b",),
+    "probe": (),
+    "classification": ("text_b",),
+    "text2text": ("text_b",),
 }
 _Record = tuple[str, Mapping[str, Any]]  # where it stands ("train.jsonl, line 3"), its columns
 
@@ -130,7 +136,9 @@ class HubSource:
             from datasets import load_dataset
         except ImportError as error:
             raise TaskError(
-                f"data set {self.hub!r}", expected="the package 'datasets'", got="none installed",
+                f"data set {self.hub!r}",
+                expected="the package 'datasets'",
+                got="none installed",
                 fix="Run pip install 'promptport[datasets]'",
             ) from error
         try:
@@ -138,7 +146,8 @@ class HubSource:
         except Exception as error:  # every backend of datasets has exceptions of its own
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise TaskError(
-                f"data set {self.place(split)!r}", expected="a data set that can be loaded",
+                f"data set {self.place(split)!r}",
+                expected="a data set that can be loaded",
                 got=f"{type(error).__name__} ({reason.rstrip('.')})",
                 fix="Check the id, the configuration, the split and the network",
             ) from error
@@ -181,7 +190,9 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
     """
     if split not in source.splits:
         raise TaskError(
-            "split", expected=f"one of {', '.join(source.splits) or 'none'}", got=repr(split),
+            "split",
+            expected=f"one of {', '.join(source.splits) or 'none'}",
+            got=repr(split),
             fix="Name a split that the task has, or add its file to the task",
         )
     if isinstance(source, MemorySource):
@@ -190,7 +201,9 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
     rows = tuple(_rows(source.records(split), source.columns, source.label_names, spec))
     if not rows:
         raise TaskError(
-            place, expected="at least one row", got="an empty file",
+            place,
+            expected="at least one row",
+            got="an empty file",
             fix="Restore the file from its source",
         )
     return rows
@@ -227,7 +240,9 @@ def _cell(
         needed = ", ".join(columns.get(n, n) for n in (*wanted, spec.answer))
         there = ", ".join(str(n) for n, v in record.items() if v is not None)
         raise TaskError(
-            where, expected=f"the columns {needed}", got=f"no {theirs!r} (there are: {there})",
+            where,
+            expected=f"the columns {needed}",
+            got=f"no {theirs!r} (there are: {there})",
             fix="Correct the data, or name the column under 'columns' in the task file",
         )
     return value
@@ -255,7 +270,9 @@ def _answer(value: Any, label_names: tuple[str, ...], where: str, spec: RowSpec)
         close = get_close_matches(text, spec.labels, n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         raise TaskError(
-            where, expected=f"a label among {', '.join(spec.labels)}", got=repr(text)[:120],
+            where,
+            expected=f"a label among {', '.join(spec.labels)}",
+            got=repr(text)[:120],
             fix=f"{hint}Mend the row, or add the label to the task",
         )
     return text
@@ -272,7 +289,9 @@ def _named(value: Any, label_names: tuple[str, ...], where: str) -> Any:
     if number in range(len(label_names)):
         return label_names[number]
     raise TaskError(
-        where, expected=f"a label number from 0 to {len(label_names) - 1}", got=repr(value)[:120],
+        where,
+        expected=f"a label number from 0 to {len(label_names) - 1}",
+        got=repr(value)[:120],
         fix="Mend or remove the row (-1 marks rows whose label is not published)",
     )
 
@@ -284,7 +303,9 @@ def _check_number(text: str, bounds: tuple[float, float], where: str) -> None:
         number = math.nan
     if not bounds[0] <= number <= bounds[1]:
         raise TaskError(
-            where, expected=f"a number from {bounds[0]:g} to {bounds[1]:g}", got=repr(text)[:120],
+            where,
+            expected=f"a number from {bounds[0]:g} to {bounds[1]:g}",
+            got=repr(text)[:120],
             fix="Mend the row, or widen the labels of the task",
         )
 
@@ -298,24 +319,32 @@ def read_records(path: Path) -> Iterator[_Record]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise TaskError(
-            str(path), expected=f"a file ending in {', '.join(_READERS)}",
-            got=repr(path.suffix or path.name), fix="Convert the file, or rename it",
+            str(path),
+            expected=f"a file ending in {', '.join(_READERS)}",
+            got=repr(path.suffix or path.name),
+            fix="Convert the file, or rename it",
         )
     if not path.is_file():
         raise TaskError(
-            str(path), expected="a data file", got="nothing at this path",
+            str(path),
+            expected="a data file",
+            got="nothing at this path",
             fix="Check the path in the task file",
         )
     try:
         yield from reader(path)
     except OSError as error:
         raise TaskError(
-            str(path), expected="a readable file", got=error.strerror or str(error),
+            str(path),
+            expected="a readable file",
+            got=error.strerror or str(error),
             fix="Check the permissions",
         ) from error
     except UnicodeDecodeError as error:
         raise TaskError(
-            str(path), expected="text in UTF-8", got=f"byte {error.object[error.start]:#04x}",
+            str(path),
+            expected="text in UTF-8",
+            got=f"byte {error.object[error.start]:#04x}",
             fix="Convert the file to UTF-8",
         ) from error
 
@@ -343,13 +372,17 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise TaskError(
-            where, expected="a JSON object", got=f"text that does not parse ({error})",
+            where,
+            expected="a JSON object",
+            got=f"text that does not parse ({error})",
             fix="Mend or remove the line",
         ) from error
     if not isinstance(value, dict):
         raise TaskError(
-            where, expected="a JSON object", got=type(value).__name__,
-            fix="Write one object per line, for instance {\"text\": ..., \"label\": ...}",
+            where,
+            expected="a JSON object",
+            got=type(value).__name__,
+            fix='Write one object per line, for instance {"text": ..., "label": ...}',
         )
     return value
 
@@ -371,14 +404,18 @@ def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Itera
                 where = f"{path}, line {reader.line_num}"
                 if None in record:
                     raise TaskError(
-                        where, expected=f"{len(reader.fieldnames or ())} cells", got="more",
+                        where,
+                        expected=f"{len(reader.fieldnames or ())} cells",
+                        got="more",
                         fix="Put quotes around cells that hold the separator",
                     )
                 yield where, record
         except csv.Error as error:
             raise TaskError(
-                f"{path}, line {reader.reader.line_num}", expected="a well-formed line",
-                got=str(error), fix="Mend or remove the line",
+                f"{path}, line {reader.reader.line_num}",
+                expected="a well-formed line",
+                got=str(error),
+                fix="Mend or remove the line",
             ) from error
 
 
@@ -387,7 +424,9 @@ def _read_parquet(path: Path) -> Iterator[_Record]:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise TaskError(
-            str(path), expected="the package 'pyarrow' to read Parquet", got="none installed",
+            str(path),
+            expected="the package 'pyarrow' to read Parquet",
+            got="none installed",
             fix="Run pip install 'promptport[datasets]'",
         ) from error
     try:
@@ -395,7 +434,9 @@ def _read_parquet(path: Path) -> Iterator[_Record]:
     except (ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise TaskError(
-            str(path), expected="a Parquet file", got=f"something else ({reason.rstrip('.')})",
+            str(path),
+            expected="a Parquet file",
+            got=f"something else ({reason.rstrip('.')})",
             fix="Restore the file from its source",
         ) from error
     for number, record in enumerate(records):
@@ -403,6 +444,9 @@ def _read_parquet(path: Path) -> Iterator[_Record]:
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[_Record]]] = {
-    ".jsonl": _read_jsonl, ".ndjson": _read_jsonl, ".csv": _read_csv, ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".ndjson": _read_jsonl,
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
     ".parquet": _read_parquet,
 }

@@ -65,7 +65,9 @@ def check_metric(metric: str, kind: str, where: str = "metric") -> None:
     if "p@K" in known and _AT_K.fullmatch(metric):
         return
     raise TaskError(
-        where, expected=f"one of {', '.join(known)} for the kind {kind!r}", got=repr(metric),
+        where,
+        expected=f"one of {', '.join(known)} for the kind {kind!r}",
+        got=repr(metric),
         fix="Choose one of them (K is a number, for instance p@5)",
     )
 
@@ -103,7 +105,8 @@ def bootstrap_score(
 
     if not len(gold) or len(gold) != len(predicted) or resamples < 1:
         raise TaskError(
-            f"metric {metric!r}", expected="one prediction per row, at least one row",
+            f"metric {metric!r}",
+            expected="one prediction per row, at least one row",
             got=f"{len(gold)} rows, {len(predicted)} predictions, {resamples} resamples",
             fix="Give as many predictions as rows",
         )
@@ -152,7 +155,9 @@ def _method(metric: str) -> _Method:
     if name in _METHODS and metric != "p@K":
         return _METHODS[name]
     raise TaskError(
-        "metric", expected=f"one of {', '.join(_METHODS)}", got=repr(metric),
+        "metric",
+        expected=f"one of {', '.join(_METHODS)}",
+        got=repr(metric),
         fix="Choose one of them (K is a number, for instance p@5)",
     )
 
@@ -257,7 +262,9 @@ def _numbers(values: Sequence[Any], metric: str) -> Floats:
         numbers = np.array([np.nan])
     if not np.isfinite(numbers).all():
         raise TaskError(
-            f"metric {metric!r}", expected="finite numbers", got="other values",
+            f"metric {metric!r}",
+            expected="finite numbers",
+            got="other values",
             fix="Give numbers, or choose another metric",
         )
     return numbers
@@ -282,9 +289,15 @@ def _pearson(x: Floats, y: Floats) -> float:
 
 
 _TABLE_METRICS: Mapping[str, Callable[[Any, Any, int], Any]] = {
-    "macro-f1": _macro_f1, "matthews": _matthews,
+    "macro-f1": _macro_f1,
+    "matthews": _matthews,
 }
 _METHODS: Mapping[str, _Method] = {
-    "p@K": _hits, "accuracy": _hits, "exact-match": _hits, "macro-f1": _tables,
-    "matthews": _tables, "pearson": _correlations, "spearman": _correlations,
+    "p@K": _hits,
+    "accuracy": _hits,
+    "exact-match": _hits,
+    "macro-f1": _tables,
+    "matthews": _tables,
+    "pearson": _correlations,
+    "spearman": _correlations,
 }

@@ -68,15 +68,19 @@ class Task:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise TaskError(
-                f"task {self.name!r}, kind", expected=f"one of {', '.join(get_args(Kind))}",
-                got=repr(self.kind), fix="Correct the kind",
+                f"task {self.name!r}, kind",
+                expected=f"one of {', '.join(get_args(Kind))}",
+                got=repr(self.kind),
+                fix="Correct the kind",
             )
         check_metric(self.metric, self.kind, f"task {self.name!r}, metric")
         for template in (self.manual, *self.paraphrases):
             if template is not None and template.has_soft:
                 raise TaskError(
-                    f"task {self.name!r}, manual template", expected="no {soft}",
-                    got=repr(template.text), fix="Remove {soft}: manual templates are plain text",
+                    f"task {self.name!r}, manual template",
+                    expected="no {soft}",
+                    got=repr(template.text),
+                    fix="Remove {soft}: manual templates are plain text",
                 )
         _check_labels(self)
 
@@ -212,18 +216,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise TaskError(
-            str(path), expected="a readable task file", got=error.strerror or str(error),
+            str(path),
+            expected="a readable task file",
+            got=error.strerror or str(error),
             fix="Check the permissions",
         ) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TaskError(
-            str(path), expected="YAML", got=f"text that does not parse ({reason})",
+            str(path),
+            expected="YAML",
+            got=f"text that does not parse ({reason})",
             fix="Mend the file; text with ':' or '{' needs quotes",
         ) from error
     if not isinstance(values, dict):
         raise TaskError(
-            str(path), expected="a mapping of keys", got=type(values).__name__,
+            str(path),
+            expected="a mapping of keys",
+            got=type(values).__name__,
             fix=f"Write the keys {', '.join(_NEEDED)}",
         )
     return values
@@ -245,13 +255,17 @@ def _check_keys(
     unknown = [str(key) for key in values if key not in known]
     if unknown:
         raise TaskError(
-            where, expected=f"the keys {', '.join(known)}", got=repr(unknown[0]),
+            where,
+            expected=f"the keys {', '.join(known)}",
+            got=repr(unknown[0]),
             fix="Remove the key, or correct its spelling",
         )
     missing = [key for key in needed if values.get(key) is None]
     if missing:
         raise TaskError(
-            where, expected=f"the keys {', '.join(needed)}", got=f"no {missing[0]!r}",
+            where,
+            expected=f"the keys {', '.join(needed)}",
+            got=f"no {missing[0]!r}",
             fix=f"Add {missing[0]!r}",
         )
 
@@ -260,7 +274,9 @@ def _wrong_type(where: str, key: str, expected: str, value: Any) -> TaskError:
     got = f"{type(value).__name__} {value!r}"[:120]
     fix = "Put quotes around the word: YAML reads yes, no, on and off as true and false"
     return TaskError(
-        f"{where}, key {key!r}", expected=expected, got=got,
+        f"{where}, key {key!r}",
+        expected=expected,
+        got=got,
         fix=fix if isinstance(value, bool) else "Correct the value",
     )
 
@@ -278,7 +294,9 @@ def _choice(values: Mapping[str, Any], key: str, known: Sequence[str], where: st
     value = _string(values, key, where)
     if value not in known:
         raise TaskError(
-            f"{where}, key {key!r}", expected=f"one of {', '.join(known)}", got=repr(value),
+            f"{where}, key {key!r}",
+            expected=f"one of {', '.join(known)}",
+            got=repr(value),
             fix="Correct the value",
         )
     return value
@@ -352,7 +370,9 @@ def _mapping(values: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
 def _check_splits(splits: Mapping[str, Any], where: str) -> None:
     if not splits:
         raise TaskError(
-            f"{where}, key 'data'", expected=f"at least one of {', '.join(SPLITS)}", got="none",
+            f"{where}, key 'data'",
+            expected=f"at least one of {', '.join(SPLITS)}",
+            got="none",
             fix="Name a file or a data set's split for each",
         )
 
@@ -362,13 +382,16 @@ def _check_labels(task: Task) -> None:
     if task.kind != "classification":
         if task.labels is not None:
             raise TaskError(
-                where, expected="none", got=f"some for a task of kind {task.kind!r}",
+                where,
+                expected="none",
+                got=f"some for a task of kind {task.kind!r}",
                 fix="Remove the labels, or choose the kind 'classification'",
             )
         return
     if task.labels is None or len(task.labels) < 2:
         raise TaskError(
-            where, expected="at least two labels with their words",
+            where,
+            expected="at least two labels with their words",
             got=", ".join(task.labels or ()) or "none",
             fix="Write for instance 'labels: {negative: [bad], positive: [great]}'",
         )
@@ -382,14 +405,18 @@ def _check_label_words(labels: Mapping[str, tuple[str, ...]], where: str) -> Non
     for label, words in labels.items():
         if not words or not all(word.strip() for word in words):
             raise TaskError(
-                where, expected=f"at least one word for {label!r}", got="none",
+                where,
+                expected=f"at least one word for {label!r}",
+                got="none",
                 fix="Add a label word",
             )
         for word in words:
             if owners.setdefault(word, label) != label:
                 raise TaskError(
-                    where, expected="different words for different labels",
-                    got=f"{word!r} for {owners[word]!r} and {label!r}", fix="Change one of them",
+                    where,
+                    expected="different words for different labels",
+                    got=f"{word!r} for {owners[word]!r} and {label!r}",
+                    fix="Change one of them",
                 )
 
 
@@ -401,7 +428,9 @@ def _check_numbers(labels: Mapping[str, Any], where: str) -> None:
             finite = False
         if not finite:
             raise TaskError(
-                where, expected="numbers as labels of a regression", got=repr(name),
+                where,
+                expected="numbers as labels of a regression",
+                got=repr(name),
                 fix=f"Name the labels by numbers, or choose one of {', '.join(_PLAIN)}",
             )
 

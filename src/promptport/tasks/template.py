@@ -126,8 +126,10 @@ class Template:
         expected = f"at least {fixed + 1}" if free else f"{fixed}"
         fix = "Write {soft} where the virtual tokens belong, or give a prompt of that length"
         raise TaskError(
-            f"template {self.text!r}", expected=f"a prompt of {expected} virtual tokens",
-            got=str(n), fix=fix,
+            f"template {self.text!r}",
+            expected=f"a prompt of {expected} virtual tokens",
+            got=str(n),
+            fix=fix,
         )
 
     def without_soft(self) -> Template:
@@ -156,7 +158,8 @@ class Template:
         lost = [_write(p) for p in self.pieces[place + 1 :] if not isinstance(p, Text)]
         if lost:
             raise TaskError(
-                f"template {self.text!r}", expected="nothing but text after {answer}",
+                f"template {self.text!r}",
+                expected="nothing but text after {answer}",
                 got=f"{', '.join(lost)}, which a causal model could not read",
                 fix="Move {answer} behind it, or choose a masked backbone",
             )
@@ -212,7 +215,8 @@ class Template:
             raise TaskError(
                 f"template {self.text!r}",
                 expected=f"the fields of the row ({', '.join(fields) or 'none'})",
-                got=f"{{{name}}}", fix="Correct the name, or double the braces around plain text",
+                got=f"{{{name}}}",
+                fix="Correct the name, or double the braces around plain text",
             )
         return fields[name]
 
@@ -240,8 +244,10 @@ def _parse_token(match: re.Match[str], template: str) -> Piece:
 
 def _bad_slot(template: str, got: str) -> TaskError:
     return TaskError(
-        f"template {template!r}", expected="slots {soft}, {soft:3}, {answer} or {name of a field}",
-        got=got, fix="Correct the slot, or double the braces of plain text: {{ }}",
+        f"template {template!r}",
+        expected="slots {soft}, {soft:3}, {answer} or {name of a field}",
+        got=got,
+        fix="Correct the slot, or double the braces of plain text: {{ }}",
     )
 
 
@@ -249,12 +255,16 @@ def _check_slots(pieces: list[Piece], text: str) -> None:
     answers = sum(isinstance(piece, Answer) for piece in pieces)
     if answers != 1:
         raise TaskError(
-            f"template {text!r}", expected="exactly one {answer}", got=str(answers),
+            f"template {text!r}",
+            expected="exactly one {answer}",
+            got=str(answers),
             fix="Write {answer} once, where the answer belongs",
         )
     if sum(piece == Soft(None) for piece in pieces) > 1:
         raise TaskError(
-            f"template {text!r}", expected="at most one {soft} without a count", got="several",
+            f"template {text!r}",
+            expected="at most one {soft} without a count",
+            got="several",
             fix="Give the others a count, for instance {soft:3}",
         )
 

@@ -115,8 +115,13 @@ def transfer(  # noqa: PLR0913
     anchors = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors)
     moved = _shared_mixture(prompt, anchors)
     problem = TransferProblem(
-        prompt.vectors, anchors.matrix(0), anchors.matrix(1), source.statistics, target.statistics,
-        torch.Generator().manual_seed(seed), None if moved is None else moved.mixture.weights,
+        prompt.vectors,
+        anchors.matrix(0),
+        anchors.matrix(1),
+        source.statistics,
+        target.statistics,
+        torch.Generator().manual_seed(seed),
+        None if moved is None else moved.mixture.weights,
         progress,
     )
     decode_start = time.perf_counter()
@@ -151,14 +156,16 @@ def _check_belongs(prompt: SoftPrompt, source: EmbeddingSpace) -> None:
     name = prompt.provenance.backbone
     if prompt.width != source.width:
         raise MismatchError(
-            "prompt", expected=f"virtual tokens {source.width} wide ({source.backbone})",
+            "prompt",
+            expected=f"virtual tokens {source.width} wide ({source.backbone})",
             got=f"{prompt.width} ({name})",
             fix="Name the backbone that it was tuned on as the source",
         )
     known = prompt.provenance.fingerprint
     if known is not None and known != source.fingerprint:
         raise MismatchError(
-            "prompt", expected=f"the embedding matrix {known[:12]} of {name}",
+            "prompt",
+            expected=f"the embedding matrix {known[:12]} of {name}",
             got=f"{source.fingerprint[:12]} ({source.backbone})",
             fix="Name the backbone, and the revision, that it was tuned on as the source",
         )

@@ -43,7 +43,8 @@ def gradient(
     """
     if steps < 1 or not learning_rate > 0:
         raise PromptPortError(
-            "gradient", expected="steps >= 1 and learning_rate > 0",
+            "gradient",
+            expected="steps >= 1 and learning_rate > 0",
             got=f"steps={steps}, learning_rate={learning_rate}",
             fix="Leave both out for the paper's values",
         )

@@ -22,6 +22,10 @@ DEFAULT_RIDGE = 1e-9
 _CORRECTIONS = 4
 _SMALL_CORRECTION = 1e-3
 _BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 128
+# Directions of float32 rows below this share of the largest eigenvalue are nothing but rounding.
+_ROUNDING = 1e-12
+# From here on it is worth to look for such directions.
+_NEARLY_SINGULAR = 1e-7
 
 
 @transfer_method(
@@ -149,7 +153,7 @@ def factor(anchors: Tensor, *, ridge: float = DEFAULT_RIDGE) -> Factor:
         return _factor_exactly(anchors, weight)
     scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
     root, failed = torch.linalg.cholesky_ex(_normal_matrix(anchors, scale, weight))
-    if int(failed) or _is_singular(root):
+    if int(failed) or _is_singular(root, d * torch.finfo(torch.float32).eps):
         return _factor_exactly(anchors, weight)
     return Factor(anchors, scale.T, weight, root, triangular=True)
 
@@ -159,11 +163,11 @@ def _factor_exactly(anchors: Tensor, weight: float) -> Factor:
     scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
     normal = _normal_matrix(anchors, scale, weight)
     root, failed = torch.linalg.cholesky_ex(normal)
-    if not int(failed) and not _is_singular(root):
+    if not int(failed) and not _is_singular(root, _NEARLY_SINGULAR):
         return Factor(anchors, scale.T, weight, root, triangular=True)
-    # Rank-deficient anchors without a ridge: the shortest of all best solutions.
+    # Rank-deficient anchors: the shortest of all best solutions, or rounding would be blown up.
     values, vectors = torch.linalg.eigh(normal)
-    kept = values > values.max() * len(values) * torch.finfo(values.dtype).eps
+    kept = values - weight > values.max() * _ROUNDING
     root = vectors[:, kept] / values[kept].sqrt()
     return Factor(anchors, scale.T, weight, root, triangular=False)
 
@@ -192,9 +196,9 @@ def _normal_matrix(anchors: Tensor, scale: Tensor, weight: float) -> Tensor:
     return normal
 
 
-def _is_singular(root: Tensor) -> bool:
+def _is_singular(root: Tensor, share: float) -> bool:
     pivots = root.diagonal().square()
-    return bool(pivots.min() <= pivots.max() * len(root) * torch.finfo(root.dtype).eps)
+    return bool(pivots.min() <= pivots.max() * share)
 
 
 def _working(anchors: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Re-use of the weights of an anchored prompt: no search, no loss of meaning, only of missing words."""
+"""Re-use of the weights of an anchored prompt: no search, and nothing lost but missing words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def mixture(problem: TransferProblem) -> Tensor:
     """
     if problem.mixture is None:
         raise MismatchError(
-            "method mixture", expected="an anchored prompt", got="one of free vectors",
+            "method mixture",
+            expected="an anchored prompt",
+            got="one of free vectors",
             fix="Tune it with --anchored, or choose the method least_squares",
         )
     return problem.mixture @ problem.anchors_tgt.float()

@@ -45,8 +45,10 @@ class TransferProblem:
         check_widths(self.vectors, self.anchors_src)
         if self.anchors_tgt.ndim != 2 or len(self.anchors_src) != len(self.anchors_tgt):
             raise ShapeError(
-                "anchors_tgt", expected=f"({len(self.anchors_src)}, d_t), a row per source anchor",
-                got=str(tuple(self.anchors_tgt.shape)), fix="Take both matrices from one AnchorSet",
+                "anchors_tgt",
+                expected=f"({len(self.anchors_src)}, d_t), a row per source anchor",
+                got=str(tuple(self.anchors_tgt.shape)),
+                fix="Take both matrices from one AnchorSet",
             )
 
     @cached_property
@@ -57,6 +59,10 @@ class TransferProblem:
     def reversed(self, vectors: Tensor) -> TransferProblem:
         """The way back, from vectors (n, d_t) in the target space to the source space."""
         return replace(
-            self, vectors=vectors, anchors_src=self.anchors_tgt, anchors_tgt=self.anchors_src,
-            stats_src=self.stats_tgt, stats_tgt=self.stats_src,
+            self,
+            vectors=vectors,
+            anchors_src=self.anchors_tgt,
+            anchors_tgt=self.anchors_src,
+            stats_src=self.stats_tgt,
+            stats_tgt=self.stats_src,
         )

@@ -54,7 +54,8 @@ class Method:
                 raise unknown_name(f"option of {self.name}", name, self.options)
             if not _fits(value, self.hints.get(name, Any)):
                 raise PromptPortError(
-                    f"option {name} of {self.name}", expected=_describe(self.hints[name]),
+                    f"option {name} of {self.name}",
+                    expected=_describe(self.hints[name]),
                     got=repr(value),
                     fix=f"Give a value like the default, {self.options[name]!r}",
                 )
@@ -81,14 +82,18 @@ def transfer_method(
     """
     if not _NAME.match(name):
         raise PromptPortError(
-            "transfer method", expected="a name like least_squares.v1", got=repr(name),
+            "transfer method",
+            expected="a name like least_squares.v1",
+            got=repr(name),
             fix="Add a version to the name",
         )
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if name in _METHODS:
             raise PromptPortError(
-                "transfer method", expected="a new name", got=f"{name}, which is taken",
+                "transfer method",
+                expected="a new name",
+                got=f"{name}, which is taken",
                 fix="Raise the version",
             )
         _METHODS[name] = Method(name, paper, function, _options(name, function), _hints(function))
@@ -124,7 +129,9 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError
     close = get_close_matches(name, names, n=1)
     hint = f"Did you mean {close[0]!r}? Otherwise choose" if close else "Choose"
     return UnknownNameError(
-        what, expected=f"one of {', '.join(names)}" if names else "none", got=repr(name),
+        what,
+        expected=f"one of {', '.join(names)}" if names else "none",
+        got=repr(name),
         fix=f"{hint} one of these" if names else "Leave it out",
     )
 
@@ -139,7 +146,9 @@ def _options(name: str, function: Callable[..., Tensor]) -> dict[str, Any]:
         p.kind is not p.KEYWORD_ONLY or p.default is p.empty for p in rest
     ):
         raise PromptPortError(
-            name, expected="f(problem, *, option=default)", got=f"f{inspect.signature(function)}",
+            name,
+            expected="f(problem, *, option=default)",
+            got=f"f{inspect.signature(function)}",
             fix="Make every option keyword-only and give it a default",
         )
     return {p.name: p.default for p in rest}

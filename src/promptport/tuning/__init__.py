@@ -6,6 +6,13 @@ from promptport.tuning.loop import tune
 from promptport.tuning.origins import OriginSpec, make_origin
 
 __all__ = [
-    "OriginSpec", "Progress", "TuneConfig", "TuneJob", "TuneResult", "make_origin",
-    "random_prompt", "score_baselines", "tune",
+    "OriginSpec",
+    "Progress",
+    "TuneConfig",
+    "TuneJob",
+    "TuneResult",
+    "make_origin",
+    "random_prompt",
+    "score_baselines",
+    "tune",
 ]

@@ -1,4 +1,4 @@
-"""What a score must be compared with: majority, no prompt, manual template, random and tuned prompts."""
+"""What a score is compared with: majority, no prompt, manual template, random and tuned prompts."""
 
 from __future__ import annotations
 
@@ -58,13 +58,19 @@ def score_baselines(
         scores["no prompt"] = plain(place.without_soft())
     if task.manual is not None:
         scores["manual"] = plain(task.manual)
-    scores["random"] = _mean([
-        evaluate(
-            backbone, task, random_prompt(backbone, length, seed),
-            template=place, split=split, truncate=truncate,
-        ).score
-        for seed in RANDOM_SEEDS
-    ])
+    scores["random"] = _mean(
+        [
+            evaluate(
+                backbone,
+                task,
+                random_prompt(backbone, length, seed),
+                template=place,
+                split=split,
+                truncate=truncate,
+            ).score
+            for seed in RANDOM_SEEDS
+        ]
+    )
     if tuned:
         job = TuneJob(task, OriginSpec("vocabulary", 0), length, template=place)
         found = tune(backbone, [job], TuneConfig(truncate=truncate), progress=progress)[0].prompt
@@ -83,7 +89,10 @@ def random_prompt(backbone: Backbone, length: int, seed: int) -> SoftPrompt:
     """A prompt of random vocabulary rows: what tuning would start from."""
     spec = OriginSpec("vocabulary", seed)
     provenance = Provenance(
-        backbone.name, backbone.kind, backbone.revision, backbone.space.fingerprint,
+        backbone.name,
+        backbone.kind,
+        backbone.revision,
+        backbone.space.fingerprint,
         origin=spec.to_dict(),
     )
     return SoftPrompt(make_origin(spec, backbone, length), provenance)

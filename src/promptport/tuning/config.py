@@ -74,8 +74,8 @@ class TuneJob:
         origin: what to start from.
         length: number of virtual tokens n.
         seed: order of the training rows.
-        relative_lr: learning rate as a share of the standard deviation of the backbone's input rows,
-            so that one value suits all backbones.
+        relative_lr: learning rate as a share of the standard deviation of the backbone's input
+            rows, so that one value suits all backbones.
         lr: absolute learning rate, in place of the relative one (of the logits, if anchored: 1.0).
         template: in place of the task's.
         name: name of the job; default task and seed.
@@ -108,8 +108,12 @@ class TuneJob:
     def describe(self) -> dict[str, Any]:
         """Everything that decides the result, as plain JSON values."""
         return {
-            "task": self.task.name, "origin": self.origin.to_dict(), "length": self.length,
-            "seed": self.seed, "lr": self.lr, "relative_lr": self.relative_lr,
+            "task": self.task.name,
+            "origin": self.origin.to_dict(),
+            "length": self.length,
+            "seed": self.seed,
+            "lr": self.lr,
+            "relative_lr": self.relative_lr,
             "template": (self.template or self.task.template).text,
         }
 
@@ -145,9 +149,15 @@ class TuneResult:
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompt."""
         return {
-            **self.job.describe(), "name": self.job.label, "dev_score": self.dev_score,
-            "dev_loss": self.dev_loss, "steps": self.steps, "epochs": self.epochs,
-            "stopped": self.stopped, "error": self.error, "skipped_rows": self.skipped,
+            **self.job.describe(),
+            "name": self.job.label,
+            "dev_score": self.dev_score,
+            "dev_loss": self.dev_loss,
+            "steps": self.steps,
+            "epochs": self.epochs,
+            "stopped": self.stopped,
+            "error": self.error,
+            "skipped_rows": self.skipped,
         }
 
 

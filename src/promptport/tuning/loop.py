@@ -1,8 +1,8 @@
 """The one tuning loop: many prompts against one frozen backbone, in the same batch.
 
-Rows of all prompts (of any tasks, templates, lengths, seeds) stand side by side in one forward pass. A
-prompt sees only its own rows, so each gradient is what it would be alone; each prompt has its own
-optimiser state, schedule, early stopping and best checkpoint.
+Rows of all prompts (of any tasks, templates, lengths, seeds) stand side by side in one forward
+pass. A prompt sees only its own rows, so each gradient is what it would be alone; each prompt has
+its own optimiser state, schedule, early stopping and best checkpoint.
 """
 
 from __future__ import annotations
@@ -259,15 +259,25 @@ class _Loop:
 
     def progress(self) -> Progress:
         return Progress(
-            max(t.step for t in self.tracks), max(t.total for t in self.tracks), len(self.active()),
+            max(t.step for t in self.tracks),
+            max(t.total for t in self.tracks),
+            len(self.active()),
             tuple(t.best[0] if t.best_epoch >= 0 else None for t in self.tracks),
         )
 
     def result(self, track: _Track) -> TuneResult:
         prompt = None if track.best_epoch < 0 else self._prompt(track)
         return TuneResult(
-            track.job, prompt, track.best[0], track.best[1], track.step, len(track.curve),
-            track.stopped or "finished", track.error, tuple(track.curve), track.train.skipped,
+            track.job,
+            prompt,
+            track.best[0],
+            track.best[1],
+            track.step,
+            len(track.curve),
+            track.stopped or "finished",
+            track.error,
+            tuple(track.curve),
+            track.train.skipped,
         )
 
     def _prompt(self, track: _Track) -> SoftPrompt:
@@ -281,10 +291,16 @@ class _Loop:
             task=job.task.name,
             origin=job.origin.to_dict(),
             tuning={
-                **config_dict(self.config), "seed": job.seed, "learning_rate": track.rate,
-                "steps": track.step, "best_epoch": track.best_epoch + 1,
-                "metric": job.task.metric, "dev_score": track.best[0], "dev_loss": track.best[1],
-                "train_rows": len(track.train.questions), "skipped_rows": track.train.skipped,
+                **config_dict(self.config),
+                "seed": job.seed,
+                "learning_rate": track.rate,
+                "steps": track.step,
+                "best_epoch": track.best_epoch + 1,
+                "metric": job.task.metric,
+                "dev_score": track.best[0],
+                "dev_loss": track.best[1],
+                "train_rows": len(track.train.questions),
+                "skipped_rows": track.train.skipped,
                 "version": __version__,
             },
         )
@@ -306,8 +322,13 @@ class _Loop:
         """Keep everything that the rest of the run depends on."""
         tracks = [
             {
-                "step": t.step, "stopped": t.stopped, "error": t.error, "best": list(t.best),
-                "epoch_loss": t.epoch_loss, "best_epoch": t.best_epoch, "curve": t.curve,
+                "step": t.step,
+                "stopped": t.stopped,
+                "error": t.error,
+                "best": list(t.best),
+                "epoch_loss": t.epoch_loss,
+                "best_epoch": t.best_epoch,
+                "curve": t.curve,
             }
             for t in self.tracks
         ]
@@ -315,8 +336,11 @@ class _Loop:
 
     def _tensors(self) -> dict[str, Tensor]:
         own = {
-            "vectors": self.vectors, "best": self.best, "first": self.optimiser.first,
-            "second": self.optimiser.second, "updates": self.optimiser.updates,
+            "vectors": self.vectors,
+            "best": self.best,
+            "first": self.optimiser.first,
+            "second": self.optimiser.second,
+            "updates": self.optimiser.updates,
         }
         return own if self.mixtures is None else {**own, **self.mixtures.tensors()}
 

@@ -85,7 +85,9 @@ class MixtureRows:
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for saving and restoring in place."""
         return {
-            "logits": self.logits, "logits_best": self.best,
-            "logits_first": self.optimiser.first, "logits_second": self.optimiser.second,
+            "logits": self.logits,
+            "logits_best": self.best,
+            "logits_first": self.optimiser.first,
+            "logits_second": self.optimiser.second,
             "logits_updates": self.optimiser.updates,
         }

@@ -48,8 +48,10 @@ class OriginSpec:
         if kind in ("vocabulary", "normal", "mixture") and not rest:
             return cls(cast(OriginKind, kind), seed)
         raise TuningError(
-            "origin", expected="vocabulary, normal, mixture, text:SOME WORDS or a prompt folder",
-            got=repr(text), fix="Write for instance --origin 'text:the capital of this country is'",
+            "origin",
+            expected="vocabulary, normal, mixture, text:SOME WORDS or a prompt folder",
+            got=repr(text),
+            fix="Write for instance --origin 'text:the capital of this country is'",
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +60,8 @@ class OriginSpec:
             return {"kind": "text", "text": self.text}
         if self.kind == "prompt" and self.prompt is not None:
             return {
-                "kind": "prompt", "task": self.prompt.provenance.task,
+                "kind": "prompt",
+                "task": self.prompt.provenance.task,
                 "tuned_from": self.prompt.provenance.origin,
             }
         return {"kind": self.kind, "seed": self.seed}
@@ -85,7 +88,9 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
         )
     if spec.kind not in get_args(OriginKind):
         raise TuningError(
-            "origin", expected=", ".join(get_args(OriginKind)), got=repr(spec.kind),
+            "origin",
+            expected=", ".join(get_args(OriginKind)),
+            got=repr(spec.kind),
             fix="Choose one of them",
         )
     generator = torch.Generator().manual_seed(spec.seed)
@@ -117,7 +122,8 @@ def _existing(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
     prompt = spec.prompt
     if prompt is None or prompt.length != length:
         raise TuningError(
-            "origin", expected=f"a prompt of {length} virtual tokens",
+            "origin",
+            expected=f"a prompt of {length} virtual tokens",
             got="none" if prompt is None else str(prompt.length),
             fix="Set --length to the length of the prompt that tuning starts from",
         )

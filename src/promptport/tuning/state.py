@@ -49,7 +49,8 @@ class StateFile:
         metadata = read_metadata(self.path)
         if metadata.get("identity") != self.identity:
             raise TuningError(
-                str(self.path), expected="the state of this very run",
+                str(self.path),
+                expected="the state of this very run",
                 got="one of other jobs, settings or data",
                 fix="Finish that run with its own settings, or delete the file",
             )

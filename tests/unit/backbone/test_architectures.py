@@ -1,16 +1,16 @@
-"""Every architecture behind the one door: input rows, batches, prompts, embedding tensor, frozen weights."""
+"""Every architecture behind one door: input rows, batches, prompts, embeddings, frozen weights."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from tests.models import ARCHITECTURES
 
 from promptport.backbone import Backbone, open_space
 from promptport.backbone.layout import EncodedRow
 from promptport.objective import Objective
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Template
-from tests.models import ARCHITECTURES
 
 LONG, SHORT = "the dog and the cat of the house run over the green hill", "the old river"
 
@@ -86,7 +86,9 @@ def test_head_reads_only_scored_positions_and_no_untrained_rows(any_backbone: Ba
     ids = torch.tensor([row.ids])
     extra = {"decoder_input_ids": torch.tensor([row.decoder_ids])} if row.decoder_ids else {}
     with torch.no_grad():
-        full = any_backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), **extra).logits
+        full = any_backbone.model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), **extra
+        ).logits
     wanted = full[:, list(row.scored), : len(any_backbone.tokenizer)]
     torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
 
@@ -104,9 +106,13 @@ def test_gradients_reach_the_prompt_and_nothing_else(any_backbone: Backbone, cap
     before = any_backbone.weights_hash()
     vectors = torch.randn(2, any_backbone.width, generator=torch.Generator().manual_seed(1))
     vectors.requires_grad_(True)
-    objective = Objective(any_backbone, capitals, Template.parse("{soft} {subject} {answer}"), length=2)
+    objective = Objective(
+        any_backbone, capitals, Template.parse("{soft} {subject} {answer}"), length=2
+    )
     questions = objective.prepare(capitals.load("train")).questions
-    logits = any_backbone.answer_logits([q.inputs[0] for q in questions], vectors, [0] * len(questions))
+    logits = any_backbone.answer_logits(
+        [q.inputs[0] for q in questions], vectors, [0] * len(questions)
+    )
     objective.losses(logits, questions).sum().backward()
     assert vectors.grad.abs().min(dim=1).values.max() > 0
     assert all(p.grad is None for p in any_backbone.model.parameters())
@@ -119,6 +125,8 @@ def test_a_prompt_of_another_width_or_matrix_is_refused(any_backbone: Backbone) 
     wide = SoftPrompt(torch.ones(2, any_backbone.width + 1), Provenance("other"))
     with pytest.raises(MismatchError, match=f"{any_backbone.width} wide"):
         any_backbone.check_prompt(wide)
-    foreign = SoftPrompt(torch.ones(2, any_backbone.width), Provenance("other", fingerprint="0" * 32))
+    foreign = SoftPrompt(
+        torch.ones(2, any_backbone.width), Provenance("other", fingerprint="0" * 32)
+    )
     with pytest.raises(MismatchError, match="embedding matrix 000000000000 of other"):
         any_backbone.check_prompt(foreign)

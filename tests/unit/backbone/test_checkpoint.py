@@ -1,4 +1,4 @@
-"""Reading only the embedding tensor: single files, shards, .bin, renamed keys, damage, little memory."""
+"""Reading only the embedding tensor: files, shards, .bin, renamed keys, damage, little memory."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file, save_model
+from tests.models import ARCHITECTURES
 
 from promptport.backbone import Backbone, open_space
 from promptport.backbone.loading import find_checkpoint
 from promptport.errors import BackboneError, FileFormatError
-from tests.models import ARCHITECTURES
 
 
 @pytest.fixture
@@ -59,7 +59,8 @@ def test_names_without_the_prefix_of_the_base_model(backbone, copied, name) -> N
     prefix = backbone(name).model.base_model_prefix + "."
     tensors = load_file(folder / "model.safetensors")
     save_file(
-        {k.removeprefix(prefix): v for k, v in tensors.items()}, folder / "model.safetensors",
+        {k.removeprefix(prefix): v for k, v in tensors.items()},
+        folder / "model.safetensors",
         metadata={"format": "pt"},
     )
     assert open_space(str(folder)).fingerprint == backbone(name).space.fingerprint
@@ -75,7 +76,9 @@ def test_code_in_a_pickle_is_not_run(copied, tmp_path) -> None:
             return (open, (str(marker), "w"))
 
     torch.save({"transformer.wte.weight": Evil()}, folder / "pytorch_model.bin")
-    with pytest.raises(FileFormatError, match=r"tensors only .* Convert the checkpoint to safetensors"):
+    with pytest.raises(
+        FileFormatError, match=r"tensors only .* Convert the checkpoint to safetensors"
+    ):
         open_space(str(folder))
     assert not marker.exists()
 
@@ -85,15 +88,22 @@ def test_a_cut_off_file(copied) -> None:
     path = folder / "model.safetensors"
     header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
     path.write_bytes(path.read_bytes()[: header + 100])
-    with pytest.raises(FileFormatError, match=r"model\.safetensors: expected a whole safetensors file"):
+    with pytest.raises(
+        FileFormatError, match=r"model\.safetensors: expected a whole safetensors file"
+    ):
         open_space(str(folder))
 
 
-def test_half_precision_files_have_the_fingerprint_of_their_rounded_values(backbone, copied) -> None:
+def test_half_precision_files_have_the_fingerprint_of_their_rounded_values(
+    backbone, copied
+) -> None:
     folder = copied("bert")
     tensors = load_file(folder / "model.safetensors")
-    save_file({k: v.half() for k, v in tensors.items()}, folder / "model.safetensors",
-              metadata={"format": "pt"})
+    save_file(
+        {k: v.half() for k, v in tensors.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
     space = open_space(str(folder))
     assert space.matrix.dtype == torch.float16
     assert Backbone.load(str(folder), dtype="float32").space.fingerprint == space.fingerprint
@@ -130,7 +140,9 @@ def test_memory_depends_on_the_table_not_on_the_model(copied) -> None:
     )
     small = copied("gpt2")
     done = subprocess.run(
-        [sys.executable, "-c", code, str(small), str(folder)], capture_output=True, text=True,
+        [sys.executable, "-c", code, str(small), str(folder)],
+        capture_output=True,
+        text=True,
         check=True,
     )
     grown = int(done.stdout.split()[-1]) * (1 if sys.platform == "linux" else 1 / 1024)

@@ -23,7 +23,15 @@ def test_masked_frame_mask_and_punctuation(backbone) -> None:
     bert = backbone("bert")
     row = _encode(bert, "{text} {soft} is {answer} .", length=2)
     assert _tokens(bert, row.ids) == [
-        "[CLS]", "the", "dog", "[PAD]", "[PAD]", "is", "[MASK]", ".", "[SEP]"
+        "[CLS]",
+        "the",
+        "dog",
+        "[PAD]",
+        "[PAD]",
+        "is",
+        "[MASK]",
+        ".",
+        "[SEP]",
     ]
     assert row.soft == (3, 4)
     assert row.scored == (6,)
@@ -47,13 +55,17 @@ def test_byte_level_words_keep_their_space_behind_a_slot(backbone) -> None:
 
 def test_text_behind_a_slot_is_tokenised_as_in_the_running_text(any_backbone) -> None:
     """The ids around an answer must be those of the whole sentence, whatever the tokenizer."""
-    sentence = any_backbone.tokenizer("the dog is good and sad", add_special_tokens=False)["input_ids"]
+    sentence = any_backbone.tokenizer("the dog is good and sad", add_special_tokens=False)[
+        "input_ids"
+    ]
     if any_backbone.kind != "masked":
         row = _encode(any_backbone, "{text} is {answer}", answer="good")
         line = row.ids if any_backbone.kind == "causal" else ()
         prefix = any_backbone.special.prefix
         if line:
-            assert (*line[len(prefix) :], *row.targets) == tuple(sentence[: len(line) - len(prefix) + 1])
+            assert (*line[len(prefix) :], *row.targets) == tuple(
+                sentence[: len(line) - len(prefix) + 1]
+            )
         return
     row = _encode(any_backbone, "{text} is {answer} and sad")
     inner = list(row.ids[len(any_backbone.special.prefix) : -len(any_backbone.special.suffix)])

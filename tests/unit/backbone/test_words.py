@@ -21,8 +21,13 @@ def test_words_survive_in_every_context(any_backbone) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("bert", "continues a word"), ("gpt2", "continues a word"),
-     ("llama", "reserved or byte token"), ("t5", "special token"), ("roberta", "special token")],
+    [
+        ("bert", "continues a word"),
+        ("gpt2", "continues a word"),
+        ("llama", "reserved or byte token"),
+        ("t5", "special token"),
+        ("roberta", "special token"),
+    ],
 )
 def test_other_tokens_are_counted_by_reason(backbone, name, reason) -> None:
     assert backbone(name).space.dropped[reason] > 0

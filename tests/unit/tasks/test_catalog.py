@@ -33,8 +33,13 @@ def write_lines(path, *rows):
 @pytest.fixture
 def lama(tmp_path):
     folder = tmp_path / "lama"
-    relation = {"relation": "P36", "label": "capital", "template": "The capital of [X] is [Y] .",
-                "type": "1-1", "paraphrases": ["[X]'s capital, {so [Y]}."]}
+    relation = {
+        "relation": "P36",
+        "label": "capital",
+        "template": "The capital of [X] is [Y] .",
+        "type": "1-1",
+        "paraphrases": ["[X]'s capital, {so [Y]}."],
+    }
     absent = {"relation": "P9", "label": "moon", "template": "[X] [Y]", "paraphrases": []}
     write_lines(folder / "relations.jsonl", relation, absent)
     for split in ("train", "dev", "test"):
@@ -45,8 +50,11 @@ def lama(tmp_path):
 @pytest.fixture
 def nlu(tmp_path):
     folder = tmp_path / "nlu"
-    cards = {"sst2": (["negative", "positive"], False), "stsb": (["0.0 .. 5.0"], True),
-             "other": (["x"], False)}
+    cards = {
+        "sst2": (["negative", "positive"], False),
+        "stsb": (["0.0 .. 5.0"], True),
+        "other": (["x"], False),
+    }
     for name, (labels, pair) in cards.items():
         row = {"text": "a", "label": labels[-1]}
         row = {"text": "a", "text_b": "b", "label": "2.5"} if pair else row
@@ -101,14 +109,19 @@ def test_nlu(nlu):
 
 def test_list(pocket, lama, nlu):
     assert [entry.to_dict() for entry in list_tasks()] == [
-        {"reference": "pocket:country-capital", "kind": "probe", "rows": {"train": 1},
-         "description": "Capitals"},
+        {
+            "reference": "pocket:country-capital",
+            "kind": "probe",
+            "rows": {"train": 1},
+            "description": "Capitals",
+        },
     ]
     assert [(e.reference, dict(e.rows)) for e in list_tasks(lama)[1:]] == [
         ("lama:P36", {"train": 1, "dev": 1, "test": 1}),
     ]
     assert [(e.reference, dict(e.rows)) for e in list_tasks(nlu)[1:]] == [
-        ("nlu:sst2", {"train": 2}), ("nlu:stsb", {"train": 2}),
+        ("nlu:sst2", {"train": 2}),
+        ("nlu:stsb", {"train": 2}),
     ]
 
 

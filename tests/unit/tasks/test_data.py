@@ -34,14 +34,16 @@ def load(tmp_path):
 def test_jsonl_with_bom_blank_lines_and_extra_columns(load):
     content = "\ufeff" + FACTS + '\n{"object": " Rome ", "subject": "Italy\\t", "id": [1]}\n'
     assert load("a.jsonl", content) == (
-        Row({"subject": "Peru"}, "Lima"), Row({"subject": "Italy"}, "Rome"),
+        Row({"subject": "Peru"}, "Lima"),
+        Row({"subject": "Italy"}, "Rome"),
     )
 
 
 def test_csv_with_quotes_and_breaks(load):
     content = 'label,text\ngood,"one, ""two""\nthree"\nbad,four\n'
     assert load("a.csv", content, CLASSES) == (
-        Row({"text": 'one, "two"\nthree'}, "good"), Row({"text": "four"}, "bad"),
+        Row({"text": 'one, "two"\nthree'}, "good"),
+        Row({"text": "four"}, "bad"),
     )
 
 
@@ -118,18 +120,30 @@ def test_memory():
         ("a.jsonl", FACTS + '{"subject": ', PROBE, r"a\.jsonl, line 2: expected a JSON object"),
         ("a.jsonl", "[" * 100_000 + "\n", PROBE, "line 1: expected a JSON object"),
         ("a.jsonl", "[1]\n", PROBE, "expected a JSON object, got list"),
-        ("a.jsonl", FACTS + '{"subject": "x"}\n', PROBE,
-         r"line 2: expected the columns subject, object, got no 'object' \(there are: subject\)"),
+        (
+            "a.jsonl",
+            FACTS + '{"subject": "x"}\n',
+            PROBE,
+            r"line 2: expected the columns subject, object, got no 'object' \(there are: subject\)",
+        ),
         ("a.jsonl", '{"subject": null, "object": "x"}\n', PROBE, "got no 'subject'"),
         ("a.csv", "text,label\na\n", CLASSES, "line 2: expected the columns text, label"),
         ("a.csv", "text,label\na,b,c\n", CLASSES, "line 2: expected 2 cells, got more"),
         ("a.csv", 'text,label\n"a"b,c\n', CLASSES, "line 2: expected a well-formed line"),
-        ("a.jsonl", '{"subject": " ", "object": "x"}\n', PROBE,
-         "expected a text in 'subject', got an empty one"),
+        (
+            "a.jsonl",
+            '{"subject": " ", "object": "x"}\n',
+            PROBE,
+            "expected a text in 'subject', got an empty one",
+        ),
         ("a.jsonl", '{"subject": ["x"], "object": "x"}\n', PROBE, "in 'subject', got list"),
         ("a.jsonl", '{"subject": "x", "object": ""}\n', PROBE, "in 'object', got an empty one"),
-        ("a.csv", "text,label\na,god\n", CLASSES,
-         "line 2: expected a label among bad, good, got 'god'. Did you mean 'good'?"),
+        (
+            "a.csv",
+            "text,label\na,god\n",
+            CLASSES,
+            "line 2: expected a label among bad, good, got 'god'. Did you mean 'good'?",
+        ),
         ("a.csv", "text,label\na,6\n", NUMBERS, "expected a number from 0 to 5, got '6'"),
         ("a.csv", "text,label\na,nan\n", NUMBERS, "got 'nan'"),
         ("a.csv", "text,label\na,x\n", NUMBERS, "got 'x'"),
@@ -213,7 +227,8 @@ def test_hub_errors(hub, monkeypatch):
 
 def test_unlabelled_hub_rows_are_refused(hub, monkeypatch):
     monkeypatch.setattr(
-        sys.modules["datasets"], "load_dataset",
+        sys.modules["datasets"],
+        "load_dataset",
         lambda *_, **__: FakeDataset([{"text": "a", "label": -1}]),
     )
     with pytest.raises(TaskError, match="row 0: expected a label among bad, good, got '-1'"):

@@ -33,7 +33,11 @@ def test_accuracy_and_its_interval():
     assert score.low == pytest.approx(0.25 - 1.96 * deviation, abs=0.006)
     assert score.high == pytest.approx(0.25 + 1.96 * deviation, abs=0.006)
     assert score.to_dict() == {
-        "metric": "accuracy", "value": 0.25, "low": score.low, "high": score.high, "rows": 400,
+        "metric": "accuracy",
+        "value": 0.25,
+        "low": score.low,
+        "high": score.high,
+        "rows": 400,
         "confidence": 0.95,
     }
 
@@ -159,7 +163,12 @@ def test_bad_calls():
 def test_metrics_suit_the_kind():
     check_metric("p@7", "probe")
     check_metric("macro-f1", "classification")
-    for metric, kind in [("accuracy", "probe"), ("p@1", "classification"), ("p@0", "probe"),
-                         ("p@K", "probe"), ("matthews", "text2text")]:
+    for metric, kind in [
+        ("accuracy", "probe"),
+        ("p@1", "classification"),
+        ("p@0", "probe"),
+        ("p@K", "probe"),
+        ("matthews", "text2text"),
+    ]:
         with pytest.raises(TaskError, match="expected one of"):
             check_metric(metric, kind)

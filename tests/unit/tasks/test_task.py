@@ -55,7 +55,10 @@ def test_every_key_is_read(write, tmp_path):
     (tmp_path / "train.csv").write_text("sentence,label\nnice,good\nworse,bad\nfine,good\n")
     task = load_task(write())
     assert (task.name, task.kind, task.metric, task.description) == (
-        "mood", "classification", "accuracy", "a mood",
+        "mood",
+        "classification",
+        "accuracy",
+        "a mood",
     )
     assert task.template == Template.parse(BASE["template"])
     assert task.manual == Template.parse(BASE["manual"])
@@ -76,8 +79,13 @@ def test_name_and_folder_can_be_given(write, tmp_path):
 
 
 def test_hub_source(write):
-    data = {"hub": "glue", "config": "sst2", "splits": {"dev": "validation"},
-            "columns": {"label": "y"}, "label_names": ["bad", "good"]}
+    data = {
+        "hub": "glue",
+        "config": "sst2",
+        "splits": {"dev": "validation"},
+        "columns": {"label": "y"},
+        "label_names": ["bad", "good"],
+    }
     assert load_task(write(data=data)).source == HubSource(
         "glue", "sst2", {"dev": "validation"}, {"text": "sentence", "label": "y"}, ("bad", "good")
     )

@@ -20,7 +20,12 @@ def render(text, /, **fields):
 
 def test_pieces_as_written():
     assert Template.parse("{soft:3} {text} was {answer} .").pieces == (
-        Soft(3), Text(" "), Field("text"), Text(" was "), Answer(), Text(" ."),
+        Soft(3),
+        Text(" "),
+        Field("text"),
+        Text(" was "),
+        Answer(),
+        Text(" ."),
     )
 
 
@@ -30,7 +35,10 @@ def test_probe_gives_the_space_to_the_following_piece():
 
 def test_classification_with_soft_in_front():
     assert render("{soft} {text} It was {answer} .", text="a b") == [
-        Soft(None), Text(" a b It was"), Answer(), Text(" ."),
+        Soft(None),
+        Text(" a b It was"),
+        Answer(),
+        Text(" ."),
     ]
 
 
@@ -43,8 +51,10 @@ def test_classification_with_soft_in_front():
         ("un{answer}.", [Text("un"), Answer(False), Text(".")]),
         ("{soft} {answer}", [Soft(None), Answer()]),
         ("  {soft}A {answer} ", [Soft(None), Text("A"), Answer()]),
-        ("{answer} is {soft:2} A {soft} B", [Answer(), Text(" is"), Soft(2), Text(" A"),
-                                             Soft(None), Text(" B")]),
+        (
+            "{answer} is {soft:2} A {soft} B",
+            [Answer(), Text(" is"), Soft(2), Text(" A"), Soft(None), Text(" B")],
+        ),
         ("A:\n{answer}", [Text("A:\n"), Answer(False)]),
         ("A\nB {answer}", [Text("A\nB"), Answer()]),
     ],

@@ -13,8 +13,12 @@ from promptport.transfers.least_squares import factor, operator
 
 def problem_of(source, target, vectors, seed=0):
     return TransferProblem(
-        vectors, source.rows(range(source.trained_rows)), target.rows(range(target.trained_rows)),
-        source.statistics, target.statistics, torch.Generator().manual_seed(seed),
+        vectors,
+        source.rows(range(source.trained_rows)),
+        target.rows(range(target.trained_rows)),
+        source.statistics,
+        target.statistics,
+        torch.Generator().manual_seed(seed),
     )
 
 
@@ -62,16 +66,13 @@ def test_fewer_anchors_than_dimensions_still_describe_fully(made_space):
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-9])
 def test_rank_deficient_anchors_give_the_shortest_best_solution(made_space, ridge):
-    flat = random(300, 8) @ random(8, 20, seed=3)  # rank 8 of 20
+    flat = random(300, 8) @ random(8, 20, seed=3)  # rank 8 of 20, up to rounding
     source, target = made_space("a", random(300, 24)), made_space("b", flat)
     problem = problem_of(source, target, random(3, 24, seed=1))
-    unit = unit_rows(problem.anchors_tgt.double(), "a")
-    expected = encode_relative(problem.vectors.double(), problem.anchors_src.double()) @ (
-        torch.linalg.pinv(unit, rtol=1e-5).T
-    )
-    # float32 rows are of rank 8 up to 1e-7: without a ridge the solver must cut these directions.
-    problem = TransferProblem(**{**vars(problem), "anchors_tgt": unit_rows(flat.double(), "a")})
-    torch.testing.assert_close(solve(problem, ridge=ridge).double(), expected, atol=2e-4, rtol=1e-3)
+    shortest = torch.linalg.pinv(unit_rows(problem.anchors_tgt.double(), "a"), rtol=1e-5)
+    relative = encode_relative(problem.vectors.double(), problem.anchors_src.double())
+    found = solve(problem, ridge=ridge).double()
+    torch.testing.assert_close(found, relative @ shortest.T, atol=1e-5, rtol=1e-4)
 
 
 def test_no_perturbation_does_better(alike_pair):
@@ -108,8 +109,12 @@ def test_topk_solves_each_token_on_its_own_anchors(alike_pair):
     for i in range(3):
         kept = mask[i]
         alone = TransferProblem(
-            problem.vectors[i : i + 1], problem.anchors_src[kept], problem.anchors_tgt[kept],
-            problem.stats_src, problem.stats_tgt, problem.generator,
+            problem.vectors[i : i + 1],
+            problem.anchors_src[kept],
+            problem.anchors_tgt[kept],
+            problem.stats_src,
+            problem.stats_tgt,
+            problem.generator,
         )
         torch.testing.assert_close(found[i : i + 1], solve(alone), atol=1e-5, rtol=1e-4)
     assert errors(found, solve(problem)).min() > 1e-3

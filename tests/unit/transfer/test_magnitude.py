@@ -16,8 +16,12 @@ def problem(alike_pair):
     vectors = torch.randn(4, 24, generator=torch.Generator().manual_seed(1))
     vectors = vectors * torch.tensor([[0.1], [1.0], [5.0], [100.0]])
     return TransferProblem(
-        vectors, source.rows(range(100)), target.rows(range(100)), source.statistics,
-        target.statistics, torch.Generator(),
+        vectors,
+        source.rows(range(100)),
+        target.rows(range(100)),
+        source.statistics,
+        target.statistics,
+        torch.Generator(),
     )
 
 

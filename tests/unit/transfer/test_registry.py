@@ -32,7 +32,10 @@ def test_built_in_methods_have_a_paper_and_a_summary():
     assert {"gradient.v1", "least_squares.v1"} <= methods.keys()
     assert all(m.paper and m.summary for m in methods.values())
     assert methods["gradient.v1"].options == {
-        "steps": 2000, "learning_rate": 5e-3, "topk": None, "absolute": False,
+        "steps": 2000,
+        "learning_rate": 5e-3,
+        "topk": None,
+        "absolute": False,
     }
 
 
@@ -47,11 +50,15 @@ def test_bare_names_mean_the_newest_version():
 
 
 def test_unknown_names_are_guessed():
-    with pytest.raises(UnknownNameError, match=r"got 'least_square'\. Did you mean 'least_squares'\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"got 'least_square'\. Did you mean 'least_squares'\?"
+    ):
         find_method("least_square")
     with pytest.raises(UnknownNameError, match=r"Did you mean 'gradient\.v1'\?"):
         find_method("gradient.v9")
-    with pytest.raises(UnknownNameError, match=r"expected one of gradient, least_squares.*Choose one"):
+    with pytest.raises(
+        UnknownNameError, match=r"expected one of gradient, least_squares.*Choose one"
+    ):
         find_method("zzz")
 
 
@@ -80,7 +87,9 @@ def test_options_are_checked_and_completed():
         method.complete({"sizes": 4})
     wrong = [("size", 1.5), ("size", True), ("size", "2"), ("share", "1e-3"), ("rule", 3)]
     for name, value in wrong:
-        with pytest.raises(PromptPortError, match=f"option {name} of fancy.v1: expected a value of type"):
+        with pytest.raises(
+            PromptPortError, match=f"option {name} of fancy.v1: expected a value of type"
+        ):
             method.complete({name: value})
     with pytest.raises(UnknownNameError, match=r"option of bare\.v1: expected none, got 'size'"):
         transfer_method("bare.v1", paper="none")(lambda problem: problem)

@@ -42,8 +42,12 @@ def test_provenance_tells_the_whole_way(alike_pair):
     source, target = alike_pair()
     target = replace(target, revision="abc", kind="causal")
     prompt = made_prompt(
-        source, task="toy", template="{soft} {text} {answer}", kind="masked",
-        origin={"kind": "vocabulary", "seed": 3}, tuning={"dev_score": 0.7},
+        source,
+        task="toy",
+        template="{soft} {text} {answer}",
+        kind="masked",
+        origin={"kind": "vocabulary", "seed": 3},
+        tuning={"dev_score": 0.7},
     )
     result = transfer(prompt, source, target, method="gradient", seed=5, options={"steps": 3})
     found = result.prompt.provenance
@@ -55,11 +59,19 @@ def test_provenance_tells_the_whole_way(alike_pair):
     assert result.prompt.origin is None
     (entry,) = found.history
     assert entry == {
-        "step": "transfer", "source": "left", "source_revision": None,
-        "source_fingerprint": source.fingerprint, "target": "right", "method": "gradient.v1",
+        "step": "transfer",
+        "source": "left",
+        "source_revision": None,
+        "source_fingerprint": source.fingerprint,
+        "target": "right",
+        "method": "gradient.v1",
         "options": {"steps": 3, "learning_rate": 0.005, "topk": None, "absolute": False},
-        "magnitude": "token", "anchors": 600, "matching": result.report.matching, "seed": 5,
-        "origin": {"kind": "vocabulary", "seed": 3}, "tuning": {"dev_score": 0.7},
+        "magnitude": "token",
+        "anchors": 600,
+        "matching": result.report.matching,
+        "seed": 5,
+        "origin": {"kind": "vocabulary", "seed": 3},
+        "tuning": {"dev_score": 0.7},
         "promptport": __version__,
     }
     again = transfer(result.prompt, target, source).prompt.provenance
@@ -150,7 +162,10 @@ def test_verdict_warns_of_parallel_tokens(alike_pair):
     report = transfer(SoftPrompt(vectors, Provenance("left")), source, target).report
     assert report.parallel > 0.99
     assert any("nearly the same direction" in line for line in report.verdict)
-    assert transfer(SoftPrompt(vectors[:1], Provenance("left")), source, target).report.parallel is None
+    assert (
+        transfer(SoftPrompt(vectors[:1], Provenance("left")), source, target).report.parallel
+        is None
+    )
 
 
 def test_a_prompt_of_another_backbone_is_refused(alike_pair):
@@ -159,7 +174,9 @@ def test_a_prompt_of_another_backbone_is_refused(alike_pair):
     with pytest.raises(MismatchError, match=r"virtual tokens 16 wide \(right\), got 24 \(left\)"):
         transfer(prompt, target, source)
     changed = replace(source, matrix=source.matrix * 1.5)
-    with pytest.raises(MismatchError, match=r"expected the embedding matrix \w{12} of left, got \w{12}"):
+    with pytest.raises(
+        MismatchError, match=r"expected the embedding matrix \w{12} of left, got \w{12}"
+    ):
         transfer(prompt, changed, target)
     unknown = prompt.with_provenance(fingerprint=None)
     assert transfer(unknown, changed, target).report.anchors == 600

@@ -20,8 +20,14 @@ def _jobs(capitals, films):
     return [
         TuneJob(capitals, OriginSpec("vocabulary", 1), 2, seed=1, relative_lr=0.3),
         TuneJob(films, OriginSpec("normal", 2), 4, seed=2, relative_lr=0.2),
-        TuneJob(capitals, OriginSpec("text", text="the capital of"), 3, seed=3, relative_lr=0.1,
-                template=Template.parse("{soft} {subject} is {answer} .")),
+        TuneJob(
+            capitals,
+            OriginSpec("text", text="the capital of"),
+            3,
+            seed=3,
+            relative_lr=0.1,
+            template=Template.parse("{soft} {subject} is {answer} ."),
+        ),
     ]
 
 
@@ -32,12 +38,16 @@ def test_prompts_tuned_together_equal_prompts_tuned_alone(backbone, capitals, fi
     together = tune(model, jobs, CONFIG)
     for job, result in zip(jobs, together, strict=True):
         alone = tune(model, [job], CONFIG)[0]
-        torch.testing.assert_close(result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(
+            result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3
+        )
         assert result.steps == alone.steps == 12
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
-def test_tuning_lowers_the_loss_and_leaves_every_byte_of_the_backbone(backbone, capitals, name) -> None:
+def test_tuning_lowers_the_loss_and_leaves_every_byte_of_the_backbone(
+    backbone, capitals, name
+) -> None:
     model = backbone(name)
     before = model.weights_hash()
     job = TuneJob(capitals, OriginSpec("vocabulary", 0), 5, relative_lr=0.1)
@@ -59,7 +69,9 @@ def test_the_origin_travels_with_the_prompt(backbone, capitals) -> None:
     assert torch.equal(prompt.origin, make_origin(OriginSpec("vocabulary", 7), model, 3))
     assert prompt.provenance.origin == {"kind": "vocabulary", "seed": 7}
     assert prompt.provenance.fingerprint == model.space.fingerprint
-    again = tune(model, [replace(job, origin=OriginSpec("prompt", prompt=prompt))], CONFIG)[0].prompt
+    again = tune(model, [replace(job, origin=OriginSpec("prompt", prompt=prompt))], CONFIG)[
+        0
+    ].prompt
     assert torch.equal(again.origin, prompt.vectors)
 
 
@@ -72,7 +84,9 @@ def test_same_seed_same_prompt(backbone, capitals, films) -> None:
 
 
 @pytest.mark.parametrize("stop_at", [1, 5, 9])
-def test_an_interrupted_run_resumes_to_the_same_bits(backbone, capitals, films, tmp_path, stop_at) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    backbone, capitals, films, tmp_path, stop_at
+) -> None:
     model = backbone("bert")
     jobs, state = _jobs(capitals, films), tmp_path / "state.safetensors"
     config = replace(CONFIG, save_seconds=0.0)
@@ -107,7 +121,9 @@ def test_a_state_of_other_jobs_is_refused(backbone, capitals, films, tmp_path) -
     with pytest.raises(TuningError, match="the state of this very run"):
         tune(model, jobs[:2], CONFIG, state=state)
     state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(FileFormatError, match=r"state\.safetensors: expected a whole safetensors file"):
+    with pytest.raises(
+        FileFormatError, match=r"state\.safetensors: expected a whole safetensors file"
+    ):
         tune(model, jobs, CONFIG, state=state)
 
 
@@ -121,7 +137,9 @@ def test_nan_stops_one_prompt_and_leaves_the_others(backbone, capitals, films) -
     for result, job in ((results[0], good), (results[2], other)):
         assert result.error is None
         alone = tune(model, [job], replace(CONFIG, schedule="constant", warmup=0))[0]
-        torch.testing.assert_close(result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3)
+        torch.testing.assert_close(
+            result.prompt.vectors, alone.prompt.vectors, rtol=2e-3, atol=2e-3
+        )
 
 
 def test_patience_stops_a_prompt_that_gets_no_better(backbone, capitals) -> None:
