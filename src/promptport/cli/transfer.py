@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,8 +75,6 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
     Raises:
         PromptPortError: no `=`.
     """
-    import yaml
-
     options = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -83,8 +82,16 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
             raise PromptPortError(
                 "--option", expected="NAME=VALUE", got=repr(text), fix="Write for instance topk=512"
             )
-        options[name] = yaml.safe_load(value)
+        options[name] = _value(value)
     return options
+
+
+def _value(text: str) -> Any:
+    """A number or true/false as such, anything else as text (YAML would read 1e-6 as text)."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False}.get(text.lower(), text)
 
 
 def read_words(path: Path) -> list[str]:
