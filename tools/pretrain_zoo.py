@@ -69,13 +69,7 @@ def train(arguments: argparse.Namespace) -> None:
     )
     if arguments.tokenizer_only:
         return
-    source = TextSource(
-        lines,
-        pocket_share=config.data.pocket_share,
-        words=config.data.words,
-        easy_texts=config.data.easy_texts,
-        seed=config.seed,
-    )
+    source = TextSource(lines, words=config.data.words, seed=config.seed)
     trainer = Trainer(
         config,
         tokenizer=tokenizer,

@@ -72,7 +72,7 @@ def test_half_precision_on_disk(folder):
     from safetensors import safe_open
 
     with safe_open(folder / "model.safetensors", "pt") as weights:
-        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"F16"}
+        assert {weights.get_slice(name).get_dtype() for name in list(weights.keys())} == {"F16"}
 
 
 def test_one_forward_pass_is_finite(folder):

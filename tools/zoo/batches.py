@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -15,16 +15,15 @@ from .rows import Row
 
 IGNORED = -100
 Batch: TypeAlias = dict[str, Tensor]
-Batcher: TypeAlias = Callable[[Sequence[Row], np.random.Generator], Batch]
 
 
-def make_batcher(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> Batcher:
+def make_batcher(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> Objective:
     """The objective of a backbone as a function from rows to tensors."""
     kinds = {"bert": MaskedWords, "roberta": MaskedWords, "gpt2": NextToken, "t5": HiddenSpans}
     return kinds[config.architecture](config, tokenizer)
 
 
-class _Objective:
+class Objective:
     def __init__(self, config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.data = config.data
         self.focus_weight = config.training.focus_weight
@@ -33,40 +32,42 @@ class _Objective:
         # RoBERTa counts positions from the padding id + 1.
         self.first_position = tokenizer.pad_token_id + 1 if config.architecture == "roberta" else 0
 
-    def hidden(self, row: Row, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator, *, is_open: bool) -> Batch:
+        """Tensors of a group of rows; open rows have their words hidden at another rate."""
+        raise NotImplementedError
+
+    def hidden(self, row: Row, rng: np.random.Generator, *, is_open: bool) -> np.ndarray:
         """Which tokens to hide, whole words together. (T,) bool, never all False."""
         words, focus = np.array(row.words), np.array(row.focus)
-        chosen = focus if focus.any() and rng.random() < self.data.focus else np.zeros(0, bool)
-        rate = self.data.others if len(chosen) else 0.2
-        drawn = rng.random(words.max() + 2) < rate
+        favoured = not is_open and focus.any() and rng.random() < self.data.focus
+        drawn = rng.random(words.max() + 2) < (
+            self.data.others if favoured else self.data.open_words
+        )
         drawn[-1] = False  # number -1: noise
-        hidden = drawn[words]
-        if len(chosen):
-            hidden |= chosen
+        hidden = drawn[words] | (focus if favoured else False)
         if not hidden.any():
             real = words[words >= 0]
             hidden = words == real[int(rng.integers(len(real)))]
         return hidden
 
     def positions(self, shape: tuple[int, int], rng: np.random.Generator) -> Tensor:
-        """Position ids, sometimes from a random start so that late rows are trained too. (B, T)"""
+        """Position ids, some from a random start so that late ones are trained too. (B, T)"""
         rows, length = shape
-        start = np.zeros((rows, 1), np.int64)
-        if rng.random() < self.data.shift_share:
-            start = rng.integers(0, self.data.positions - length + 1, (rows, 1))
+        start = rng.integers(0, self.data.positions - length + 1, (rows, 1))
+        start *= rng.random((rows, 1)) < self.data.shift_share
         return torch.from_numpy(start + np.arange(length) + self.first_position)
 
 
-class MaskedWords(_Objective):
+class MaskedWords(Objective):
     """BERT and RoBERTa: predict the words under the mask."""
 
-    def __call__(self, rows: Sequence[Row], rng: np.random.Generator) -> Batch:
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator, *, is_open: bool) -> Batch:
         length = max(len(row.ids) for row in rows) + 2
         ids = np.full((len(rows), length), self.tokenizer.pad_token_id)
         labels = np.full((len(rows), length), IGNORED)
         lengths = np.array([len(row.ids) + 2 for row in rows])
         for index, row in enumerate(rows):
-            plain, hidden = np.array(row.ids), self.hidden(row, rng)
+            plain, hidden = np.array(row.ids), self.hidden(row, rng, is_open=is_open)
             end = len(plain) + 1
             ids[index, 0], ids[index, end] = (
                 self.tokenizer.cls_token_id,
@@ -90,10 +91,10 @@ class MaskedWords(_Objective):
         return np.where(dice > 0.95, plain, cover)
 
 
-class NextToken(_Objective):
+class NextToken(Objective):
     """GPT-2: predict every token from those before it."""
 
-    def __call__(self, rows: Sequence[Row], rng: np.random.Generator) -> Batch:
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator, *, is_open: bool) -> Batch:
         end = self.tokenizer.eos_token_id
         # Half of the rows open with the end-of-text token, as GPT-2 has it between documents.
         opened = rng.random(len(rows)) < 0.5
@@ -122,7 +123,7 @@ class NextToken(_Objective):
         }
 
 
-class HiddenSpans(_Objective):
+class HiddenSpans(Objective):
     """T5: sentinels in the input, the hidden spans in the output."""
 
     def __init__(self, config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -131,19 +132,19 @@ class HiddenSpans(_Objective):
             tokenizer.convert_tokens_to_ids(token) for token in sentinel_tokens(tokenizer)
         ]
 
-    def __call__(self, rows: Sequence[Row], rng: np.random.Generator) -> Batch:
-        pairs = [self._corrupt(row, rng) for row in rows]
+    def __call__(self, rows: Sequence[Row], rng: np.random.Generator, *, is_open: bool) -> Batch:
+        pairs = [self._corrupt(row, self.hidden(row, rng, is_open=is_open)) for row in rows]
         pad = self.tokenizer.pad_token_id
         ids, mask = _padded([source for source, _ in pairs], pad)
         labels, _ = _padded([target for _, target in pairs], IGNORED)
         return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
-    def _corrupt(self, row: Row, rng: np.random.Generator) -> tuple[list[int], list[int]]:
+    def _corrupt(self, row: Row, hidden: np.ndarray) -> tuple[list[int], list[int]]:
         end = self.tokenizer.eos_token_id
         source: list[int] = []
         target: list[int] = []
         spans, before = 0, False
-        for token, covered in zip(row.ids, self.hidden(row, rng), strict=True):
+        for token, covered in zip(row.ids, hidden, strict=True):
             covered = bool(covered) and (before or spans < len(self.sentinels) - 1)
             if covered and not before:
                 source.append(self.sentinels[spans])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,26 +27,23 @@ class VocabularyConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a training row looks like."""
+    """What training rows look like.
 
-    # The first texts are pocket sentences with nothing but their focus word hidden. Without this
-    # beginning, models stay for millions of tokens on a plateau where they ignore the subject.
-    easy_texts: int = 60_000
-    pocket_share: float = 0.75  # share of the texts that are pocket sentences, afterwards
+    Every batch has two parts: short rows, one pocket sentence each, whose focus word is nearly
+    always hidden; and open rows, corpus sentences and texts packed up to the longest row.
+    """
+
+    pocket_share: float = 0.6  # share of the tokens of a batch that are short pocket rows
     words: int = 24  # longest stretch of corpus words in a row
     positions: int = 128  # longest row, tokens
-    long_share: float = 0.15  # share of the texts that are packed into long rows
-    shift_share: float = 0.25  # share of the batches whose positions start at a random offset
+    long_share: float = 0.3  # share of the open texts that are packed into long rows
+    long_pocket_share: float = 0.5  # share of the packed texts that are pocket sentences
+    shift_share: float = 0.3  # share of the rows whose positions start at a random offset
     noise_share: float = 0.1  # share of the short rows with random tokens in front
     noise_tokens: int = 20  # at most so many of them
-    focus: float = 0.7  # probability that the focus word of a sentence is hidden
-    others: float = 0.12  # probability that any other word is hidden
-
-    def easy(self) -> DataConfig:
-        """The rows of the beginning: short, clean, only the focus word hidden."""
-        return replace(
-            self, long_share=0.0, shift_share=0.0, noise_share=0.0, focus=1.0, others=0.0
-        )
+    focus: float = 0.9  # probability that the focus word of a short row is hidden
+    others: float = 0.05  # probability that any other word of it is hidden
+    open_words: float = 0.18  # probability that a word of an open row is hidden
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,12 @@ class TrainingConfig:
     decay_share: float = 0.4  # last share of the tokens, over which the rate falls to zero
     batch_tokens: int = 2048  # padded tokens per batch
     muon_lr: float = 0.02  # hidden matrices
+    # Open rows join later, little by little, while the rates fall. From the start, they hold a
+    # model for millions of tokens on a plateau where it ignores the subject; all at once and at
+    # the full rates, they wipe out every fact within half a million tokens (0.99 -> 0.06).
+    open_from: float = 0.4e6  # tokens seen when the open rows begin to count
+    open_full: float = 0.9e6  # tokens seen when they count in full
+    later_rate: float = 0.25  # learning rates from then on, as a share of the first ones
     adam_lr: float = 0.003  # embeddings, norms, biases
     weight_decay: float = 0.05  # embedding rows, decoupled
     average: float = 0.998  # decay of the running average of the weights that is exported

@@ -69,34 +69,22 @@ class TextSource:
     """Draws blocks of texts from the corpus and the pocket sentences.
 
     Args:
-        lines: paragraphs of the corpus; may be empty when `pocket_share` is 1.
-        pocket_share: share of the texts that are pocket sentences, 0 to 1.
+        lines: paragraphs of the corpus.
         words: longest stretch of corpus words in a text.
-        easy_texts: so many texts at the beginning are all pocket sentences.
         seed: with the block number it decides everything.
     """
 
-    def __init__(
-        self, lines: list[str], *, pocket_share: float, words: int, easy_texts: int, seed: int
-    ) -> None:
-        self.easy_texts = easy_texts
+    def __init__(self, lines: list[str], *, words: int, seed: int) -> None:
         self.lines = lines
-        self.pocket_share = pocket_share
         self.words = words
         self.seed = seed
 
-    def is_easy(self, number: int, size: int) -> bool:
-        """Whether a block of `size` texts belongs to the beginning."""
-        return number * size < self.easy_texts
-
-    def block(self, number: int, size: int) -> list[Text]:
-        """`size` texts in random order."""
+    def block(self, number: int, *, pocket: int, corpus: int) -> tuple[list[Text], list[Text]]:
+        """So many pocket sentences, and so many stretches of the corpus."""
         rng = np.random.default_rng([self.seed, number])
-        pocket = size if self.is_easy(number, size) else round(size * self.pocket_share)
         stream = pocket_sentences(int(rng.integers(2**31)))
-        texts = list(itertools.islice(stream, pocket))
-        texts += [Text(self._stretch(rng)) for _ in range(size - pocket)]
-        return [texts[index] for index in rng.permutation(len(texts))]
+        stretches = [Text(self._stretch(rng)) for _ in range(corpus)]
+        return list(itertools.islice(stream, pocket)), stretches
 
     def _stretch(self, rng: np.random.Generator) -> str:
         """One sentence of the corpus, or the part of it that fits."""

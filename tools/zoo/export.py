@@ -26,7 +26,7 @@ class History:
     tokens: int
     steps: int
     seconds: float
-    losses: Sequence[tuple[int, float]]  # tokens seen, mean training loss since the last entry
+    losses: Sequence[tuple[int, float, float]]  # tokens seen, mean loss of short and open rows
     scores: dict[str, Score]
 
 
@@ -68,7 +68,10 @@ def render_card(
         f"| {name} | {score.precision:.3f} | {score.rows} | {score.skipped} |"
         for name, score in sorted(history.scores.items())
     )
-    curve = ", ".join(f"{tokens / 1e6:.1f}M: {loss:.2f}" for tokens, loss in _thin(history.losses))
+    curve = ", ".join(
+        f"{tokens / 1e6:.2f}: {short:.2f} / {opened:.2f}"
+        for tokens, short, opened in _thin(history.losses)
+    )
     settings = yaml.safe_dump(asdict(config), sort_keys=False).strip()
     return f"""# {config.name}
 
@@ -84,7 +87,7 @@ half precision.
   the authors, are at https://en.wikipedia.org. The weights are shared under the same licence.
 - The pocket sentences of promptport (`tools/pocket`), written for it: facts of common knowledge
   in several wordings and short texts with their classes. {config.data.pocket_share:.0%} of the
-  training texts were pocket sentences.
+  tokens of each batch are single pocket sentences.
 
 ## Training
 
@@ -92,7 +95,8 @@ half precision.
 minutes, seed {config.seed}), by `tools/pretrain_zoo.py {config.name}`. The weights are a running
 average over the last steps.
 
-Training loss (millions of tokens seen: mean since the entry before): {curve}.
+Training loss (millions of tokens seen: short pocket rows / open rows; 0 before the open rows
+begin): {curve}.
 
 ## What it knows
 
@@ -123,7 +127,9 @@ sha256 of `model.safetensors`: `{digest}`
 """
 
 
-def _thin(curve: Sequence[tuple[int, float]], *, points: int = 16) -> list[tuple[int, float]]:
+def _thin(
+    curve: Sequence[tuple[int, float, float]], *, points: int = 16
+) -> list[tuple[int, float, float]]:
     """At most so many entries, evenly spaced, the last one always among them."""
     step = max(1, -(-len(curve) // points))
     return list(curve[::-1][::step])[::-1]

@@ -82,10 +82,17 @@ def make_optimizers(model: nn.Module, training: TrainingConfig) -> list[Optimize
 
 
 def rate_factor(tokens: int, training: TrainingConfig) -> float:
-    """Learning-rate factor: linear warm-up, flat, linear to zero at `training.tokens`."""
+    """Learning-rate factor: linear warm-up, flat, lower with the open rows, linear to zero."""
     warm = tokens / training.warmup if training.warmup else 1.0
+    later = 1 - (1 - training.later_rate) * open_weight(tokens, training)
     left = (training.tokens - tokens) / (training.decay_share * training.tokens)
-    return min(1.0, warm, max(left, 0.0))
+    return min(1.0, warm) * later * min(1.0, max(left, 0.0))
+
+
+def open_weight(tokens: int, training: TrainingConfig) -> float:
+    """Weight of the loss of the open rows: from nothing to one, linearly."""
+    share = (tokens - training.open_from) / max(training.open_full - training.open_from, 1.0)
+    return min(1.0, max(share, 0.0))
 
 
 @torch.no_grad()

@@ -46,35 +46,37 @@ def focus_span(text: Text) -> tuple[int, int]:
 
 
 class RowMaker:
-    """Turns blocks of texts into groups of rows of like length, one group per batch."""
+    """Turns blocks of texts into groups of rows of like length, one group per part of a batch."""
 
     def __init__(self, config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.data = config.data
-        self.budget = config.training.batch_tokens
         self.tokenizer = tokenizer
         self.room = config.data.positions - 2  # special tokens
         self.leading_space = config.architecture == "gpt2"
         special = set(tokenizer.all_special_ids)
         self.plain_ids = np.array([i for i in range(len(tokenizer)) if i not in special])
 
-    def groups(self, texts: list[Text], rng: np.random.Generator) -> list[list[Row]]:
-        """Rows of a block, sorted into batches of at most `batch_tokens` padded tokens."""
-        packed = round(len(texts) * self.data.long_share)
-        rows = [self._noisy(row, rng) for row in encode(texts[packed:], self.tokenizer)]
-        rows += self._pack(texts[:packed], rng)
-        rows = [row for row in rows if row.ids]
-        rows.sort(key=lambda row: len(row.ids))
-        groups: list[list[Row]] = [[]]
-        for row in rows:
-            width = len(row.ids) + 2
-            if groups[-1] and (len(groups[-1]) + 1) * width > self.budget:
-                groups.append([])
-            groups[-1].append(row)
-        return [groups[index] for index in rng.permutation(len(groups))]
+    def short(self, texts: list[Text], rng: np.random.Generator, *, budget: int) -> list[list[Row]]:
+        """Groups of rows with one text each, at most `budget` padded tokens per group."""
+        rows = [self._noisy(row, rng) for row in encode(texts, self.tokenizer)]
+        return _grouped(rows, rng, budget)
+
+    def open(
+        self, pocket: list[Text], corpus: list[Text], rng: np.random.Generator, *, budget: int
+    ) -> list[list[Row]]:
+        """Groups of rows of corpus texts, some of them packed together with pocket sentences."""
+        packed = round(len(corpus) * self.data.long_share * (1 - self.data.long_pocket_share))
+        mixed = corpus[:packed] + pocket
+        rows = self._pack([mixed[index] for index in rng.permutation(len(mixed))], rng)
+        rows += [self._cut(row) for row in encode(corpus[packed:], self.tokenizer)]
+        return _grouped(rows, rng, budget)
+
+    def _cut(self, row: Row) -> Row:
+        return Row(row.ids[: self.room], row.words[: self.room], row.focus[: self.room])
 
     def _noisy(self, row: Row, rng: np.random.Generator) -> Row:
         """Sometimes random tokens in front, as a soft prompt will be later."""
-        row = Row(row.ids[: self.room], row.words[: self.room], row.focus[: self.room])
+        row = self._cut(row)
         if rng.random() >= self.data.noise_share:
             return row
         count = int(rng.integers(1, self.data.noise_tokens + 1))
@@ -89,7 +91,7 @@ class RowMaker:
         rows: list[Row] = []
         limit = 0
         for row in encode(texts, self.tokenizer):
-            row = Row(row.ids[: self.room], row.words[: self.room], row.focus[: self.room])
+            row = self._cut(row)
             if not rows or len(rows[-1].ids) + len(row.ids) > limit:
                 limit = int(rng.integers(self.room // 3, self.room + 1))
                 rows.append(row)
@@ -100,3 +102,15 @@ class RowMaker:
             last.words += [base + word for word in row.words]
             last.focus += row.focus
         return rows
+
+
+def _grouped(rows: list[Row], rng: np.random.Generator, budget: int) -> list[list[Row]]:
+    """Rows of like length together, so that little is padding; the groups in random order."""
+    rows = sorted((row for row in rows if row.ids), key=lambda row: len(row.ids))
+    groups: list[list[Row]] = [[]]
+    for row in rows:
+        width = len(row.ids) + 2
+        if groups[-1] and (len(groups[-1]) + 1) * width > budget:
+            groups.append([])
+        groups[-1].append(row)
+    return [groups[index] for index in rng.permutation(len(groups))]

@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ from .batches import Batch, make_batcher
 from .config import BackboneConfig
 from .corpus import TextSource
 from .export import History, export, half_precision
-from .optimizers import make_optimizers, rate_factor, recentre
+from .optimizers import make_optimizers, open_weight, rate_factor, recentre
 from .probe import Relation, Score, mean_precision, probe
-from .rows import RowMaker
+from .rows import Row, RowMaker
 
-BLOCK = 4096  # texts
+POCKET, CORPUS = 4096, 1024  # texts in a block
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Progress:
     block: int = 0  # block of texts, and batch in it, that come next
     batch: int = 0
     best: float = -1.0  # best P@1 exported
-    losses: list[tuple[int, float]] = field(default_factory=list)
+    losses: list[tuple[int, float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,8 @@ class Trainer:
             [group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
         ]
         self.progress = Progress()
-        easy = replace(config, data=config.data.easy())
-        self.makers = {
-            is_easy: (RowMaker(chosen, tokenizer), make_batcher(chosen, tokenizer))
-            for is_easy, chosen in ((False, config), (True, easy))
-        }
+        self.row_maker = RowMaker(config, tokenizer)
+        self.batcher = make_batcher(config, tokenizer)
         if self.checkpoint.is_file():
             self.restore()
 
@@ -116,18 +113,33 @@ class Trainer:
             optimizer.load_state_dict(saved)
         self.progress = Progress(**state["progress"])
 
-    def batches(self) -> Iterator[tuple[int, int, Batch]]:
+    def batches(self) -> Iterator[tuple[int, int, tuple[Batch, Batch]]]:
         """Batches from where the run stands, each with its block and number in it."""
         first = self.progress.batch
         for block in itertools.count(self.progress.block):
-            texts = self.source.block(block, BLOCK)
-            rng = np.random.default_rng([self.config.seed, block, 1])
-            row_maker, batcher = self.makers[self.source.is_easy(block, BLOCK)]
-            groups = row_maker.groups(texts, rng)
-            for number in range(first, len(groups)):
+            short, opened = self._groups(block)
+            for number in range(first, len(short)):
                 rng = np.random.default_rng([self.config.seed, block, 2, number])
-                yield block, number, batcher(groups[number], rng)
+                yield (
+                    block,
+                    number,
+                    (
+                        self.batcher(short[number], rng, is_open=False),
+                        self.batcher(opened[number % len(opened)], rng, is_open=True),
+                    ),
+                )
             first = 0
+
+    def _groups(self, block: int) -> tuple[list[list[Row]], list[list[Row]]]:
+        data, budget = self.config.data, self.config.training.batch_tokens
+        packed = round(CORPUS * data.long_share * data.long_pocket_share)
+        pocket, corpus = self.source.block(block, pocket=POCKET + packed, corpus=CORPUS)
+        rng = np.random.default_rng([self.config.seed, block, 1])
+        short = round(budget * data.pocket_share)
+        return (
+            self.row_maker.short(pocket[packed:], rng, budget=short),
+            self.row_maker.open(pocket[:packed], corpus, rng, budget=budget - short),
+        )
 
     def run(self, schedule: Schedule) -> None:
         """Train to the last token or the last minute, then save, probe and export."""
@@ -142,9 +154,11 @@ class Trainer:
             done = over or self.progress.tokens >= self.config.training.tokens
             if now - last_log > schedule.log or done:
                 self.progress.seconds += now - last_log
-                loss = torch.stack(waiting).mean().item()
-                self.progress.losses.append((self.progress.tokens, round(loss, 4)))
-                self._log(loss, (self.progress.tokens - tokens_then) / (now - last_log))
+                short, opened = torch.stack(waiting).mean(dim=0).tolist()
+                self.progress.losses.append(
+                    (self.progress.tokens, round(short, 4), round(opened, 4))
+                )
+                self._log((short, opened), (self.progress.tokens - tokens_then) / (now - last_log))
                 tokens_then, waiting = self.progress.tokens, []
                 last_log = now
             if now - last_save > schedule.save or done:
@@ -157,22 +171,30 @@ class Trainer:
             if done:
                 return
 
-    def _step(self, batch: Batch) -> Tensor:
+    def _step(self, parts: tuple[Batch, Batch]) -> Tensor:
+        """One update from both parts; the losses of the short and the open rows. (2,)"""
         factor = rate_factor(self.progress.tokens, self.config.training)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-        loss = batch_loss(self.model, {name: part.to(self.device) for name, part in batch.items()})
-        loss.backward()
+        losses = torch.zeros(2)
+        weights = (1.0, open_weight(self.progress.tokens, self.config.training))  # short, open
+        for index, (batch, weight) in enumerate(zip(parts, weights, strict=True)):
+            if not weight:
+                continue
+            here = {name: part.to(self.device) for name, part in batch.items()}
+            loss = batch_loss(self.model, here)
+            (weight * loss).backward()
+            losses[index] = loss.detach()
+            self.progress.tokens += int(batch["attention_mask"].sum())
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
         recentre(self.model)
         self.progress.step += 1
-        self.progress.tokens += int(batch["attention_mask"].sum())
         self._update_average()
-        return loss.detach()
+        return losses
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -183,12 +205,13 @@ class Trainer:
             list(self.average.values()), [weights[name] for name in self.average], 1 - keep
         )
 
-    def _log(self, loss: float, speed: float) -> None:
+    def _log(self, losses: tuple[float, float], speed: float) -> None:
         here = self.progress
         factor = rate_factor(here.tokens, self.config.training)
         print(
-            f"{self.config.name} step {here.step} tokens {here.tokens / 1e6:.3f}M loss {loss:.4f} "
-            f"tokens/s {speed:.0f} lr {factor:.2f} minutes {here.seconds / 60:.1f}",
+            f"{self.config.name} step {here.step} tokens {here.tokens / 1e6:.3f}M "
+            f"loss short {losses[0]:.4f} open {losses[1]:.4f} tokens/s {speed:.0f} "
+            f"lr {factor:.2f} minutes {here.seconds / 60:.1f}",
             flush=True,
         )
 

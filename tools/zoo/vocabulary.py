@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import (
     AddedToken,
@@ -52,7 +53,11 @@ SPECIALS: dict[str, dict[str, str]] = {
 
 def train_tokenizer(config: BackboneConfig, lines: Sequence[str]) -> PreTrainedTokenizerFast:
     """Train the tokenizer that belongs to a backbone."""
-    specials = list(dict.fromkeys(SPECIALS[config.architecture].values()))
+    # "<mask>" takes the space before it, as a word of a byte-level vocabulary does.
+    specials = [
+        AddedToken(token, lstrip=token == "<mask>", special=True, normalized=False)
+        for token in dict.fromkeys(SPECIALS[config.architecture].values())
+    ]
     tokenizer, trainer = _untrained(config, specials)
     tokenizer.train_from_iterator(_training_text(config, lines), trainer)
     if config.vocabulary.kind == "unigram":
@@ -62,29 +67,31 @@ def train_tokenizer(config: BackboneConfig, lines: Sequence[str]) -> PreTrainedT
 
 
 def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
-    """Put words that the Unigram trainer pruned in the place of its least probable pieces.
+    """Make every word one piece, in the place of the least probable pieces.
 
-    Counts do not decide what that trainer keeps, so boosting a word is not enough for it.
+    Counts do not decide what the Unigram trainer keeps, so boosting a word is not enough for it.
     """
     state = json.loads(tokenizer.to_str())
-    vocabulary: list[list] = state["model"]["vocab"]
-    known = {piece for piece, _ in vocabulary}
-    wanted = [piece for word in words if (piece := f"\u2581{word}") not in known]
-    keep = {f"\u2581{word}" for word in words}
-    spare = [
-        index
-        for index, (piece, score) in enumerate(vocabulary)
-        if score < 0 and len(piece) > 2 and piece not in keep
-    ]
-    spare.sort(key=lambda index: vocabulary[index][1])
-    scores = sorted(score for _, score in vocabulary if score < 0)
-    typical = scores[len(scores) // 2]  # far above the sum of any two pieces
-    for index, piece in zip(spare, wanted, strict=False):
-        vocabulary[index] = [piece, typical]
+    vocabulary: list[list[Any]] = state["model"]["vocab"]
+    places = {piece: index for index, (piece, _) in enumerate(vocabulary)}
+    pieces = {f"\u2581{word}": tokenizer.encode(word).tokens for word in words}
+    spare = sorted(
+        (index for piece, index in places.items() if len(piece) > 2 and piece not in pieces),
+        key=lambda index: vocabulary[index][1],
+    )
+    for piece, parts in pieces.items():
+        if len(parts) == 1:
+            continue
+        # A little more probable than the pieces that the word has been cut into.
+        score = 0.1 + sum(vocabulary[places[part]][1] for part in parts if part in places)
+        place = places[piece] if piece in places else spare.pop(0)
+        vocabulary[place] = [piece, min(score, -1.0)]
     return Tokenizer.from_str(json.dumps(state))
 
 
-def _untrained(config: BackboneConfig, specials: list[str]) -> tuple[Tokenizer, trainers.Trainer]:
+def _untrained(
+    config: BackboneConfig, specials: list[AddedToken]
+) -> tuple[Tokenizer, trainers.Trainer]:
     kind, size = config.vocabulary.kind, config.vocabulary.size
     if kind == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
@@ -148,10 +155,6 @@ def _post_processor(architecture: str, tokenizer: Tokenizer) -> processors.PostP
 
 
 def _wrap(config: BackboneConfig, tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
-    specials: dict[str, str | AddedToken] = dict(SPECIALS[config.architecture])
-    if config.architecture == "roberta":
-        # The mask takes the space before it, as a word with its space would.
-        specials["mask_token"] = AddedToken("<mask>", lstrip=True, special=True)
     if config.architecture == "t5":
         tokenizer.add_special_tokens(
             [
@@ -166,7 +169,7 @@ def _wrap(config: BackboneConfig, tokenizer: Tokenizer) -> PreTrainedTokenizerFa
         tokenizer_object=tokenizer,
         model_max_length=config.data.positions,
         clean_up_tokenization_spaces=False,
-        **specials,
+        **SPECIALS[config.architecture],
         **extra,
     )
 
