@@ -29,6 +29,8 @@ CLASSES: dict[str, tuple[type, type]] = {
     "gpt2": (GPT2Config, GPT2LMHeadModel),
     "t5": (T5Config, T5ForConditionalGeneration),
 }
+# transformers starts T5 embeddings at a deviation of 1, made for Adafactor's relative steps.
+T5_EMBEDDING_SCALE = 0.4
 
 
 def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
@@ -52,7 +54,11 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> P
     elif config.architecture == "t5":
         settings["decoder_start_token_id"] = tokenizer.pad_token_id
     make_settings, make_model = CLASSES[config.architecture]
-    return make_model(make_settings(**settings))
+    model = make_model(make_settings(**settings))
+    if config.architecture == "t5":
+        with torch.no_grad():
+            word_embedding(model).mul_(T5_EMBEDDING_SCALE)
+    return model
 
 
 def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -79,3 +85,14 @@ def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
 def word_embedding(model: PreTrainedModel) -> nn.Parameter:
     """The embedding table, tied to the head. (V, d)"""
     return model.get_input_embeddings().weight
+
+
+def embedding_rate(model: PreTrainedModel) -> float:
+    """How much larger the steps of the embedding table must be than those of other models.
+
+    The tied head of T5 divides by the root of the width, so its rows must grow longer by that
+    factor before they say the same.
+    """
+    if isinstance(model, T5ForConditionalGeneration):
+        return float(model.config.d_model**0.5)
+    return 1.0

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
+from transformers import PreTrainedModel
 
-from .architectures import word_embedding
+from .architectures import embedding_rate, word_embedding
 from .config import TrainingConfig
 
 
@@ -61,7 +62,7 @@ class Muon(Optimizer):
             weight.add_(direction, alpha=-scale)
 
 
-def make_optimizers(model: nn.Module, training: TrainingConfig) -> list[Optimizer]:
+def make_optimizers(model: PreTrainedModel, training: TrainingConfig) -> list[Optimizer]:
     """One optimiser for hidden matrices, one for embeddings (decayed), norms and biases."""
     table = word_embedding(model)
     embeddings = {
@@ -73,8 +74,13 @@ def make_optimizers(model: nn.Module, training: TrainingConfig) -> list[Optimize
             continue
         is_hidden = weight.ndim == 2 and id(weight) not in embeddings
         (hidden if is_hidden else rest).append(weight)
+    rate = embedding_rate(model)
     groups = [
-        {"params": [table], "weight_decay": training.weight_decay},
+        {
+            "params": [table],
+            "lr": training.adam_lr * rate,
+            "weight_decay": training.weight_decay / rate,  # AdamW multiplies it by the rate
+        },
         {"params": rest, "weight_decay": 0.0},
     ]
     adam = AdamW(groups, lr=training.adam_lr, betas=(0.9, 0.98), eps=1e-8, fused=True)

@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ class Trainer:
         self.progress = Progress()
         self.row_maker = RowMaker(config, tokenizer)
         self.batcher = make_batcher(config, tokenizer)
+        self.clean_batcher = make_batcher(replace(config, data=config.data.clean()), tokenizer)
         if self.checkpoint.is_file():
             self.restore()
 
@@ -120,11 +121,13 @@ class Trainer:
             short, opened = self._groups(block)
             for number in range(first, len(short)):
                 rng = np.random.default_rng([self.config.seed, block, 2, number])
+                is_clean = self.progress.tokens < self.config.training.open_from
+                short_batcher = self.clean_batcher if is_clean else self.batcher
                 yield (
                     block,
                     number,
                     (
-                        self.batcher(short[number], rng, is_open=False),
+                        short_batcher(short[number], rng, is_open=False),
                         self.batcher(opened[number % len(opened)], rng, is_open=True),
                     ),
                 )

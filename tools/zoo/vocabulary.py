@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def train_tokenizer(config: BackboneConfig, lines: Sequence[str]) -> PreTrainedT
     tokenizer, trainer = _untrained(config, specials)
     tokenizer.train_from_iterator(_training_text(config, lines), trainer)
     if config.vocabulary.kind == "unigram":
-        tokenizer = _with_words(tokenizer, pocket_words())
+        common = _common_words(config, lines, size=config.vocabulary.size // 2)
+        words = list(dict.fromkeys([*pocket_words(), *common]))
+        # Twice: a new piece ("friend") can take words apart that were whole before ("friends").
+        tokenizer = _with_words(_with_words(tokenizer, words), words)
     tokenizer.post_processor = _post_processor(config.architecture, tokenizer)
     return _wrap(config, tokenizer)
 
@@ -129,14 +133,32 @@ def _untrained(
 
 
 def _training_text(config: BackboneConfig, lines: Sequence[str]) -> Iterator[str]:
-    """Corpus lines spread over its whole length, pocket sentences, and the words that must stay."""
-    budget, total = config.vocabulary.corpus_mb * 1e6, sum(map(len, lines))
-    step = max(1, int(total / max(budget, 1)))
-    yield from lines[::step]
+    """Sampled corpus lines, pocket sentences, and the words that must stay."""
+    yield from _sample(config, lines)
     stream = pocket_sentences(config.seed)
     yield from (text.text for text in itertools.islice(stream, config.vocabulary.pocket_sentences))
     for word in pocket_words():
         yield from itertools.repeat(f"a {word}", config.vocabulary.word_boost)
+
+
+def _sample(config: BackboneConfig, lines: Sequence[str]) -> Sequence[str]:
+    """Corpus lines spread over its whole length."""
+    budget, total = config.vocabulary.corpus_mb * 1e6, sum(map(len, lines))
+    return lines[:: max(1, int(total / max(budget, 1)))]
+
+
+def _common_words(config: BackboneConfig, lines: Sequence[str], *, size: int) -> list[str]:
+    """The most frequent words of the corpus, those that byte-level and WordPiece keep whole too.
+
+    Models are compared through the words that each holds as one token.
+    """
+    counts = Counter(
+        word
+        for line in _sample(config, lines)
+        for word in line.split()
+        if word.isascii() and word.isalpha() and len(word) > 1
+    )
+    return [word for word, _ in counts.most_common(size)]
 
 
 def _post_processor(architecture: str, tokenizer: Tokenizer) -> processors.PostProcessor:

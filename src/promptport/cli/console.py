@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,9 @@ _PIPE_WIDTH = 140
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
+DeviceMapOption = Annotated[
+    str | None, typer.Option(help="Spread a large model over devices, for instance auto.")
+]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
@@ -75,8 +79,8 @@ def interval(score: Mapping[str, Any]) -> str:
 
 @contextlib.contextmanager
 def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on standard error: call it with (done, total, note)."""
-    if hidden:
+    """A progress bar on standard error, if that is a terminal: call it with (done, total, note)."""
+    if hidden or not sys.stderr.isatty():
         yield lambda done, total, note: None
         return
     from rich.console import Console

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
@@ -46,6 +47,7 @@ def command(
     ] = False,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
@@ -59,7 +61,7 @@ def command(
 
     found = None if prompt is None else load_prompt(prompt)
     chosen = open_task(task, data)
-    model = Backbone.load(_name(backbone, found), device=device, dtype=dtype)
+    model = Backbone.load(_name(backbone, found), device=device, dtype=dtype, device_map=device_map)
     place = None if template is None else Template.parse(template)
     result = evaluate(model, chosen, found, template=place, split=split, truncate=truncate)
     compared: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import JsonFlag, print_json, print_table, progress_bar, quiet
 from promptport.errors import PromptPortError
 
 
@@ -48,17 +48,19 @@ def command(
     from promptport.transfers import transfer
 
     found = load_prompt(prompt)
-    result = transfer(
-        found,
-        open_space(source or found.provenance.backbone, found.provenance.revision),
-        open_space(to),
-        method=method,
-        magnitude=magnitude,
-        words=None if words is None else read_words(words),
-        minimum_anchors=minimum_anchors,
-        seed=seed,
-        options=parse_options(option or []),
-    )
+    with progress_bar("carrying", hidden=json_output) as show:
+        result = transfer(
+            found,
+            open_space(source or found.provenance.backbone, found.provenance.revision),
+            open_space(to),
+            method=method,
+            magnitude=magnitude,
+            words=None if words is None else read_words(words),
+            minimum_anchors=minimum_anchors,
+            seed=seed,
+            options=parse_options(option or []),
+            progress=lambda done, total: show(done, total, ""),
+        )
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
     if json_output:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
@@ -64,6 +65,7 @@ def command(
     max_dev_rows: Annotated[int, typer.Option(help="Use only so many dev rows; 0: all.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
@@ -87,15 +89,21 @@ def command(
     )
     jobs = _jobs(tasks, seed or [0], length, lr, "mixture" if anchored else origin, template)
     folders = _folders(out, jobs)
-    model = Backbone.load(backbone, device=device, dtype=dtype)
-    with progress_bar("tuning", hidden=json_output) as show:
-        results = tune(
-            model,
-            jobs,
-            config,
-            state=out / STATE_FILE,
-            progress=lambda p: show(p.step, p.total, f"{p.active} running, best {_best(p.best)}"),
-        )
+    model = Backbone.load(backbone, device=device, dtype=dtype, device_map=device_map)
+    try:
+        with progress_bar("tuning", hidden=json_output) as show:
+            results = tune(
+                model,
+                jobs,
+                config,
+                state=out / STATE_FILE,
+                progress=lambda p: show(
+                    p.step, p.total, f"{p.active} running, best {_best(p.best)}"
+                ),
+            )
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on from the last saved step", err=True)
+        raise typer.Exit(130) from None
     found = _save(results, folders)
     seconds = time.perf_counter() - began
     if json_output:

@@ -12,7 +12,8 @@ from torch.nn.functional import normalize
 Nearest = tuple[tuple[tuple[str, float], ...], ...]
 
 LOW_MATCHING = 0.5
-LOW_ROUNDTRIP = 0.5
+# Below this, no prompt of benchmarks/LOG.md ("Round trips") scored above 0.02 on its target.
+LOW_ROUNDTRIP = 0.65
 PARALLEL = 0.95
 LONG = 3.0
 
@@ -126,7 +127,7 @@ def judge(
     if roundtrip < LOW_ROUNDTRIP:
         lines.append(
             f"Moved back to the source, little of the prompt remains (round trip {roundtrip:.2f}, "
-            f"low below {LOW_ROUNDTRIP}): the target cannot hold what the prompt says."
+            f"low below {LOW_ROUNDTRIP}): expect a score near chance, and measure it."
         )
     before, after = parallel
     if after is not None and after > PARALLEL:

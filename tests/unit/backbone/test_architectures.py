@@ -130,3 +130,14 @@ def test_a_prompt_of_another_width_or_matrix_is_refused(any_backbone: Backbone) 
     )
     with pytest.raises(MismatchError, match="embedding matrix 000000000000 of other"):
         any_backbone.check_prompt(foreign)
+
+
+def test_a_model_spread_by_a_device_map_gives_the_same_logits(backbone) -> None:
+    pytest.importorskip("accelerate")
+    model = backbone("llama")
+    spread = Backbone.load(model.name, dtype="float32", device_map="cpu")
+    row = _encode(model, "{text} {soft} It was {answer} .", SHORT, 2)
+    vectors = torch.ones(2, model.width)
+    with torch.no_grad():
+        wanted = model.answer_logits([row], vectors, [0])
+        torch.testing.assert_close(spread.answer_logits([row], vectors, [0]), wanted)
