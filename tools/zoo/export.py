@@ -47,6 +47,8 @@ def export(
         card = render_card(model, config, history, staging / "model.safetensors")
         (staging / "card.md").write_text(card, encoding="utf-8")
         staging.chmod(0o755)
+        for file in staging.iterdir():  # safetensors writes for the owner only
+            file.chmod(0o644)
         old = staging.with_name(staging.name + ".old")
         if target.exists():
             os.rename(target, old)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -48,6 +49,9 @@ def _root(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exits with 0, 1 for an error of input, 2 for wrong usage."""
+    # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
+    # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(args=arguments)
     except PromptPortError as error:

@@ -19,7 +19,7 @@ def command(
         list[str] | None, typer.Option(help="Embedded task; repeat for several.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of tuning.")] = 30,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of tuning.")] = 20,
     json_output: JsonFlag = False,
 ) -> None:
     """Tune prompts on one embedded backbone, carry them to another, compare with every baseline."""

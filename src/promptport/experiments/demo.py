@@ -56,7 +56,7 @@ class DemoSettings:
     )
     length: int = 5
     seed: int = 0
-    epochs: int = 30
+    epochs: int = 20
     paper_steps: int = 2000
 
 
@@ -205,6 +205,7 @@ def _outcome(
             magnitude=magnitude,
             seed=settings.seed,
             options=options,
+            roundtrip=method is None,
         )
 
     def score(backbone: Backbone, prompt: SoftPrompt) -> Score:

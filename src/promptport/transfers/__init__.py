@@ -64,6 +64,7 @@ class _Plan:
     rule: MagnitudeRule
     magnitude: str
     seed: int
+    roundtrip: bool
 
     def decode(self, problem: TransferProblem) -> Tensor:
         return self.rule(self.method(problem, self.options), problem)  # (n, d_t)
@@ -80,6 +81,7 @@ def transfer(  # noqa: PLR0913
     minimum_anchors: int = 32,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
+    roundtrip: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> TransferResult:
     """Move a soft prompt to another backbone without data, labels or either language model.
@@ -100,6 +102,7 @@ def transfer(  # noqa: PLR0913
         minimum_anchors: refuse fewer anchors than this.
         seed: of methods that draw random numbers.
         options: of the method.
+        roundtrip: also carry the result home for the report: as much work again.
         progress: called with (done, in all) by methods that take long.
 
     Raises:
@@ -110,7 +113,7 @@ def transfer(  # noqa: PLR0913
     start = time.perf_counter()
     found = find_method(method or ("least_squares" if prompt.mixture is None else "mixture"))
     rule = magnitude or ("keep" if found.name.startswith("mixture.") else "token")
-    plan = _Plan(found, found.complete(options or {}), find_magnitude(rule), rule, seed)
+    plan = _Plan(found, found.complete(options or {}), find_magnitude(rule), rule, seed, roundtrip)
     _check_belongs(prompt, source)
     anchors = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors)
     moved = _shared_mixture(prompt, anchors)
@@ -181,8 +184,12 @@ def _report(
 ) -> TransferReport:
     source, target = spaces
     per_token = matching(problem.relative, problem.anchors_tgt, vectors)  # (n,)
-    back = plan.decode(problem.reversed(vectors))  # (n, d_s)
-    roundtrip = float(torch.nn.functional.cosine_similarity(back, problem.vectors, dim=1).mean())
+    roundtrip = None
+    if plan.roundtrip:
+        back = plan.decode(problem.reversed(vectors))  # (n, d_s)
+        roundtrip = float(
+            torch.nn.functional.cosine_similarity(back, problem.vectors, dim=1).mean()
+        )
     parallel = mean_pair_cosine(vectors)
     ratio_source = mean_length(problem.vectors) / source.statistics.mean_norm
     return TransferReport(

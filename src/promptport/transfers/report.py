@@ -37,7 +37,7 @@ class TransferReport:
             all anchors) in the source and in the target: paper A's objective, in [-1, 1].
         matching_tokens: the same for every virtual token.
         roundtrip: mean cosine between the prompt and what comes back when the ported prompt is
-            moved to the source by the same method.
+            moved to the source by the same method; None if that was not asked for.
         norm_ratio: mean length of the ported virtual tokens over the mean length of a target row.
         norm_ratio_source: the same for the prompt in its source.
         nearest_before: for each virtual token, (token, cosine) of the nearest source rows.
@@ -62,7 +62,7 @@ class TransferReport:
     agreement_raw: float | None
     matching: float
     matching_tokens: tuple[float, ...]
-    roundtrip: float
+    roundtrip: float | None
     norm_ratio: float
     norm_ratio_source: float
     nearest_before: Nearest
@@ -101,7 +101,7 @@ def judge(
     *,
     anchor_verdict: tuple[str, ...],
     matching: float,
-    roundtrip: float,
+    roundtrip: float | None,
     parallel: tuple[float | None, float | None],
     norm_ratio_source: float,
     magnitude: str,
@@ -124,7 +124,7 @@ def judge(
             f"No vector of the target is described like the prompt (matching {matching:.2f}, low "
             f"below {LOW_MATCHING}): expect a score near chance."
         )
-    if roundtrip < LOW_ROUNDTRIP:
+    if roundtrip is not None and roundtrip < LOW_ROUNDTRIP:
         lines.append(
             f"Moved back to the source, little of the prompt remains (round trip {roundtrip:.2f}, "
             f"low below {LOW_ROUNDTRIP}): expect a score near chance, and measure it."
