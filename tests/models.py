@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections import Counter
 from collections.abc import Callable
@@ -35,6 +36,7 @@ TEXT = [
 WIDTH = 32
 
 
+@functools.cache  # training breaks ties at random: models with it must share one vocabulary
 def wordpiece() -> hf.PreTrainedTokenizerFast:
     """Cased WordPiece with [CLS] and [SEP], as BERT."""
     tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))

@@ -11,6 +11,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -99,7 +100,7 @@ def _train_with_peft(
             ticks.append(time.perf_counter())
 
     settings = TrainingArguments(
-        output_dir=str(HERE / "unused"),
+        output_dir=tempfile.mkdtemp(),
         per_device_train_batch_size=arguments.batch,
         max_steps=arguments.steps,
         learning_rate=RELATIVE_LR * backbone.space.statistics.std,
