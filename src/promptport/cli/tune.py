@@ -186,7 +186,8 @@ def _show(found: list[dict[str, Any]], seconds: float) -> None:
         for f in found
     ]
     columns = ["prompt", "dev score", "epochs", "steps", "stopped", "folder"]
-    print_table(f"{len(rows)} prompts tuned in {seconds:.1f} s", columns, rows)
+    plural = "prompt" if len(rows) == 1 else "prompts"
+    print_table(f"{len(rows)} {plural} tuned in {seconds:.1f} s", columns, rows)
     skipped = sum(f["skipped_rows"] for f in found)
     if skipped:
         typer.echo(f"{skipped} training rows were left out: their object is several tokens.")

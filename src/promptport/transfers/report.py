@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 Nearest = tuple[tuple[tuple[str, float], ...], ...]
 
 LOW_MATCHING = 0.5
-# Below this, no prompt of benchmarks/LOG.md ("Round trips") scored above 0.02 on its target.
+# Prompts below this lost most of what they did at home (benchmarks/LOG.md, "Round trips").
 LOW_ROUNDTRIP = 0.65
 PARALLEL = 0.95
 LONG = 3.0
@@ -127,7 +127,7 @@ def judge(
     if roundtrip is not None and roundtrip < LOW_ROUNDTRIP:
         lines.append(
             f"Moved back to the source, little of the prompt remains (round trip {roundtrip:.2f}, "
-            f"low below {LOW_ROUNDTRIP}): expect a score near chance, and measure it."
+            f"low below {LOW_ROUNDTRIP}): expect far less than at home, down to chance. Measure it."
         )
     before, after = parallel
     if after is not None and after > PARALLEL:
