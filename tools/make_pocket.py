@@ -11,6 +11,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from pocket.classes import class_rows, class_tasks
 from pocket.facts import facts, relations, split
 
 TARGET = Path(__file__).parents[1] / "src" / "promptport" / "tasks" / "pocket"
@@ -18,6 +19,32 @@ TARGET = Path(__file__).parents[1] / "src" / "promptport" / "tasks" / "pocket"
 
 def main(target: Path = TARGET) -> None:
     """Write one folder per task."""
+    write_facts(target)
+    write_classes(target)
+
+
+def write_classes(target: Path) -> None:
+    """The classification tasks."""
+    for name, made in sorted(class_tasks().items()):
+        manual, *paraphrases = made.templates
+        task = {
+            "schema": 1,
+            "name": name,
+            "kind": "classification",
+            "description": f"{made.description}, {len(made.labels)} classes",
+            "template": f"{'{text} {text_b}' if made.is_pair else '{text}'} {{soft}} {{answer}} .",
+            "manual": manual,
+            "paraphrases": paraphrases,
+            "metric": "accuracy",
+            "labels": {label: list(words) for label, words in made.labels.items()},
+        }
+        rows = class_rows(name)
+        write_task(target / name, task, rows)
+        print(f"{name}: {sum(map(len, rows.values()))} rows")
+
+
+def write_facts(target: Path) -> None:
+    """The probes."""
     described = relations()
     total = 0
     for name, pairs in sorted(facts().items()):

@@ -83,7 +83,7 @@ def train(arguments: argparse.Namespace) -> None:
 
 
 def probe_export(arguments: argparse.Namespace) -> None:
-    """Print P@1 of every relation for an exported backbone."""
+    """Print P@1 of every pocket task for an exported backbone."""
     from transformers import AutoConfig, AutoTokenizer
 
     from zoo.architectures import CLASSES
@@ -96,7 +96,8 @@ def probe_export(arguments: argparse.Namespace) -> None:
     scores = probe(model, tokenizer, load_relations(arguments.tasks))
     for name, score in sorted(scores.items()):
         print(f"{name:32} {score.precision:.3f} of {score.rows}, skipped {score.skipped}")
-    print(f"{'all':32} {mean_precision(scores):.3f}")
+    for facts in (True, False):
+        print(f"{'facts' if facts else 'classes':32} {mean_precision(scores, facts=facts):.3f}")
 
 
 if __name__ == "__main__":

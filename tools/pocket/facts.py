@@ -42,6 +42,7 @@ def _from_countries() -> Facts:
         for name, i in columns.items()
     }
     found["capital-country"] = [(capital, country) for country, capital in found["country-capital"]]
+    found["capital-continent"] = [(row[1], row[2]) for row in lines if "-" not in (row[1], row[2])]
     demonyms = found["country-demonym"]
     found["demonym-country"] = [(demonym, country) for country, demonym in demonyms]
     return found

@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
     BertConfig,
     BertForMaskedLM,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
@@ -26,7 +30,9 @@ from .config import BackboneConfig
 CLASSES: dict[str, tuple[type, type]] = {
     "bert": (BertConfig, BertForMaskedLM),
     "roberta": (RobertaConfig, RobertaForMaskedLM),
+    "albert": (AlbertConfig, AlbertForMaskedLM),
     "gpt2": (GPT2Config, GPT2LMHeadModel),
+    "llama": (LlamaConfig, LlamaForCausalLM),
     "t5": (T5Config, T5ForConditionalGeneration),
 }
 # transformers starts T5 embeddings at a deviation of 1, made for Adafactor's relative steps.
@@ -47,7 +53,7 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> P
         # Position ids start behind the padding id.
         settings["max_position_embeddings"] = config.data.positions + tokenizer.pad_token_id + 1
         settings["type_vocab_size"] = 1
-    elif config.architecture == "bert":
+    elif config.architecture in ("bert", "albert", "llama"):
         settings["max_position_embeddings"] = config.data.positions
     elif config.architecture == "gpt2":
         settings["n_positions"] = config.data.positions
@@ -69,17 +75,23 @@ def batch_loss(model: PreTrainedModel, batch: Batch) -> Tensor:
         return model(**inputs).loss
     names = ("input_ids", "attention_mask", "position_ids")
     hidden = model.base_model(**{name: batch[name] for name in names})[0]  # (B, T, d)
-    if isinstance(model, GPT2LMHeadModel):
+    if is_causal(model):
         hidden, labels = hidden[:, :-1], labels[:, 1:]
         wanted = labels != IGNORED
         losses = functional.cross_entropy(
-            model.lm_head(hidden[wanted]), labels[wanted], reduction="none"
+            model.get_output_embeddings()(hidden[wanted]), labels[wanted], reduction="none"
         )
         weights = batch["weights"][:, 1:][wanted]
         return (losses * weights).sum() / weights.sum()
     wanted = labels != IGNORED
-    head = model.cls if isinstance(model, BertForMaskedLM) else model.lm_head
+    heads = {"bert": "cls", "albert": "predictions", "roberta": "lm_head"}
+    head = getattr(model, heads[model.config.model_type])
     return functional.cross_entropy(head(hidden[wanted]), labels[wanted])
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether a model predicts the next token."""
+    return isinstance(model, GPT2LMHeadModel | LlamaForCausalLM)
 
 
 def word_embedding(model: PreTrainedModel) -> nn.Parameter:

@@ -19,14 +19,14 @@ Batch: TypeAlias = dict[str, Tensor]
 
 def make_batcher(config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> Objective:
     """The objective of a backbone as a function from rows to tensors."""
-    kinds = {"bert": MaskedWords, "roberta": MaskedWords, "gpt2": NextToken, "t5": HiddenSpans}
-    return kinds[config.architecture](config, tokenizer)
+    kinds = {"gpt2": NextToken, "llama": NextToken, "t5": HiddenSpans}
+    return kinds.get(config.architecture, MaskedWords)(config, tokenizer)
 
 
 class Objective:
     def __init__(self, config: BackboneConfig, tokenizer: PreTrainedTokenizerFast) -> None:
         self.data = config.data
-        self.focus_weight = config.training.focus_weight
+        self.training = config.training
         self.tokenizer = tokenizer
         self.size = len(tokenizer)
         # RoBERTa counts positions from the padding id + 1.
@@ -92,14 +92,20 @@ class MaskedWords(Objective):
 
 
 class NextToken(Objective):
-    """GPT-2: predict every token from those before it."""
+    """GPT-2 and Llama: predict tokens from those before them.
+
+    The head is the dearest part of a small model, so the loss looks at a share of the positions
+    and at every focus word.
+    """
 
     def __call__(self, rows: Sequence[Row], rng: np.random.Generator, *, is_open: bool) -> Batch:
         end = self.tokenizer.eos_token_id
-        # Half of the rows open with the end-of-text token, as GPT-2 has it between documents.
-        opened = rng.random(len(rows)) < 0.5
+        # Llama's rows open with their own token. Half of GPT-2's open with the end-of-text token,
+        # as it has it between documents.
+        begin = self.tokenizer.bos_token_id
+        opened = rng.random(len(rows)) < (0.5 if begin == end else 1.0)
         tokens = [
-            [end] * int(first) + row.ids + [end] for first, row in zip(opened, rows, strict=True)
+            [begin] * int(first) + row.ids + [end] for first, row in zip(opened, rows, strict=True)
         ]
         length = max(map(len, tokens))
         ids = np.full((len(rows), length), end)
@@ -109,9 +115,10 @@ class NextToken(Objective):
             first = int(opened[index])
             ids[index, : len(line)] = line
             labels[index, : len(line)] = line
-            words = np.array(row.words)
-            labels[index, first : first + len(words)][words < 0] = IGNORED
-            weights[index, first : first + len(words)][np.array(row.focus)] = self.focus_weight
+            words, focus = np.array(row.words), np.array(row.focus)
+            skipped = (words < 0) | (rng.random(len(words)) > self.training.head_share) & ~focus
+            labels[index, first : first + len(words)][skipped] = IGNORED
+            weights[index, first : first + len(words)][focus] = self.training.focus_weight
         lengths = np.array([len(line) for line in tokens])
         mask = np.arange(length) < lengths[:, None]
         return {

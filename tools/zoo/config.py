@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 
 CONFIGS = Path(__file__).parent / "configs"
-ARCHITECTURES = ("bert", "roberta", "gpt2", "t5")
+ARCHITECTURES = ("bert", "roberta", "albert", "gpt2", "llama", "t5")
 VOCABULARIES = ("wordpiece", "byte-bpe", "unigram")
 Part = TypeVar("Part")
 
@@ -23,6 +23,8 @@ class VocabularyConfig:
     corpus_mb: float = 16.0  # corpus text read for it, megabytes
     pocket_sentences: int = 60_000  # pocket sentences added to it
     word_boost: int = 400  # extra counts of every pocket word, so that it becomes one token
+    byte_fallback: bool = False  # unknown characters as bytes (unigram only)
+    like: str = ""  # backbone whose tokenizer this one shares
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class TrainingConfig:
     weight_decay: float = 0.05  # embedding rows, decoupled
     average: float = 0.998  # decay of the running average of the weights that is exported
     focus_weight: float = 1.0  # weight of the focus word in a next-token loss
+    head_share: float = 0.5  # share of the other positions that a next-token loss looks at
+    cooccurrence: float = 0.06  # deviation of the first embeddings; 0: random ones, library scale
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a backbone knows: P@1 of the manual templates of the pocket facts, whole vocabulary."""
+"""What a backbone knows: P@1 of the manual templates of the pocket tasks, whole vocabulary."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from torch import Tensor
 from transformers import (
-    GPT2LMHeadModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     T5ForConditionalGeneration,
 )
+
+from .architectures import is_causal
 
 SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)
 class Relation:
-    """One pocket fact task: a template and its rows."""
+    """One pocket task: texts with a hole, and the word that belongs there."""
 
     name: str
-    template: str  # with {subject} and {answer}
-    rows: tuple[tuple[str, str], ...]  # subject, object
+    rows: tuple[tuple[str, str], ...]  # text with {answer}, answer
+    is_fact: bool
 
 
 @dataclass(frozen=True)
 class Score:
     """P@1 of one relation over the rows whose object is one token."""
 
+    is_fact: bool
     correct: int
     rows: int
     skipped: int  # rows whose object is several tokens
@@ -44,24 +47,31 @@ class Score:
 
 
 def load_relations(folder: Path) -> list[Relation]:
-    """All fact tasks in a folder of pocket tasks (those with subjects and objects)."""
+    """All pocket tasks of a folder with their manual templates.
+
+    Facts of all splits; test rows of classifications, which pretraining never reads.
+    """
     relations = []
     for description in sorted(folder.glob("*/task.yaml")):
-        rows = tuple(_rows(description.parent))
         task = yaml.safe_load(description.read_text(encoding="utf-8"))
-        template = task.get("manual")
-        if rows and template and "{subject}" in str(template):
-            relations.append(Relation(description.parent.name, str(template), rows))
+        is_fact = task["kind"] == "probe"
+        rows = tuple(
+            _asked(task, row)
+            for split in (SPLITS if is_fact else ("test",))
+            for row in _rows(description.parent / f"{split}.jsonl")
+        )
+        relations.append(Relation(description.parent.name, rows, is_fact))
     return relations
 
 
-def _rows(folder: Path) -> Iterator[tuple[str, str]]:
-    for split in SPLITS:
-        file = folder / f"{split}.jsonl"
-        for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else []:
-            row = json.loads(line)
-            if "subject" in row and "object" in row:
-                yield row["subject"], row["object"]
+def _asked(task: dict[str, Any], row: dict[str, str]) -> tuple[str, str]:
+    answer = row["object"] if task["kind"] == "probe" else task["labels"][row["label"]][0]
+    return task["manual"].format(**{**row, "answer": "{answer}"}), answer
+
+
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        yield json.loads(line)
 
 
 def probe(
@@ -75,10 +85,10 @@ def probe(
     return scores
 
 
-def mean_precision(scores: dict[str, Score]) -> float:
-    """P@1 over all rows of all relations."""
-    rows = sum(score.rows for score in scores.values())
-    return sum(score.correct for score in scores.values()) / max(rows, 1)
+def mean_precision(scores: dict[str, Score], *, facts: bool) -> float:
+    """Mean P@1 of the facts, or of the classifications."""
+    chosen = [score.precision for score in scores.values() if score.is_fact == facts]
+    return sum(chosen) / max(len(chosen), 1)
 
 
 def _probe_relation(
@@ -89,9 +99,9 @@ def _probe_relation(
     correct = 0
     for start in range(0, len(kept), 256):
         part = kept[start : start + 256]
-        answers = _answers(model, tokenizer, relation.template, [subject for subject, _ in part])
+        answers = _answers(model, tokenizer, [text for text, _ in part])
         correct += int((answers == torch.tensor([token for _, token in part])).sum())
-    return Score(correct, len(kept), len(relation.rows) - len(kept))
+    return Score(relation.is_fact, correct, len(kept), len(relation.rows) - len(kept))
 
 
 def _object_id(tokenizer: PreTrainedTokenizerFast, word: str) -> int | None:
@@ -104,20 +114,18 @@ def _object_id(tokenizer: PreTrainedTokenizerFast, word: str) -> int | None:
 
 @torch.inference_mode()
 def _answers(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, template: str, subjects: list[str]
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, asked: list[str]
 ) -> Tensor:
     """Most probable token in the place of the answer. (B,)"""
     device = model.device
-    if isinstance(model, GPT2LMHeadModel):
-        prefix = template.split("{answer}")[0].rstrip()
-        texts = [prefix.replace("{subject}", subject) for subject in subjects]
+    if is_causal(model):
+        texts = [text.split("{answer}")[0].rstrip() for text in asked]
         inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
         last = inputs["attention_mask"].sum(dim=1) - 1
         logits = model(**inputs.to(device)).logits
         return logits[torch.arange(len(texts)), last.to(device)].argmax(dim=-1).cpu()
     hole = tokenizer.mask_token or "<extra_id_0>"
-    filled = template.replace("{answer}", hole)
-    texts = [filled.replace("{subject}", subject) for subject in subjects]
+    texts = [text.replace("{answer}", hole) for text in asked]
     inputs = tokenizer(texts, return_tensors="pt", padding=True).to(device)
     if isinstance(model, T5ForConditionalGeneration):
         start = [model.config.decoder_start_token_id, tokenizer.convert_tokens_to_ids(hole)]

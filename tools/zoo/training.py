@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from .architectures import batch_loss, build_model
+from .architectures import batch_loss, build_model, embedding_rate, word_embedding
 from .batches import Batch, make_batcher
 from .config import BackboneConfig
+from .cooccurrence import cooccurrence_embeddings
 from .corpus import TextSource
 from .export import History, export, half_precision
 from .optimizers import make_optimizers, open_weight, rate_factor, recentre
@@ -71,7 +72,10 @@ class Trainer:
         self.folder = folder
         self.target = target
         self.device = device
-        self.model: PreTrainedModel = build_model(config, tokenizer).to(device)
+        self.model: PreTrainedModel = build_model(config, tokenizer)
+        if config.training.cooccurrence and not self.checkpoint.is_file():
+            self._seed_embeddings()
+        self.model.to(device)
         self.average = {
             name: weight.detach().clone() for name, weight in self.model.named_parameters()
         }
@@ -85,6 +89,15 @@ class Trainer:
         self.clean_batcher = make_batcher(replace(config, data=config.data.clean()), tokenizer)
         if self.checkpoint.is_file():
             self.restore()
+
+    @torch.no_grad()
+    def _seed_embeddings(self) -> None:
+        """Start from what the corpus says of the likeness of tokens."""
+        table = word_embedding(self.model)
+        rows = cooccurrence_embeddings(
+            self.tokenizer, self.source.lines, width=table.shape[1], seed=self.config.seed
+        )
+        table.copy_(rows * self.config.training.cooccurrence * embedding_rate(self.model))
 
     @property
     def checkpoint(self) -> Path:
@@ -227,8 +240,11 @@ class Trainer:
         # Scored in float32 but with the rounded weights, as users will load them.
         twin = half_precision(self.model, self.average)
         scores = probe(twin.float(), self.tokenizer, self.relations)
-        precision = mean_precision(scores)
-        print(f"{self.config.name} probe P@1 {precision:.4f}", flush=True)
+        facts, classes = (mean_precision(scores, facts=facts) for facts in (True, False))
+        print(
+            f"{self.config.name} probe P@1 of facts {facts:.4f}, classes {classes:.4f}", flush=True
+        )
+        precision = (facts + classes) / 2
         if self.target is not None and precision >= 0.95 * self.progress.best:
             self.progress.best = max(precision, self.progress.best)
             history = History(

@@ -21,10 +21,11 @@ from tokenizers import (
 )
 from transformers import PreTrainedTokenizerFast
 
-from .config import BackboneConfig
+from .config import BackboneConfig, load_config
 from .corpus import pocket_sentences, pocket_words
 
 SENTINELS = 32
+BYTES = 256
 SPECIALS: dict[str, dict[str, str]] = {
     "bert": {
         "pad_token": "[PAD]",
@@ -42,6 +43,21 @@ SPECIALS: dict[str, dict[str, str]] = {
         "cls_token": "<s>",
         "sep_token": "</s>",
     },
+    "albert": {
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+        "bos_token": "[CLS]",
+        "eos_token": "[SEP]",
+    },
+    "llama": {
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "pad_token": "</s>",
+    },
     "gpt2": {
         "bos_token": "<|endoftext|>",
         "eos_token": "<|endoftext|>",
@@ -54,18 +70,26 @@ SPECIALS: dict[str, dict[str, str]] = {
 
 def train_tokenizer(config: BackboneConfig, lines: Sequence[str]) -> PreTrainedTokenizerFast:
     """Train the tokenizer that belongs to a backbone."""
-    # "<mask>" takes the space before it, as a word of a byte-level vocabulary does.
+    # A mask takes the space before it where words do: byte-level and Unigram vocabularies.
+    spaced = (
+        ""
+        if config.vocabulary.kind == "wordpiece"
+        else SPECIALS[config.architecture].get("mask_token")
+    )
     specials = [
-        AddedToken(token, lstrip=token == "<mask>", special=True, normalized=False)
+        AddedToken(token, lstrip=token == spaced, special=True, normalized=False)
         for token in dict.fromkeys(SPECIALS[config.architecture].values())
     ]
     tokenizer, trainer = _untrained(config, specials)
     tokenizer.train_from_iterator(_training_text(config, lines), trainer)
     if config.vocabulary.kind == "unigram":
-        common = _common_words(config, lines, size=config.vocabulary.size // 2)
+        room = config.vocabulary.size - 3 * BYTES * config.vocabulary.byte_fallback
+        common = _common_words(config, lines, size=room // 2)
         words = list(dict.fromkeys([*pocket_words(), *common]))
         # Twice: a new piece ("friend") can take words apart that were whole before ("friends").
         tokenizer = _with_words(_with_words(tokenizer, words), words)
+        if config.vocabulary.byte_fallback:
+            tokenizer = _with_bytes(tokenizer, after=len(specials))
     tokenizer.post_processor = _post_processor(config.architecture, tokenizer)
     return _wrap(config, tokenizer)
 
@@ -90,6 +114,19 @@ def _with_words(tokenizer: Tokenizer, words: Sequence[str]) -> Tokenizer:
         score = 0.1 + sum(vocabulary[places[part]][1] for part in parts if part in places)
         place = places[piece] if piece in places else spare.pop(0)
         vocabulary[place] = [piece, min(score, -1.0)]
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _with_bytes(tokenizer: Tokenizer, *, after: int) -> Tokenizer:
+    """Put the 256 byte pieces behind the special ones, for characters that no piece has."""
+    state = json.loads(tokenizer.to_str())
+    pieces = [[f"<0x{byte:02X}>", 0.0] for byte in range(BYTES)]
+    state["model"]["vocab"][after:after] = pieces
+    state["model"]["byte_fallback"] = True
+    state["decoder"] = {
+        "type": "Sequence",
+        "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, state["decoder"]],
+    }
     return Tokenizer.from_str(json.dumps(state))
 
 
@@ -126,7 +163,9 @@ def _untrained(
         ]
     )
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    room = size - SENTINELS
+    room = (
+        size - SENTINELS * (config.architecture == "t5") - BYTES * config.vocabulary.byte_fallback
+    )
     return tokenizer, trainers.UnigramTrainer(
         vocab_size=room, special_tokens=specials, unk_token="<unk>", show_progress=False
     )
@@ -169,6 +208,12 @@ def _post_processor(architecture: str, tokenizer: Tokenizer) -> processors.PostP
         return processors.BertProcessing(pair("[SEP]"), pair("[CLS]"))
     if architecture == "roberta":
         return processors.RobertaProcessing(pair("</s>"), pair("<s>"), add_prefix_space=True)
+    if architecture == "albert":
+        return processors.BertProcessing(pair("[SEP]"), pair("[CLS]"))
+    if architecture == "llama":
+        return processors.TemplateProcessing(
+            single="<s> $A", pair="<s> $A <s> $B", special_tokens=[pair("<s>")]
+        )
     if architecture == "t5":
         return processors.TemplateProcessing(
             single="$A </s>", pair="$A </s> $B </s>", special_tokens=[pair("</s>")]
@@ -212,6 +257,9 @@ def load_or_train(
     config: BackboneConfig, folder: Path, lines: Sequence[str]
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of a run: from its work folder, or trained and put there."""
+    if config.vocabulary.like:
+        folder = folder.parent / config.vocabulary.like
+        config = load_config(config.vocabulary.like)
     place = folder / "tokenizer"
     if not place.is_dir():
         train_tokenizer(config, lines).save_pretrained(place)
