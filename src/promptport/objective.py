@@ -100,6 +100,10 @@ class Objective:
             return Prepared(self._prepare_labels(rows), 0)
         return Prepared(self._prepare_text(rows), 0)
 
+    def can_ask(self, row: Row) -> bool:
+        """Whether a row can be asked: the object of a probe must be a single token."""
+        return self.task.kind != "probe" or len(self._object_ids(row.answer)) == 1
+
     def losses(self, logits: Tensor, questions: Sequence[Question]) -> Tensor:
         """Loss per question, to be minimised.
 

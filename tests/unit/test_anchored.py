@@ -32,11 +32,12 @@ def test_an_anchored_prompt_is_its_mixture(backbone, anchored) -> None:
 
 
 def test_the_gradient_of_the_logits_is_that_of_autograd(backbone) -> None:
-    from promptport.tuning.mixtures import MixtureRows, starting_logits
+    from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logits
 
     space = backbone("bert").space
-    logits = starting_logits(space, 2, seed=1)
-    rows = MixtureRows(space, torch.tensor([1, 2]), logits.clone(), torch.device("cpu"))
+    words = mixture_words(space)
+    logits = starting_logits(len(words), 2, seed=1)
+    rows = MixtureRows(space, words, torch.tensor([1, 2]), logits.clone(), torch.device("cpu"))
     gradient = torch.randn(4, space.width, generator=torch.Generator().manual_seed(0))
     leaf = logits.clone().requires_grad_(True)
     (leaf.softmax(1) @ rows.anchors * gradient[1:3]).sum().backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -46,6 +47,7 @@ def export(
         tokenizer.save_pretrained(staging)
         card = render_card(model, config, history, staging / "model.safetensors")
         (staging / "card.md").write_text(card, encoding="utf-8")
+        (staging / "training.json").write_text(_record(config, history), encoding="utf-8")
         staging.chmod(0o755)
         for file in staging.iterdir():  # safetensors writes for the owner only
             file.chmod(0o644)
@@ -56,6 +58,19 @@ def export(
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _record(config: BackboneConfig, history: History) -> str:
+    """The run in numbers, for programs."""
+    record = {
+        "tokens": history.tokens,
+        "steps": history.steps,
+        "seconds": round(history.seconds),
+        "seed": config.seed,
+        "losses": [list(entry) for entry in history.losses],
+        "scores": {name: round(score.precision, 4) for name, score in history.scores.items()},
+    }
+    return json.dumps(record) + "\n"
 
 
 def render_card(

@@ -2,10 +2,12 @@
 
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
+from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.loop import tune
 from promptport.tuning.origins import OriginSpec, make_origin
 
 __all__ = [
+    "JointResult",
     "OriginSpec",
     "Progress",
     "TuneConfig",
@@ -15,4 +17,5 @@ __all__ = [
     "random_prompt",
     "score_baselines",
     "tune",
+    "tune_jointly",
 ]

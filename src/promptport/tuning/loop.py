@@ -24,7 +24,7 @@ from promptport.objective import Objective, Prepared
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Row
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult, config_dict
-from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, starting_logits
+from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, mixture_words, starting_logits
 from promptport.tuning.optimiser import RowAdam
 from promptport.tuning.origins import make_origin
 from promptport.tuning.state import StateFile
@@ -59,7 +59,7 @@ def tune(
     """
     if not jobs:
         raise TuningError("jobs", expected="at least one", got="none", fix="Name a task")
-    loop = _Loop(backbone, jobs, config or TuneConfig())
+    loop = Loop(backbone, jobs, config or TuneConfig())
     file = StateFile(state, loop.identity()) if state is not None else None
     if file is not None:
         loop.restore(file)
@@ -77,7 +77,7 @@ def tune(
 
 
 @dataclass
-class _Track:
+class Track:
     """What the loop keeps of one job."""
 
     job: TuneJob
@@ -113,7 +113,9 @@ class _Track:
         return self._order[1][place * batch_size : (place + 1) * batch_size]
 
 
-class _Loop:
+class Loop:
+    """The state of a run: all prompts, their optimiser and where each stands."""
+
     def __init__(self, backbone: Backbone, jobs: Sequence[TuneJob], config: TuneConfig) -> None:
         self.backbone = backbone
         self.config = config
@@ -132,11 +134,19 @@ class _Loop:
         if not anchored:
             return None
         space = self.backbone.space
+        words = mixture_words(space, anchored[0][0].origin.words)
+        if any(job.origin.words != anchored[0][0].origin.words for job, _ in anchored):
+            raise TuningError(
+                "words",
+                expected="the same words for all anchored prompts of a run",
+                got="different ones",
+                fix="Tune them in runs of their own",
+            )
         rows = [start + i for job, start in anchored for i in range(job.length)]
-        logits = [starting_logits(space, job.length, job.origin.seed) for job, _ in anchored]
-        return MixtureRows(space, torch.tensor(rows), torch.cat(logits), self.vectors.device)
+        logits = [starting_logits(len(words), job.length, job.origin.seed) for job, _ in anchored]
+        return MixtureRows(space, words, torch.tensor(rows), torch.cat(logits), self.vectors.device)
 
-    def _track(self, job: TuneJob, start: int) -> _Track:
+    def _track(self, job: TuneJob, start: int) -> Track:
         template = job.template or job.task.template
         key = (id(job.task), template.text, job.length)
         if key not in self._objectives:
@@ -151,19 +161,20 @@ class _Loop:
         usual = LOGIT_RATE if job.anchored else job.relative_lr * spread
         rate = usual if job.lr is None else job.lr
         steps = self.config.epochs * math.ceil(len(train.questions) / self.config.batch_size)
-        return _Track(job, objective, train, dev, start, rate, steps)
+        return Track(job, objective, train, dev, start, rate, steps)
 
-    def active(self) -> list[_Track]:
+    def active(self) -> list[Track]:
+        """Prompts that are still tuned."""
         return [track for track in self.tracks if track.stopped is None]
 
     def step(self) -> bool:
         """One update of every running prompt; True if any was scored on dev afterwards."""
         tracks = self.active()
-        losses, gradient = self._gradients(tracks)
+        losses, gradient = self.gradients(tracks)
         for track, loss in zip(tracks, losses, strict=True):
             own = gradient[track.rows]
             if not math.isfinite(loss) or not bool(torch.isfinite(own).all()):
-                self._fail(track, f"the loss or its gradient is not finite at step {track.step}")
+                self.fail(track, f"the loss or its gradient is not finite at step {track.step}")
                 continue
             track.epoch_loss += loss
             if self.config.clip > 0:
@@ -171,7 +182,8 @@ class _Loop:
         self._update(self.active(), gradient)
         return self._score_finished_epochs()
 
-    def _gradients(self, tracks: Sequence[_Track]) -> tuple[list[float], Tensor]:
+    def gradients(self, tracks: Sequence[Track]) -> tuple[list[float], Tensor]:
+        """Losses of the next batch of each prompt, and the gradient of all vectors (N, d)."""
         asks: list[Ask] = []
         owners: list[int] = []
         weights: list[float] = []
@@ -197,13 +209,18 @@ class _Loop:
         assert leaf.grad is not None
         return losses.tolist(), leaf.grad
 
-    def _update(self, tracks: Sequence[_Track], gradient: Tensor) -> None:
+    def rates(self, tracks: Sequence[Track]) -> tuple[Tensor, Tensor]:
+        """Learning rate of every row and whether it is in use, (N, 1) each; counts the step."""
         rates = torch.zeros(self.vectors.shape[0], 1, device=self.vectors.device)
         active = torch.zeros_like(rates, dtype=torch.bool)
         for track in tracks:
             rates[track.rows] = self._rate(track)
             active[track.rows] = True
             track.step += 1
+        return rates, active
+
+    def _update(self, tracks: Sequence[Track], gradient: Tensor) -> None:
+        rates, active = self.rates(tracks)
         if self.mixtures is not None:
             self.mixtures.step(gradient, rates, active)
             active[self.mixtures.rows] = False
@@ -211,7 +228,7 @@ class _Loop:
         if self.mixtures is not None:
             self.vectors[self.mixtures.rows] = self.mixtures.vectors()
 
-    def _rate(self, track: _Track) -> float:
+    def _rate(self, track: Track) -> float:
         warm = max(1, round(self.config.warmup * track.total))
         if track.step < warm:
             return track.rate * (track.step + 1) / warm
@@ -220,28 +237,39 @@ class _Loop:
         return track.rate * (track.total - track.step) / max(1, track.total - warm)
 
     def _score_finished_epochs(self) -> bool:
+        due = self.due()
+        for track, (score, loss) in zip(due, self.dev_scores(due), strict=True):
+            self.note_epoch(track, score, loss)
+        return bool(due)
+
+    def due(self) -> list[Track]:
+        """Running prompts that have just finished an epoch."""
         size = self.config.batch_size
-        due = [t for t in self.active() if t.step % t.per_epoch(size) == 0]
+        return [t for t in self.active() if t.step % t.per_epoch(size) == 0]
+
+    def dev_scores(self, due: Sequence[Track]) -> list[tuple[float, float]]:
+        """Score and loss on dev of some prompts."""
         if not due:
-            return False
+            return []
         asks = [Ask(t.objective, question, t.start) for t in due for question in t.dev.questions]
         outcome = run(self.backbone, asks, self.vectors, batch_tokens=self.config.batch_tokens)
-        first = 0
+        first, found = 0, []
         for track in due:
             places = range(first, first + len(track.dev.questions))
             first += len(places)
             part = outcome.part(places)
             score = part.score([asks[places[0]]], resamples=1).value
-            self._note_epoch(track, score, part.mean_loss)
-        return True
+            found.append((score, part.mean_loss))
+        return found
 
-    def _note_epoch(self, track: _Track, score: float, loss: float) -> None:
+    def note_epoch(self, track: Track, score: float, loss: float) -> None:
+        """Keep the prompt if it is the best so far, and decide whether to go on."""
         epoch = track.step // track.per_epoch(self.config.batch_size) - 1
         train_loss = track.epoch_loss / track.per_epoch(self.config.batch_size)
         track.curve.append((train_loss, loss, score))
         track.epoch_loss = 0.0
         if not math.isfinite(loss):
-            self._fail(track, f"the dev loss is not finite after epoch {epoch + 1}")
+            self.fail(track, f"the dev loss is not finite after epoch {epoch + 1}")
             return
         if (score, -loss) > (track.best[0], -track.best[1]):
             track.best, track.best_epoch = (score, loss), epoch
@@ -254,10 +282,12 @@ class _Loop:
             track.stopped = "no better dev score"
 
     @staticmethod
-    def _fail(track: _Track, reason: str) -> None:
+    def fail(track: Track, reason: str) -> None:
+        """Stop one prompt."""
         track.stopped, track.error = "failed", reason
 
     def progress(self) -> Progress:
+        """Where the run stands."""
         return Progress(
             max(t.step for t in self.tracks),
             max(t.total for t in self.tracks),
@@ -265,7 +295,8 @@ class _Loop:
             tuple(t.best[0] if t.best_epoch >= 0 else None for t in self.tracks),
         )
 
-    def result(self, track: _Track) -> TuneResult:
+    def result(self, track: Track) -> TuneResult:
+        """What became of a prompt."""
         prompt = None if track.best_epoch < 0 else self._prompt(track)
         return TuneResult(
             track.job,
@@ -280,7 +311,7 @@ class _Loop:
             track.train.skipped,
         )
 
-    def _prompt(self, track: _Track) -> SoftPrompt:
+    def _prompt(self, track: Track) -> SoftPrompt:
         backbone, job = self.backbone, track.job
         provenance = Provenance(
             backbone=backbone.name,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 from promptport.anchored import Mixture
+from promptport.errors import AnchorError
 from promptport.space import EmbeddingSpace
 from promptport.tuning.optimiser import RowAdam
 
@@ -14,15 +17,31 @@ LOGIT_RATE = 1.0
 LOGIT_SPREAD = 0.5
 
 
-def mixture_words(space: EmbeddingSpace) -> tuple[str, ...]:
-    """The words that anchored prompts mix: all single-token words, in a fixed order."""
-    return tuple(sorted(space.words))
+def mixture_words(space: EmbeddingSpace, words: Collection[str] | None = None) -> tuple[str, ...]:
+    """The words that anchored prompts mix, in a fixed order: single tokens of the backbone.
+
+    Args:
+        space: space of the backbone.
+        words: use only these, for instance those that a target knows as well; None for all.
+
+    Raises:
+        AnchorError: fewer than two of them are single tokens.
+    """
+    found = tuple(sorted(space.words if words is None else space.words.keys() & set(words)))
+    if len(found) < 2:
+        raise AnchorError(
+            "words",
+            expected=f"at least two that are single tokens of {space.backbone}",
+            got=str(len(found)),
+            fix="Give more words",
+        )
+    return found
 
 
-def starting_logits(space: EmbeddingSpace, length: int, seed: int) -> Tensor:
-    """Logits (n, k) that anchored tuning starts from: N(0, 0.5)."""
+def starting_logits(count: int, length: int, seed: int) -> Tensor:
+    """Logits (length, count) that anchored tuning starts from: N(0, 0.5)."""
     generator = torch.Generator().manual_seed(seed)
-    return LOGIT_SPREAD * torch.randn(length, len(space.words), generator=generator)
+    return LOGIT_SPREAD * torch.randn(length, count, generator=generator)
 
 
 class MixtureRows:
@@ -32,15 +51,21 @@ class MixtureRows:
 
     Args:
         space: space of the backbone.
+        words: k words to mix, single tokens of the backbone.
         rows: (M,) which rows of the run's vectors are anchored.
         logits: (M, k) to start from.
         device: where to compute.
     """
 
     def __init__(
-        self, space: EmbeddingSpace, rows: Tensor, logits: Tensor, device: torch.device
+        self,
+        space: EmbeddingSpace,
+        words: tuple[str, ...],
+        rows: Tensor,
+        logits: Tensor,
+        device: torch.device,
     ) -> None:
-        self.words = mixture_words(space)
+        self.words = words
         self.anchors = space.rows([space.words[word] for word in self.words]).to(device)  # (k, d)
         self.rows = rows.to(device)
         self.logits = logits.to(device)
@@ -59,10 +84,17 @@ class MixtureRows:
             rates: (N, 1) learning rates.
             active: (N, 1) bool.
         """
+        self.update(self.chain(gradient, active), rates, active)
+
+    def chain(self, gradient: Tensor, active: Tensor) -> Tensor:
+        """Gradient of the logits (M, k) from that of all vectors of the run (N, d)."""
         weights = self.logits.softmax(1)  # (M, k)
         along = torch.where(active[self.rows], gradient[self.rows], 0) @ self.anchors.T  # (M, k)
-        logit_gradient = weights * (along - (weights * along).sum(1, keepdim=True))
-        self.optimiser.step(logit_gradient, rates[self.rows], active[self.rows])
+        return weights * (along - (weights * along).sum(1, keepdim=True))
+
+    def update(self, gradient: Tensor, rates: Tensor, active: Tensor) -> None:
+        """Move the logits of the active rows along their gradient (M, k)."""
+        self.optimiser.step(gradient, rates[self.rows], active[self.rows])
 
     def keep_best(self, first: int, length: int) -> None:
         """Note the logits of one prompt as its best so far.

@@ -24,16 +24,18 @@ class OriginSpec:
         kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
             distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
             repeated or cut to length, as PEFT's TEXT), `prompt` (an existing prompt) or `mixture`
-            (a random mixture of all words: the prompt is tuned anchored).
+            (a random mixture of words: the prompt is tuned anchored).
         seed: of the random kinds.
         text: of the kind `text`.
         prompt: of the kind `prompt`.
+        words: of the kind `mixture`: mix only these; None for all that the backbone knows.
     """
 
     kind: OriginKind = "vocabulary"
     seed: int = 0
     text: str | None = None
     prompt: SoftPrompt | None = field(default=None, compare=False)
+    words: tuple[str, ...] | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, text: str, seed: int) -> OriginSpec:
@@ -64,7 +66,8 @@ class OriginSpec:
                 "task": self.prompt.provenance.task,
                 "tuned_from": self.prompt.provenance.origin,
             }
-        return {"kind": self.kind, "seed": self.seed}
+        few = {} if self.words is None else {"words": len(self.words)}
+        return {"kind": self.kind, "seed": self.seed, **few}
 
 
 def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
@@ -104,8 +107,8 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
     if spec.kind == "text":
         return space.rows(_text_ids(spec, backbone, length))
     if spec.kind == "mixture":
-        rows = space.rows([space.words[word] for word in mixture_words(space)])
-        return starting_logits(space, length, spec.seed).softmax(1) @ rows
+        rows = space.rows([space.words[word] for word in mixture_words(space, spec.words)])
+        return starting_logits(len(rows), length, spec.seed).softmax(1) @ rows
     return _existing(spec, backbone, length)
 
 

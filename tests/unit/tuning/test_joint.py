@@ -1,0 +1,71 @@
+"""Joint tuning: one mixture, several backbones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from promptport.errors import TuningError
+from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune, tune_jointly
+
+CONFIG = TuneConfig(epochs=4, batch_size=3, patience=0)
+
+
+def jobs(task):
+    return [
+        TuneJob(task, OriginSpec("mixture", 1), 2),
+        TuneJob(task, OriginSpec("mixture", 2), 3, seed=1),
+    ]
+
+
+def test_a_backbone_joined_with_itself_is_tuned_as_alone(backbone, capitals) -> None:
+    model = backbone("bert")
+    together = tune_jointly([model, model], jobs(capitals), CONFIG)
+    alone = tune(model, jobs(capitals), CONFIG)
+    for joint, single in zip(together, alone, strict=True):
+        torch.testing.assert_close(
+            joint.mixture.weights, single.prompt.mixture.weights, rtol=1e-4, atol=1e-6
+        )
+        assert joint.dev_scores == (single.dev_score, single.dev_score)
+
+
+def test_all_prompts_are_the_same_mixture(backbone, capitals) -> None:
+    models = [backbone("bert"), backbone("gpt2"), backbone("t5")]
+    (result,) = tune_jointly(models, jobs(capitals)[:1], CONFIG)
+    assert len(result.prompts) == 3
+    for model, prompt in zip(models, result.prompts, strict=True):
+        model.check_prompt(prompt)
+        assert torch.equal(prompt.mixture.weights, result.mixture.weights)
+        torch.testing.assert_close(
+            prompt.mixture.vectors(model.space), prompt.vectors, rtol=1e-4, atol=1e-4
+        )
+        assert prompt.provenance.tuning["jointly_on"] == [m.name for m in models]
+
+
+def test_the_mean_loss_falls(backbone, capitals) -> None:
+    models = [backbone("bert"), backbone("roberta")]
+    long = TuneConfig(epochs=30, batch_size=6, patience=0)
+    short = TuneConfig(epochs=1, batch_size=6, patience=0)
+    before, after = (
+        tune_jointly(models, jobs(capitals)[:1], config)[0] for config in (short, long)
+    )
+    losses = [sum(p.provenance.tuning["dev_loss"] for p in r.prompts) for r in (before, after)]
+    assert losses[1] < losses[0] - 0.005
+
+
+def test_only_given_words_are_mixed(backbone, capitals) -> None:
+    models = [backbone("bert"), backbone("gpt2")]
+    few = sorted(set(models[0].space.words) & set(models[1].space.words))[:9]
+    (result,) = tune_jointly(models, jobs(capitals)[:1], CONFIG, words=[*few, "nowhere"])
+    assert result.mixture.words == tuple(few)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_backbones(backbone, capitals, count) -> None:
+    with pytest.raises(TuningError, match="two backbones or more"):
+        tune_jointly([backbone("bert")] * count, jobs(capitals))
+
+
+def test_free_prompts_cannot_be_shared(backbone, capitals) -> None:
+    with pytest.raises(TuningError, match="kind mixture"):
+        tune_jointly([backbone("bert")] * 2, [TuneJob(capitals, OriginSpec("normal", 1), 2)])
