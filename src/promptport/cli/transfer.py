@@ -4,28 +4,51 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptport.cli.console import JsonFlag, print_json, print_table, progress_bar, quiet
 from promptport.errors import PromptPortError
 
+if TYPE_CHECKING:
+    from promptport.transfers import Source
+
 
 def command(
-    prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
+    prompt: Annotated[
+        list[Path],
+        typer.Argument(help="Prompt folder (ours or PEFT's); several of one task become one."),
+    ],
     to: Annotated[
         str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
     ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     source: Annotated[
-        str | None,
-        typer.Option("--from", help="Source backbone, if it is not where the prompt says."),
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="Source backbone, if it is not where the prompt says; repeat, one per prompt.",
+        ),
     ] = None,
+    weight: Annotated[
+        list[float] | None,
+        typer.Option(help="Weight of a source; repeat, one per prompt. Default: all alike."),
+    ] = None,
+    lengths: Annotated[
+        str, typer.Option(help="Prompts of different length: same (refuse), cut, repeat, stretch.")
+    ] = "same",
+    own_anchors: Annotated[
+        bool,
+        typer.Option(
+            "--own-anchors", help="Every source uses all words that it shares with the target."
+        ),
+    ] = False,
     method: Annotated[
         str | None,
         typer.Option(
-            help="mixture (default of anchored prompts), least_squares (default) or gradient."
+            help="mixture (default of anchored prompts), least_squares (default), or another; "
+            "a wrong name lists them all."
         ),
     ] = None,
     magnitude: Annotated[
@@ -41,22 +64,23 @@ def command(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Carry a prompt to another backbone by the two embedding tables: no labels, no training."""
+    """Carry prompts to another backbone by the embedding tables: no labels, no training."""
     quiet()
     from promptport.backbone import open_space
-    from promptport.interop import load_prompt, save_prompt
-    from promptport.transfers import transfer
+    from promptport.interop import save_prompt
+    from promptport.transfers import transfer_many
 
-    found = load_prompt(prompt)
+    sources = _sources(prompt, source or [], weight or [])
     with progress_bar("carrying", hidden=json_output) as show:
-        result = transfer(
-            found,
-            open_space(source or found.provenance.backbone, found.provenance.revision),
+        result = transfer_many(
+            sources,
             open_space(to),
             method=method,
             magnitude=magnitude,
             words=None if words is None else read_words(words),
             minimum_anchors=minimum_anchors,
+            lengths=lengths,
+            own_anchors=own_anchors,
             seed=seed,
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
@@ -64,11 +88,36 @@ def command(
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
     if json_output:
-        print_json(
-            {"source": found.provenance.backbone, "target": to, "folder": str(out), **report}
-        )
+        print_json({"folder": str(out), **report})
         return
-    _show(report, found.provenance.backbone, to, out)
+    _show(report, out)
+
+
+def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) -> list[Source]:
+    """The prompts with their spaces.
+
+    Raises:
+        PromptPortError: another number of backbones or weights than of prompts.
+    """
+    from promptport.backbone import open_space
+    from promptport.interop import load_prompt
+    from promptport.transfers import Source
+
+    for name, values in (("--from", backbones), ("--weight", weights)):
+        if values and len(values) != len(prompts):
+            raise PromptPortError(
+                name,
+                expected=f"none, or one per prompt ({len(prompts)})",
+                got=str(len(values)),
+                fix=f"Repeat {name} for every prompt, in their order",
+            )
+    found = []
+    for i, folder in enumerate(prompts):
+        prompt = load_prompt(folder)
+        name = backbones[i] if backbones else prompt.provenance.backbone
+        space = open_space(name, prompt.provenance.revision)
+        found.append(Source(prompt, space, weights[i] if weights else 1.0))
+    return found
 
 
 def parse_options(texts: list[str]) -> dict[str, Any]:
@@ -113,7 +162,7 @@ def read_words(path: Path) -> list[str]:
         ) from error
 
 
-def _show(report: dict[str, Any], source: str, target: str, out: Path) -> None:
+def _show(report: dict[str, Any], out: Path) -> None:
     facts = [
         ["anchors", report["anchors"]],
         ["agreement of anchor cosines (centred)", report["agreement"]],
@@ -125,7 +174,8 @@ def _show(report: dict[str, Any], source: str, target: str, out: Path) -> None:
         ["seconds", report["seconds"]],
         ["labels used", "yes" if report["labels_used"] else "no"],
     ]
-    print_table(f"{source} -> {target}", ["", ""], [fact for fact in facts if fact[1] is not None])
+    way = f"{report['source']} -> {report['target']}"
+    print_table(way, ["", ""], [fact for fact in facts if fact[1] is not None])
     rows = [
         [i + 1, " ".join(w for w, _ in before), " ".join(w for w, _ in after)]
         for i, (before, after) in enumerate(

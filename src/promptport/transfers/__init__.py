@@ -7,19 +7,20 @@ method of the registry, then set the lengths by a magnitude rule.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from promptport._version import __version__
 from promptport.anchored import Mixture
 from promptport.anchors import AnchorReport, AnchorSet
 from promptport.errors import MismatchError
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.relative import matching
+from promptport.relative import encode_relative, matching
 from promptport.space import EmbeddingSpace
 from promptport.transfers import gradient, least_squares, mixture  # noqa: F401  (they register)
 from promptport.transfers.magnitude import MAGNITUDES, MagnitudeRule, find_magnitude
@@ -32,17 +33,28 @@ from promptport.transfers.report import (
     mean_length,
     mean_pair_cosine,
 )
+from promptport.transfers.sources import (
+    Source,
+    fit_lengths,
+    in_fixed_order,
+    joint_description,
+    refine,
+    shares,
+)
 
 __all__ = [
     "MAGNITUDES",
     "Method",
+    "Source",
     "TransferProblem",
     "TransferReport",
     "TransferResult",
+    "TransferSettings",
     "find_magnitude",
     "find_method",
     "list_methods",
     "transfer",
+    "transfer_many",
     "transfer_method",
 ]
 
@@ -65,24 +77,58 @@ class _Plan:
     magnitude: str
     seed: int
     roundtrip: bool
+    lengths: str
+    own_anchors: bool
 
     def decode(self, problem: TransferProblem) -> Tensor:
         return self.rule(self.method(problem, self.options), problem)  # (n, d_t)
 
+    def decode_all(self, problems: Sequence[TransferProblem], weights: Sequence[float]) -> Tensor:
+        """One prompt from several sources: a direction for all, the mean of their lengths."""
+        if len(problems) == 1:
+            return self.decode(problems[0])
+        pairs = list(zip(problems, weights, strict=True))
+        if self.method.from_description:
+            described = joint_description(
+                [p.vectors for p in problems], [p.anchors_src for p in problems], weights
+            )
+            raw = self.method(replace(problems[0], described=described), self.options)
+        elif self.magnitude == "keep":
+            return torch.stack([self.method(p, self.options) * w for p, w in pairs]).sum(0)
+        else:
+            raw = torch.stack(
+                [normalize(self.method(p, self.options), dim=1) * w for p, w in pairs]
+            ).sum(0)
+        return self.scale_all(raw, problems, weights)
 
-def transfer(  # noqa: PLR0913
+    def scale_all(
+        self, raw: Tensor, problems: Sequence[TransferProblem], weights: Sequence[float]
+    ) -> Tensor:
+        lengths = [self.rule(raw, p).norm(dim=1, keepdim=True) for p in problems]  # (n, 1) each
+        mean = torch.stack([x * w for x, w in zip(lengths, weights, strict=True)]).sum(0)
+        return normalize(raw, dim=1) * mean
+
+
+class TransferSettings(TypedDict, total=False):
+    """Settings of a transfer by name, for functions that pass them on; see `transfer_many`."""
+
+    method: str | None
+    magnitude: str | None
+    words: Sequence[str] | None
+    minimum_anchors: int
+    lengths: str
+    own_anchors: bool
+    seed: int
+    options: Mapping[str, Any] | None
+    roundtrip: bool
+    progress: Callable[[int, int], None] | None
+
+
+def transfer(
     prompt: SoftPrompt,
     source: EmbeddingSpace,
     target: EmbeddingSpace,
-    *,
-    method: str | None = None,
-    magnitude: str | None = None,
-    words: Sequence[str] | None = None,
-    minimum_anchors: int = 32,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-    roundtrip: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    **settings: Unpack[TransferSettings],
 ) -> TransferResult:
     """Move a soft prompt to another backbone without data, labels or either language model.
 
@@ -94,50 +140,102 @@ def transfer(  # noqa: PLR0913
         prompt: (n, d_s), belongs to `source`.
         source: space of the backbone that it was tuned on.
         target: space of the backbone that it shall work on.
-        method: name of a transfer method, with or without version; None for `mixture` if the
-            prompt is anchored, else `least_squares`.
-        magnitude: rule for the length of the virtual tokens: `token`, `paper` or `keep`; None for
-            `keep` with the method `mixture`, else `token`.
-        words: use only these words as anchors; None for all that both backbones know.
-        minimum_anchors: refuse fewer anchors than this.
-        seed: of methods that draw random numbers.
-        options: of the method.
-        roundtrip: also carry the result home for the report: as much work again.
-        progress: called with (done, in all) by methods that take long.
+        **settings: see `transfer_many`.
 
     Raises:
         MismatchError: the prompt does not belong to `source`.
         AnchorError: too few shared words.
         UnknownNameError: no such method, option or rule.
     """
+    return transfer_many([Source(prompt, source)], target, **settings)
+
+
+def transfer_many(  # noqa: PLR0913
+    sources: Sequence[Source],
+    target: EmbeddingSpace,
+    *,
+    method: str | None = None,
+    magnitude: str | None = None,
+    words: Sequence[str] | None = None,
+    minimum_anchors: int = 32,
+    lengths: str = "same",
+    own_anchors: bool = False,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    roundtrip: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> TransferResult:
+    """Move prompts of one task from any number of backbones to another one, as one prompt.
+
+    Methods that look at the description alone (`least_squares`, `gradient`) solve for all sources
+    at once; the others move each source by itself and take the mean. The order of the sources does
+    not matter.
+
+    Args:
+        sources: one or more, with their weights.
+        target: space of the backbone that the prompt shall work on.
+        method: name of a transfer method, with or without version; None for `mixture` if all
+            prompts are anchored, else `least_squares`.
+        magnitude: rule for the length of the virtual tokens: `token`, `paper` or `keep`; None for
+            `keep` with the method `mixture`, else `token`.
+        words: use only these words as anchors; None for all that all backbones know.
+        minimum_anchors: refuse fewer anchors than this.
+        lengths: rule for prompts of different length: `same` (refuse), `cut`, `repeat`, `stretch`.
+        own_anchors: let every source use all words that it shares with the target, not only those
+            that all share (`least_squares` alone; a few steps of L-BFGS from the closed form).
+        seed: of methods that draw random numbers.
+        options: of the method.
+        roundtrip: also carry the result home for the report: as much work again.
+        progress: called with (done, in all) by methods that take long.
+
+    Raises:
+        MismatchError: a prompt does not belong to its space, or prompts do not fit together.
+        AnchorError: too few shared words.
+        UnknownNameError: no such method, option or rule.
+    """
     start = time.perf_counter()
-    found = find_method(method or ("least_squares" if prompt.mixture is None else "mixture"))
+    sources = _checked(sources)
+    is_anchored = all(source.prompt.mixture is not None for source in sources)
+    found = find_method(method or ("mixture" if is_anchored else "least_squares"))
     rule = magnitude or ("keep" if found.name.startswith("mixture.") else "token")
-    plan = _Plan(found, found.complete(options or {}), find_magnitude(rule), rule, seed, roundtrip)
-    _check_belongs(prompt, source)
-    anchors = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors)
-    moved = _shared_mixture(prompt, anchors)
-    problem = TransferProblem(
-        prompt.vectors,
-        anchors.matrix(0),
-        anchors.matrix(1),
-        source.statistics,
-        target.statistics,
-        torch.Generator().manual_seed(seed),
-        None if moved is None else moved.mixture.weights,
-        progress,
-    )
+    chosen = found.complete(options or {})
+    plan = _Plan(found, chosen, find_magnitude(rule), rule, seed, roundtrip, lengths, own_anchors)
+    spaces = [source.space for source in sources]
+    anchors = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors)
+    moved = [_shared_mixture(source.prompt, anchors) for source in sources]
+    problems = _problems(plan, sources, target, anchors, moved, progress)
+    weights = shares(sources)
     decode_start = time.perf_counter()
-    vectors = plan.decode(problem)  # (n, d_t)
-    decode_seconds = time.perf_counter() - decode_start
-    times = (start, decode_seconds)
-    report = _report(plan, problem, vectors, anchors.report, (source, target), times)
+    vectors = plan.decode_all(problems, weights)  # (n, d_t)
+    if own_anchors:
+        vectors = _with_own_anchors(plan, sources, target, words, problems, vectors)
+    times = (start, time.perf_counter() - decode_start)
+    report = _report(plan, sources, problems, vectors, anchors.report, target, times)
     carried = None
-    if moved is not None and found.name.startswith("mixture."):
-        report = replace(report, kept_weight=moved.kept)
-        carried = moved.mixture
-    provenance = _provenance(prompt, source, target, report)
+    if is_anchored and found.name.startswith("mixture."):
+        kept = [m.kept for m in moved if m is not None]
+        report = replace(report, kept_weight=sum(k * w for k, w in zip(kept, weights, strict=True)))
+        carried = _joint_mixture(problems, anchors, weights)
+    provenance = _provenance(sources, target, report)
     return TransferResult(SoftPrompt(vectors, provenance, mixture=carried), report)
+
+
+def _checked(sources: Sequence[Source]) -> list[Source]:
+    if not sources:
+        raise MismatchError(
+            "sources", expected="one prompt or more", got="none", fix="Name a prompt"
+        )
+    for source in sources:
+        source.check()
+    templates = {source.prompt.provenance.template for source in sources}
+    if len(templates) > 1:
+        raise MismatchError(
+            "sources",
+            expected="prompts tuned with one template",
+            got=", ".join(sorted(repr(template) for template in templates)),
+            fix="Tune them with the same template",
+        )
+    return in_fixed_order(sources)
 
 
 @dataclass(frozen=True)
@@ -155,45 +253,95 @@ def _shared_mixture(prompt: SoftPrompt, anchors: AnchorSet) -> _SharedMixture | 
     return _SharedMixture(Mixture(anchors.words, weights), float(kept.mean()))
 
 
-def _check_belongs(prompt: SoftPrompt, source: EmbeddingSpace) -> None:
-    name = prompt.provenance.backbone
-    if prompt.width != source.width:
-        raise MismatchError(
-            "prompt",
-            expected=f"virtual tokens {source.width} wide ({source.backbone})",
-            got=f"{prompt.width} ({name})",
-            fix="Name the backbone that it was tuned on as the source",
+def _problems(
+    plan: _Plan,
+    sources: Sequence[Source],
+    target: EmbeddingSpace,
+    anchors: AnchorSet,
+    moved: Sequence[_SharedMixture | None],
+    progress: Callable[[int, int], None] | None,
+) -> list[TransferProblem]:
+    """One problem per source, all over the same anchors and of one length."""
+    rows = fit_lengths([source.prompt.vectors for source in sources], plan.lengths)
+    weights: list[Tensor | None] = [None if m is None else m.mixture.weights for m in moved]
+    given = [w for w in weights if w is not None]
+    if len(given) == len(sources):
+        weights = [*fit_lengths(given, plan.lengths)]
+    return [
+        TransferProblem(
+            vectors,
+            anchors.matrix(i),
+            anchors.matrix(len(sources)),
+            source.space.statistics,
+            target.statistics,
+            torch.Generator().manual_seed(plan.seed),
+            mixed,
+            progress=progress,
         )
-    known = prompt.provenance.fingerprint
-    if known is not None and known != source.fingerprint:
+        for i, (source, vectors, mixed) in enumerate(zip(sources, rows, weights, strict=True))
+    ]
+
+
+def _with_own_anchors(
+    plan: _Plan,
+    sources: Sequence[Source],
+    target: EmbeddingSpace,
+    words: Sequence[str] | None,
+    problems: Sequence[TransferProblem],
+    vectors: Tensor,
+) -> Tensor:
+    if not plan.method.name.startswith("least_squares."):
         raise MismatchError(
-            "prompt",
-            expected=f"the embedding matrix {known[:12]} of {name}",
-            got=f"{source.fingerprint[:12]} ({source.backbone})",
-            fix="Name the backbone, and the revision, that it was tuned on as the source",
+            "own anchors",
+            expected="the method least_squares",
+            got=plan.method.name,
+            fix="Leave one of the two out",
         )
+    pairs = [AnchorSet.shared(source.space, target, words=words) for source in sources]
+    described = [
+        encode_relative(problem.vectors, pair.matrix(0))
+        for problem, pair in zip(problems, pairs, strict=True)
+    ]
+    raw = refine(vectors, described, [pair.matrix(1) for pair in pairs], shares(sources))
+    return plan.scale_all(raw, problems, shares(sources))
+
+
+def _joint_mixture(
+    problems: Sequence[TransferProblem], anchors: AnchorSet, weights: Sequence[float]
+) -> Mixture:
+    mixed = [p.mixture * w for p, w in zip(problems, weights, strict=True) if p.mixture is not None]
+    return Mixture(anchors.words, torch.stack(mixed).sum(0))
 
 
 def _report(
     plan: _Plan,
-    problem: TransferProblem,
+    sources: Sequence[Source],
+    problems: Sequence[TransferProblem],
     vectors: Tensor,
     anchors: AnchorReport,
-    spaces: tuple[EmbeddingSpace, EmbeddingSpace],
+    target: EmbeddingSpace,
     times: tuple[float, float],
 ) -> TransferReport:
-    source, target = spaces
-    per_token = matching(problem.relative, problem.anchors_tgt, vectors)  # (n,)
+    weights = shares(sources)
+    lead = sources[0]
+
+    def mean(values: Iterable[float]) -> float:
+        return sum(value * weight for value, weight in zip(values, weights, strict=True))
+
+    per_token = torch.stack(
+        [
+            matching(p.relative, p.anchors_tgt, vectors) * w
+            for p, w in zip(problems, weights, strict=True)
+        ]
+    ).sum(0)  # (n,)
     roundtrip = None
     if plan.roundtrip:
-        back = plan.decode(problem.reversed(vectors))  # (n, d_s)
-        roundtrip = float(
-            torch.nn.functional.cosine_similarity(back, problem.vectors, dim=1).mean()
-        )
+        roundtrip = mean(_roundtrip(plan, problem, vectors) for problem in problems)
     parallel = mean_pair_cosine(vectors)
-    ratio_source = mean_length(problem.vectors) / source.statistics.mean_norm
+    before = mean_pair_cosine(problems[0].vectors)
+    ratio_source = mean(mean_length(p.vectors) / p.stats_src.mean_norm for p in problems)
     return TransferReport(
-        source=source.backbone,
+        source=" + ".join(source.space.backbone for source in sources),
         target=target.backbone,
         method=plan.method.name,
         options=plan.options,
@@ -208,7 +356,7 @@ def _report(
         roundtrip=roundtrip,
         norm_ratio=mean_length(vectors) / target.statistics.mean_norm,
         norm_ratio_source=ratio_source,
-        nearest_before=_nearest(source, problem.vectors),
+        nearest_before=_nearest(lead.space, problems[0].vectors),
         nearest_after=_nearest(target, vectors),
         parallel=parallel,
         seconds=time.perf_counter() - times[0],
@@ -218,12 +366,17 @@ def _report(
             anchor_verdict=anchors.verdict,
             matching=float(per_token.mean()),
             roundtrip=roundtrip,
-            parallel=(mean_pair_cosine(problem.vectors), parallel),
+            parallel=(before, parallel),
             norm_ratio_source=ratio_source,
             magnitude=plan.magnitude,
-            kinds=(source.kind, target.kind),
+            kinds=(lead.space.kind, target.kind),
         ),
     )
+
+
+def _roundtrip(plan: _Plan, problem: TransferProblem, vectors: Tensor) -> float:
+    back = plan.decode(problem.reversed(vectors))  # (n, d_s)
+    return float(torch.nn.functional.cosine_similarity(back, problem.vectors, dim=1).mean())
 
 
 def _nearest(space: EmbeddingSpace, vectors: Tensor) -> Nearest:
@@ -231,14 +384,12 @@ def _nearest(space: EmbeddingSpace, vectors: Tensor) -> Nearest:
 
 
 def _provenance(
-    prompt: SoftPrompt, source: EmbeddingSpace, target: EmbeddingSpace, report: TransferReport
+    sources: Sequence[Source], target: EmbeddingSpace, report: TransferReport
 ) -> Provenance:
-    old = prompt.provenance
+    old = sources[0].prompt.provenance
     entry = {
         "step": "transfer",
-        "source": source.backbone,
-        "source_revision": old.revision or source.revision,
-        "source_fingerprint": source.fingerprint,
+        **_source_record(sources[0]),
         "target": target.backbone,
         "method": report.method,
         "options": report.options,
@@ -246,10 +397,13 @@ def _provenance(
         "anchors": report.anchors,
         "matching": report.matching,
         "seed": report.seed,
-        "origin": old.origin,
-        "tuning": old.tuning,
         "promptport": __version__,
     }
+    if len(sources) > 1:
+        weights = shares(sources)
+        entry["sources"] = [
+            {**_source_record(s), "weight": w} for s, w in zip(sources, weights, strict=True)
+        ]
     return Provenance(
         backbone=target.backbone,
         kind=target.kind,
@@ -259,3 +413,15 @@ def _provenance(
         task=old.task,
         history=(*old.history, entry),
     )
+
+
+def _source_record(source: Source) -> dict[str, Any]:
+    """What the new prompt remembers of an old one."""
+    old = source.prompt.provenance
+    return {
+        "source": source.space.backbone,
+        "source_revision": old.revision or source.space.revision,
+        "source_fingerprint": source.space.fingerprint,
+        "origin": old.origin,
+        "tuning": old.tuning,
+    }

@@ -13,7 +13,11 @@ from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
 
-@transfer_method("gradient.v1", paper="Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5 and 7")
+@transfer_method(
+    "gradient.v1",
+    paper="Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5 and 7",
+    from_description=True,
+)
 def gradient(
     problem: TransferProblem,
     *,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from promptport.errors import PromptPortError
-from promptport.relative import encode_relative, row_lengths, topk_mask, unit_rows
+from promptport.relative import row_lengths, topk_mask, unit_rows
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
@@ -29,7 +29,9 @@ _NEARLY_SINGULAR = 1e-7
 
 
 @transfer_method(
-    "least_squares.v1", paper="closed form of Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5"
+    "least_squares.v1",
+    paper="closed form of Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5",
+    from_description=True,
 )
 def least_squares(
     problem: TransferProblem,
@@ -55,7 +57,7 @@ def least_squares(
     """
     anchors = _working(problem.anchors_tgt)  # (k, d_t)
     dtype = anchors.dtype
-    relative = encode_relative(problem.vectors.to(dtype), problem.anchors_src.to(dtype))  # (n, k)
+    relative = problem.describe(dtype)  # (n, k)
     mask = topk_mask(relative, topk, absolute)
     if mask is None:
         return factor(anchors, ridge=ridge).solve(relative).float()

@@ -26,6 +26,7 @@ class TransferProblem:
         stats_tgt: statistics of the target space.
         generator: the only source of random numbers.
         mixture: (n, k) weights of the shared words, if the prompt is anchored.
+        described: (n, k) description in place of the vectors' own: that of several sources.
         progress: called with (steps done, steps in all) by methods that iterate.
 
     Raises:
@@ -39,6 +40,7 @@ class TransferProblem:
     stats_tgt: SpaceStatistics
     generator: torch.Generator
     mixture: Tensor | None = None
+    described: Tensor | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
@@ -53,8 +55,14 @@ class TransferProblem:
 
     @cached_property
     def relative(self) -> Tensor:
-        """(n, k) description of the virtual tokens by the source anchors."""
-        return encode_relative(self.vectors, self.anchors_src)
+        """(n, k) description of the virtual tokens by the source anchors, float32."""
+        return self.describe(torch.float32)
+
+    def describe(self, dtype: torch.dtype) -> Tensor:
+        """The description (n, k) in the precision in which it is needed."""
+        if self.described is not None:
+            return self.described.to(dtype)
+        return encode_relative(self.vectors.to(dtype), self.anchors_src.to(dtype))
 
     def reversed(self, vectors: Tensor) -> TransferProblem:
         """The way back, from vectors (n, d_t) in the target space to the source space."""
@@ -65,4 +73,5 @@ class TransferProblem:
             anchors_tgt=self.anchors_src,
             stats_src=self.stats_tgt,
             stats_tgt=self.stats_src,
+            described=None,
         )

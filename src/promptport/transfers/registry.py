@@ -29,6 +29,8 @@ class Method:
         function: `f(problem, *, option=...) -> (n, d_t)`.
         options: name -> default.
         hints: name -> type.
+        from_description: whether it looks at `problem.describe` alone, so that one description
+            can stand for several sources.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Method:
     function: Callable[..., Tensor]
     options: Mapping[str, Any]
     hints: Mapping[str, Any]
+    from_description: bool = False
 
     @property
     def summary(self) -> str:
@@ -69,13 +72,14 @@ class Method:
 
 
 def transfer_method(
-    name: str, *, paper: str
+    name: str, *, paper: str, from_description: bool = False
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Register `f(problem, *, option=...) -> Tensor (n, d_t)`; the function stays as it is.
 
     Args:
         name: `<name>.v<version>`, for instance `least_squares.v1`.
         paper: reference, equation included.
+        from_description: see `Method`.
 
     Raises:
         PromptPortError: not such a name, taken already, or a function of another shape.
@@ -96,7 +100,9 @@ def transfer_method(
                 got=f"{name}, which is taken",
                 fix="Raise the version",
             )
-        _METHODS[name] = Method(name, paper, function, _options(name, function), _hints(function))
+        _METHODS[name] = Method(
+            name, paper, function, _options(name, function), _hints(function), from_description
+        )
         return function
 
     return register

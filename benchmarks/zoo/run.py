@@ -1,0 +1,274 @@
+"""What the embedded backbones know: facts, classes, LAMA, NLU tasks, and how their spaces agree.
+
+Run from the root of the repository: python -m benchmarks.zoo.run [--data FOLDER]
+
+Finished cells are kept in results/cells.jsonl, so a stopped run goes on where it was; cells of a
+backbone whose weights have changed since are made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks._result import write_results
+
+from promptport.anchors import AnchorSet
+from promptport.backbone import Backbone, open_space, silence_libraries
+from promptport.evaluation import evaluate
+from promptport.tasks import MemorySource, Task, list_tasks, open_task
+from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.zoo import ZOO_FOLDER, embedded_names
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+# Every third relation of LAMA in the order of their numbers, so that no one chose them.
+LAMA_STEP = 3
+NLU = ("sst2", "trec", "ag_news", "dbpedia", "mnli")
+COMMON_WORDS = (
+    *("king", "water", "war", "music", "city", "father", "river", "church", "school", "army"),
+    *("red", "five", "north", "summer", "book", "doctor", "horse", "money", "law", "game"),
+    *("ship", "house", "woman", "food", "time", "night", "tree", "gold", "language", "friend"),
+)
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that are tuned alike.
+
+    Attributes:
+        name: prefix of its figures.
+        length: virtual tokens.
+        rows: most rows of train, dev and test; 0 for all.
+        config: of tuning.
+    """
+
+    name: str
+    length: int
+    rows: tuple[int, int, int]
+    config: TuneConfig
+
+
+GROUPS = (
+    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=15, patience=4, batch_size=16)),
+    Group("class", 20, (240, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
+    Group("lama", 5, (240, 60, 240), TuneConfig(epochs=10, patience=3, batch_size=16)),
+    Group(
+        "nlu", 20, (800, 100, 400), TuneConfig(epochs=5, patience=2, batch_size=16, truncate=True)
+    ),
+)
+
+
+def main() -> None:
+    """Parse the command line, make what is missing, write the summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with lama/ and nlu/; without it: no such")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--backbones", nargs="*", default=embedded_names())
+    parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
+    arguments = parser.parse_args()
+    silence_libraries()
+    torch.set_flush_denormal(True)
+    cells = Cells(RESULTS / "cells.jsonl")
+    for group in GROUPS:
+        if group.name not in arguments.groups:
+            continue
+        tasks = [limited(task, group.rows) for task in group_tasks(group.name, arguments.data)]
+        for name in arguments.backbones:
+            measure(name, group, tasks, range(arguments.seeds), cells)
+    summary, tables = summarise(cells, arguments.backbones)
+    write_results(RESULTS, summary, tables)
+    print(json.dumps(summary, indent=2))
+
+
+def group_tasks(name: str, data: Path | None) -> list[Task]:
+    """The tasks of a group; none if their data is not at hand."""
+    if name in ("facts", "class"):
+        kind = "probe" if name == "facts" else "classification"
+        return [open_task(e.reference) for e in list_tasks() if e.kind == kind]
+    if data is None or not (data / name).is_dir():
+        print(f"{name}: left out, no --data folder with {name}/")
+        return []
+    if name == "nlu":
+        return [open_task(f"nlu:{task}", data / "nlu") for task in NLU]
+    folder = data / "lama"
+    names = sorted(
+        (e.reference for e in list_tasks(folder) if e.reference.startswith("lama:")),
+        key=lambda reference: int(reference.removeprefix("lama:P")),
+    )
+    return [open_task(reference, folder) for reference in names[::LAMA_STEP]]
+
+
+def limited(task: Task, rows: tuple[int, int, int]) -> Task:
+    """The same task with a seeded sample of its rows."""
+    if not any(rows):
+        return task
+    parts = {}
+    for split, most in zip(("train", "dev", "test"), rows, strict=True):
+        everything = task.load(split)
+        order = np.random.default_rng(0).permutation(len(everything))[:most]
+        parts[split] = tuple(everything[i] for i in sorted(order))
+    return replace(task, source=MemorySource(parts), _cache={})
+
+
+class Cells:
+    """Finished measurements on disk, one JSON object a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines() if path.is_file() else []
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.digests = {name: digest(name) for name in embedded_names()}
+
+    def current(self) -> list[dict[str, Any]]:
+        """Cells of the weights as they are now."""
+        return [r for r in self.rows if self.digests.get(r["backbone"]) == r["weights"]]
+
+    def has(self, backbone: str, task: str, what: str) -> bool:
+        """Whether a cell is there."""
+        return any(
+            (r["backbone"], r["task"], r["what"]) == (backbone, task, what) for r in self.current()
+        )
+
+    def add(self, backbone: str, group: str, task: str, what: str, value: float) -> None:
+        """Keep a cell."""
+        row = {
+            "backbone": backbone,
+            "weights": self.digests[backbone],
+            "group": group,
+            "task": task,
+            "what": what,
+            "score": round(value, 5),
+        }
+        self.rows.append(row)
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def digest(name: str) -> str:
+    """First digits of the sha256 of a backbone's weights."""
+    return hashlib.sha256((ZOO_FOLDER / name / "model.safetensors").read_bytes()).hexdigest()[:12]
+
+
+def measure(
+    name: str, group: Group, tasks: Sequence[Task], seeds: Sequence[int], cells: Cells
+) -> None:
+    """Majority and manual score of every task, and tuned prompts for every seed."""
+    wanted = [
+        (task, seed)
+        for task in tasks
+        for seed in seeds
+        if not cells.has(name, task.name, f"seed {seed}")
+    ]
+    if not wanted:
+        return
+    start = time.perf_counter()
+    backbone = Backbone.load(name, device="cpu", dtype="float32")
+    for task in {task.name: task for task, _ in wanted}.values():
+        if not cells.has(name, task.name, "majority"):
+            cells.add(name, group.name, task.name, "majority", task.majority_score("test").value)
+            manual = evaluate(backbone, task, truncate=True).score.value
+            cells.add(name, group.name, task.name, "manual", manual)
+    jobs = [
+        TuneJob(task, OriginSpec("vocabulary", seed), group.length, seed) for task, seed in wanted
+    ]
+    for result in tune(backbone, jobs, group.config):
+        if result.prompt is None:
+            raise RuntimeError(f"{name} {result.job.label}: {result.error}")
+        score = evaluate(backbone, result.job.task, result.prompt, truncate=True).score.value
+        cells.add(name, group.name, result.job.task.name, f"seed {result.job.seed}", score)
+    print(
+        f"{name} {group.name}: {len(jobs)} prompts, {time.perf_counter() - start:.0f} s", flush=True
+    )
+
+
+def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Flat figures, and the tables behind them."""
+    scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    tasks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in cells.current():
+        what = "tuned" if row["what"].startswith("seed") else row["what"]
+        scores[row["backbone"], row["group"], what].append(row["score"])
+        tasks[f"{row['backbone']} {row['task']}"][what].append(row["score"])
+        if row["group"] == "nlu" and what == "tuned":
+            scores[row["backbone"], "nlu", row["task"].partition(":")[2]].append(row["score"])
+    summary: dict[str, float] = {}
+    for name in backbones:
+        for group in ("facts", "class", "lama"):
+            for what in ("majority", "manual", "tuned"):
+                if values := scores.get((name, group, what)):
+                    summary[f"{name}.{group}_{what}"] = round(fmean(values), 4)
+        for task in NLU:
+            if values := scores.get((name, "nlu", task)):
+                summary[f"{name}.{task}"] = round(fmean(values), 4)
+        folder = ZOO_FOLDER / name
+        record = json.loads((folder / "training.json").read_text())
+        summary[f"{name}.tokens_seen"] = record["tokens"]
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        summary[f"{name}.megabytes"] = round(size / 1e6, 2)
+        summary[f"{name}.load_seconds"] = round(load_seconds(name), 3)
+    pairs = geometry(backbones)
+    summary["pairs.min_words"] = min(pair["words"] for pair in pairs.values())
+    summary["pairs.mean_agreement"] = round(fmean(p["agreement"] for p in pairs.values()), 4)
+    summary["pairs.mean_neighbours"] = round(fmean(p["neighbours"] for p in pairs.values()), 4)
+    averaged = {
+        name: {what: round(fmean(values), 4) for what, values in row.items()}
+        for name, row in sorted(tasks.items())
+    }
+    return summary, {"tasks": averaged, "pairs": pairs}
+
+
+def load_seconds(name: str) -> float:
+    """Time to open a backbone, second time of two."""
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        Backbone.load(name, device="cpu", dtype="float32")
+        seconds = time.perf_counter() - start
+    return seconds
+
+
+def geometry(backbones: Sequence[str]) -> dict[str, dict[str, float]]:
+    """For each pair: common words, correlation of cosines, shared nearest neighbours."""
+    spaces = {name: open_space(name) for name in backbones}
+    found = {}
+    for first, second in combinations(backbones, 2):
+        anchors = AnchorSet.shared(spaces[first], spaces[second])
+        report = anchors.report
+        near = [_neighbours(anchors, side) for side in (0, 1)]
+        shared = [len(set(a) & set(b)) / NEIGHBOURS for a, b in zip(*near, strict=True)]
+        found[f"{first} {second}"] = {
+            "words": report.count,
+            "agreement": round(report.agreement or 0.0, 4),
+            "neighbours": round(fmean(shared), 4),
+        }
+    return found
+
+
+def _neighbours(anchors: AnchorSet, side: int) -> list[list[int]]:
+    """For each common word the anchors nearest to it."""
+    rows = anchors.matrix(side)
+    unit = torch.nn.functional.normalize(rows - rows.mean(dim=0), dim=1)
+    index = {word: i for i, word in enumerate(anchors.words)}
+    asked = torch.tensor([index[word] for word in COMMON_WORDS if word in index])
+    cosines = unit[asked] @ unit.T
+    cosines[torch.arange(len(asked)), asked] = -1.0
+    found: list[list[int]] = cosines.topk(NEIGHBOURS, dim=1).indices.tolist()
+    return found
+
+
+if __name__ == "__main__":
+    main()
