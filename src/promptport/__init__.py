@@ -17,69 +17,117 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone, open_space
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate
-    from promptport.interop import load_prompt, save_prompt
+    from promptport.interop import load_prompt, load_vector, save_prompt, save_vector
+    from promptport.merging import merge
     from promptport.prompt import Provenance, SoftPrompt
     from promptport.relative import encode_relative
     from promptport.space import EmbeddingSpace
     from promptport.tasks import Task, Template, list_tasks, open_task
-    from promptport.transfers import TransferResult, transfer, transfer_method
-    from promptport.tuning import OriginSpec, TuneConfig, TuneJob, TuneResult, make_origin, tune
+    from promptport.transfers import (
+        Source,
+        TransferResult,
+        transfer,
+        transfer_many,
+        transfer_method,
+    )
+    from promptport.tuning import (
+        DistilConfig,
+        DistilResult,
+        JointResult,
+        OriginSpec,
+        Teacher,
+        TuneConfig,
+        TuneJob,
+        TuneResult,
+        anchor,
+        calibrate,
+        make_origin,
+        tune,
+        tune_jointly,
+    )
+    from promptport.vector import TaskPromptVector
 
 _HOMES = {
     "AnchorSet": "anchors",
     "Backbone": "backbone",
+    "DistilConfig": "tuning",
+    "DistilResult": "tuning",
     "EmbeddingSpace": "space",
     "Evaluation": "evaluation",
+    "JointResult": "tuning",
     "OriginSpec": "tuning",
     "PromptPortError": "errors",
     "Provenance": "prompt",
     "SoftPrompt": "prompt",
+    "Source": "transfers",
     "Task": "tasks",
+    "TaskPromptVector": "vector",
+    "Teacher": "tuning",
     "Template": "tasks",
     "TransferResult": "transfers",
     "TuneConfig": "tuning",
     "TuneJob": "tuning",
     "TuneResult": "tuning",
+    "anchor": "tuning",
+    "calibrate": "tuning",
     "encode_relative": "relative",
     "evaluate": "evaluation",
     "list_tasks": "tasks",
     "load_prompt": "interop",
+    "load_vector": "interop",
     "make_origin": "tuning",
+    "merge": "merging",
     "open_space": "backbone",
     "open_task": "tasks",
     "save_prompt": "interop",
+    "save_vector": "interop",
     "transfer": "transfers",
+    "transfer_many": "transfers",
     "transfer_method": "transfers",
     "tune": "tuning",
+    "tune_jointly": "tuning",
 }
 
 __all__ = [
     "AnchorSet",
     "Backbone",
+    "DistilConfig",
+    "DistilResult",
     "EmbeddingSpace",
     "Evaluation",
+    "JointResult",
     "OriginSpec",
     "PromptPortError",
     "Provenance",
     "SoftPrompt",
+    "Source",
     "Task",
+    "TaskPromptVector",
+    "Teacher",
     "Template",
     "TransferResult",
     "TuneConfig",
     "TuneJob",
     "TuneResult",
     "__version__",
+    "anchor",
+    "calibrate",
     "encode_relative",
     "evaluate",
     "list_tasks",
     "load_prompt",
+    "load_vector",
     "make_origin",
+    "merge",
     "open_space",
     "open_task",
     "save_prompt",
+    "save_vector",
     "transfer",
+    "transfer_many",
     "transfer_method",
     "tune",
+    "tune_jointly",
 ]
 
 

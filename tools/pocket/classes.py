@@ -131,6 +131,8 @@ def _from_grammar(name: str, grammar: Grammar) -> ClassTask:
         frames[label] = divided(
             f"{name} {label}" if own_frames else name, own_frames or grammar["frames"]
         )
+        frames[label]["train"] += part.get("more_frames", [])
+        frames[label][None] += part.get("more_frames", [])
 
     def draw(rng: random.Random, label: str, split: str | None, form: str | None) -> Row:
         frame = rng.choice(frames[label][form])
@@ -196,8 +198,8 @@ def _words() -> Grammar:
 def _entailment() -> ClassTask:
     """What follows from a scene: the general name of what is done, and whether in or out of doors.
 
-    Hypotheses that follow and hypotheses that contradict are of one form, so the second sentence
-    alone does not give the answer.
+    Half of the hypotheses that contradict deny what is so; the others have the form of hypotheses
+    that follow, so that the second sentence alone does not give the answer.
     """
     words = _words()
     people = {kind: divided(f"people {kind}", who) for kind, who in words["people"].items()}
@@ -248,6 +250,20 @@ def _entailment() -> ClassTask:
         ],
     )
 
+    denials = divided(
+        "denials",
+        [
+            "No {kind} is {claim} .",
+            "The {kind} is not {claim} .",
+            "There is no {kind} {claim} .",
+            "Not one {kind} is {claim} .",
+            "It is not true that a {kind} is {claim} .",
+            "Never is the {kind} {claim} .",
+            "A {kind} is not {claim} at all .",
+            "Surely no {kind} is {claim} .",
+        ],
+    )
+
     def draw(rng: random.Random, label: str, split: str | None, form: str | None) -> Row:
         kind = rng.choice(sorted(people))
         done = rng.choice(sorted(deeds[kind]))
@@ -263,8 +279,10 @@ def _entailment() -> ClassTask:
             about_deed = rng.random() < 0.5
             known, others = (done, deeds[kind]) if about_deed else (side, places)
             other = rng.choice([name for name in sorted(others) if name != known])
-            said = known if label == "entailment" else other
-            claim = rng.choice(claims[form]).format(kind=kind, claim=said)
+            denied = label == "contradiction" and rng.random() < 0.5
+            said = known if label == "entailment" or denied else other
+            chosen = rng.choice((denials if denied else claims)[form])
+            claim = chosen.format(kind=kind, claim=said)
         return {"text": sentence(text), "text_b": sentence(claim)}
 
     return ClassTask(

@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from promptport.cli import anchors, demo, evaluate, inspect, tasks, transfer, tune, zoo
+from promptport.cli import (
+    anchor,
+    anchors,
+    calibrate,
+    combine,
+    demo,
+    evaluate,
+    inspect,
+    tasks,
+    transfer,
+    tune,
+    vector,
+    zoo,
+)
 from promptport.errors import PromptPortError
 
 app = typer.Typer(
@@ -23,6 +36,10 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("tune")(tune.command)
 app.command("transfer")(transfer.command)
+app.command("vector")(vector.command)
+app.command("combine")(combine.command)
+app.command("anchor")(anchor.command)
+app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("anchors")(anchors.command)

@@ -107,6 +107,28 @@ def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
     return [open_task(reference, data) for reference in references]
 
 
+def shared_words(backbones: Sequence[str]) -> list[str] | None:
+    """Words that are single tokens of all these backbones; None if there are none to ask."""
+    from promptport.backbone import open_space
+
+    if not backbones:
+        return None
+    return sorted(set.intersection(*(set(open_space(name).words) for name in backbones)))
+
+
+def show_lesson(title: str, result: Mapping[str, Any]) -> None:
+    """What a prompt learned from a teacher's answers."""
+    facts = [
+        ["cross-entropy to the teacher's answers, before", result["before"]],
+        ["after", result["after"]],
+        ["the teacher's own entropy (no prompt can go below)", result["floor"]],
+        ["unlabelled rows read", result["rows"]],
+        ["steps", result["steps"]],
+        ["labels used", "no"],
+    ]
+    print_table(title, ["", ""], facts)
+
+
 def quiet() -> None:
     """Keep the libraries below from talking into our output."""
     from promptport.backbone import silence_libraries

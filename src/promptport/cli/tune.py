@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +20,13 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    shared_words,
 )
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.tasks import Task
-    from promptport.tuning import OriginSpec, TuneJob, TuneResult
+    from promptport.tuning import JointResult, OriginSpec, TuneJob, TuneResult
 
 STATE_FILE = ".tuning-state.safetensors"
 
@@ -53,6 +55,20 @@ def command(
         bool,
         typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones."),
     ] = False,
+    together_with: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Tune one mixture on this backbone as well (anchored); repeat for several.",
+        ),
+    ] = None,
+    words_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--words-of",
+            help="Anchored: mix only words that this backbone knows too; repeat for several.",
+        ),
+    ] = None,
     template: Annotated[str | None, typer.Option(help="Template in place of the task's.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Rows per prompt and step.")] = 32,
@@ -75,7 +91,7 @@ def command(
     """
     quiet()
     from promptport.backbone import Backbone
-    from promptport.tuning import TuneConfig, tune
+    from promptport.tuning import TuneConfig, tune, tune_jointly
 
     began = time.perf_counter()
     tasks = open_tasks(task, data)
@@ -87,7 +103,24 @@ def command(
         max_train_rows=max_train_rows,
         max_dev_rows=max_dev_rows,
     )
-    jobs = _jobs(tasks, seed or [0], length, lr, "mixture" if anchored else origin, template)
+    words = shared_words(words_of or [])
+    start = "mixture" if anchored or together_with else origin
+    jobs = _jobs(tasks, seed or [0], length, lr, start, template, words)
+    if together_with:
+        names = [backbone, *together_with]
+        models = [
+            Backbone.load(name, device=device, dtype=dtype, device_map=device_map) for name in names
+        ]
+        with progress_bar("tuning jointly", hidden=json_output) as show:
+            shared = tune_jointly(
+                models,
+                jobs,
+                config,
+                words=words,
+                progress=lambda p: show(p.step, p.total, f"{p.active} running"),
+            )
+        _report_joint(shared, names, out, time.perf_counter() - began, json_output)
+        return
     folders = _folders(out, jobs)
     model = Backbone.load(backbone, device=device, dtype=dtype, device_map=device_map)
     try:
@@ -127,13 +160,14 @@ def _jobs(
     lr: float | None,
     origin: str,
     template: str | None,
+    words: list[str] | None,
 ) -> list[TuneJob]:
     from promptport.tasks import Template
     from promptport.tuning import TuneJob
 
     place = None if template is None else Template.parse(template)
     jobs = [
-        TuneJob(t, _origin(origin, seed), length, seed, lr=lr, template=place)
+        TuneJob(t, _origin(origin, seed, words), length, seed, lr=lr, template=place)
         for t in tasks
         for seed in seeds
     ]
@@ -148,17 +182,69 @@ def _jobs(
     return jobs
 
 
-def _origin(text: str, seed: int) -> OriginSpec:
+def _origin(text: str, seed: int, words: list[str] | None) -> OriginSpec:
     from promptport.interop import load_prompt
     from promptport.tuning import OriginSpec
 
     if Path(text).is_dir():
         return OriginSpec("prompt", seed, prompt=load_prompt(text))
-    return OriginSpec.parse(text, seed)
+    spec = OriginSpec.parse(text, seed)
+    if words is None:
+        return spec
+    if spec.kind != "mixture":
+        raise TuningError(
+            "--words-of",
+            expected="an anchored prompt",
+            got=f"the origin {spec.kind}",
+            fix="Add --anchored: only mixtures are made of words",
+        )
+    return replace(spec, words=tuple(words))
 
 
 def _folders(out: Path, jobs: list[TuneJob]) -> list[Path]:
     return [out] if len(jobs) == 1 else [out / job.label for job in jobs]
+
+
+def _report_joint(
+    results: list[JointResult], backbones: list[str], out: Path, seconds: float, json_output: bool
+) -> None:
+    """Save one folder per prompt and backbone, and tell how they do."""
+    from promptport.interop import save_prompt
+
+    found = []
+    for result in results:
+        base = out if len(results) == 1 else out / result.job.label
+        folders = []
+        for name, prompt in zip(backbones, result.prompts, strict=bool(result.prompts)):
+            folders.append(base / Path(name).name)
+            save_prompt(prompt, folders[-1])
+        found.append(
+            {
+                "name": result.job.label,
+                "dev_scores": dict(zip(backbones, result.dev_scores, strict=False)),
+                "steps": result.steps,
+                "stopped": result.stopped,
+                "error": result.error,
+                "folders": [str(folder) for folder in folders],
+            }
+        )
+    if json_output:
+        print_json({"backbones": backbones, "seconds": seconds, "prompts": found})
+    else:
+        rows = [
+            [f["name"], f["dev_scores"], f["steps"], f["error"] or f["stopped"], f["folders"]]
+            for f in found
+        ]
+        columns = ["mixture", "dev score", "steps", "stopped", "folders (the same mixture in each)"]
+        print_table(f"{len(rows)} tuned jointly in {seconds:.1f} s", columns, rows)
+    failed = [result for result in results if not result.prompts]
+    if failed:
+        raise TuningError(
+            failed[0].job.label,
+            expected="a finite loss",
+            got=str(failed[0].error),
+            fix="Lower --lr",
+        )
 
 
 def _save(results: list[TuneResult], folders: list[Path]) -> list[dict[str, Any]]:

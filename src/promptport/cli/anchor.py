@@ -1,0 +1,78 @@
+"""promptport anchor: turn a finished free prompt into a mixture of words, from unlabelled text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptport.cli.console import (
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    print_json,
+    progress_bar,
+    quiet,
+    shared_words,
+    show_lesson,
+)
+
+
+def command(
+    prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
+    task: Annotated[str, typer.Option(help="Task whose texts are read; its labels are not.")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
+    ] = None,
+    words_of: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--words-of", help="Mix only words that this backbone knows too; repeat for several."
+        ),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 256,
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of the mixture to start from.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Re-anchor a finished prompt: a mixture of words that answers alike, which moves better.
+
+    Reads unlabelled texts of the task and the backbone that the prompt belongs to.
+    """
+    quiet()
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt, save_prompt
+    from promptport.tasks import open_task
+    from promptport.tuning import DistilConfig, anchor
+
+    found = load_prompt(prompt)
+    name = backbone or found.provenance.backbone
+    model = Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+    config = DistilConfig(rows=rows, epochs=epochs, patience=5, seed=seed, truncate=truncate)
+    with progress_bar("anchoring", hidden=json_output) as show:
+        result = anchor(
+            found,
+            model,
+            open_task(task, data),
+            words=shared_words(words_of or []),
+            split=split,
+            config=config,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    save_prompt(result.prompt, out)
+    output = {"backbone": name, "task": task, "folder": str(out), **result.to_dict()}
+    if json_output:
+        print_json(output)
+        return
+    show_lesson(f"{prompt} as a mixture of words", output)
+    typer.echo(f"Written to {out}. Carry it with: promptport transfer {out} --to BACKBONE --out Q")

@@ -1,0 +1,85 @@
+"""promptport calibrate: pull a ported prompt's answers towards its source's, on unlabelled text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from promptport.cli.console import (
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    print_json,
+    progress_bar,
+    quiet,
+    show_lesson,
+)
+
+
+def command(
+    prompt: Annotated[Path, typer.Argument(help="Ported prompt folder.")],
+    teacher: Annotated[
+        list[Path],
+        typer.Option(help="Prompt folder that it came from; repeat for several sources."),
+    ],
+    task: Annotated[str, typer.Option(help="Task whose texts are read; its labels are not.")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 256,
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 10,
+    relative_lr: Annotated[
+        float, typer.Option(help="Step as a share of the embeddings' spread.")
+    ] = 0.03,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the texts.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Pull a ported prompt's answers towards those of the prompts that it came from.
+
+    Reads unlabelled texts; needs the backbones of all prompts. A fifth of the texts is held back
+    and only decides when to stop.
+    """
+    quiet()
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt, save_prompt
+    from promptport.tasks import open_task
+    from promptport.tuning import DistilConfig, Teacher, calibrate
+
+    found = load_prompt(prompt)
+
+    def load(name: str) -> Backbone:
+        return Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+
+    teachers = [
+        Teacher(load(known.provenance.backbone), known)
+        for known in (load_prompt(path) for path in teacher)
+    ]
+    config = DistilConfig(
+        rows=rows, epochs=epochs, relative_lr=relative_lr, seed=seed, truncate=truncate
+    )
+    with progress_bar("calibrating", hidden=json_output) as show:
+        result = calibrate(
+            found,
+            load(found.provenance.backbone),
+            teachers,
+            open_task(task, data),
+            split=split,
+            config=config,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    save_prompt(result.prompt, out)
+    backbone = found.provenance.backbone
+    output = {"backbone": backbone, "task": task, "folder": str(out), **result.to_dict()}
+    if json_output:
+        print_json(output)
+        return
+    show_lesson(f"{prompt} calibrated on {backbone}", output)
+    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task {task} --baselines")

@@ -1,0 +1,129 @@
+"""Vector folders: a task prompt vector, its coefficients and its provenance.
+
+vector.safetensors  one float32 tensor `delta (n, d)`
+vector.json         schema, written_by, checksum, coefficients {task: number}, vector (provenance)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from promptport._version import __version__
+from promptport.errors import FileFormatError, PromptPortError, StorageError
+from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
+from promptport.interop.peft import CONFIG_FILE, load_prompt
+from promptport.prompt import Provenance
+from promptport.vector import TaskPromptVector
+
+VECTOR_SCHEMA = 1
+RECORD_FILE = "vector.json"
+DELTA_FILE = "vector.safetensors"
+DELTA_KEY = "delta"
+
+
+def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
+    """Write a vector folder, whole or not at all.
+
+    Args:
+        vector: the vector.
+        folder: made if missing; an older vector in it is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    target = Path(folder)
+    record = {
+        "schema": VECTOR_SCHEMA,
+        "written_by": f"promptport {__version__}",
+        "checksum": _checksum(vector),
+        "coefficients": dict(vector.coefficients),
+        "vector": vector.provenance.to_dict(),
+    }
+    with atomic_folder(target) as staging:
+        (staging / DELTA_FILE).write_bytes(tensor_bytes({DELTA_KEY: vector.delta}))
+        (staging / RECORD_FILE).write_bytes(json_bytes(record))
+    return target
+
+
+def load_vector(folder: str | Path, name: str | None = None) -> TaskPromptVector:
+    """Read a vector folder, or take the vector of a prompt folder (prompt minus origin).
+
+    Args:
+        folder: a vector folder or a prompt folder; with the files of both, the vector's count.
+        name: of the task, if a prompt folder does not say it.
+
+    Raises:
+        StorageError: neither, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+        MismatchError: a prompt without origin.
+    """
+    place = Path(folder)
+    if not (place / RECORD_FILE).is_file():
+        if (place / CONFIG_FILE).is_file():
+            return TaskPromptVector.of(load_prompt(place), name)
+        raise StorageError(
+            str(place),
+            expected=f"a folder with {RECORD_FILE} (a vector) or {CONFIG_FILE} (a prompt)",
+            got="neither" if place.is_dir() else "no such folder",
+            fix="Check the path",
+        )
+    record = _read_record(place / RECORD_FILE)
+    provenance = Provenance.from_dict(record["vector"], str(place / RECORD_FILE))
+    delta = read_tensors(place / DELTA_FILE).get(DELTA_KEY)
+    vector = None
+    if delta is not None:
+        try:
+            vector = TaskPromptVector(delta, provenance, record["coefficients"])
+        except PromptPortError as error:
+            raise _damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
+    if vector is None or record.get("checksum") != _checksum(vector):
+        raise _damaged(
+            place / DELTA_FILE,
+            f"the tensor {DELTA_KEY!r} that was saved",
+            "none" if vector is None else "other values, or other coefficients",
+        )
+    return vector
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    schema = record.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise _damaged(path, "a field 'schema' with a whole number", repr(schema))
+    if schema > VECTOR_SCHEMA:
+        raise FileFormatError(
+            str(path),
+            expected=f"schema {VECTOR_SCHEMA} or older",
+            got=str(schema),
+            fix=f"Update promptport (this is {__version__})",
+        )
+    if not isinstance(record.get("vector"), dict):
+        raise _damaged(path, "a field 'vector' with an object", repr(record.get("vector")))
+    counted = record.get("coefficients")
+    if not isinstance(counted, dict) or not all(map(_is_number, counted.values())):
+        raise _damaged(path, "a field 'coefficients' with a number per task", repr(counted))
+    return record
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _checksum(vector: TaskPromptVector) -> str:
+    """Hash of the values and the coefficients: safetensors does not protect values."""
+    digest = hashlib.sha256(vector.delta.numpy().tobytes())
+    digest.update(json.dumps(dict(vector.coefficients), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
+    return FileFormatError(
+        str(path), expected=expected, got=got, fix="Restore the folder, or make the vector again"
+    )

@@ -1,0 +1,261 @@
+"""TaskPromptVector: what tuning added to its origin, and the arithmetic on it.
+
+Paper B (Belanec, Ostermann, Srba, Bielikova, arXiv 2408.01119): a task prompt vector is
+`T = P* − P_0`, the tuned prompt minus the origin that it started from; on another origin it gives
+`P' = P_0' + λT`, and several tasks are added as `P' = P_0' + λ Σ_i T_i`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.errors import MismatchError, PromptPortError, ShapeError
+from promptport.prompt import Provenance, SoftPrompt
+
+
+@dataclass(frozen=True)
+class TaskPromptVector:
+    """A tuned prompt minus its origin, or a combination of such differences.
+
+    `+`, `-`, unary minus, and `*` and `/` by a number give new vectors and keep count of the
+    coefficients: `sst2 + 0.5 * mnli - toxicity` has {"sst2": 1, "mnli": 0.5, "toxicity": -1}.
+
+    Attributes:
+        delta: (n, d) float32, finite, in the space of the backbone's input rows.
+        provenance: the backbone, and what the parts have in common; `origin` is what the prompt was
+            tuned from, None for a combination of different ones.
+        coefficients: of each task. They are a record: tasks that cancel out stay with 0.
+
+    Raises:
+        ShapeError: not a finite 2-D tensor.
+        PromptPortError: a coefficient that is not finite.
+    """
+
+    delta: Tensor
+    provenance: Provenance
+    coefficients: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        delta = self.delta
+        good = delta.ndim == 2 and 0 not in delta.shape and delta.is_floating_point()
+        if good:
+            delta = delta.detach().to(dtype=torch.float32, device="cpu").contiguous().clone()
+        if not good or not bool(torch.isfinite(delta).all()):
+            raise ShapeError(
+                "task prompt vector",
+                expected="a finite floating-point tensor (n, d) with n, d >= 1",
+                got=f"{delta.dtype} {tuple(delta.shape)}" + (", not finite" if good else ""),
+                fix="Give one row per virtual token, and smaller coefficients if they overflow",
+            )
+        object.__setattr__(self, "delta", delta)
+        counted = {task: _factor(value) for task, value in self.coefficients.items()}
+        object.__setattr__(self, "coefficients", counted)
+
+    @classmethod
+    def of(cls, prompt: SoftPrompt, name: str | None = None) -> TaskPromptVector:
+        """The vector of a tuned prompt: `T = P* − P_0`.
+
+        Args:
+            prompt: (n, d), with its origin.
+            name: of the task in the coefficients, if the prompt does not say its task.
+
+        Raises:
+            MismatchError: the prompt has no origin.
+        """
+        task = prompt.provenance.task or name or "prompt"
+        if prompt.origin is None:
+            raise MismatchError(
+                f"prompt of {task}",
+                expected="an origin, what its tuning started from",
+                got="none (PEFT does not keep it, and a transfer loses it)",
+                fix="Name it with promptport vector --origin, or tune with promptport, which keeps "
+                "it",
+            )
+        delta = prompt.vectors - prompt.origin
+        return cls(delta, replace(prompt.provenance, task=task), {task: 1.0})
+
+    @property
+    def length(self) -> int:
+        """Number of virtual tokens n."""
+        return self.delta.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Width d of the input rows."""
+        return self.delta.shape[1]
+
+    @property
+    def label(self) -> str:
+        """The combination as text: `sst2 + 0.5*mnli - toxicity`; tasks with 0 are left out."""
+        text = ""
+        for task, value in self.coefficients.items():
+            if value:
+                size = "" if abs(value) == 1 else f"{abs(value):g}*"
+                text += f" {'-' if value < 0 else '+'} {size}{task}"
+        text = text.removeprefix(" + ")
+        return f"-{text[3:]}" if text.startswith(" - ") else text or "0"
+
+    def apply(
+        self, origin: SoftPrompt | Tensor, made: Mapping[str, Any] | None = None
+    ) -> SoftPrompt:
+        """The prompt `P' = P_0' + T` on any origin of the same backbone and length.
+
+        Args:
+            origin: (n, d): a prompt whose vectors are the origin, or a bare tensor, which is taken
+                to belong to this backbone.
+            made: how the origin was made, for the new provenance (`OriginSpec.to_dict`).
+
+        Returns:
+            (n, d), with `origin` as its origin. The last entry of `provenance.history` has the
+            coefficients.
+
+        Raises:
+            MismatchError: the origin belongs to another backbone.
+            ShapeError: it has another shape.
+        """
+        if isinstance(origin, SoftPrompt):
+            check_same_backbone(self.provenance, origin.provenance)
+            source = origin.provenance
+            made = made or {"kind": "prompt", "task": source.task, "tuned_from": source.origin}
+            origin = origin.vectors
+        _check_shape("origin", origin, self.delta)
+        start = origin.detach().to(dtype=torch.float32, device="cpu")
+        old = self.provenance
+        step = {
+            "step": "apply",
+            "method": "vector on origin",
+            "source": self.label,
+            "coefficients": dict(self.coefficients),
+            "origin": old.origin,
+            "tuning": old.tuning,
+            "promptport": __version__,
+        }
+        provenance = replace(
+            old,
+            task=self.label,
+            origin=None if made is None else dict(made),
+            tuning=None,
+            history=(*old.history, step),
+        )
+        return SoftPrompt(start + self.delta, provenance, start)
+
+    def check_fits(self, other: TaskPromptVector) -> None:
+        """Refuse to combine vectors that do not belong together.
+
+        Raises:
+            MismatchError: another backbone.
+            ShapeError: another length or width.
+        """
+        check_same_backbone(self.provenance, other.provenance)
+        _check_shape("task prompt vector", other.delta, self.delta)
+
+    def __add__(self, other: TaskPromptVector) -> TaskPromptVector:
+        if not isinstance(other, TaskPromptVector):
+            return NotImplemented
+        self.check_fits(other)
+        counted = dict(self.coefficients)
+        for task, value in other.coefficients.items():
+            counted[task] = counted.get(task, 0.0) + value
+        common = shared_provenance(self.provenance, other.provenance)
+        return _labelled(TaskPromptVector(self.delta + other.delta, common, counted))
+
+    def __neg__(self) -> TaskPromptVector:
+        return self * -1.0
+
+    def __sub__(self, other: TaskPromptVector) -> TaskPromptVector:
+        if not isinstance(other, TaskPromptVector):
+            return NotImplemented
+        return self + -other
+
+    def __mul__(self, factor: float) -> TaskPromptVector:
+        if not isinstance(factor, int | float):
+            return NotImplemented
+        size = _factor(factor)
+        counted = {task: size * value for task, value in self.coefficients.items()}
+        return _labelled(TaskPromptVector(size * self.delta, self.provenance, counted))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> TaskPromptVector:
+        if not isinstance(divisor, int | float):
+            return NotImplemented
+        if divisor == 0:
+            raise _bad_factor(divisor)
+        return self * (1 / divisor)
+
+
+def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
+    """What two parts on the same backbone have in common; what differs becomes None."""
+    return Provenance(
+        backbone=left.backbone,
+        kind=left.kind or right.kind,
+        revision=left.revision or right.revision,
+        fingerprint=left.fingerprint or right.fingerprint,
+        template=left.template if left.template == right.template else None,
+        task=left.task if left.task == right.task else None,
+        origin=left.origin if left.origin == right.origin else None,
+        history=left.history + tuple(e for e in right.history if e not in left.history),
+    )
+
+
+def _labelled(vector: TaskPromptVector) -> TaskPromptVector:
+    return replace(vector, provenance=replace(vector.provenance, task=vector.label))
+
+
+def _factor(value: float) -> float:
+    if not math.isfinite(value):
+        raise _bad_factor(value)
+    return float(value)
+
+
+def _bad_factor(value: float) -> PromptPortError:
+    return PromptPortError(
+        "coefficient of a task prompt vector",
+        expected="a finite number, not 0 as a divisor",
+        got=repr(value),
+        fix="Give a number like 0.5",
+    )
+
+
+def check_same_backbone(left: Provenance, right: Provenance) -> None:
+    """Refuse two backbones: fingerprints decide where both are known, else name and revision.
+
+    Raises:
+        MismatchError: they differ.
+    """
+    if left.fingerprint and right.fingerprint:
+        same = left.fingerprint == right.fingerprint
+    else:
+        revisions = {left.revision, right.revision} - {None}
+        same = left.backbone == right.backbone and len(revisions) < 2
+    if not same:
+        raise MismatchError(
+            "backbone",
+            expected=_describe(left),
+            got=_describe(right),
+            fix="Task prompt vectors do not mix across backbones: tune both on the same one",
+        )
+
+
+def _describe(source: Provenance) -> str:
+    details = [f"revision {source.revision}"] if source.revision else []
+    details += [f"embedding matrix {source.fingerprint[:12]}"] if source.fingerprint else []
+    return f"{source.backbone} ({', '.join(details)})" if details else source.backbone
+
+
+def _check_shape(name: str, value: Tensor, wanted: Tensor) -> None:
+    if value.shape != wanted.shape:
+        raise ShapeError(
+            name,
+            expected=f"(virtual tokens, width) {tuple(wanted.shape)}",
+            got=str(tuple(value.shape)),
+            fix="Vectors and origins must have the same number of virtual tokens; tune with the "
+            "same --length",
+        )

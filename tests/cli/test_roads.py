@@ -1,0 +1,107 @@
+"""Joint tuning, several sources, anchoring and calibration as a user types them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.conftest import CAPITALS
+
+FAST = ("--device", "cpu", "--dtype", "float32", "--json")
+
+
+@pytest.fixture
+def task(task_file):
+    """The same task with enough rows to read."""
+    values = yaml.safe_load(task_file.read_text())
+    rows = [json.dumps({"subject": s, "object": o}) for s, o in CAPITALS.items()] * 2
+    (task_file.parent / "train.jsonl").write_text("\n".join(rows))
+    assert values["data"]["train"] == "train.jsonl"
+    return task_file
+
+
+def run_json(run_cli, *arguments):
+    code, out, err = run_cli(*arguments)
+    assert code == 0, err
+    return json.loads(out)
+
+
+def tune(run_cli, model, task, out, *more):
+    return run_json(
+        run_cli,
+        *("tune", "--backbone", model, "--task", task, "--out", out),
+        *("--epochs", 2, "--length", 3, *FAST, *more),
+    )
+
+
+def test_joint_tuning_writes_one_mixture_per_backbone(
+    run_cli, model_folder, task, tmp_path
+) -> None:
+    names = [model_folder("bert"), model_folder("gpt2")]
+    target = model_folder("t5")
+    result = tune(run_cli, names[0], task, tmp_path / "J", "--with", names[1], "--words-of", target)
+    folders = [Path(folder) for folder in result["prompts"][0]["folders"]]
+    assert len(folders) == 2
+    assert set(result["prompts"][0]["dev_scores"]) == {str(name) for name in names}
+    reports = [
+        run_json(run_cli, "transfer", f, "--to", target, "--out", tmp_path / f"Q{i}", "--json")
+        for i, f in enumerate(folders)
+    ]
+    # All words are known to the target, so nothing of the mixture is lost on the way.
+    assert [report["kept_weight"] for report in reports] == pytest.approx([1, 1])
+
+
+def test_two_prompts_become_one(run_cli, model_folder, task, tmp_path) -> None:
+    for name in ("bert", "gpt2"):
+        tune(run_cli, model_folder(name), task, tmp_path / name)
+    for order in (("bert", "gpt2"), ("gpt2", "bert")):
+        report = run_json(
+            run_cli,
+            *("transfer", *(tmp_path / name for name in order), "--to", model_folder("t5")),
+            *("--out", tmp_path / "-".join(order), "--json"),
+        )
+        assert report["source"].count(" + ") == 1
+    files = [
+        tmp_path / folder / "adapter_model.safetensors" for folder in ("bert-gpt2", "gpt2-bert")
+    ]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    code, _, err = run_cli(
+        *("transfer", tmp_path / "bert", tmp_path / "gpt2", "--to", model_folder("t5")),
+        *("--out", tmp_path / "Q", "--weight", 1),
+    )
+    assert code == 1
+    assert "one per prompt (2), got 1" in err
+
+
+def test_anchor_then_transfer_then_calibrate(run_cli, model_folder, task, tmp_path) -> None:
+    target = model_folder("gpt2")
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    anchored = run_json(
+        run_cli,
+        *("anchor", tmp_path / "P", "--task", task, "--out", tmp_path / "A", "--epochs", 3),
+        *("--words-of", target, *FAST),
+    )
+    assert anchored["after"] <= anchored["before"]
+    report = run_json(
+        run_cli, "transfer", tmp_path / "A", "--to", target, "--out", tmp_path / "Q", "--json"
+    )
+    assert (report["method"], report["kept_weight"]) == ("mixture.v1", pytest.approx(1))
+    calibrated = run_json(
+        run_cli,
+        *("calibrate", tmp_path / "Q", "--teacher", tmp_path / "P", "--task", task),
+        *("--out", tmp_path / "C", "--epochs", 3, *FAST),
+    )
+    assert calibrated["floor"] - 1e-5 <= calibrated["after"] <= calibrated["before"]
+    score = run_json(run_cli, "eval", tmp_path / "C", "--task", task, "--json")
+    assert score["rows"] == 6
+
+
+def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path) -> None:
+    code, _, err = run_cli(
+        *("tune", "--backbone", model_folder("bert"), "--task", task, "--out", tmp_path / "P"),
+        *("--words-of", model_folder("t5"), *FAST),
+    )
+    assert code == 1
+    assert "Add --anchored" in err

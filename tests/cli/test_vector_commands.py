@@ -1,0 +1,170 @@
+"""promptport vector and combine, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from promptport.interop import load_prompt, load_vector, save_prompt
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.tuning import OriginSpec, make_origin
+
+N = 3
+
+
+@pytest.fixture
+def library(backbone, tmp_path, monkeypatch):
+    """Folders sst2, mnli.prompt and bare (without origin) in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    model = backbone("bert")
+    for i, (folder, task) in enumerate({"sst2": "sst2", "mnli.prompt": "mnli"}.items()):
+        spec = OriginSpec("vocabulary", i)
+        start = make_origin(spec, model, N)
+        provenance = Provenance(
+            model.name,
+            model.kind,
+            fingerprint=model.space.fingerprint,
+            template="{subject} {soft} {answer} .",
+            task=task,
+            origin=spec.to_dict(),
+            tuning={"dev_score": 1.0},
+        )
+        save_prompt(SoftPrompt(start + i + 1.0, provenance, start), folder)
+    save_prompt(SoftPrompt(start, provenance), "bare")
+    return model
+
+
+def _fails(result, *parts):
+    code, out, err = result
+    assert code == 1, (code, out, err)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+def test_vector(run_cli, library) -> None:
+    code, out, _ = run_cli("vector", "mnli.prompt", "--out", "V", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["coefficients"] == {"mnli": 1.0}
+    assert found["origin"] == {"kind": "vocabulary", "seed": 1}
+    assert found["norms"] == pytest.approx([2 * library.width**0.5] * N, rel=1e-5)
+    assert found["norm"] == pytest.approx(2 * (N * library.width) ** 0.5, rel=1e-5)
+    torch.testing.assert_close(load_vector("V").delta, torch.full((N, library.width), 2.0))
+    code, out, err = run_cli("vector", "sst2")
+    assert (code, err) == (0, "")
+    assert "virtual tokens" in out
+    assert "Written" not in out
+
+
+def test_vector_of_a_prompt_without_origin(run_cli, library) -> None:
+    _fails(run_cli("vector", "bare", "--out", "V"), "expected an origin", "--origin")
+    code, out, _ = run_cli("vector", "bare", "--origin", "seed:1", "--json")
+    assert code == 0
+    assert json.loads(out)["norm"] == 0
+    assert json.loads(out)["origin"] == {"kind": "vocabulary", "seed": 1}
+    assert run_cli("vector", "bare", "--origin", "sst2", "--json")[0] == 0
+
+
+def test_combine_as_in_the_issue(run_cli, library) -> None:
+    code, out, _ = run_cli(
+        "combine", "sst2 + 0.5*mnli", "--origin", "seed:3", "--out", "P", "--json"
+    )
+    assert code == 0
+    found = json.loads(out)
+    assert found["combination"] == "sst2 + 0.5*mnli"
+    assert found["terms"] == {"sst2": 1.0, "mnli": 0.5}
+    assert found["folders"] == {"sst2": "sst2", "mnli": "mnli.prompt"}
+    assert found["template"] == "{subject} {soft} {answer} ."
+    assert found["vector_norms"] == pytest.approx([2 * library.width**0.5] * N, rel=1e-5)
+    start = make_origin(OriginSpec("vocabulary", 3), library, N)
+    prompt = load_prompt("P")
+    torch.testing.assert_close(prompt.vectors, start + 2)
+    torch.testing.assert_close(prompt.origin, start)
+    assert prompt.provenance.origin == {"kind": "vocabulary", "seed": 3}
+    assert prompt.provenance.tuning is None
+    assert prompt.provenance.history[-1]["coefficients"] == {"sst2": 1.0, "mnli": 0.5}
+
+
+def test_combine_is_scored_and_inspected(run_cli, library, task_file) -> None:
+    assert run_cli("combine", "sst2 - mnli", "--out", "P")[0] == 0
+    code, out, _ = run_cli("eval", "P", "--task", task_file, "--json")
+    assert code == 0
+    assert json.loads(out)["rows"] == 6
+    code, out, _ = run_cli("inspect", "P")
+    assert code == 0
+    assert "sst2 - mnli" in out
+
+
+def test_the_own_origin_is_that_of_the_first(run_cli, library) -> None:
+    assert run_cli("combine", "sst2", "--out", "again")[0] == 0
+    torch.testing.assert_close(load_prompt("again").vectors, load_prompt("sst2").vectors)
+    assert run_cli("combine", "mnli + sst2", "--out", "P")[0] == 0
+    assert load_prompt("P").provenance.origin == {"kind": "vocabulary", "seed": 1}
+
+
+@pytest.mark.parametrize("origin", ["normal", "mixture", "text:the old river", "bare"])
+def test_origins(run_cli, library, origin) -> None:
+    arguments = ("combine", "sst2", "--origin", origin, "--seed", 5, "--out", "P", "--json")
+    code, out, _ = run_cli(*arguments)
+    assert code == 0
+    kind = "prompt" if origin == "bare" else origin.partition(":")[0]
+    assert json.loads(out)["origin"]["kind"] == kind
+    prompt = load_prompt("P")
+    torch.testing.assert_close(prompt.vectors, prompt.origin + 1)
+
+
+@pytest.mark.parametrize("method", ["mean", "weighted", "ties", "dare", "orthogonal", "select"])
+def test_methods(run_cli, library, method) -> None:
+    run_cli("vector", "sst2", "--out", "V")
+    arguments = ("--method", method, "--load", "x=mnli.prompt", "--load", "v=V", "--out", "P")
+    result = run_cli("combine", "v - x", *arguments, "--origin", "seed:1", "--json")
+    if method == "orthogonal":  # both vectors point the same way here
+        _fails(result, "expected independent vectors")
+        return
+    assert result[0] == 0
+    assert load_prompt("P").provenance.history[-2]["method"] == f"{method}.v1"
+
+
+def test_options_of_methods(run_cli, library) -> None:
+    arguments = ("--method", "ties", "--out", "P", "--json", "--option")
+    assert run_cli("combine", "sst2 + mnli", *arguments, "density=1")[0] == 0
+    prompt = load_prompt("P")
+    torch.testing.assert_close(prompt.vectors, prompt.origin + 1.5)
+    _fails(run_cli("combine", "sst2", *arguments, "density=2"), "expected a share in (0, 1]")
+
+
+def test_concatenate(run_cli, library) -> None:
+    arguments = ("--method", "concatenate", "--out", "P", "--json")
+    code, out, _ = run_cli("combine", "sst2 + bare", *arguments)
+    assert code == 0
+    assert json.loads(out)["length"] == 2 * N
+    whole = torch.cat([load_prompt("sst2").vectors, load_prompt("bare").vectors])
+    assert torch.equal(load_prompt("P").vectors, whole)
+    _fails(run_cli("combine", "sst2 + 2*mnli", *arguments), "expected whole prompts", "2*mnli")
+    _fails(run_cli("combine", "sst2", *arguments, "--origin", "seed:1"), "without --origin")
+
+
+def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
+    def combine(expression, *more):
+        return run_cli("combine", expression, "--out", "never", *more)
+
+    _fails(combine("sst2 + nothing"), "expected a folder nothing or nothing.prompt", "--load")
+    _fails(combine("sst2-mnli"), "spaces around a minus")
+    _fails(combine("sst2 * mnli"), "expression: expected one factor")
+    _fails(combine("sst2 + bare"), "prompt of mnli: expected an origin")
+    _fails(combine("sst2", "--load", "other=V"), "--load: expected NAME=FOLDER")
+    _fails(combine("sst2", "--load", "sst2"), "--load: expected NAME=FOLDER")
+    _fails(combine("sst2", "--method", "tie"), "Did you mean 'ties'?")
+    _fails(combine("sst2", "--origin", "seeds:3"), "origin: expected vocabulary")
+    _fails(
+        combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
+        "embedding matrix",
+    )
+    run_cli("vector", "sst2", "--out", "V")
+    _fails(combine("V"), "--origin own: expected a first prompt", "seed:3")
+    assert not (tmp_path / "never").exists()

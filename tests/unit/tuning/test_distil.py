@@ -1,0 +1,110 @@
+"""Calibration and re-anchoring: answers are learned from a teacher, labels are never read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from promptport.errors import MismatchError, TaskError, TuningError
+from promptport.tasks import MemorySource
+from promptport.transfers import transfer
+from promptport.tuning import (
+    DistilConfig,
+    OriginSpec,
+    Teacher,
+    TuneConfig,
+    TuneJob,
+    anchor,
+    calibrate,
+    tune,
+)
+
+CONFIG = DistilConfig(rows=8, epochs=6, batch_size=4, relative_lr=0.1)
+
+
+def tuned(model, task, length=3):
+    job = TuneJob(task, OriginSpec("vocabulary", 1), length)
+    return tune(model, [job], TuneConfig(epochs=4, batch_size=4, patience=0))[0].prompt
+
+
+def repeated(task, count=12):
+    """Enough rows for the smallest budget."""
+    parts = {s: (task.load(s) * count)[:count] for s in ("train", "dev")}
+    return replace(task, source=MemorySource(parts), _cache={})
+
+
+def with_other_answers(task, answer):
+    parts = {s: tuple(replace(r, answer=answer) for r in task.load(s)) for s in ("train", "dev")}
+    return replace(task, source=MemorySource(parts), _cache={})
+
+
+@pytest.fixture(params=["capitals", "films"])
+def task(request):
+    return repeated(request.getfixturevalue(request.param))
+
+
+@pytest.mark.parametrize(("source", "target"), [("bert", "gpt2"), ("gpt2", "t5"), ("t5", "bert")])
+def test_calibration_comes_nearer_to_the_teacher(backbone, task, source, target) -> None:
+    teacher, student = backbone(source), backbone(target)
+    prompt = tuned(teacher, task)
+    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    result = calibrate(ported, student, [Teacher(teacher, prompt)], task, config=CONFIG)
+    assert result.floor - 1e-5 <= result.after < result.before
+    assert result.prompt.length == prompt.length
+    student.check_prompt(result.prompt)
+    entry = result.prompt.provenance.history[-1]
+    assert (entry["step"], entry["labels_used"]) == ("calibrate", False)
+
+
+def test_labels_are_never_read(backbone, task) -> None:
+    teacher, student = backbone("bert"), backbone("gpt2")
+    prompt = tuned(teacher, task)
+    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    wrong = "Rome" if task.kind == "probe" else task.label_names[-1]
+    results = [
+        calibrate(ported, student, [Teacher(teacher, prompt)], each, config=CONFIG)
+        for each in (task, with_other_answers(task, wrong))
+    ]
+    assert torch.equal(results[0].prompt.vectors, results[1].prompt.vectors)
+
+
+def test_two_teachers_are_averaged(backbone, task) -> None:
+    teacher, student = backbone("bert"), backbone("gpt2")
+    prompt = tuned(teacher, task)
+    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    once = [Teacher(teacher, prompt)]
+    twice = [Teacher(teacher, prompt, 1.0), Teacher(teacher, prompt, 3.0)]
+    one, two = (calibrate(ported, student, t, task, config=CONFIG) for t in (once, twice))
+    torch.testing.assert_close(one.prompt.vectors, two.prompt.vectors, rtol=1e-4, atol=1e-5)
+
+
+def test_anchoring_finds_a_mixture_that_answers_alike(backbone, task) -> None:
+    model = backbone("bert")
+    prompt = tuned(model, task)
+    config = replace(CONFIG, epochs=20, patience=20)
+    result = anchor(prompt, model, task, config=config)
+    assert result.floor - 1e-5 <= result.after < result.before
+    mixture = result.prompt.mixture
+    torch.testing.assert_close(
+        mixture.vectors(model.space), result.prompt.vectors, rtol=1e-4, atol=1e-4
+    )
+    few = sorted(model.space.words)[:7]
+    assert anchor(prompt, model, task, words=few, config=CONFIG).prompt.mixture.words == tuple(few)
+
+
+def test_bad_input(backbone, capitals) -> None:
+    model, other = backbone("bert"), backbone("gpt2")
+    task = repeated(capitals)
+    prompt = tuned(model, task)
+    with pytest.raises(MismatchError):
+        anchor(prompt, other, task)
+    with pytest.raises(TuningError, match="teachers"):
+        calibrate(prompt, model, [], task)
+    few = replace(task, source=MemorySource({"train": task.load("train")[:5]}), _cache={})
+    with pytest.raises(TaskError, match="at least 8 rows"):
+        anchor(prompt, model, few)
+    for wrong in ({"rows": 3}, {"held_back": 1.0}, {"epochs": 0}, {"relative_lr": float("nan")}):
+        with pytest.raises(TuningError, match=next(iter(wrong))):
+            DistilConfig(**wrong)
