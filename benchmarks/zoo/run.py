@@ -62,11 +62,11 @@ class Group:
 
 
 GROUPS = (
-    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=15, patience=4, batch_size=16)),
-    Group("class", 20, (240, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
-    Group("lama", 5, (240, 60, 240), TuneConfig(epochs=10, patience=3, batch_size=16)),
+    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=12, patience=3, batch_size=16)),
+    Group("class", 20, (160, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=16)),
+    Group("lama", 5, (160, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
     Group(
-        "nlu", 20, (800, 100, 400), TuneConfig(epochs=5, patience=2, batch_size=16, truncate=True)
+        "nlu", 20, (400, 100, 300), TuneConfig(epochs=4, patience=2, batch_size=16, truncate=True)
     ),
 )
 

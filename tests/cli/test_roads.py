@@ -105,3 +105,19 @@ def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path
     )
     assert code == 1
     assert "Add --anchored" in err
+
+
+@pytest.mark.parametrize("by", ["roundtrip", "agreement"])
+def test_the_best_of_several_ways(run_cli, model_folder, task, tmp_path, by) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    ways = ["least_squares", "omp:k=4", "least_squares:ridge=0.1,dimension"]
+    report = run_json(
+        run_cli,
+        *("transfer", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "Q"),
+        *(part for way in ways for part in ("--try", way)),
+        *("--by", by, "--json", *(("--task", task) if by == "agreement" else ())),
+    )
+    selection = report["selection"]
+    assert list(selection["scores"]) == ways
+    assert selection["chosen"] in ways
+    assert selection["touched"] == ("unlabelled text" if by == "agreement" else "nothing")

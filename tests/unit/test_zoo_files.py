@@ -28,7 +28,9 @@ def special_ends(tokenizer, kind):
         "bert": ([tokenizer.cls_token_id], [tokenizer.sep_token_id]),
         "roberta": ([tokenizer.bos_token_id], [tokenizer.eos_token_id]),
         "t5": ([], [tokenizer.eos_token_id]),
+        "albert": ([tokenizer.cls_token_id], [tokenizer.sep_token_id]),
         "gpt2": ([], []),
+        "llama": ([tokenizer.bos_token_id], []),
     }[kind]
 
 

@@ -78,7 +78,7 @@ def make_optimizers(model: PreTrainedModel, training: TrainingConfig) -> list[Op
     groups = [
         {
             "params": [table],
-            "lr": training.adam_lr * rate,
+            "lr": training.table_lr * rate,
             "weight_decay": training.weight_decay / rate,  # AdamW multiplies it by the rate
         },
         {"params": rest, "weight_decay": 0.0},
@@ -87,10 +87,14 @@ def make_optimizers(model: PreTrainedModel, training: TrainingConfig) -> list[Op
     return [Muon(hidden, lr=training.muon_lr), adam]
 
 
-def rate_factor(tokens: int, training: TrainingConfig) -> float:
-    """Learning-rate factor: linear warm-up, flat, lower with the open rows, linear to zero."""
+def rate_factor(tokens: int, training: TrainingConfig, *, is_table: bool = False) -> float:
+    """Learning-rate factor: linear warm-up, flat, lower with the open rows, linear to zero.
+
+    Word embeddings keep their rate, which is low from the start.
+    """
     warm = tokens / training.warmup if training.warmup else 1.0
     later = 1 - (1 - training.later_rate) * open_weight(tokens, training)
+    later = 1.0 if is_table else later
     left = (training.tokens - tokens) / (training.decay_share * training.tokens)
     return min(1.0, warm) * later * min(1.0, max(left, 0.0))
 

@@ -80,8 +80,10 @@ class Trainer:
             name: weight.detach().clone() for name, weight in self.model.named_parameters()
         }
         self.optimizers = make_optimizers(self.model, config.training)
+        table = word_embedding(self.model)
         self.base_rates = [
-            [group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers
+            [(group["lr"], group["params"][0] is table) for group in optimizer.param_groups]
+            for optimizer in self.optimizers
         ]
         self.progress = Progress()
         self.row_maker = RowMaker(config, tokenizer)
@@ -189,10 +191,11 @@ class Trainer:
 
     def _step(self, parts: tuple[Batch, Batch]) -> Tensor:
         """One update from both parts; the losses of the short and the open rows. (2,)"""
-        factor = rate_factor(self.progress.tokens, self.config.training)
         for optimizer, rates in zip(self.optimizers, self.base_rates, strict=True):
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
+            for group, (rate, is_table) in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * rate_factor(
+                    self.progress.tokens, self.config.training, is_table=is_table
+                )
         losses = torch.zeros(2)
         weights = (1.0, open_weight(self.progress.tokens, self.config.training))  # short, open
         for index, (batch, weight) in enumerate(zip(parts, weights, strict=True)):

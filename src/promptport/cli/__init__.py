@@ -12,9 +12,13 @@ from promptport.cli import (
     anchors,
     calibrate,
     combine,
+    decode,
     demo,
+    encode,
     evaluate,
+    forecast,
     inspect,
+    similarity,
     tasks,
     transfer,
     tune,
@@ -36,8 +40,12 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("tune")(tune.command)
 app.command("transfer")(transfer.command)
+app.command("encode")(encode.command)
+app.command("decode")(decode.command)
 app.command("vector")(vector.command)
 app.command("combine")(combine.command)
+app.command("similarity")(similarity.command)
+app.command("forecast")(forecast.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)

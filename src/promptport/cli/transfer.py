@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, progress_bar, quiet
+from promptport.cli.console import (
+    JsonFlag,
+    open_tasks,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+)
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from promptport.transfers import Source
+    from promptport.tasks import Task
+    from promptport.transfers import Source, TransferResult, TransferSettings
+    from promptport.tuning.selection import Criterion
 
 
 def command(
@@ -62,15 +71,46 @@ def command(
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
     ] = None,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            help="Several ways, the best is kept: METHOD, METHOD:OPTION=VALUE,RULE; repeat.",
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What decides between --try: matching, roundtrip, agreement (unlabelled text of "
+            "--task), or labels (dev rows of --task)."
+        ),
+    ] = "roundtrip",
+    task: Annotated[str | None, typer.Option(help="Task that --by reads.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Carry prompts to another backbone by the embedding tables: no labels, no training."""
     quiet()
     from promptport.backbone import open_space
-    from promptport.interop import save_prompt
     from promptport.transfers import transfer_many
 
     sources = _sources(prompt, source or [], weight or [])
+    if candidate:
+        result = _selected(
+            sources,
+            to,
+            candidate,
+            by,
+            None if task is None else open_tasks([task], data)[0],
+            {
+                "words": None if words is None else read_words(words),
+                "minimum_anchors": minimum_anchors,
+                "lengths": lengths,
+                "seed": seed,
+            },
+        )
+        _finish(result, out, json_output)
+        return
     with progress_bar("carrying", hidden=json_output) as show:
         result = transfer_many(
             sources,
@@ -85,12 +125,47 @@ def command(
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
+    _finish(result, out, json_output)
+
+
+def _finish(result: TransferResult, out: Path, json_output: bool) -> None:
+    from promptport.interop import save_prompt
+
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
+    selection = result.prompt.provenance.history[-1].get("selection")
     if json_output:
-        print_json({"folder": str(out), **report})
+        extra = {} if selection is None else {"selection": selection}
+        print_json({"folder": str(out), **report, **extra})
         return
+    if selection is not None:
+        rows = [[name, score] for name, score in selection["scores"].items()]
+        title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
+        print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
     _show(report, out)
+
+
+def _selected(
+    sources: list[Source],
+    to: str,
+    candidates: list[str],
+    by: str,
+    task: Task | None,
+    common: TransferSettings,
+) -> TransferResult:
+    """The best of several ways; loads the backbones only if the criterion asks them."""
+    from promptport.backbone import Backbone
+    from promptport.tuning import select_transfer
+    from promptport.tuning.selection import parse_candidate
+
+    ways: dict[str, TransferSettings] = {
+        text: {**common, **parse_candidate(text, parse_options)} for text in candidates
+    }
+    teachers = [] if task is None else [Backbone.load(s.space.backbone) for s in sources]
+    selection = select_transfer(
+        sources, Backbone.load(to), ways, by=cast("Criterion", by), task=task, teachers=teachers
+    )
+    return selection.result
 
 
 def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) -> list[Source]:

@@ -22,7 +22,19 @@ from promptport.errors import MismatchError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
 from promptport.space import EmbeddingSpace
-from promptport.transfers import gradient, least_squares, mixture  # noqa: F401  (they register)
+from promptport.transfers import (  # noqa: F401  (they register)
+    copy,
+    discretize,
+    gradient,
+    least_squares,
+    linear_map,
+    mixture,
+    omp,
+    procrustes,
+    projector,
+    random_rows,
+    weighted_sum,
+)
 from promptport.transfers.magnitude import MAGNITUDES, MagnitudeRule, find_magnitude
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import Method, find_method, list_methods, transfer_method
@@ -167,8 +179,8 @@ def transfer_many(  # noqa: PLR0913
 ) -> TransferResult:
     """Move prompts of one task from any number of backbones to another one, as one prompt.
 
-    Methods that look at the description alone (`least_squares`, `gradient`) solve for all sources
-    at once; the others move each source by itself and take the mean. The order of the sources does
+    Methods that look at the description alone (`least_squares`, `gradient` and others) solve for
+    all sources at once; the rest moves each source by itself and takes the mean. The order of the sources does
     not matter.
 
     Args:
@@ -202,7 +214,8 @@ def transfer_many(  # noqa: PLR0913
     plan = _Plan(found, chosen, find_magnitude(rule), rule, seed, roundtrip, lengths, own_anchors)
     spaces = [source.space for source in sources]
     anchors = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors)
-    moved = [_shared_mixture(source.prompt, anchors) for source in sources]
+    mixes = found.name.startswith("mixture.")
+    moved = [_shared_mixture(source.prompt, anchors) if mixes else None for source in sources]
     problems = _problems(plan, sources, target, anchors, moved, progress)
     weights = shares(sources)
     decode_start = time.perf_counter()

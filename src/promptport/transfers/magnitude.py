@@ -28,13 +28,22 @@ def token(vectors: Tensor, problem: TransferProblem) -> Tensor:
     return scaled.to(vectors.dtype)
 
 
+def dimension(vectors: Tensor, problem: TransferProblem) -> Tensor:
+    """Dimensions in which the target's words differ little shrink; then lengths as `token`.
+
+    Solving for a description divides by these differences, so it blows such dimensions up.
+    """
+    spread = problem.stats_tgt.dimension_std.to(vectors.device, vectors.dtype)  # (d_t,)
+    return token(vectors * (spread / spread.mean().clamp_min(_TINY)), problem)
+
+
 def keep(vectors: Tensor, problem: TransferProblem) -> Tensor:
     """The length that the method gave: right for mixtures, which carry their own."""
     return vectors
 
 
 MAGNITUDES: Mapping[str, MagnitudeRule] = MappingProxyType(
-    {"paper": paper, "token": token, "keep": keep}
+    {"paper": paper, "token": token, "dimension": dimension, "keep": keep}
 )
 
 

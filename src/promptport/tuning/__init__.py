@@ -2,26 +2,39 @@
 
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
-from promptport.tuning.distil import DistilConfig, DistilResult, Teacher, anchor, calibrate
+from promptport.tuning.distil import (
+    Agreement,
+    DistilConfig,
+    DistilResult,
+    Teacher,
+    agreement,
+    anchor,
+    calibrate,
+)
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.loop import tune
 from promptport.tuning.origins import OriginSpec, make_origin
+from promptport.tuning.selection import Selection, select_transfer
 
 __all__ = [
+    "Agreement",
     "DistilConfig",
     "DistilResult",
     "JointResult",
     "OriginSpec",
     "Progress",
+    "Selection",
     "Teacher",
     "TuneConfig",
     "TuneJob",
     "TuneResult",
+    "agreement",
     "anchor",
     "calibrate",
     "make_origin",
     "random_prompt",
     "score_baselines",
+    "select_transfer",
     "tune",
     "tune_jointly",
 ]

@@ -226,6 +226,58 @@ def anchor(
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """How far two prompts answer alike on unlabelled text.
+
+    Attributes:
+        divergence: mean Kullback-Leibler divergence from the teachers' answers, 0 or more, in nats.
+        same: share of the rows with the same first answer, 0 to 1.
+        rows: rows read.
+    """
+
+    divergence: float
+    same: float
+    rows: int
+
+
+@torch.no_grad()
+def agreement(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+    task: Task,
+    *,
+    split: str = "train",
+    config: DistilConfig | None = None,
+) -> Agreement:
+    """How far a prompt answers like others, on unlabelled text; no label is read.
+
+    Args:
+        prompt: of `backbone`.
+        backbone: for instance the target of a transfer.
+        teachers: for instance the source's prompt on the source.
+        task: gives the texts and the template.
+        split: the split whose texts are read.
+        config: `rows`, `seed` and `truncate` count.
+
+    Raises:
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+        AnchorError: a probe, and the backbones share no words to compare answers on.
+    """
+    backbone.check_prompt(prompt)
+    lesson = _Lesson.make(backbone, prompt, teachers, task, split, config or DistilConfig())
+    count = len(lesson.questions)
+    total, same = 0.0, 0
+    vectors = prompt.vectors.to(backbone.device)
+    for places, scores in _scores(lesson.objective, lesson.questions, vectors):
+        total += float(lesson.losses(scores, places).sum())
+        own = scores if lesson.columns is None else scores.index_select(1, lesson.columns)
+        same += int((own.argmax(1).cpu() == lesson.answers[places].argmax(1)).sum())
+    return Agreement(total / count - _entropy(lesson.answers), same / count, count)
+
+
+@dataclass(frozen=True)
 class _Lesson:
     """Questions without labels and the teachers' answers to them.
 
@@ -420,8 +472,7 @@ def _learn(
             student.keep()
         elif epoch - best_epoch >= config.patience:
             break
-    answers = lesson.answers[tests]
-    floor = float(-(answers * answers.clamp_min(1e-30).log()).sum(1).mean())
+    floor = _entropy(lesson.answers[tests])
     return best, {
         "before": before,
         "after": best_loss,
@@ -429,6 +480,10 @@ def _learn(
         "rows": count,
         "steps": steps,
     }
+
+
+def _entropy(answers: Tensor) -> float:
+    return float(-(answers * answers.clamp_min(1e-30).log()).sum(1).mean())
 
 
 def _gradient(

@@ -30,7 +30,7 @@ def found():
     return torch.randn(4, 16, generator=torch.Generator().manual_seed(2)) + 0.3
 
 
-@pytest.mark.parametrize("rule", sorted(MAGNITUDES))
+@pytest.mark.parametrize("rule", sorted(set(MAGNITUDES) - {"dimension"}))
 def test_directions_stay(problem, found, rule):
     before = found.clone()
     scaled = find_magnitude(rule)(found, problem)
@@ -59,3 +59,13 @@ def test_nothing_found_stays_finite(problem, rule):
 def test_unknown_rule():
     with pytest.raises(UnknownNameError, match="magnitude rule: .*Did you mean 'token'"):
         find_magnitude("tokens")
+
+
+def test_dimension_shrinks_what_words_hardly_vary_in(problem, found):
+    scaled = find_magnitude("dimension")(found, problem)
+    by_token = find_magnitude("token")(found, problem)
+    torch.testing.assert_close(scaled.norm(dim=1), by_token.norm(dim=1))
+    ratio = scaled / found
+    spread = problem.stats_tgt.dimension_std
+    expected = spread / spread[0]
+    torch.testing.assert_close(ratio / ratio[:, :1], expected.expand(4, -1), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,330 @@
+"""How much of a prompt's score survives the move: every road, every ordered pair of backbones.
+
+Run from the root of the repository: python -m benchmarks.transfer_quality.run [--data FOLDER]
+
+Prompts are kept in build/transfer_quality and finished cells in results/cells.jsonl, so a stopped
+run goes on where it was. Seeds are the outermost loop: a run that is cut short has whole seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from benchmarks._result import ROOT, write_results
+from benchmarks.transfer_quality.table import summarise, write_table
+
+from promptport.backbone import Backbone, silence_libraries
+from promptport.evaluation import evaluate
+from promptport.interop import load_prompt, save_prompt
+from promptport.prompt import SoftPrompt
+from promptport.tasks import MemorySource, Task, open_task
+from promptport.transfers import Source, transfer, transfer_many
+from promptport.tuning import (
+    DistilConfig,
+    OriginSpec,
+    Teacher,
+    TuneConfig,
+    TuneJob,
+    anchor,
+    calibrate,
+    random_prompt,
+    tune,
+    tune_jointly,
+)
+from promptport.zoo import ZOO_FOLDER
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+WORK = ROOT / "build" / "transfer_quality"
+# One of each kind and tokenizer; neighbours in this order are never of one family.
+BACKBONES = ("nano-bert", "nano-gpt2", "nano-t5", "nano-roberta")
+# Probes and classifications; defaults were chosen on others (benchmarks/LOG.md).
+EMBEDDED = (
+    *("country-capital", "person-occupation", "city-country", "animal-class", "opposite"),
+    *("company-country", "sentiment", "topic", "emotion"),
+)
+LAMA = ("P17", "P106", "P1412")
+NLU = ("ag_news",)
+ROWS = {"train": 240, "dev": 60, "test": 240}
+LENGTHS = {"probe": 5, "classification": 8}
+CONFIG = TuneConfig(epochs=15, patience=4, batch_size=16, truncate=True)
+PAPER_STEPS = 2000
+
+
+def main() -> None:
+    """Parse the command line, make what is missing, write the summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder with lama/ and nlu/; without it: no such")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--backbones", nargs="*", default=list(BACKBONES))
+    parser.add_argument("--skip", nargs="*", default=[], help="columns to leave for later")
+    arguments = parser.parse_args()
+    silence_libraries()
+    torch.set_flush_denormal(True)
+    run = Run(benchmark_tasks(arguments.data), arguments.backbones, set(arguments.skip))
+    for seed in arguments.seeds:
+        run.seed(seed)
+    summary, tables = summarise(run.cells)
+    write_results(RESULTS, summary, tables)
+    write_table(RESULTS / "table.md", tables)
+    print((RESULTS / "table.md").read_text())
+
+
+def benchmark_tasks(data: Path | None) -> list[Task]:
+    """The tasks, with a seeded sample of their rows."""
+    found = [open_task(name) for name in EMBEDDED]
+    if data is None:
+        print("LAMA and NLU tasks are left out: no --data")
+    else:
+        found += [open_task(f"lama:{name}", data / "lama") for name in LAMA]
+        found += [open_task(f"nlu:{name}", data / "nlu") for name in NLU]
+    return [limited(task) for task in found]
+
+
+def limited(task: Task) -> Task:
+    """The same task with at most so many rows per split."""
+    parts = {}
+    for split, most in ROWS.items():
+        rows = task.load(split)
+        order = np.random.default_rng(0).permutation(len(rows))[:most]
+        parts[split] = tuple(rows[i] for i in sorted(order))
+    return replace(task, source=MemorySource(parts), _cache={})
+
+
+@cache
+def backbone(name: str) -> Backbone:
+    """A backbone in float32, loaded once."""
+    return Backbone.load(name, device="cpu", dtype="float32")
+
+
+@cache
+def weights_of(name: str) -> str:
+    """First digits of the sha256 of a backbone's weights."""
+    file = ZOO_FOLDER / name / "model.safetensors"
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+
+
+class Run:
+    """All cells; prompts and scores are made once."""
+
+    def __init__(self, tasks: Sequence[Task], backbones: Sequence[str], skip: set[str]) -> None:
+        self.tasks, self.backbones, self.skip = list(tasks), list(backbones), skip
+        words = set.intersection(*(set(backbone(name).space.words) for name in backbones))
+        self.words = tuple(sorted(words))
+        self.path = RESULTS / "cells.jsonl"
+        RESULTS.mkdir(exist_ok=True)
+        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        self.stamp = "-".join(weights_of(name) for name in backbones)
+        everything = [json.loads(line) for line in lines]
+        self.cells = [cell for cell in everything if cell["weights"] == self.stamp]
+        self.known = {self._key(cell) for cell in self.cells}
+
+    @staticmethod
+    def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(cell[k] for k in ("column", "source", "target", "task", "seed"))
+
+    def seed(self, seed: int) -> None:
+        """All columns for one seed, the cheap ones first."""
+        start = time.perf_counter()
+        for name in self.backbones:
+            self.plain(name, seed)
+            self.tuned([name], seed, "free")
+            self.tuned([name], seed, "anchored")
+        self.say(seed, "tuned", start)
+        for name in self.backbones:
+            self.single(name, seed)
+        self.say(seed, "single sources", start)
+        for target in self.backbones:
+            self.several(target, seed)
+        self.say(seed, "several sources", start)
+
+    @staticmethod
+    def say(seed: int, what: str, start: float) -> None:
+        print(f"seed {seed}: {what} done after {time.perf_counter() - start:.0f} s", flush=True)
+
+    def score(
+        self,
+        column: str,
+        source: str,
+        target: str,
+        task: Task,
+        seed: int,
+        make: Callable[[], SoftPrompt | float],
+    ) -> None:
+        """One cell, unless it is there."""
+        cell = {"column": column, "source": source, "target": target, "task": task.name}
+        cell |= {"seed": seed, "weights": self.stamp}
+        if self._key(cell) in self.known or column in self.skip:
+            return
+        made = make()
+        if isinstance(made, SoftPrompt):
+            made = evaluate(backbone(target), task, made, truncate=True).score.value
+        cell["score"] = round(made, 5)
+        self.cells.append(cell)
+        self.known.add(self._key(cell))
+        with self.path.open("a") as file:
+            file.write(json.dumps(cell) + "\n")
+
+    def plain(self, name: str, seed: int) -> None:
+        """What a prompt is compared with."""
+        for task in self.tasks:
+            kind = task.kind
+            self.score("majority", "", name, task, seed, lambda t=task: t.majority_score().value)
+            self.score(
+                "manual",
+                "",
+                name,
+                task,
+                seed,
+                lambda t=task: evaluate(backbone(name), t, truncate=True).score.value,
+            )
+            self.score(
+                "random",
+                "",
+                name,
+                task,
+                seed,
+                lambda k=kind: random_prompt(backbone(name), LENGTHS[k], 100 + seed),
+            )
+
+    def folder(self, names: Sequence[str], kind: str, task: Task, seed: int) -> Path:
+        """Where a tuned prompt is kept."""
+        stamp = "+".join(f"{name}-{weights_of(name)}" for name in names)
+        return WORK / stamp / f"{task.name.replace(':', '-')}-{kind}-{seed}"
+
+    def tuned(self, names: Sequence[str], seed: int, kind: str) -> None:
+        """Tune what is missing on one backbone, or one mixture on several."""
+        spec = (
+            OriginSpec("vocabulary", seed)
+            if kind == "free"
+            else OriginSpec("mixture", seed, words=self.words)
+        )
+        missing = [t for t in self.tasks if not self.folder(names, kind, t, seed).is_dir()]
+        jobs = [TuneJob(task, spec, LENGTHS[task.kind], seed) for task in missing]
+        if not jobs:
+            return
+        if len(names) == 1:
+            prompts = [result.prompt for result in tune(backbone(names[0]), jobs, CONFIG)]
+        else:
+            models = [backbone(name) for name in names]
+            results = tune_jointly(models, jobs, CONFIG, words=self.words)
+            prompts = [result.prompts[0] for result in results]
+        for task, prompt in zip(missing, prompts, strict=True):
+            if prompt is None:
+                raise RuntimeError(f"{names} {task.name}: tuning failed")
+            save_prompt(prompt, self.folder(names, kind, task, seed))
+
+    def load(self, names: Sequence[str], kind: str, task: Task, seed: int) -> SoftPrompt:
+        return load_prompt(self.folder(names, kind, task, seed))
+
+    def single(self, target: str, seed: int) -> None:
+        """Tuned on the target itself, and every single source."""
+        goal = backbone(target).space
+        for task in self.tasks:
+            here = self.load([target], "free", task, seed)
+            self.score("tuned", target, target, task, seed, lambda p=here: p)
+            own = self.load([target], "anchored", task, seed)
+            self.score("tuned anchored", target, target, task, seed, lambda p=own: p)
+            for source in self.backbones:
+                if source == target:
+                    continue
+                origin = backbone(source).space
+                free = self.load([source], "free", task, seed)
+                mixed = self.load([source], "anchored", task, seed)
+                key = (source, target, task, seed)
+                self.score(
+                    "paper",
+                    *key,
+                    lambda p=free, o=origin: (
+                        transfer(
+                            p,
+                            o,
+                            goal,
+                            method="gradient",
+                            magnitude="paper",
+                            seed=seed,
+                            options={"steps": PAPER_STEPS},
+                            roundtrip=False,
+                        ).prompt
+                    ),
+                )
+                self.score(
+                    "least squares",
+                    *key,
+                    lambda p=free, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
+                )
+                self.score(
+                    "anchored",
+                    *key,
+                    lambda p=mixed, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
+                )
+                self.score("re-anchored", *key, lambda k=key: self.reanchored(*k))
+                self.score("calibrated", *key, lambda k=key, p=free: self.calibrated(p, *k))
+
+    def reanchored(self, source: str, target: str, task: Task, seed: int) -> SoftPrompt:
+        """The free prompt as a mixture found on its source from unlabelled text, then carried."""
+        place = self.folder([source], "re-anchored", task, seed)
+        if not place.is_dir():
+            config = DistilConfig(epochs=30, patience=5, seed=seed, truncate=True)
+            free = self.load([source], "free", task, seed)
+            found = anchor(free, backbone(source), task, words=self.words, config=config)
+            save_prompt(found.prompt, place)
+        spaces = backbone(source).space, backbone(target).space
+        return transfer(load_prompt(place), *spaces, roundtrip=False).prompt
+
+    def calibrated(
+        self, free: SoftPrompt, source: str, target: str, task: Task, seed: int
+    ) -> SoftPrompt:
+        """The re-anchored prompt, then a few steps on unlabelled text towards the free one."""
+        start = self.reanchored(source, target, task, seed)
+        config = DistilConfig(seed=seed, truncate=True)
+        teacher = [Teacher(backbone(source), free)]
+        return calibrate(start, backbone(target), teacher, task, config=config).prompt
+
+    def several(self, target: str, seed: int) -> None:
+        """Two and three sources, none of them the target: finished prompts, and joint mixtures."""
+        place = self.backbones.index(target)
+        count = len(self.backbones)
+        others = [self.backbones[(place + i) % count] for i in range(1, count)]
+        goal = backbone(target).space
+        for count in range(2, min(3, len(others)) + 1):
+            # Of all pairs the one in a fixed order, so that nobody chose it.
+            names = sorted(others[:count])
+            if f"joint {count}" not in self.skip:
+                self.tuned(names, seed, "joint")
+            for task in self.tasks:
+                key = ("+".join(names), target, task, seed)
+                sources = [
+                    Source(self.load([n], "free", task, seed), backbone(n).space) for n in names
+                ]
+                self.score(
+                    f"least squares {count}",
+                    *key,
+                    lambda s=sources: transfer_many(s, goal, roundtrip=False).prompt,
+                )
+                self.score(
+                    f"joint {count}",
+                    *key,
+                    lambda n=names, t=task: (
+                        transfer(
+                            self.load(n, "joint", t, seed),
+                            backbone(n[0]).space,
+                            goal,
+                            roundtrip=False,
+                        ).prompt
+                    ),
+                )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""From cells to figures and a table: means over cells with bootstrap intervals over seeds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from promptport.files import write_atomic
+
+COLUMNS = (
+    *("majority", "random", "manual", "paper", "least squares", "least squares 2"),
+    *("least squares 3", "re-anchored", "anchored", "joint 2", "joint 3", "calibrated"),
+    *("tuned anchored", "tuned"),
+)
+RESAMPLES = 2000
+Cells = Sequence[dict[str, Any]]
+
+
+def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
+    """Flat figures per column, and the rows of the table.
+
+    Retention is the mean over cells of score / score when tuned on the target, over cells where
+    that tuning beats the majority answer (where it does not there is nothing to retain).
+    """
+    tuned = {_place(c): c["score"] for c in cells if c["column"] == "tuned"}
+    manual = {_place(c): c["score"] for c in cells if c["column"] == "manual"}
+    majority = {_place(c): c["score"] for c in cells if c["column"] == "majority"}
+    learnable = {place for place, score in tuned.items() if score > majority.get(place, 1.0)}
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for cell in cells:
+        if _place(cell) in learnable:
+            found[cell["column"]].append(cell)
+    summary: dict[str, float] = {"cells": len(cells), "learnable": len(learnable)}
+    rows = []
+    for column in COLUMNS:
+        own = found.get(column, [])
+        if not own:
+            continue
+        scores = [c["score"] for c in own]
+        kept = [c["score"] / tuned[_place(c)] for c in own]
+        beats = [float(c["score"] > manual[_place(c)]) for c in own]
+        low, high = _interval(own, kept)
+        row = {
+            "column": column,
+            "cells": len(own),
+            "score": round(fmean(scores), 4),
+            "retention": round(fmean(kept), 4),
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "beats_manual": round(fmean(beats), 4),
+        }
+        rows.append(row)
+        key = column.replace(" ", "_").replace("-", "_")
+        for figure in ("score", "retention", "beats_manual"):
+            summary[f"{key}.{figure}"] = row[figure]
+    return summary, {
+        "columns": rows,
+        "pairs": _by(found, tuned, "pair"),
+        "tasks": _by(found, tuned, "task"),
+    }
+
+
+def _place(cell: dict[str, Any]) -> tuple[str, str, int]:
+    return cell["target"], cell["task"], cell["seed"]
+
+
+def _interval(cells: Cells, values: Sequence[float]) -> tuple[float, float]:
+    """95% of the means when whole (target, task) cells are drawn again, their seeds together."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for cell, value in zip(cells, values, strict=True):
+        groups[cell["target"], cell["task"]].append(value)
+    sums = np.array([sum(g) for g in groups.values()])
+    counts = np.array([len(g) for g in groups.values()])
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _by(
+    found: dict[str, list[dict[str, Any]]], tuned: dict[tuple[str, str, int], float], what: str
+) -> dict[str, dict[str, float]]:
+    """Mean retention per pair of backbones, or per task, and column."""
+    groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for column, cells in found.items():
+        for cell in cells:
+            name = f"{cell['source']} -> {cell['target']}" if what == "pair" else cell["task"]
+            groups[name][column].append(cell["score"] / tuned[_place(cell)])
+    return {
+        name: {column: round(fmean(values), 4) for column, values in row.items()}
+        for name, row in sorted(groups.items())
+    }
+
+
+def write_table(path: Path, tables: dict[str, Any]) -> None:
+    """The table of columns in Markdown."""
+    lines = [
+        "| prompt | cells | score | retention | 95% | beats manual |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {r['column']} | {r['cells']} | {r['score']:.3f} | {r['retention']:.2f} "
+            f"| {r['low']:.2f} to {r['high']:.2f} | {r['beats_manual']:.0%} |"
+            for r in tables["columns"]
+        ),
+    ]
+    write_atomic(path, ("\n".join(lines) + "\n").encode())

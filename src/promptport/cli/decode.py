@@ -1,0 +1,75 @@
+"""promptport decode: a portable prompt in the space of a backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptport.cli.console import JsonFlag, print_json, print_table, progress_bar, quiet
+from promptport.cli.transfer import parse_options
+
+
+def command(
+    portable: Annotated[Path, typer.Argument(help="File that promptport encode wrote.")],
+    to: Annotated[
+        str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
+    ],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="mixture (default of anchored prompts), least_squares (default), or another that "
+            "needs no source; a wrong name lists them all."
+        ),
+    ] = None,
+    magnitude: Annotated[
+        str | None, typer.Option(help="Rule for the length: token (default), paper or keep.")
+    ] = None,
+    minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
+    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
+    ] = None,
+    json_output: JsonFlag = False,
+) -> None:
+    """Read a portable prompt on any backbone: what transfer gives, without the source model."""
+    quiet()
+    from promptport.backbone import open_space
+    from promptport.interop import load_portable, save_prompt
+
+    found = load_portable(portable)
+    with progress_bar("decoding", hidden=json_output) as show:
+        result = found.decode(
+            open_space(to),
+            method=method,
+            magnitude=magnitude,
+            options=parse_options(option or []),
+            minimum_anchors=minimum_anchors,
+            seed=seed,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    save_prompt(result.prompt, out)
+    report = result.report.to_dict()
+    if json_output:
+        print_json({"folder": str(out), **report})
+        return
+    _show(report, out)
+
+
+def _show(report: dict[str, Any], out: Path) -> None:
+    names = ("anchors", "matching", "method", "magnitude", "kept_weight", "norm_ratio", "seconds")
+    rows = [[name.replace("_", " "), report[name]] for name in names]
+    title = f"{report['source']} -> {report['target']}"
+    print_table(title, ["", ""], [row for row in rows if row[1] is not None])
+    words = [
+        [i + 1, *(" ".join(word for word, _ in near) for near in pair)]
+        for i, pair in enumerate(
+            zip(report["nearest_before"], report["nearest_after"], strict=True)
+        )
+    ]
+    print_table("nearest words of each virtual token", ["token", "before", "after"], words)
+    for line in report["verdict"]:
+        typer.echo(f"- {line}")
+    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK --baselines")

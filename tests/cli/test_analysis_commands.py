@@ -1,0 +1,148 @@
+"""promptport similarity and forecast, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from promptport.interop import load_prompt, save_prompt, save_vector
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.tuning import OriginSpec, make_origin
+from promptport.vector import TaskPromptVector
+
+N = 3
+
+
+@pytest.fixture
+def library(backbone, tmp_path, monkeypatch):
+    """Folders a0, a1, b0.prompt (deltas 1, 1, -1) and bare (no origin) in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    model = backbone("bert")
+    for folder, task, seed, delta in (
+        ("a0", "a", 0, 1),
+        ("a1", "a", 1, 1),
+        ("b0.prompt", "b", 0, -1),
+    ):
+        spec = OriginSpec("vocabulary", seed)
+        start = make_origin(spec, model, N)
+        provenance = Provenance(
+            model.name,
+            model.kind,
+            fingerprint=model.space.fingerprint,
+            task=task,
+            origin=spec.to_dict(),
+        )
+        save_prompt(SoftPrompt(start + delta, provenance, start), folder)
+    bare = Provenance(model.name, model.kind, fingerprint=model.space.fingerprint)
+    save_prompt(SoftPrompt(start, bare), "bare")
+    return model
+
+
+def _fails(result, *parts):
+    code, out, err = result
+    assert code == 1, (code, out, err)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+def test_similarity_of_vectors(run_cli, library, tmp_path) -> None:
+    arguments = ("similarity", "a0", "a1", "b0.prompt", "--of", "vectors")
+    code, out, _ = run_cli(*arguments, "--out", "heat.html", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["names"] == ["a0", "a1", "b0"]
+    signs = [[1, 1, -1], [1, 1, -1], [-1, -1, 1]]
+    for name in ("cosine", "token_cosine"):
+        for row, wanted in zip(found[name], signs, strict=True):
+            assert row == pytest.approx(wanted, abs=1e-5)
+    assert found["sign_conflict"][0] == pytest.approx([0, 0, 1])
+    assert found["norm_ratio"][2] == pytest.approx([1, 1, 1], abs=1e-5)
+    assert found["subspace_overlap"][0][2] == pytest.approx(1, abs=1e-5)
+    assert found["groups"]["same task, other origin"]["cosine"] == pytest.approx(1, abs=1e-5)
+    assert found["groups"]["other task, same origin"]["cosine"] == pytest.approx(-1, abs=1e-5)
+    assert "a0" in (tmp_path / "heat.html").read_text()
+    code, out, err = run_cli(*arguments)
+    assert (code, err) == (0, "")
+    for part in ("cosine of vectors", "1. a0", "a0, b0", "same task, other origin"):
+        assert part in out, out
+
+
+def test_similarity_of_prompts_and_of_vector_folders(run_cli, library) -> None:
+    code, out, _ = run_cli("similarity", "a0", "bare", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["of"] == "prompts"
+    assert found["cosine"][0][0] == pytest.approx(1)
+    assert found["groups"] == {}
+    save_vector(TaskPromptVector.of(load_prompt("a0")), "x/a0")
+    code, out, _ = run_cli("similarity", "a0", "x/a0", "--of", "vectors", "--json")
+    found = json.loads(out)
+    assert found["names"] == ["a0", "x/a0"]
+    assert found["cosine"][0][1] == pytest.approx(1)
+
+
+def test_similarity_of_what_does_not_fit(run_cli, library, backbone) -> None:
+    _fails(run_cli("similarity", "a0", "a1", "--of", "tasks"), "--of: expected prompts or vectors")
+    _fails(run_cli("similarity", "a0"), "expected two prompts or more")
+    _fails(run_cli("similarity", "a0", "bare", "--of", "vectors"), "expected an origin")
+    other = backbone("roberta")
+    start = make_origin(OriginSpec(), other, N)
+    save_prompt(SoftPrompt(start, Provenance(other.name, other.kind)), "other")
+    _fails(run_cli("similarity", "a0", "other"), "do not mix across backbones")
+
+
+def test_forecast(run_cli, library, task_file) -> None:
+    arguments = ("forecast", "a0", "b0.prompt", "--task-a", task_file, "--task-b", task_file)
+    code, out, err = run_cli(*arguments, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert [task["task"] for task in found["tasks"]] == ["capitals", "capitals"]
+    for task in found["tasks"]:
+        assert task["verdict"] in ("kept", "at risk", "lost")
+        assert 0 <= task["confidence"] <= 1
+        assert task["rows"] == 6
+        assert 0 <= task["agreement"]["low"] <= task["agreement"]["value"] <= 1
+    assert found["similarity"]["cosine"] == pytest.approx(-1, abs=1e-5)
+    assert found["label_overlap"] is None
+    code, out, err = run_cli(*arguments, "--rows", 3)
+    assert (code, err) == (0, "")
+    for part in ("verdict", "a0 + b0.prompt", "subspace overlap"):
+        assert part in out, out
+
+
+def test_forecast_of_a_combination(run_cli, library, task_file) -> None:
+    tasks = ("--task-a", task_file, "--task-b", task_file, "--json")
+    assert run_cli("combine", "a0 + b0", "--out", "both")[0] == 0
+    plain = json.loads(run_cli("forecast", "a0", "b0.prompt", *tasks)[1])
+    given = json.loads(run_cli("forecast", "a0", "b0.prompt", "--combined", "both", *tasks)[1])
+    assert given == plain
+    same = json.loads(run_cli("forecast", "a0", "b0.prompt", "--combined", "a0", *tasks)[1])
+    assert same["tasks"][0]["verdict"] == "kept"
+    assert same["tasks"][0]["agreement"]["value"] == 1
+
+
+def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
+    for folder in ("a0", "a1"):
+        prompt = load_prompt(folder).with_provenance(task="country-capital")
+        save_prompt(prompt, folder)
+    arguments = ("forecast", "a0", "a1", "--rows", 4, "--split", "dev", "--truncate")
+    result = run_cli(*arguments, "--json")
+    # Its objects are unknown to the toy tokenizer, but they are not read.
+    assert result[0] == 0, result
+    assert [t["task"] for t in json.loads(result[1])["tasks"]] == ["country-capital"] * 2
+
+
+def test_forecast_of_what_does_not_fit(run_cli, library, task_file) -> None:
+    _fails(
+        run_cli("forecast", "a0", "a1"), "--task-a: expected a task", "only the recorded name 'a'"
+    )
+    _fails(run_cli("forecast", "a0", "bare", "--task-a", task_file), "--task-b", "got none")
+    _fails(
+        run_cli("forecast", "a0", "a1", "--task-a", "nonsense"), "task: expected an embedded task"
+    )
+    tasks = ("--task-a", task_file, "--task-b", task_file)
+    _fails(run_cli("forecast", "a0", "bare", *tasks), "expected an origin")

@@ -1,0 +1,143 @@
+"""promptport encode and decode, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from tests.models import save_model
+
+from promptport.anchored import Mixture
+from promptport.backbone import Backbone
+from promptport.interop import load_portable, load_prompt, save_prompt
+from promptport.prompt import Provenance, SoftPrompt
+
+N = 3
+KINDS = {"bert": "masked", "llama": "causal", "t5": "seq2seq"}
+
+
+@pytest.fixture
+def saved(backbone, tmp_path, monkeypatch):
+    """Factory: folder of a prompt of an architecture, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name, *, anchored=False):
+        model = backbone(name)
+        space = model.space
+        provenance = Provenance(
+            model.name,
+            model.kind,
+            fingerprint=space.fingerprint,
+            template="{soft} {text}",
+            task="t",
+        )
+        generator = torch.Generator().manual_seed(0)
+        mixture, vectors = None, torch.randn(N, space.width, generator=generator)
+        if anchored:
+            words = tuple(sorted(space.words))
+            weights = torch.randn(N, len(words), generator=generator).softmax(dim=1)
+            mixture = Mixture(words, weights)
+            vectors = mixture.vectors(space)
+        save_prompt(SoftPrompt(vectors, provenance, mixture=mixture), name)
+        return name
+
+    return make
+
+
+def _fails(result, *parts):
+    code, out, err = result
+    assert code == 1, (code, out, err)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+@pytest.mark.parametrize("anchored", [False, True])
+@pytest.mark.parametrize(("source", "target"), [("bert", "llama"), ("llama", "t5"), ("t5", "bert")])
+def test_every_kind(run_cli, saved, model_folder, source, target, anchored) -> None:
+    prompt, place = saved(source, anchored=anchored), model_folder(target)
+    code, out, err = run_cli("encode", prompt, "--out", "p.portable", "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["length"] == N
+    assert (told["mixture_words"] is not None) == anchored
+    assert told["words"] == len(load_portable("p.portable").words)
+    options = ("--to", place, "--minimum-anchors", "5")
+    code, out, err = run_cli("decode", "p.portable", *options, "--out", "Q", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["method"] == ("mixture.v1" if anchored else "least_squares.v1")
+    assert found["roundtrip"] is None
+    code, _, _ = run_cli("transfer", prompt, *options, "--out", "D")
+    assert code == 0
+    decoded, direct = load_prompt("Q"), load_prompt("D")
+    torch.testing.assert_close(decoded.vectors, direct.vectors, atol=1e-5, rtol=1e-5)
+    assert decoded.provenance.kind == KINDS[target]
+    assert decoded.provenance.template == "{soft} {text}"
+    Backbone.load(str(place), device="cpu").check_prompt(decoded)
+
+
+def test_without_the_source_model(run_cli, tmp_path, monkeypatch, model_folder) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Backbone.load(str(save_model("bert", tmp_path / "home")), device="cpu")
+    save_prompt(SoftPrompt(torch.ones(N, model.width), Provenance(model.name)), "P")
+    assert run_cli("encode", "P", "--out", "p.portable")[0] == 0
+    shutil.rmtree("home")
+    shutil.rmtree("P")
+    options = ("--to", model_folder("gpt2"), "--out", "Q", "--minimum-anchors", "5")
+    code, out, err = run_cli("decode", "p.portable", *options)
+    assert (code, err) == (0, "")
+    assert "before" in out
+    assert "promptport eval Q" in out
+    assert load_prompt("Q").provenance.history[-1]["step"] == "decode"
+
+
+def test_options(run_cli, saved, model_folder, tmp_path) -> None:
+    prompt = saved("bert")
+    words = sorted(load_portable_words(run_cli, prompt))[:20]
+    (tmp_path / "words.txt").write_text("\n".join(words))
+    args = ("encode", prompt, "--from", model_folder("bert"), "--words", "words.txt")
+    code, out, _ = run_cli(*args, "--out", "few.portable")
+    assert code == 0
+    assert "Use it with: promptport decode few.portable" in out
+    assert load_portable("few.portable").words == tuple(words)
+    options = ("--to", model_folder("electra"), "--out", "Q", "--minimum-anchors", "5")
+    method = ("--method", "gradient", "--option", "steps=2", "--seed", "4", "--magnitude", "keep")
+    code, out, _ = run_cli("decode", "few.portable", *options, *method, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["method"], found["magnitude"], found["seed"]) == ("gradient.v1", "keep", 4)
+    assert found["options"]["steps"] == 2
+
+
+def load_portable_words(run_cli, prompt):
+    """All words of a prompt's portable file."""
+    assert run_cli("encode", prompt, "--out", "all.portable")[0] == 0
+    return load_portable("all.portable").words
+
+
+def test_bad_input(run_cli, saved, model_folder) -> None:
+    prompt = saved("bert")
+    target = ("--to", model_folder("llama"), "--out", "Q")
+    assert run_cli("encode", prompt, "--out", "p.portable")[0] == 0
+    many = (*target, "--minimum-anchors", "999")
+    _fails(run_cli("decode", "p.portable", *many), "at least 999 shared words")
+    few = (*target, "--minimum-anchors", "5")
+    _fails(run_cli("decode", "p.portable", *few, "--method", "omp"), "got omp.v1", "mixture.v1")
+    _fails(run_cli("decode", "p.portable", *few, "--method", "no"), "transfer method")
+    _fails(run_cli("decode", "p.portable", *few, "--option", "x"), "NAME=VALUE")
+    _fails(run_cli("decode", "none.portable", *few), "nothing at this path")
+    _fails(run_cli("decode", prompt, *few), "got a folder")
+    _fails(run_cli("encode", "none", "--out", "x"), "no such folder")
+    _fails(run_cli("encode", prompt, "--out", prompt), "Is a directory")
+    _fails(
+        run_cli("encode", prompt, "--from", model_folder("t5"), "--out", "x"), "embedding matrix"
+    )
+    _fails(run_cli("encode", prompt, "--words", "none.txt", "--out", "x"), "none.txt")
+    with open("p.portable", "r+b") as stream:
+        stream.truncate(500)
+    _fails(run_cli("decode", "p.portable", *few), "p.portable", "truncated")

@@ -1,0 +1,122 @@
+"""Paired tests, Holm's correction and bootstrap intervals, against values worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from promptport.analysis import (
+    bootstrap_difference,
+    bootstrap_mean,
+    compare_to,
+    holm,
+    sign_flip_test,
+)
+from promptport.errors import PromptPortError
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ([1, 2, 3], 2 / 8),  # only +++ and --- reach 6
+        ([1, 2, -3], 1.0),  # sum 0: every pattern reaches it
+        ([1, 1, 1, -1], 10 / 16),  # sum 2: all but the six patterns with two of each sign
+        ([0.1, 0.2, 0.3, 0.4, 0.5, -0.05], 4 / 64),  # the smallest one may have either sign
+        ([0, 0, 5], 1.0),  # |sum| is always 5
+        ([0, 0, 0], 1.0),
+        ([7], 1.0),
+    ],
+)
+def test_sign_flip_by_hand(differences, p) -> None:
+    assert sign_flip_test(differences, [0] * len(differences)) == p
+    assert sign_flip_test([0] * len(differences), differences) == p
+
+
+def test_sign_flip_agrees_with_scipy_exact_and_sampled() -> None:
+    rng = np.random.default_rng(1)
+    for count, tolerance in ((12, 1e-12), (14, 0.02)):
+        left, right = rng.normal(0.4, 1, count), rng.normal(0, 1, count)
+        wanted = stats.permutation_test(
+            (left - right,), np.mean, permutation_type="samples", n_resamples=np.inf
+        ).pvalue
+        assert sign_flip_test(left, right) == pytest.approx(wanted, abs=tolerance)
+
+
+def test_sampled_p_is_seeded_and_never_zero() -> None:
+    left, right = [1.0] * 30, [0.0] * 30
+    assert sign_flip_test(left, right, resamples=999) == 1 / 1000
+    noisy = np.random.default_rng(0).normal(0.2, 1, 30).tolist()
+    assert sign_flip_test(noisy, right, seed=3) == sign_flip_test(noisy, right, seed=3)
+    assert sign_flip_test(noisy, right, seed=3) != sign_flip_test(noisy, right, seed=4)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .005 .01 .03 .04 times 4 3 2 1: .02 .03 .06 .04, and .04 may not fall below .06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+    with pytest.raises(PromptPortError, match="values from 0 to 1, got 1.5"):
+        holm([1.5])
+
+
+def test_bootstrap_interval() -> None:
+    assert vars(bootstrap_mean([2.0, 2.0, 2.0])) == {
+        "value": 2.0,
+        "low": 2.0,
+        "high": 2.0,
+        "confidence": 0.95,
+    }
+    # 400 rows, half right: the normal interval is .5 +- 1.96 * .5 / 20 = .451 to .549.
+    found = bootstrap_mean([0.0, 1.0] * 200)
+    assert found.value == 0.5
+    assert (found.low, found.high) == (
+        pytest.approx(0.451, abs=0.006),
+        pytest.approx(0.549, abs=0.006),
+    )
+    wide, narrow = (
+        bootstrap_mean([0, 1, 2], confidence=0.99),
+        bootstrap_mean([0, 1, 2], confidence=0.5),
+    )
+    assert wide.low <= narrow.low <= 1 <= narrow.high <= wide.high
+
+
+def test_paired_interval_ignores_what_pairs_share() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 10, 50)
+    found = bootstrap_difference(hard + 1, hard)
+    assert (found.low, found.value, found.high) == pytest.approx((1, 1, 1))
+
+
+def test_compare_to_corrects_for_the_number_of_methods() -> None:
+    reference = [0.0] * 6
+    found = compare_to(reference, {"same": [0, 0, 0, 0, 0, 0], "better": [1, 2, 1, 2, 1, 2]})
+    assert list(found) == ["same", "better"]
+    better = found["better"]
+    assert (better.p, better.adjusted, better.pairs) == (2 / 64, 4 / 64, 6)
+    assert better.difference.value == 1.5
+    assert 1 <= better.difference.low < 1.5 < better.difference.high <= 2
+    assert found["same"].adjusted == 1
+    assert better.to_dict()["difference"]["value"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [
+        ([1, 2], [1], "as many scores on both sides, got 2 and 1"),
+        ([], [], "at least one, got none"),
+        ([1, float("nan")], [1, 2], "left: expected one finite number"),
+        ([1, 2], [float("inf"), 2], "right: expected one finite number"),
+    ],
+)
+def test_bad_scores(left, right, message) -> None:
+    with pytest.raises(PromptPortError, match=message):
+        sign_flip_test(left, right)
+    with pytest.raises(PromptPortError, match=message):
+        bootstrap_difference(left, right)
+
+
+def test_bad_confidence() -> None:
+    with pytest.raises(PromptPortError, match="above 0 and below 1"):
+        bootstrap_mean([1.0], confidence=1)
