@@ -6,6 +6,7 @@ Run from the root of the repository: python -m benchmarks.decode.run
 from __future__ import annotations
 
 import argparse
+import resource
 import statistics
 import time
 from collections.abc import Callable
@@ -24,6 +25,11 @@ from promptport.transfers import TransferProblem, find_method
 HERE = Path(__file__).resolve().parent
 MEAN_LENGTH, LATENT_LENGTH, NOISE_LENGTH = 1.55, 0.60, 0.90  # a mean row is about 1.9 long
 LATENT_WIDTH = 256
+# Anchors and target width; in this order, so that peak memory belongs to the last one.
+SHAPES = (
+    *((512, 1024), (2048, 1024), (8192, 1024), (32768, 1024)),
+    *((8192, 2048), (8192, 4096), (32768, 4096), (32768, 8192)),
+)
 
 
 def made_spaces(k: int, widths: tuple[int, int], seed: int) -> tuple[EmbeddingSpace, ...]:
@@ -113,7 +119,50 @@ def compare(spaces: tuple[EmbeddingSpace, ...], n: int, args: argparse.Namespace
     }
 
 
-def summarise(one: dict[str, Any], hundred: dict[str, Any]) -> dict[str, float]:
+def thousand(spaces: tuple[EmbeddingSpace, ...], args: argparse.Namespace) -> dict[str, Any]:
+    """A thousand prompts of one pair by the operator, made anew and kept."""
+    anchors = AnchorSet.shared(*spaces)
+    sides = anchors.matrix(0), anchors.matrix(1)
+    vectors = torch.cat([made_prompt(spaces[0], 5, args.seed + i) for i in range(1000)])
+    statistics_of = spaces[0].statistics, spaces[1].statistics
+    method = find_method("operator")
+
+    def fresh(pair: tuple[str, ...] | None) -> TransferProblem:
+        return TransferProblem(vectors, *sides, *statistics_of, torch.Generator(), pair=pair)
+
+    method(fresh(("kept",)))
+    return {
+        "prompts": 1000,
+        "made": timed(lambda: method(fresh(None)), args.runs),
+        "kept": timed(lambda: method(fresh(("kept",))), args.runs),
+    }
+
+
+def shapes(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Time and memory of one prompt over sizes of anchors and widths."""
+    found = []
+    for k, width in SHAPES:
+        spaces = made_spaces(k, (768, width), args.seed)
+        anchors = AnchorSet.shared(*spaces)
+        sides = anchors.matrix(0), anchors.matrix(1)
+        vectors = made_prompt(spaces[0], 5, args.seed)
+        statistics_of = spaces[0].statistics, spaces[1].statistics
+        problem = TransferProblem(vectors, *sides, *statistics_of, torch.Generator())
+        found.append(
+            {
+                "k": k,
+                "width": width,
+                "least_squares": timed(lambda p=problem: find_method("least_squares")(p), 1),
+                "floor": timed(lambda p=problem: floor(p), 1),
+                "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    return found
+
+
+def summarise(
+    one: dict[str, Any], hundred: dict[str, Any], many: dict[str, Any]
+) -> dict[str, float]:
     """The figures of summary.json. Ratios of one thread's processor time ignore other work."""
     time_of = "processor_seconds"
     return {
@@ -123,6 +172,9 @@ def summarise(one: dict[str, Any], hundred: dict[str, Any]) -> dict[str, float]:
         "speedup_hundred": _ratio(hundred, "gradient", "least_squares", time_of),
         "speedup_one_wall": _ratio(one, "gradient", "least_squares", "seconds"),
         "speedup_hundred_wall": _ratio(hundred, "gradient", "least_squares", "seconds"),
+        "speedup_thousand": one["gradient"][time_of] / (many["kept"][time_of] / many["prompts"]),
+        "speedup_thousand_made": one["gradient"][time_of]
+        / (many["made"][time_of] / many["prompts"]),
         "floor_ratio": _ratio(one, "least_squares", "floor", time_of),
     }
 
@@ -147,14 +199,26 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)  # more: read the wall ratios
+    parser.add_argument("--no-shapes", action="store_true", help="leave the large sizes out")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     spaces = made_spaces(args.anchors, tuple(args.widths), args.seed)
     one, hundred = (compare(spaces, n, args) for n in args.tokens)
-    summary = summarise(one, hundred)
+    many = thousand(spaces, args)
+    summary = summarise(one, hundred, many)
+    sizes = [] if args.no_shapes else shapes(args)
     config = {name: value for name, value in vars(args).items() if name != "out"}
-    write_results(args.out, summary, {"config": config, "results": [one, hundred]})
+    write_results(
+        args.out,
+        summary,
+        {
+            "config": config,
+            "results": [one, hundred],
+            "thousand": many,
+            "shapes": sizes,
+        },
+    )
     for result in (one, hundred):
         for name in ("gradient", "least_squares"):
             values = result[name]
@@ -162,6 +226,11 @@ def main() -> None:
                 f"n = {result['n']:3d}  {name:13s}  objective {values['objective']:.5f}  "
                 f"{values['seconds']:8.2f} s"
             )
+    for row in sizes:
+        print(
+            f"k = {row['k']:6d}  d = {row['width']:5d}  {row['least_squares']['seconds']:7.2f} s  "
+            f"floor {row['floor']['seconds']:7.2f} s  peak {row['peak_megabytes']:.0f} MB"
+        )
     print("  ".join(f"{name} {value:.4g}" for name, value in summary.items()))
 
 

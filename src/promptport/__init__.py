@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone, open_space
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate
-    from promptport.interop import load_prompt, load_vector, save_prompt, save_vector
+    from promptport.interop import (
+        load_portable,
+        load_prompt,
+        load_vector,
+        save_portable,
+        save_prompt,
+        save_vector,
+    )
     from promptport.merging import merge
+    from promptport.portable import PortablePrompt
     from promptport.prompt import Provenance, SoftPrompt
     from promptport.relative import encode_relative
     from promptport.space import EmbeddingSpace
@@ -31,23 +39,28 @@ if TYPE_CHECKING:
         transfer_method,
     )
     from promptport.tuning import (
+        Agreement,
         DistilConfig,
         DistilResult,
         JointResult,
         OriginSpec,
+        Selection,
         Teacher,
         TuneConfig,
         TuneJob,
         TuneResult,
+        agreement,
         anchor,
         calibrate,
         make_origin,
+        select_transfer,
         tune,
         tune_jointly,
     )
     from promptport.vector import TaskPromptVector
 
 _HOMES = {
+    "Agreement": "tuning",
     "AnchorSet": "anchors",
     "Backbone": "backbone",
     "DistilConfig": "tuning",
@@ -56,8 +69,10 @@ _HOMES = {
     "Evaluation": "evaluation",
     "JointResult": "tuning",
     "OriginSpec": "tuning",
+    "PortablePrompt": "portable",
     "PromptPortError": "errors",
     "Provenance": "prompt",
+    "Selection": "tuning",
     "SoftPrompt": "prompt",
     "Source": "transfers",
     "Task": "tasks",
@@ -68,19 +83,23 @@ _HOMES = {
     "TuneConfig": "tuning",
     "TuneJob": "tuning",
     "TuneResult": "tuning",
+    "agreement": "tuning",
     "anchor": "tuning",
     "calibrate": "tuning",
     "encode_relative": "relative",
     "evaluate": "evaluation",
     "list_tasks": "tasks",
+    "load_portable": "interop",
     "load_prompt": "interop",
     "load_vector": "interop",
     "make_origin": "tuning",
     "merge": "merging",
     "open_space": "backbone",
     "open_task": "tasks",
+    "save_portable": "interop",
     "save_prompt": "interop",
     "save_vector": "interop",
+    "select_transfer": "tuning",
     "transfer": "transfers",
     "transfer_many": "transfers",
     "transfer_method": "transfers",
@@ -89,6 +108,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Agreement",
     "AnchorSet",
     "Backbone",
     "DistilConfig",
@@ -97,8 +117,10 @@ __all__ = [
     "Evaluation",
     "JointResult",
     "OriginSpec",
+    "PortablePrompt",
     "PromptPortError",
     "Provenance",
+    "Selection",
     "SoftPrompt",
     "Source",
     "Task",
@@ -110,19 +132,23 @@ __all__ = [
     "TuneJob",
     "TuneResult",
     "__version__",
+    "agreement",
     "anchor",
     "calibrate",
     "encode_relative",
     "evaluate",
     "list_tasks",
+    "load_portable",
     "load_prompt",
     "load_vector",
     "make_origin",
     "merge",
     "open_space",
     "open_task",
+    "save_portable",
     "save_prompt",
     "save_vector",
+    "select_transfer",
     "transfer",
     "transfer_many",
     "transfer_method",

@@ -69,8 +69,10 @@ class TrainingConfig:
     open_full: float = 0.9e6  # tokens seen when they count in full
     later_rate: float = 0.25  # learning rates from then on, as a share of the first ones
     adam_lr: float = 0.003  # norms, biases, position embeddings
-    # Word embeddings begin near what they should say; faster steps only blur it.
-    table_lr: float = 0.0008
+    # Word embeddings begin near what they should say, and faster steps blur it; but facts are kept
+    # there too: at 0.0008 a model knows 0.58 of them where it knows 0.84 at 0.003.
+    table_lr: float = 0.0015
+    later_table_rate: float = 0.5
     weight_decay: float = 0.05  # embedding rows, decoupled
     average: float = 0.998  # decay of the running average of the weights that is exported
     focus_weight: float = 1.0  # weight of the focus word in a next-token loss

@@ -90,11 +90,11 @@ def make_optimizers(model: PreTrainedModel, training: TrainingConfig) -> list[Op
 def rate_factor(tokens: int, training: TrainingConfig, *, is_table: bool = False) -> float:
     """Learning-rate factor: linear warm-up, flat, lower with the open rows, linear to zero.
 
-    Word embeddings keep their rate, which is low from the start.
+    Word embeddings fall less, from a rate that is low from the start.
     """
     warm = tokens / training.warmup if training.warmup else 1.0
-    later = 1 - (1 - training.later_rate) * open_weight(tokens, training)
-    later = 1.0 if is_table else later
+    later_rate = training.later_table_rate if is_table else training.later_rate
+    later = 1 - (1 - later_rate) * open_weight(tokens, training)
     left = (training.tokens - tokens) / (training.decay_share * training.tokens)
     return min(1.0, warm) * later * min(1.0, max(left, 0.0))
 

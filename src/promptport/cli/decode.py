@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, progress_bar, quiet
-from promptport.cli.transfer import parse_options
+from promptport.cli.console import JsonFlag, print_json, progress_bar, quiet
+from promptport.cli.transfer import parse_options, show_transfer
 
 
 def command(
@@ -55,21 +55,4 @@ def command(
     if json_output:
         print_json({"folder": str(out), **report})
         return
-    _show(report, out)
-
-
-def _show(report: dict[str, Any], out: Path) -> None:
-    names = ("anchors", "matching", "method", "magnitude", "kept_weight", "norm_ratio", "seconds")
-    rows = [[name.replace("_", " "), report[name]] for name in names]
-    title = f"{report['source']} -> {report['target']}"
-    print_table(title, ["", ""], [row for row in rows if row[1] is not None])
-    words = [
-        [i + 1, *(" ".join(word for word, _ in near) for near in pair)]
-        for i, pair in enumerate(
-            zip(report["nearest_before"], report["nearest_after"], strict=True)
-        )
-    ]
-    print_table("nearest words of each virtual token", ["token", "before", "after"], words)
-    for line in report["verdict"]:
-        typer.echo(f"- {line}")
-    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK --baselines")
+    show_transfer(report, out)

@@ -142,7 +142,7 @@ def _finish(result: TransferResult, out: Path, json_output: bool) -> None:
         rows = [[name, score] for name, score in selection["scores"].items()]
         title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
         print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
-    _show(report, out)
+    show_transfer(report, out)
 
 
 def _selected(
@@ -237,7 +237,8 @@ def read_words(path: Path) -> list[str]:
         ) from error
 
 
-def _show(report: dict[str, Any], out: Path) -> None:
+def show_transfer(report: dict[str, Any], out: Path) -> None:
+    """The report of a transfer as tables."""
     facts = [
         ["anchors", report["anchors"]],
         ["agreement of anchor cosines (centred)", report["agreement"]],

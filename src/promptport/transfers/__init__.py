@@ -6,6 +6,7 @@ method of the registry, then set the lengths by a magnitude rule.
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ from promptport.transfers import (  # noqa: F401  (they register)
     linear_map,
     mixture,
     omp,
+    operator,
     procrustes,
     projector,
     random_rows,
@@ -180,8 +182,8 @@ def transfer_many(  # noqa: PLR0913
     """Move prompts of one task from any number of backbones to another one, as one prompt.
 
     Methods that look at the description alone (`least_squares`, `gradient` and others) solve for
-    all sources at once; the rest moves each source by itself and takes the mean. The order of the sources does
-    not matter.
+    all sources at once; the rest moves each source by itself and takes the mean. The order of the
+    sources does not matter.
 
     Args:
         sources: one or more, with their weights.
@@ -280,6 +282,7 @@ def _problems(
     given = [w for w in weights if w is not None]
     if len(given) == len(sources):
         weights = [*fit_lengths(given, plan.lengths)]
+    digest = hashlib.sha256("\n".join(anchors.words).encode()).hexdigest()
     return [
         TransferProblem(
             vectors,
@@ -290,6 +293,7 @@ def _problems(
             torch.Generator().manual_seed(plan.seed),
             mixed,
             progress=progress,
+            pair=(source.space.fingerprint, target.fingerprint, digest),
         )
         for i, (source, vectors, mixed) in enumerate(zip(sources, rows, weights, strict=True))
     ]

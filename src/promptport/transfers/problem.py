@@ -26,6 +26,8 @@ class TransferProblem:
         stats_tgt: statistics of the target space.
         generator: the only source of random numbers.
         mixture: (n, k) weights of the shared words, if the prompt is anchored.
+        pair: names the two spaces and their anchors, for methods that keep what depends on nothing
+            else.
         described: (n, k) description in place of the vectors' own: that of several sources.
         progress: called with (steps done, steps in all) by methods that iterate.
 
@@ -41,6 +43,7 @@ class TransferProblem:
     generator: torch.Generator
     mixture: Tensor | None = None
     described: Tensor | None = None
+    pair: tuple[str, ...] | None = None
     progress: Callable[[int, int], None] | None = None
 
     def __post_init__(self) -> None:
@@ -74,4 +77,5 @@ class TransferProblem:
             stats_src=self.stats_tgt,
             stats_tgt=self.stats_src,
             described=None,
+            pair=None if self.pair is None else (self.pair[1], self.pair[0], *self.pair[2:]),
         )

@@ -56,9 +56,7 @@ def test_unknown_names_are_guessed():
         find_method("least_square")
     with pytest.raises(UnknownNameError, match=r"Did you mean 'gradient\.v1'\?"):
         find_method("gradient.v9")
-    with pytest.raises(
-        UnknownNameError, match=r"gradient, least_squares.*Choose one"
-    ):
+    with pytest.raises(UnknownNameError, match=r"gradient, least_squares.*Choose one"):
         find_method("zzz")
 
 
