@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -15,6 +16,7 @@ from promptport.errors import AnchorError
 from promptport.space import BLOCK_ROWS, EmbeddingSpace
 
 SAMPLED_ANCHORS = 1500
+_SHARE = re.compile(r"(\d+\.?\d*|\.\d+)")
 SAMPLE_SEED = 0
 FEW_ANCHORS = 500
 LOW_AGREEMENT = 0.3
@@ -55,6 +57,30 @@ class AnchorReport:
         """As plain JSON values."""
         values = dict(vars(self))
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def parse_rule(text: str) -> tuple[str, float]:
+    """Read `all`, `frequent:4000` or `agreeing:0.8`.
+
+    Returns:
+        The rule, and its number: how many words, or which share of them.
+
+    Raises:
+        AnchorError: none of these.
+    """
+    name, _, number = text.partition(":")
+    if text == "all":
+        return "all", 0.0
+    if name == "frequent" and number.isdecimal() and int(number) >= 1:
+        return "frequent", float(number)
+    if name == "agreeing" and _SHARE.fullmatch(number) and 0 < float(number) <= 1:
+        return "agreeing", float(number)
+    raise AnchorError(
+        "rule for anchors",
+        expected="all, frequent:COUNT or agreeing:SHARE",
+        got=repr(text),
+        fix="Write for instance frequent:4000 or agreeing:0.8",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +140,47 @@ class AnchorSet:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def keep(self, rule: str) -> AnchorSet:
+        """Fewer anchors.
+
+        Args:
+            rule: `all`; `frequent:4000`, the words with the lowest token ids, which is how
+                tokenizers order them by frequency (mean rank over the spaces); `agreeing:0.8`,
+                the share of the words whose cosines to the others agree best between the spaces.
+
+        Raises:
+            AnchorError: no such rule.
+        """
+        name, number = parse_rule(rule)
+        if name == "all" or (name == "agreeing" and len(self.spaces) < 2):
+            return self
+        if name == "frequent":
+            ranks = torch.stack([ids.argsort().argsort().float() for ids in self.ids]).mean(0)
+            chosen = ranks.argsort(stable=True)[: int(number)]
+        else:
+            count = max(1, round(number * len(self)))
+            chosen = self._row_agreement().argsort(descending=True, stable=True)[:count]
+        kept = chosen.sort().values
+        words = tuple(self.words[i] for i in kept.tolist())
+        ids = tuple(own[kept] for own in self.ids)
+        return replace(self, words=words, ids=ids)
+
+    def _row_agreement(self) -> Tensor:
+        """(k,): correlation of each word's cosines to a sample of the others, of the worst pair."""
+        picked = _sample(len(self))
+        units = []
+        for i in range(len(self.spaces)):
+            rows = self.matrix(i)
+            rows = torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
+            cosines = rows @ rows[picked].T  # (k, m)
+            # A word's cosine to itself is 1 everywhere and says nothing.
+            cosines[picked, torch.arange(len(picked))] = 0.0
+            units.append(
+                torch.nn.functional.normalize(cosines - cosines.mean(1, keepdim=True), dim=1)
+            )
+        pairs = [(a * b).sum(1) for a, b in combinations(units, 2)]
+        return torch.stack(pairs).amin(0)
 
     def matrix(self, i: int) -> Tensor:
         """Anchor matrix (k, d_i), float32: the words' input rows in space i."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -137,3 +138,31 @@ def test_report_is_plain_json(alike_pair):
     values = AnchorSet.shared(*alike_pair()).report.to_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["backbones"] == ["left", "right"]
+
+
+def test_frequent_words_have_the_lowest_tokens(alike_pair) -> None:
+    first, second = alike_pair(k=100)
+    anchors = AnchorSet.shared(first, second)
+    kept = anchors.keep("frequent:7")
+    assert kept.words == tuple(sorted(first.words, key=first.words.__getitem__)[:7])
+    assert torch.equal(kept.matrix(1), second.rows([second.words[w] for w in kept.words]))
+
+
+def test_words_that_do_not_agree_are_left_out(alike_pair) -> None:
+    first, second = alike_pair(k=400, noise=0.05)
+    spoiled = list(range(0, 400, 10))
+    matrix = second.matrix.clone()
+    matrix[spoiled] = matrix[[*spoiled[1:], spoiled[0]]]
+    mixed = replace(second, matrix=matrix)
+    anchors = AnchorSet.shared(first, mixed)
+    kept = anchors.keep("agreeing:0.9")
+    assert len(kept) == 360
+    left_out = {first.words[w] for w in set(anchors.words) - set(kept.words)}
+    assert len(left_out & set(spoiled)) >= 36
+    assert kept.report.agreement > anchors.report.agreement
+
+
+@pytest.mark.parametrize("rule", ["", "some", "frequent", "frequent:0", "agreeing:1.5", "all:3"])
+def test_bad_rules(alike_pair, rule) -> None:
+    with pytest.raises(AnchorError, match="rule for anchors"):
+        AnchorSet.shared(*alike_pair(k=100)).keep(rule)

@@ -15,6 +15,9 @@ def command(
     words: Annotated[
         Path | None, typer.Option(help="File with the words to use, one a line.")
     ] = None,
+    keep: Annotated[
+        str, typer.Option(help="Which shared words: all, frequent:COUNT, agreeing:SHARE.")
+    ] = "all",
     show: Annotated[int, typer.Option(min=0, help="Print so many of the words.")] = 0,
     json_output: JsonFlag = False,
 ) -> None:
@@ -25,7 +28,8 @@ def command(
     from promptport.cli.transfer import read_words
 
     chosen = None if words is None else read_words(words)
-    anchors = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)
+    shared = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)
+    anchors = shared.keep(keep)
     report = anchors.report.to_dict()
     if json_output:
         print_json({"backbones": backbones, **report, "words": list(anchors.words[:show])})

@@ -10,6 +10,7 @@ import typer
 
 from promptport.cli.console import (
     JsonFlag,
+    interval,
     open_tasks,
     print_json,
     print_table,
@@ -66,6 +67,9 @@ def command(
     words: Annotated[
         Path | None, typer.Option(help="File with the anchor words to use, one a line.")
     ] = None,
+    anchors: Annotated[
+        str, typer.Option(help="Which shared words: all, frequent:COUNT, agreeing:SHARE.")
+    ] = "all",
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
@@ -85,7 +89,10 @@ def command(
             "--task), or labels (dev rows of --task)."
         ),
     ] = "roundtrip",
-    task: Annotated[str | None, typer.Option(help="Task that --by reads.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Task that --by reads; without --try: score the result on it."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     json_output: JsonFlag = False,
 ) -> None:
@@ -104,6 +111,7 @@ def command(
             None if task is None else open_tasks([task], data)[0],
             {
                 "words": None if words is None else read_words(words),
+                "anchors": anchors,
                 "minimum_anchors": minimum_anchors,
                 "lengths": lengths,
                 "seed": seed,
@@ -118,6 +126,7 @@ def command(
             method=method,
             magnitude=magnitude,
             words=None if words is None else read_words(words),
+            anchors=anchors,
             minimum_anchors=minimum_anchors,
             lengths=lengths,
             own_anchors=own_anchors,
@@ -125,24 +134,46 @@ def command(
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
-    _finish(result, out, json_output)
+    scored = None if task is None else _scored(result, open_tasks([task], data)[0])
+    _finish(result, out, json_output, scored)
 
 
-def _finish(result: TransferResult, out: Path, json_output: bool) -> None:
+def _scored(result: TransferResult, task: Task) -> dict[str, dict[str, Any]]:
+    """The ported prompt on test rows of a task, and the baselines, with intervals."""
+    from promptport.backbone import Backbone
+    from promptport.evaluation import evaluate
+    from promptport.tuning import score_baselines
+
+    model = Backbone.load(result.prompt.provenance.backbone)
+    own = evaluate(model, task, result.prompt, truncate=True).score
+    baselines = score_baselines(model, task, result.prompt, truncate=True)
+    return {name: s.to_dict() for name, s in {"ported prompt": own, **baselines}.items()}
+
+
+def _finish(
+    result: TransferResult,
+    out: Path,
+    json_output: bool,
+    scored: dict[str, dict[str, Any]] | None = None,
+) -> None:
     from promptport.interop import save_prompt
 
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
     selection = result.prompt.provenance.history[-1].get("selection")
     if json_output:
-        extra = {} if selection is None else {"selection": selection}
-        print_json({"folder": str(out), **report, **extra})
+        extra = {"selection": selection, "scores": scored}
+        told = {name: value for name, value in extra.items() if value is not None}
+        print_json({"folder": str(out), **report, **told})
         return
     if selection is not None:
         rows = [[name, score] for name, score in selection["scores"].items()]
         title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
         print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
     show_transfer(report, out)
+    if scored is not None:
+        rows = [[name, interval(score)] for name, score in scored.items()]
+        print_table("scores on test rows", ["", "score"], rows)
 
 
 def _selected(

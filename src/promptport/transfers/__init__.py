@@ -129,6 +129,7 @@ class TransferSettings(TypedDict, total=False):
     method: str | None
     magnitude: str | None
     words: Sequence[str] | None
+    anchors: str
     minimum_anchors: int
     lengths: str
     own_anchors: bool
@@ -171,6 +172,7 @@ def transfer_many(  # noqa: PLR0913
     method: str | None = None,
     magnitude: str | None = None,
     words: Sequence[str] | None = None,
+    anchors: str = "all",
     minimum_anchors: int = 32,
     lengths: str = "same",
     own_anchors: bool = False,
@@ -193,6 +195,7 @@ def transfer_many(  # noqa: PLR0913
         magnitude: rule for the length of the virtual tokens: `token`, `paper` or `keep`; None for
             `keep` with the method `mixture`, else `token`.
         words: use only these words as anchors; None for all that all backbones know.
+        anchors: which of them: `all`, `frequent:COUNT` or `agreeing:SHARE` (`AnchorSet.keep`).
         minimum_anchors: refuse fewer anchors than this.
         lengths: rule for prompts of different length: `same` (refuse), `cut`, `repeat`, `stretch`.
         own_anchors: let every source use all words that it shares with the target, not only those
@@ -215,22 +218,22 @@ def transfer_many(  # noqa: PLR0913
     chosen = found.complete(options or {})
     plan = _Plan(found, chosen, find_magnitude(rule), rule, seed, roundtrip, lengths, own_anchors)
     spaces = [source.space for source in sources]
-    anchors = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors)
+    shared = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors).keep(anchors)
     mixes = found.name.startswith("mixture.")
-    moved = [_shared_mixture(source.prompt, anchors) if mixes else None for source in sources]
-    problems = _problems(plan, sources, target, anchors, moved, progress)
+    moved = [_shared_mixture(source.prompt, shared) if mixes else None for source in sources]
+    problems = _problems(plan, sources, target, shared, moved, progress)
     weights = shares(sources)
     decode_start = time.perf_counter()
     vectors = plan.decode_all(problems, weights)  # (n, d_t)
     if own_anchors:
         vectors = _with_own_anchors(plan, sources, target, words, problems, vectors)
     times = (start, time.perf_counter() - decode_start)
-    report = _report(plan, sources, problems, vectors, anchors.report, target, times)
+    report = _report(plan, sources, problems, vectors, shared.report, target, times)
     carried = None
     if is_anchored and found.name.startswith("mixture."):
         kept = [m.kept for m in moved if m is not None]
         report = replace(report, kept_weight=sum(k * w for k, w in zip(kept, weights, strict=True)))
-        carried = _joint_mixture(problems, anchors, weights)
+        carried = _joint_mixture(problems, shared, weights)
     provenance = _provenance(sources, target, report)
     return TransferResult(SoftPrompt(vectors, provenance, mixture=carried), report)
 
