@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from promptport.errors import AnchorError
-from promptport.space import BLOCK_ROWS, EmbeddingSpace
+from promptport.space import EmbeddingSpace, row_blocks
 
 SAMPLED_ANCHORS = 1500
 _SHARE = re.compile(r"(\d+\.?\d*|\.\d+)")
 SAMPLE_SEED = 0
+LARGE_MATRIX = 2**23  # numbers: 32 MB
 FEW_ANCHORS = 500
 LOW_AGREEMENT = 0.3
 
@@ -183,8 +184,13 @@ class AnchorSet:
         return torch.stack(pairs).amin(0)
 
     def matrix(self, i: int) -> Tensor:
-        """Anchor matrix (k, d_i), float32: the words' input rows in space i."""
-        return self.spaces[i].rows(self.ids[i])
+        """Anchor matrix (k, d_i), float32: the words' input rows in space i.
+
+        That of a large backbone is gathered where it is used; see `RowsOnDemand`.
+        """
+        space, ids = self.spaces[i], self.ids[i]
+        large = len(ids) * space.width > LARGE_MATRIX
+        return space.rows_on_demand(ids) if large else space.rows(ids)
 
     @cached_property
     def report(self) -> AnchorReport:
@@ -213,7 +219,7 @@ class AnchorSet:
         for i in range(len(self.spaces)):
             rows = self.matrix(i)
             raw.append(_pair_cosines(rows[picked]))
-            centred.append(_pair_cosines(rows[picked] - rows.mean(0)))
+            centred.append(_pair_cosines(rows[picked] - _mean_row(rows)))
         pairs = list(combinations(range(len(self.spaces)), 2))
         lowest = [min(_pearson(c[i], c[j]) for i, j in pairs) for c in (raw, centred)]
         return lowest[0], lowest[1]
@@ -225,8 +231,9 @@ def _reachable_words(space: EmbeddingSpace) -> set[str]:
 
 
 def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:
-    parts = [torch.linalg.vector_norm(space.rows(p), dim=1) for p in torch.split(ids, BLOCK_ROWS)]
-    lengths = torch.cat(parts)  # (k,)
+    lengths = torch.empty(len(ids))  # (k,)
+    for part, rows in row_blocks(space.rows_on_demand(ids), torch.float32):
+        lengths[part] = torch.linalg.vector_norm(rows, dim=1)
     return (lengths > 0) & lengths.isfinite()
 
 
@@ -251,6 +258,13 @@ def _sample(count: int) -> Tensor:
         return torch.arange(count)
     generator = torch.Generator().manual_seed(SAMPLE_SEED)
     return torch.randperm(count, generator=generator)[:SAMPLED_ANCHORS].sort().values
+
+
+def _mean_row(rows: Tensor) -> Tensor:
+    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+    for _, block in row_blocks(rows, torch.float64):
+        total += block.sum(0)
+    return (total / len(rows)).to(rows.dtype)  # (d,)
 
 
 def _pair_cosines(rows: Tensor) -> Tensor:

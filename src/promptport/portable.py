@@ -204,8 +204,8 @@ class PortablePrompt:
             anchors.spaces[0].statistics,
             torch.Generator().manual_seed(seed),
             None if mixture is None else mixture.weights,
-            self.relative[:, kept],
-            progress,
+            described=self.relative[:, kept],
+            progress=progress,
         )
 
     def _report(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from promptport.errors import AnchorError, ShapeError
+from promptport.space import row_blocks
 
 
 def encode_relative(vectors: Tensor, anchors: Tensor) -> Tensor:
@@ -24,9 +25,13 @@ def encode_relative(vectors: Tensor, anchors: Tensor) -> Tensor:
     check_widths(vectors, anchors)
     precise = torch.float64 in (vectors.dtype, anchors.dtype)
     dtype = torch.float64 if precise else torch.float32
-    # Dividing the (n, k) products spares a unit-length copy of the (k, d) anchors.
-    products = unit_rows(vectors.to(dtype), "vectors") @ anchors.to(dtype).T  # (n, k)
-    return (products / row_lengths(anchors.to(dtype), "anchors").T).clamp(-1, 1)
+    unit = unit_rows(vectors.to(dtype), "vectors")
+    # Dividing the (n, k) products spares a unit-length copy of the (k, d) anchors; blocks spare a
+    # copy in another precision.
+    cosines = unit.new_empty(len(unit), len(anchors))
+    for part, rows in row_blocks(anchors, dtype):
+        cosines[:, part] = unit @ rows.T / row_lengths(rows, "anchors").T
+    return cosines.clamp(-1, 1)  # (n, k)
 
 
 def matching(relative: Tensor, anchors_tgt: Tensor, vectors: Tensor) -> Tensor:

@@ -6,13 +6,94 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from promptport.errors import ShapeError
 
 BLOCK_ROWS = 8192
+# Wide rows come in smaller blocks: one of them takes 16 MB at most, in float64.
+_BLOCK_ENTRIES = 2**21
+
+
+def block_rows(width: int) -> int:
+    """Rows of a width to work on at once."""
+    return max(1, min(BLOCK_ROWS, _BLOCK_ENTRIES // max(1, width)))
+
+
+def row_blocks(rows: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """Blocks of rows (k, d) in the wanted precision, one after the other; at least one.
+
+    The rows of large backbones take gigabytes: blocks spare copies of all of them, and
+    `RowsOnDemand` are gathered block by block.
+    """
+    size = block_rows(rows.shape[1])
+    for start in range(0, max(1, len(rows)), size):
+        part = slice(start, start + size)
+        yield part, rows[part].to(dtype)
+
+
+def _gather(table: Tensor, ids: Tensor, scale: float) -> Tensor:
+    out = torch.empty(len(ids), table.shape[1], dtype=torch.float32, device=table.device)
+    size = block_rows(table.shape[1])
+    for start in range(0, len(ids), size):  # no second copy on the way
+        part = slice(start, start + size)
+        out[part] = table[ids[part]]
+    return out.mul_(scale)
+
+
+class RowsOnDemand(Tensor):
+    """Rows of a table as a float32 tensor (k, d) that is gathered where it is used.
+
+    Slices along one dimension and picks by index gather what they name; any other operation
+    gathers all for its time. So an algorithm that works on slices never has more than one of them
+    in memory, and one that does not gives the same numbers. It cannot be changed.
+    """
+
+    _table: Tensor
+    _ids: Tensor
+    _scale: float
+
+    @staticmethod
+    def __new__(cls: type[RowsOnDemand], table: Tensor, ids: Tensor, scale: float) -> RowsOnDemand:
+        shape = (len(ids), table.shape[1])
+        made: RowsOnDemand = Tensor._make_wrapper_subclass(
+            cls, shape, dtype=torch.float32, device=table.device
+        )
+        made._table, made._ids, made._scale = table, ids, scale
+        return made
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        first = args[0] if args else None
+        if isinstance(first, cls):
+            if func._schema.is_mutable:
+                raise RuntimeError("rows on demand cannot be changed in place")
+            if func is torch.ops.aten.detach.default:
+                return first
+            if func is torch.ops.aten.slice.Tensor:
+                return first._slice(*args[1:])
+            if func is torch.ops.aten.index.Tensor and len(args[1]) == 1:
+                ids = first._ids[args[1][0]]
+                rows = _gather(first._table, ids.flatten(), first._scale)
+                return rows.reshape(*ids.shape, -1)
+        args, kwargs = tree_map_only(
+            cls, lambda rows: _gather(rows._table, rows._ids, rows._scale), (args, kwargs or {})
+        )
+        return func(*args, **kwargs)
+
+    def _slice(
+        self, dim: int = 0, start: int | None = None, stop: int | None = None, step: int = 1
+    ) -> Tensor:
+        part = slice(start, stop, step)
+        if dim == 0:
+            return _gather(self._table, self._ids[part], self._scale)
+        return _gather(self._table[:, part], self._ids, self._scale)
 
 
 @dataclass(frozen=True)
@@ -80,13 +161,22 @@ class EmbeddingSpace:
     def rows(self, ids: Sequence[int] | Tensor) -> Tensor:
         """Input rows (len(ids), d), float32, scaled as the backbone sees them."""
         index = torch.as_tensor(ids, dtype=torch.long)
-        return self.matrix[index].float() * self.scale
+        return _gather(self.matrix, index, self.scale)
+
+    def rows_on_demand(self, ids: Tensor) -> Tensor:
+        """What `rows` gives, without taking memory as long as only parts of it are used."""
+        return RowsOnDemand(self.matrix, ids, self.scale)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
         """All trained input rows in blocks: (first id, rows (<= 8192, d) float32)."""
-        for start in range(0, self.trained_rows, BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, self.trained_rows)
+        size = self._block_rows
+        for start in range(0, self.trained_rows, size):
+            stop = min(start + size, self.trained_rows)
             yield start, self.matrix[start:stop].float() * self.scale
+
+    @property
+    def _block_rows(self) -> int:
+        return block_rows(self.width)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,9 +185,9 @@ class EmbeddingSpace:
         Half-precision files and their float32 copies agree; a fine-tuned embedding does not.
         """
         digest = hashlib.sha256(f"{tuple(self.matrix.shape)}|{self.scale:.6g}".encode())
-        for start in range(0, self.matrix.shape[0], BLOCK_ROWS):
-            block = self.matrix[start : start + BLOCK_ROWS].float().cpu()
-            digest.update(block.contiguous().numpy().tobytes())
+        for start in range(0, self.matrix.shape[0], self._block_rows):
+            block = self.matrix[start : start + self._block_rows].float().cpu()
+            digest.update(block.contiguous().numpy().data)
         return digest.hexdigest()[:32]
 
     @cached_property

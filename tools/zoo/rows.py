@@ -52,7 +52,6 @@ class RowMaker:
         self.data = config.data
         self.tokenizer = tokenizer
         self.room = config.data.positions - 2  # special tokens
-        self.leading_space = config.architecture == "gpt2"
         special = set(tokenizer.all_special_ids)
         self.plain_ids = np.array([i for i in range(len(tokenizer)) if i not in special])
 
@@ -86,8 +85,6 @@ class RowMaker:
 
     def _pack(self, texts: list[Text], rng: np.random.Generator) -> list[Row]:
         """Several texts per row, up to lengths drawn between a third and all of the positions."""
-        if self.leading_space:
-            texts = [Text(" " + text.text, text.focus) for text in texts]
         rows: list[Row] = []
         limit = 0
         for row in encode(texts, self.tokenizer):

@@ -143,9 +143,9 @@ def _untrained(
             vocab_size=size, special_tokens=specials, limit_alphabet=250, show_progress=False
         )
     if kind == "byte-bpe":
-        prefix = config.architecture == "roberta"
         tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
+        # Without the space the first word of a text is cut into pieces that no row has taught.
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         tokenizer.decoder = decoders.ByteLevel()
         return tokenizer, trainers.BpeTrainer(
             vocab_size=size,

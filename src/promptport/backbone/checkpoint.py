@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from promptport.backbone.hub import open_hub_file, whole_hub_file
 from promptport.backbone.loading import (
     Checkpoint,
     Kind,
@@ -127,14 +128,9 @@ def input_scale(model: nn.Module, module: nn.Module) -> float:
 
 
 def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
-    opener = _local_opener(checkpoint.folder) if checkpoint.local else _hub_opener(checkpoint)
     with one_line(checkpoint.name):
-        for file, keys in _files_to_try(opener, target.keys):
-            if file.endswith(".bin"):
-                tensor = _from_pickle_file(_local_path(checkpoint, file), keys, target.shape)
-            else:
-                with opener(file) as stream:  # type: ignore[union-attr]
-                    tensor = tensor_from_stream(stream, keys, target.shape, file)
+        for file, keys in _files_to_try(checkpoint, target.keys):
+            tensor = _read_from(checkpoint, file, keys, target.shape)
             if tensor is not None:
                 return tensor
     raise BackboneError(
@@ -145,60 +141,46 @@ def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
     )
 
 
-Opener = Callable[[str], "BinaryIO | None"]
+def _read_from(
+    checkpoint: Checkpoint, file: str, keys: tuple[str, ...], shape: tuple[int, int]
+) -> Tensor | None:
+    if file.endswith(".bin"):  # cannot be read in part
+        path = _whole_file(checkpoint, file)
+        return None if path is None else _from_pickle_file(path, keys, shape)
+    stream = _open(checkpoint, file)
+    if stream is None:
+        return None
+    with stream:
+        return tensor_from_stream(stream, keys, shape, file)
 
 
-def _local_opener(folder: Path) -> Opener:
-    def open_file(file: str) -> BinaryIO | None:
-        path = folder / file
-        return path.open("rb") if path.is_file() else None
-
-    return open_file
-
-
-def _hub_opener(checkpoint: Checkpoint) -> Opener:
-    from huggingface_hub import HfFileSystem
-
-    system = HfFileSystem()
-    base = checkpoint.location + (f"@{checkpoint.revision}" if checkpoint.revision else "")
-
-    def open_file(file: str) -> BinaryIO | None:
-        path = f"{base}/{file}"
-        # Small blocks: only the header and the bytes of one tensor are to be fetched.
-        return system.open(path, "rb", block_size=2**20) if system.exists(path) else None
-
-    return open_file
+def _open(checkpoint: Checkpoint, file: str) -> BinaryIO | None:
+    if not checkpoint.local:
+        return open_hub_file(checkpoint.location, file, checkpoint.revision)
+    path = checkpoint.folder / file
+    return path.open("rb") if path.is_file() else None
 
 
-def _local_path(checkpoint: Checkpoint, file: str) -> Path:
-    if checkpoint.local:
-        return checkpoint.folder / file
-    from huggingface_hub import hf_hub_download
+def _whole_file(checkpoint: Checkpoint, file: str) -> Path | None:
+    if not checkpoint.local:
+        return whole_hub_file(checkpoint.location, file, checkpoint.revision)
+    path = checkpoint.folder / file
+    return path if path.is_file() else None
 
-    return Path(hf_hub_download(checkpoint.location, file, revision=checkpoint.revision))
 
-
-def _files_to_try(opener: Opener, keys: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Files that exist and the keys to look for in each: single file, then shards."""
+def _files_to_try(
+    checkpoint: Checkpoint, keys: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Files that may exist and the keys to look for in each: single file, then shards."""
     for single, index in (
         ("model.safetensors", "model.safetensors.index.json"),
         ("pytorch_model.bin", "pytorch_model.bin.index.json"),
     ):
-        if _exists(opener, single):
-            yield single, keys
-        stream = opener(index)
-        if stream is not None:
-            with stream:
-                weight_map = json.load(stream)["weight_map"]
+        yield single, keys
+        path = _whole_file(checkpoint, index)
+        if path is not None:
+            weight_map = json.loads(path.read_text())["weight_map"]
             yield from ((weight_map[key], (key,)) for key in keys if key in weight_map)
-
-
-def _exists(opener: Opener, file: str) -> bool:
-    stream = opener(file)
-    if stream is None:
-        return False
-    stream.close()
-    return True
 
 
 def tensor_from_stream(
@@ -226,22 +208,39 @@ def tensor_from_stream(
         if entry is None or tuple(entry["shape"]) != shape or entry["dtype"] not in _DTYPES:
             continue
         begin, end = entry["data_offsets"]
+        tensor = torch.empty(shape, dtype=_DTYPES[entry["dtype"]])
         stream.seek(start + begin)
-        data = bytearray(stream.read(end - begin))
-        dtype = _DTYPES[entry["dtype"]]
-        if len(data) != shape[0] * shape[1] * dtype.itemsize:
-            raise _damaged(where, f"{len(data)} bytes for {name!r}")
-        return torch.frombuffer(data, dtype=dtype).reshape(shape)
+        # Read into its place: a table of gigabytes is not to be there twice.
+        done = _fill(stream, tensor.view(torch.uint8).numpy().data.cast("B"))
+        if done != tensor.nbytes or done != end - begin:
+            raise _damaged(where, f"{min(done, end - begin)} bytes for {name!r}")
+        return tensor
     return None
 
 
+def _fill(stream: BinaryIO, view: memoryview) -> int:
+    """Read until the view is full or the stream is at its end: bytes read."""
+    done = 0
+    while done < len(view):
+        count = stream.readinto(view[done:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        done += count
+    return done
+
+
+def _read(stream: BinaryIO, count: int) -> bytes:
+    data = bytearray(count)
+    return bytes(data[: _fill(stream, memoryview(data))])
+
+
 def _read_header(stream: BinaryIO, where: str) -> tuple[dict[str, Any], int]:
-    head = stream.read(8)
+    head = _read(stream, 8)
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
     if not 2 <= length <= _MAX_HEADER:
         raise _damaged(where, "a header length that makes no sense")
     try:
-        header = json.loads(stream.read(length))
+        header = json.loads(_read(stream, length))
     except ValueError as error:
         raise _damaged(where, "a header that does not parse") from error
     if not isinstance(header, dict):

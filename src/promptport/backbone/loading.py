@@ -71,16 +71,25 @@ def one_line(name: str) -> Iterator[None]:
     except PromptPortError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        close = difflib.get_close_matches(name, embedded_names(), n=1)
-        hint = f"did you mean {close[0]!r}? Otherwise g" if close else "g"
+        text = str(error).strip()
+        first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
         raise BackboneError(
             name,
             expected="a model that can be loaded",
             got=f"{type(error).__name__}: {first}",
-            fix=f"{hint}ive an embedded name ({', '.join(embedded_names())}), a model folder "
-            "or a Hub id that is reachable",
+            fix=_what_to_do(name, first),
         ) from error
+
+
+def _what_to_do(name: str, reason: str) -> str:
+    if "gated" in reason:
+        return "Ask for access on the model's page, then log in with `hf auth login`"
+    close = difflib.get_close_matches(name, embedded_names(), n=1)
+    hint = f"did you mean {close[0]!r}? Otherwise give" if close else "Give"
+    return (
+        f"{hint} an embedded name ({', '.join(embedded_names())}), a model folder "
+        "or a Hub id that is reachable"
+    )
 
 
 def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:

@@ -8,6 +8,7 @@ from typing import Any
 
 # Words that every English tokenizer knows; a candidate must survive behind both.
 CONTEXTS = ("the", "of")
+_BATCH = 8192
 _RESERVED = re.compile(r"^(\[unused\d+\]|<extra_id_\d+>|<0x[0-9A-Fa-f]{2}>|<unused\d+>)$")
 _WORD = re.compile(r"^[^\W_]+(?:['’\-][^\W_]+)*$")
 
@@ -63,8 +64,10 @@ def _in_all_contexts(tokenizer: Any, candidates: list[tuple[str, int]]) -> list[
     accepted = [True] * len(candidates)
     for context in CONTEXTS:
         before = tokenizer(context, add_special_tokens=False)["input_ids"]
-        texts = [f"{context} {word}" for word, _ in candidates]
-        encoded = tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-        for i, ((_, index), ids) in enumerate(zip(candidates, encoded, strict=True)):
-            accepted[i] = accepted[i] and ids == [*before, index]
+        for start in range(0, len(candidates), _BATCH):  # encodings take much memory
+            part = candidates[start : start + _BATCH]
+            texts = [f"{context} {word}" for word, _ in part]
+            encoded = tokenizer(texts, add_special_tokens=False)["input_ids"]
+            for i, ((_, index), ids) in enumerate(zip(part, encoded, strict=True), start):
+                accepted[i] = accepted[i] and ids == [*before, index]
     return accepted

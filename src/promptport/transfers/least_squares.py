@@ -13,6 +13,7 @@ from torch import Tensor
 
 from promptport.errors import PromptPortError
 from promptport.relative import row_lengths, topk_mask, unit_rows
+from promptport.space import row_blocks
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
@@ -21,7 +22,7 @@ EXACT_WORK = 2_000_000_000
 DEFAULT_RIDGE = 1e-9
 _CORRECTIONS = 4
 _SMALL_CORRECTION = 1e-3
-_BLOCK_ROWS, _BLOCK_COLUMNS = 2048, 128
+_BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 128
 # Directions of float32 rows below this share of the largest eigenvalue are nothing but rounding.
 _ROUNDING = 1e-12
 # From here on it is worth to look for such directions.
@@ -92,7 +93,7 @@ class Factor:
     """A factorised normal matrix N = ĀᵀĀ + λI (ĀĀᵀ + λI with fewer anchors than dimensions).
 
     Attributes:
-        anchors: (k, d) rows of any length, float32 or float64.
+        anchors: (k, d) rows of any length, float32 or float64; the root may be more precise.
         scale: (1, k) one over their lengths: Ā = diag(scale) A is never stored.
         ridge: λ itself.
         root: (m, m) lower Cholesky factor of N, or (m, rank) W with N⁺ = W Wᵀ; m = min(k, d).
@@ -108,11 +109,11 @@ class Factor:
     def solve(self, relative: Tensor) -> Tensor:
         """Best vectors for descriptions (n, k): (n, d), float64."""
         k, d = self.anchors.shape
-        relative = relative.to(self.anchors.dtype)
+        relative = relative.to(self.root.dtype)
         if k < d:
             return self._gather(self._apply(relative))  # (n, d)
         solution = self._apply(self._gather(relative)).double()  # (n, d)
-        if self.anchors.dtype == torch.float64:
+        if self.root.dtype == torch.float64:
             return solution
         # Corrected seminormal equations (Björck 1987): a float32 Gram matrix loses digits with the
         # square of the condition number; a correction from the residual wins them back.
@@ -125,14 +126,23 @@ class Factor:
         return _factor_exactly(self.anchors, self.ridge).solve(relative)
 
     def _describe(self, vectors: Tensor) -> Tensor:
-        return (vectors @ self.anchors.T) * self.scale  # (n, d) -> (n, k): x Āᵀ
+        described = vectors.new_empty(len(vectors), len(self.anchors))
+        for part, rows in row_blocks(self.anchors, vectors.dtype):
+            described[:, part] = vectors @ rows.T
+        return described * self.scale  # (n, d) -> (n, k): x Āᵀ
 
     def _gather(self, relative: Tensor) -> Tensor:
-        return (relative * self.scale) @ self.anchors  # (n, k) -> (n, d): r Ā
+        weighted = relative * self.scale
+        total = weighted.new_zeros(len(weighted), self.anchors.shape[1])
+        for part, rows in row_blocks(self.anchors, weighted.dtype):
+            total.addmm_(weighted[:, part], rows)
+        return total  # (n, k) -> (n, d): r Ā
 
     def _apply(self, right: Tensor) -> Tensor:
-        if self.triangular:
-            return torch.cholesky_solve(right.T, self.root).T
+        if self.triangular:  # cholesky_solve would copy the root
+            half = torch.linalg.solve_triangular(self.root, right.T, upper=False)
+            whole: Tensor = torch.linalg.solve_triangular(self.root.T, half, upper=True)
+            return whole.T
         return (right @ self.root) @ self.root.T
 
 
@@ -153,45 +163,58 @@ def factor(anchors: Tensor, *, ridge: float = DEFAULT_RIDGE) -> Factor:
     weight = ridge * k / d
     if anchors.dtype == torch.float64 or k < d:
         return _factor_exactly(anchors, weight)
-    scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
-    root, failed = torch.linalg.cholesky_ex(_normal_matrix(anchors, scale, weight))
-    if int(failed) or _is_singular(root, d * torch.finfo(torch.float32).eps):
+    scale = _scale(anchors, anchors.dtype)  # (k, 1)
+    root, failed = _cholesky(_normal_matrix(anchors, scale, weight))
+    if failed or _is_singular(root, d * torch.finfo(torch.float32).eps):
         return _factor_exactly(anchors, weight)
     return Factor(anchors, scale.T, weight, root, triangular=True)
 
 
 def _factor_exactly(anchors: Tensor, weight: float) -> Factor:
-    anchors = anchors.double()
-    scale = row_lengths(anchors, "anchors_tgt").reciprocal()  # (k, 1)
-    normal = _normal_matrix(anchors, scale, weight)
-    root, failed = torch.linalg.cholesky_ex(normal)
-    if not int(failed) and not _is_singular(root, _NEARLY_SINGULAR):
+    scale = _scale(anchors, torch.float64)  # (k, 1)
+    root, failed = _cholesky(_normal_matrix(anchors, scale, weight))
+    if not failed and not _is_singular(root, _NEARLY_SINGULAR):
         return Factor(anchors, scale.T, weight, root, triangular=True)
     # Rank-deficient anchors: the shortest of all best solutions, or rounding would be blown up.
-    values, vectors = torch.linalg.eigh(normal)
+    del root
+    values, vectors = torch.linalg.eigh(_normal_matrix(anchors, scale, weight))
     kept = values - weight > values.max() * _ROUNDING
     root = vectors[:, kept] / values[kept].sqrt()
     return Factor(anchors, scale.T, weight, root, triangular=False)
 
 
-def _normal_matrix(anchors: Tensor, scale: Tensor, weight: float) -> Tensor:
-    """Lower triangle of N (m, m); what stands above it is not to be read.
+def _scale(anchors: Tensor, dtype: torch.dtype) -> Tensor:
+    lengths = torch.empty(len(anchors), 1, dtype=dtype, device=anchors.device)
+    for part, rows in row_blocks(anchors, dtype):
+        lengths[part] = row_lengths(rows, "anchors_tgt")
+    return lengths.reciprocal()  # (k, 1)
 
-    Blocks of rows keep the unit rows in the cache, blocks of columns spare nearly half the work of
-    a full product.
+
+def _cholesky(normal: Tensor) -> tuple[Tensor, bool]:
+    """Lower factor, written over a column-major matrix, and whether there is none."""
+    failed = torch.zeros((), dtype=torch.int32, device=normal.device)
+    torch.linalg.cholesky_ex(normal, out=(normal, failed))
+    return normal, bool(failed)
+
+
+def _normal_matrix(anchors: Tensor, scale: Tensor, weight: float) -> Tensor:
+    """Lower triangle of N (m, m), column-major, in the precision of `scale`.
+
+    What stands above the diagonal is not to be read. Blocks of rows keep the unit rows in the
+    cache, blocks of columns spare nearly half the work of a full product.
     """
-    if len(anchors) < anchors.shape[1]:
-        unit = anchors * scale
-        normal = unit @ unit.T
-        normal.diagonal().add_(weight)
-        return normal
-    d = anchors.shape[1]
-    width = max(_BLOCK_COLUMNS, -(-d // 8))
-    normal = anchors.new_zeros(d, d)
+    k, d = anchors.shape
+    normal = scale.new_zeros(min(k, d), min(k, d)).T
     normal.diagonal().add_(weight)
-    for start in range(0, len(anchors), _BLOCK_ROWS):
+    if k < d:
+        for start in range(0, d, _BLOCK_COLUMNS):
+            unit = anchors[:, start : start + _BLOCK_COLUMNS].to(scale.dtype) * scale
+            normal.addmm_(unit, unit.T)
+        return normal
+    width = max(_BLOCK_COLUMNS, -(-d // 8))
+    for start in range(0, k, _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
-        unit = anchors[rows] * scale[rows]
+        unit = anchors[rows].to(scale.dtype) * scale[rows]
         for first in range(0, d, width):
             last = min(first + width, d)
             normal[first:last, :last].addmm_(unit[:, first:last].T, unit[:, :last])

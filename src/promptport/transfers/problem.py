@@ -65,7 +65,7 @@ class TransferProblem:
         """The description (n, k) in the precision in which it is needed."""
         if self.described is not None:
             return self.described.to(dtype)
-        return encode_relative(self.vectors.to(dtype), self.anchors_src.to(dtype))
+        return encode_relative(self.vectors.to(dtype), self.anchors_src)
 
     def reversed(self, vectors: Tensor) -> TransferProblem:
         """The way back, from vectors (n, d_t) in the target space to the source space."""
