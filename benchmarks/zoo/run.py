@@ -27,14 +27,16 @@ from benchmarks._result import write_results
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone, open_space, silence_libraries
 from promptport.evaluation import evaluate
+from promptport.objective import Objective
 from promptport.tasks import MemorySource, Task, list_tasks, open_task
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
 from promptport.zoo import ZOO_FOLDER, embedded_names
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-# Every third relation of LAMA in the order of their numbers, so that no one chose them.
-LAMA_STEP = 3
+# Every fourth relation of LAMA in the order of their numbers, so that no one chose them.
+LAMA_STEP = 4
+FEWEST_ROWS = 5  # relations with fewer rows that a backbone can be asked are left out for it
 NLU = ("sst2", "trec", "ag_news", "dbpedia", "mnli")
 COMMON_WORDS = (
     *("king", "water", "war", "music", "city", "father", "river", "church", "school", "army"),
@@ -62,9 +64,9 @@ class Group:
 
 
 GROUPS = (
-    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=12, patience=3, batch_size=16)),
-    Group("class", 20, (160, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=16)),
-    Group("lama", 5, (160, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
+    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=10, patience=3, batch_size=16)),
+    Group("class", 20, (120, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=16)),
+    Group("lama", 5, (120, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
     Group(
         "nlu", 20, (400, 100, 300), TuneConfig(epochs=4, patience=2, batch_size=16, truncate=True)
     ),
@@ -167,16 +169,18 @@ def measure(
     name: str, group: Group, tasks: Sequence[Task], seeds: Sequence[int], cells: Cells
 ) -> None:
     """Majority and manual score of every task, and tuned prompts for every seed."""
+    if all(cells.has(name, task.name, f"seed {seed}") for task in tasks for seed in seeds):
+        return
+    start = time.perf_counter()
+    backbone = Backbone.load(name, device="cpu", dtype="float32")
     wanted = [
         (task, seed)
         for task in tasks
         for seed in seeds
-        if not cells.has(name, task.name, f"seed {seed}")
+        if not cells.has(name, task.name, f"seed {seed}") and can_be_asked(backbone, task)
     ]
     if not wanted:
         return
-    start = time.perf_counter()
-    backbone = Backbone.load(name, device="cpu", dtype="float32")
     for task in {task.name: task for task, _ in wanted}.values():
         if not cells.has(name, task.name, "majority"):
             cells.add(name, group.name, task.name, "majority", task.majority_score("test").value)
@@ -193,6 +197,13 @@ def measure(
     print(
         f"{name} {group.name}: {len(jobs)} prompts, {time.perf_counter() - start:.0f} s", flush=True
     )
+
+
+def can_be_asked(backbone: Backbone, task: Task) -> bool:
+    """Whether enough rows of every split have objects that are single tokens."""
+    objective = Objective(backbone, task, truncate=True)
+    splits = ("train", "dev", "test")
+    return all(sum(objective.can_ask(r) for r in task.load(s)) >= FEWEST_ROWS for s in splits)
 
 
 def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -221,9 +232,11 @@ def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float],
         summary[f"{name}.megabytes"] = round(size / 1e6, 2)
         summary[f"{name}.load_seconds"] = round(load_seconds(name), 3)
     pairs = geometry(backbones)
-    summary["pairs.min_words"] = min(pair["words"] for pair in pairs.values())
-    summary["pairs.mean_agreement"] = round(fmean(p["agreement"] for p in pairs.values()), 4)
-    summary["pairs.mean_neighbours"] = round(fmean(p["neighbours"] for p in pairs.values()), 4)
+    if pairs:
+        summary["pairs.min_words"] = min(pair["words"] for pair in pairs.values())
+        for figure in ("agreement", "neighbours"):
+            mean = fmean(pair[figure] for pair in pairs.values())
+            summary[f"pairs.mean_{figure}"] = round(mean, 4)
     averaged = {
         name: {what: round(fmean(values), 4) for what, values in row.items()}
         for name, row in sorted(tasks.items())
