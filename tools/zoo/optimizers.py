@@ -13,6 +13,8 @@ from transformers import PreTrainedModel
 from .architectures import embedding_rate, word_embedding
 from .config import TrainingConfig
 
+AGAIN_RAMP = 0.1e6  # tokens over which open rows come back
+
 
 def orthogonalize(matrices: Tensor, *, steps: int = 5) -> Tensor:
     """Nearest (semi-)orthogonal matrices by a quintic Newton-Schulz iteration. (k, m, n)
@@ -100,7 +102,11 @@ def rate_factor(tokens: int, training: TrainingConfig, *, is_table: bool = False
 
 
 def open_weight(tokens: int, training: TrainingConfig) -> float:
-    """Weight of the loss of the open rows: from nothing to one, linearly."""
+    """Weight of the loss of the open rows: from nothing to one, linearly, twice if asked."""
+    if tokens >= training.again_until:
+        return min(1.0, (tokens - training.again_until) / AGAIN_RAMP)
+    if tokens >= training.again_from:
+        return 0.0
     share = (tokens - training.open_from) / max(training.open_full - training.open_from, 1.0)
     return min(1.0, max(share, 0.0))
 

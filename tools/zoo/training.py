@@ -136,7 +136,7 @@ class Trainer:
             short, opened = self._groups(block)
             for number in range(first, len(short)):
                 rng = np.random.default_rng([self.config.seed, block, 2, number])
-                is_clean = self.progress.tokens < self.config.training.open_from
+                is_clean = open_weight(self.progress.tokens, self.config.training) == 0
                 short_batcher = self.clean_batcher if is_clean else self.batcher
                 yield (
                     block,

@@ -79,6 +79,17 @@ def test_rates_fall_with_the_open_rows_and_end_at_zero() -> None:
     assert table == pytest.approx([1, 0.5, 0.25])
 
 
+def test_open_rows_leave_once_more() -> None:
+    from zoo.config import TrainingConfig
+    from zoo.optimizers import open_weight
+
+    training = TrainingConfig(
+        tokens=3e6, open_from=1e6, open_full=2e6, again_from=2.2e6, again_until=2.5e6
+    )
+    weights = [open_weight(int(t * 1e6), training) for t in (0.5, 1.5, 2.1, 2.3, 2.55, 2.8)]
+    assert weights == pytest.approx([0, 0.5, 1, 0, 0.5, 1])
+
+
 def test_every_config_can_be_read_and_is_of_the_asked_size() -> None:
     from zoo.config import CONFIGS, load_config
 

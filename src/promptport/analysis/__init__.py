@@ -1,0 +1,32 @@
+"""Looking at prompts and results: statistics, similarity, forecasts of interference."""
+
+from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair
+from promptport.analysis.heat import write_heat
+from promptport.analysis.similarity import Similarity, compare, label_overlap
+from promptport.analysis.statistics import (
+    Comparison,
+    Interval,
+    bootstrap_difference,
+    bootstrap_mean,
+    compare_to,
+    holm,
+    sign_flip_test,
+)
+
+__all__ = [
+    "Comparison",
+    "Forecast",
+    "Interval",
+    "Part",
+    "Similarity",
+    "TaskForecast",
+    "bootstrap_difference",
+    "bootstrap_mean",
+    "compare",
+    "compare_to",
+    "forecast_pair",
+    "holm",
+    "label_overlap",
+    "sign_flip_test",
+    "write_heat",
+]

@@ -1,0 +1,127 @@
+"""promptport forecast: will two tasks survive the sum of their vectors?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptport.cli.console import (
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    print_json,
+    print_table,
+    quiet,
+)
+from promptport.errors import PromptPortError, UnknownNameError
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
+    from promptport.tasks import Task
+
+
+def command(
+    a: Annotated[Path, typer.Argument(help="Prompt folder with its origin.")],
+    b: Annotated[Path, typer.Argument(help="Another of the same backbone.")],
+    task_a: Annotated[
+        str | None, typer.Option(help="Task of A, if its folder names none that is embedded.")
+    ] = None,
+    task_b: Annotated[str | None, typer.Option(help="Task of B, likewise.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
+    ] = None,
+    combined: Annotated[
+        Path | None, typer.Option(help="Prompt folder to judge in place of A + B on A's origin.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Forecast whether A + B keeps the tasks of both, from unlabelled text.
+
+    Labels are not read: the prompts alone and their sum answer the same texts, and what counts is
+    how often they agree.
+    """
+    quiet()
+    from promptport.analysis import Part, forecast_pair
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt
+    from promptport.vector import check_same_backbone
+
+    first, second = load_prompt(a), load_prompt(b)
+    check_same_backbone(first.provenance, second.provenance)
+    parts = (
+        Part(first, _open(first, task_a, data, "--task-a")),
+        Part(second, _open(second, task_b, data, "--task-b")),
+    )
+    whole = None if combined is None else load_prompt(combined)
+    name, revision = backbone or first.provenance.backbone, first.provenance.revision
+    model = Backbone.load(
+        name,
+        revision=None if backbone else revision,
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+    )
+    found = forecast_pair(
+        model,
+        *parts,
+        combined=whole,
+        split=split,
+        rows=rows,
+        seed=seed,
+        truncate=truncate,
+    )
+    output = {"backbone": model.name, "a": str(a), "b": str(b), **found.to_dict()}
+    if json_output:
+        print_json(output)
+    else:
+        _show(output)
+
+
+def _open(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:
+    from promptport.tasks import open_task
+
+    recorded = prompt.provenance.task
+    try:
+        if given or recorded:
+            return open_task(given or recorded or "", data)
+    except UnknownNameError:
+        if given:
+            raise
+    raise PromptPortError(
+        option,
+        expected="a task, since the prompt folder names none that is embedded",
+        got="none" if recorded is None else f"only the recorded name {recorded!r}",
+        fix=f"Give {option} TASK, for instance the path of a .yaml file",
+    )
+
+
+def _show(output: dict[str, Any]) -> None:
+    rows = [
+        [
+            f["task"],
+            f["verdict"],
+            f["confidence"],
+            f"{f['agreement']['value']:.3f} "
+            f"[{f['agreement']['low']:.3f}, {f['agreement']['high']:.3f}]",
+            f["kl"],
+            f["rows"],
+        ]
+        for f in output["tasks"]
+    ]
+    columns = ["task", "verdict", "confidence", "same answers [95%]", "mean KL", "rows"]
+    print_table(f"{output['a']} + {output['b']} on {output['backbone']}", columns, rows)
+    facts = [[name.replace("_", " "), value] for name, value in output["similarity"].items()]
+    facts.append(["label overlap", output["label_overlap"]])
+    print_table("the two vectors", ["", ""], facts)
