@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from promptport.anchors import AnchorSet
     from promptport.backbone import Backbone, open_space
     from promptport.errors import PromptPortError
-    from promptport.evaluation import Evaluation, evaluate
+    from promptport.evaluation import Evaluation, evaluate, score_prompts
     from promptport.interop import (
         load_portable,
         load_prompt,
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         DistilResult,
         JointResult,
         OriginSpec,
+        SearchConfig,
+        SearchResult,
         Selection,
         Teacher,
         TuneConfig,
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         anchor,
         calibrate,
         make_origin,
+        search_coefficients,
         select_transfer,
         tune,
         tune_jointly,
@@ -72,6 +75,8 @@ _HOMES = {
     "PortablePrompt": "portable",
     "PromptPortError": "errors",
     "Provenance": "prompt",
+    "SearchConfig": "tuning",
+    "SearchResult": "tuning",
     "Selection": "tuning",
     "SoftPrompt": "prompt",
     "Source": "transfers",
@@ -99,6 +104,8 @@ _HOMES = {
     "save_portable": "interop",
     "save_prompt": "interop",
     "save_vector": "interop",
+    "score_prompts": "evaluation",
+    "search_coefficients": "tuning",
     "select_transfer": "tuning",
     "transfer": "transfers",
     "transfer_many": "transfers",
@@ -120,6 +127,8 @@ __all__ = [
     "PortablePrompt",
     "PromptPortError",
     "Provenance",
+    "SearchConfig",
+    "SearchResult",
     "Selection",
     "SoftPrompt",
     "Source",
@@ -148,6 +157,8 @@ __all__ = [
     "save_portable",
     "save_prompt",
     "save_vector",
+    "score_prompts",
+    "search_coefficients",
     "select_transfer",
     "transfer",
     "transfer_many",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import TaskError
-from promptport.objective import Objective, Question
+from promptport.objective import Objective, Prepared, Question
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template, bootstrap_score
 
@@ -94,10 +94,74 @@ def evaluate(
     prepared = objective.prepare(task.load(split))
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
     asks = [Ask(objective, question, 0) for question in prepared.questions]
-    outcome = run(backbone, asks, vectors)
-    score = outcome.score(asks)
+    return _evaluation(run(backbone, asks, vectors), asks[0], prepared, chosen.text)
+
+
+def score_prompts(
+    backbone: Backbone,
+    prompts: Sequence[SoftPrompt],
+    tasks: Sequence[Task],
+    *,
+    split: str = "test",
+    rows: int = 0,
+    truncate: bool = False,
+) -> list[list[Evaluation]]:
+    """Score every prompt on every task, all in the same batches.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        prompts: (n_i, d) each, one or more; lengths may differ.
+        tasks: one or more; templates are chosen as in `evaluate`.
+        split: `train`, `dev` or `test`.
+        rows: use only so many rows of each task (the first ones); 0 for all.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Returns:
+        Per prompt, one evaluation per task.
+
+    Raises:
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: no prompts or tasks; a template, data or label words that do not fit.
+    """
+    if not prompts or not tasks:
+        raise TaskError(
+            "scoring",
+            expected="one prompt or more, and one task or more",
+            got=f"{len(prompts)} prompts, {len(tasks)} tasks",
+            fix="Name them",
+        )
+    loaded = [task.load(split)[: rows or None] for task in tasks]
+    prepared: dict[tuple[int, str, int], tuple[Objective, Prepared]] = {}
+    asks: list[Ask] = []
+    parts: list[tuple[range, Prepared, str]] = []
+    start = 0
+    for prompt in prompts:
+        backbone.check_prompt(prompt)
+        for place, task in enumerate(tasks):
+            template = choose_template(task, prompt)
+            key = (place, template.text, prompt.length)
+            if key not in prepared:
+                objective = Objective(
+                    backbone, task, template, length=prompt.length, truncate=truncate
+                )
+                prepared[key] = (objective, objective.prepare(loaded[place]))
+            objective, questions = prepared[key]
+            first = len(asks)
+            asks += [Ask(objective, question, start) for question in questions.questions]
+            parts.append((range(first, len(asks)), questions, template.text))
+        start += prompt.length
+    outcome = run(backbone, asks, torch.cat([prompt.vectors for prompt in prompts]))
+    found = [_evaluation(outcome.part(places), asks[places[0]], q, t) for places, q, t in parts]
+    return [found[i : i + len(tasks)] for i in range(0, len(found), len(tasks))]
+
+
+def _evaluation(outcome: Outcome, ask: Ask, prepared: Prepared, template: str) -> Evaluation:
     return Evaluation(
-        score, outcome.mean_loss, prepared.skipped, chosen.text, tuple(outcome.predictions)
+        outcome.score([ask]),
+        outcome.mean_loss,
+        prepared.skipped,
+        template,
+        tuple(outcome.predictions),
     )
 
 

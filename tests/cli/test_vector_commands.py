@@ -168,3 +168,38 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     run_cli("vector", "sst2", "--out", "V")
     _fails(combine("V"), "--origin own: expected a first prompt", "seed:3")
     assert not (tmp_path / "never").exists()
+
+
+def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
+    code, out, err = run_cli(
+        *("combine", "sst2 + 0.5*mnli", "--search", "min", "--coefficients", "separate"),
+        *("--task", task_file, "--max-dev-rows", 4, "--out", "C", "--json"),
+    )
+    assert (code, err) == (0, "")
+    search = json.loads(out)["search"]
+    assert search["coefficients"].keys() == {"sst2", "mnli"}
+    assert search["tried"] >= 16
+    assert search["tasks"]["capitals"]["rows"] == 4
+    prompt = load_prompt("C")
+    step = next(s for s in prompt.provenance.history if s["step"] == "search")
+    assert step["rows"] == {"capitals": 4}
+    one, other = search["coefficients"].values()
+    moved = (prompt.vectors - prompt.origin)[0, 0].item()
+    assert moved == pytest.approx(one * 1.0 + other * 2.0, rel=1e-5)
+    code, out, err = run_cli(
+        *("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "D")
+    )
+    assert (code, err) == (0, "")
+    assert "best of 21" in out
+    assert "Chosen by labels of the dev split." in out
+
+
+def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) -> None:
+    base = ("combine", "sst2 + mnli", "--out", "C")
+    _fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
+    _fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
+    _fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
+    _fails(
+        run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
+        "without --origin, --option and --search",
+    )

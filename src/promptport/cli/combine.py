@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import (
+    JsonFlag,
+    TruncateFlag,
+    interval,
+    open_tasks,
+    print_json,
+    print_table,
+    quiet,
+)
 from promptport.cli.transfer import parse_options
 from promptport.errors import PromptPortError
 
@@ -15,6 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptport.prompt import Provenance, SoftPrompt
+    from promptport.tasks import Task
+    from promptport.tuning import SearchConfig, SearchResult
 
 _OWN = "own"
 
@@ -52,6 +63,25 @@ def command(
         str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of random origins and methods.")] = 0,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            help="Choose coefficients by labelled dev rows of the tasks: mean (of the scores), min "
+            "or harmonic (of the kept shares)."
+        ),
+    ] = None,
+    coefficients: Annotated[
+        str,
+        typer.Option(help="Search one for the whole expression, or separate ones for its names."),
+    ] = "one",
+    task: Annotated[
+        list[str] | None, typer.Option(help="Task that the search scores; repeat for several.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    max_dev_rows: Annotated[
+        int, typer.Option(help="Search: use only so many dev rows; 0: all.")
+    ] = 0,
+    truncate: TruncateFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Add, subtract, scale and merge tuned prompts, without training."""
@@ -61,15 +91,21 @@ def command(
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
+    settings = _search_config(search, coefficients, method, option or [], seed)
+    found = None
     if method in ("concatenate", "concatenate.v1"):
-        _check_plain(terms, origin, option or [])
+        _check_plain(terms, origin, option or [], search)
         prompt, norms = _concatenated(places), None
+    elif settings is not None:
+        settings = replace(settings, rows=max_dev_rows, truncate=truncate)
+        found = _searched(terms, places, origin, settings, backbone, open_tasks(task or [], data))
+        prompt, norms = found.prompt, found.vector.delta.norm(dim=1).tolist()
     else:
         prompt, norms = _merged(
             terms, places, origin, method, parse_options(option or []), backbone, seed
         )
     save_prompt(prompt, out)
-    described = {
+    described: dict[str, Any] = {
         "combination": prompt.provenance.task,
         "terms": terms,
         "folders": {name: str(place) for name, place in places.items()},
@@ -80,6 +116,11 @@ def command(
         "template": prompt.provenance.template,
         "vector_norms": norms,
         "folder": str(out),
+        **(
+            {}
+            if settings is None or found is None
+            else {"search": _described(found, settings, terms)}
+        ),
     }
     if json_output:
         print_json(described)
@@ -87,6 +128,8 @@ def command(
     names = ("combination", "method", "backbone", "origin", "length", "template", "vector_norms")
     rows = [[name.replace("_", " "), described[name]] for name in names]
     print_table(expression, ["", ""], [row for row in rows if row[1] is not None])
+    if "search" in described:
+        _show_search(described["search"])
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
 
 
@@ -119,12 +162,14 @@ def _here(name: str) -> Path:
     )
 
 
-def _check_plain(terms: dict[str, float], origin: str, options: list[str]) -> None:
+def _check_plain(
+    terms: dict[str, float], origin: str, options: list[str], search: str | None
+) -> None:
     scaled = [f"{value:g}*{name}" for name, value in terms.items() if value != 1]
-    if scaled or origin != _OWN or options:
+    if scaled or origin != _OWN or options or search:
         raise PromptPortError(
             "method concatenate",
-            expected="whole prompts, like 'a + b', without --origin and --option",
+            expected="whole prompts, like 'a + b', without --origin, --option and --search",
             got=", ".join(scaled) or "one of them",
             fix="Leave coefficients and options out, or choose another method",
         )
@@ -135,6 +180,89 @@ def _concatenated(places: dict[str, Path]) -> SoftPrompt:
     from promptport.merging import concatenate
 
     return concatenate([load_prompt(place) for place in places.values()])
+
+
+def _search_config(
+    criterion: str | None, coefficients: str, method: str, options: list[str], seed: int
+) -> SearchConfig | None:
+    """The settings of --search; checked before anything is loaded."""
+    from promptport.tuning import SearchConfig
+
+    if criterion is None:
+        if coefficients != "one":
+            raise PromptPortError(
+                "--coefficients",
+                expected="--search with it",
+                got="none",
+                fix="Add for instance --search min --task A --task B",
+            )
+        return None
+    return SearchConfig(
+        cast(Any, criterion),
+        cast(Any, coefficients),
+        ties="loss" if coefficients == "separate" else "smallest",
+        method=method,
+        options=parse_options(options),
+        seed=seed,
+    )
+
+
+def _searched(
+    terms: dict[str, float],
+    places: dict[str, Path],
+    origin: str,
+    config: SearchConfig,
+    backbone: str | None,
+    tasks: list[Task],
+) -> SearchResult:
+    from promptport.backbone import Backbone
+    from promptport.interop import load_vector
+    from promptport.tuning import search_coefficients
+
+    vectors = [load_vector(place, name) for name, place in places.items()]
+    first = vectors[0]
+    if origin == _OWN:
+        start, made = _own_origin(next(iter(places.values())))
+    else:
+        start, made = make_start(
+            origin, first.provenance, first.length, backbone=backbone, seed=config.seed
+        )
+    source = first.provenance
+    model = Backbone.load(
+        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
+    )
+    return search_coefficients(
+        model, vectors, tasks, start, config, terms=list(terms.values()), made=made
+    )
+
+
+def _described(
+    found: SearchResult, config: SearchConfig, terms: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "criterion": config.criterion,
+        "value": found.value,
+        "coefficients": dict(zip(terms, found.coefficients, strict=True)),
+        "tried": len(found.trials),
+        "split": config.split,
+        "tasks": {
+            name: {**score.to_dict(), "alone": found.alone[name], "kept": found.kept[name]}
+            for name, score in found.scores.items()
+        },
+    }
+
+
+def _show_search(search: dict[str, Any]) -> None:
+    chosen = ", ".join(f"{name} {value:g}" for name, value in search["coefficients"].items())
+    print_table(
+        f"{search['criterion']} {search['value']:.3f}, best of {search['tried']}: {chosen}",
+        ["task", f"{search['split']} score [95%]", "best single vector", "kept", "rows"],
+        [
+            [name, interval(s), s["alone"], s["kept"], s["rows"]]
+            for name, s in search["tasks"].items()
+        ],
+    )
+    typer.echo(f"Chosen by labels of the {search['split']} split.")
 
 
 def _merged(

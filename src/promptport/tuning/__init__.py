@@ -1,6 +1,12 @@
 """Tuning: origins and the one loop that tunes many prompts per batch."""
 
 from promptport.tuning.baselines import random_prompt, score_baselines
+from promptport.tuning.coefficients import (
+    SearchConfig,
+    SearchResult,
+    Trial,
+    search_coefficients,
+)
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.distil import (
     Agreement,
@@ -23,8 +29,11 @@ __all__ = [
     "JointResult",
     "OriginSpec",
     "Progress",
+    "SearchConfig",
+    "SearchResult",
     "Selection",
     "Teacher",
+    "Trial",
     "TuneConfig",
     "TuneJob",
     "TuneResult",
@@ -34,6 +43,7 @@ __all__ = [
     "make_origin",
     "random_prompt",
     "score_baselines",
+    "search_coefficients",
     "select_transfer",
     "tune",
     "tune_jointly",

@@ -1,0 +1,336 @@
+"""Coefficients of a combination, chosen on dev data: paper B's grid, and what repairs it.
+
+Paper B (arXiv 2408.01119) takes `P' = P_0' + λ Σ_i T_i` and chooses λ from 0, 0.05, ... 1 by the
+mean dev score of the tasks. A mean cannot see that one task is kept whole and the other
+wiped out; the smallest kept share, or the harmonic mean of the shares, can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from statistics import fmean, harmonic_mean
+from typing import Any, Literal, get_args
+
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
+from promptport.evaluation import Evaluation, score_prompts
+from promptport.merging import merge
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Score, Task
+from promptport.vector import TaskPromptVector
+
+Criterion = Literal["mean", "min", "harmonic"]
+Coefficients = Literal["one", "separate"]
+Ties = Literal["smallest", "loss"]
+
+PAPER_GRID = tuple(round(0.05 * i, 2) for i in range(21))  # np.arange(0, 1.05, 0.05)
+# Separate coefficients: every combination of the levels while there are so many at most, else one
+# level for all; then each coefficient is moved up and down by steps that shrink.
+_LEVELS = (0.25, 0.5, 0.75, 1.0)
+_MOST_COMBINATIONS = 64
+_STEPS = (0.25, 0.125)
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How coefficients are searched.
+
+    Attributes:
+        criterion: `mean` of the dev scores (paper B), or of the kept shares the smallest (`min`)
+            or the `harmonic` mean. A kept share is the score over that of the best single vector
+            on the same origin.
+        coefficients: `one` for the whole combination, or `separate` ones for its vectors.
+        grid: of the one coefficient, any finite numbers.
+        ties: between equal values the `smallest` coefficients (paper B), or the lowest dev `loss`,
+            which sees differences that a few dev rows do not show.
+        method: a merge method.
+        options: of the method.
+        seed: of methods that draw random numbers.
+        split: whose labels are used.
+        rows: most rows of each task; 0 for all.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: an unknown choice, or an empty grid.
+    """
+
+    criterion: Criterion = "mean"
+    coefficients: Coefficients = "one"
+    grid: tuple[float, ...] = PAPER_GRID
+    ties: Ties = "smallest"
+    method: str = "sum"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    split: str = "dev"
+    rows: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        choices = {"criterion": Criterion, "coefficients": Coefficients, "ties": Ties}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise TuningError(
+                    f"{name} of the search",
+                    expected=", ".join(get_args(kind)),
+                    got=repr(getattr(self, name)),
+                    fix="Choose one of them",
+                )
+        if not self.grid or self.rows < 0:
+            raise TuningError(
+                "search",
+                expected="a grid of one number or more, and 0 rows or more",
+                got=f"{len(self.grid)} numbers, {self.rows} rows",
+                fix="Leave them out for paper B's grid and all rows",
+            )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of coefficients and how it did.
+
+    Attributes:
+        factors: on top of the terms: one, or one per vector.
+        scores: one per task.
+        loss: mean over the tasks.
+        value: of the criterion.
+    """
+
+    factors: tuple[float, ...]
+    scores: tuple[float, ...]
+    loss: float
+    value: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The chosen combination.
+
+    Attributes:
+        prompt: on the origin of the search; its history says what data was used.
+        vector: the combination without the origin.
+        coefficients: one per vector, terms included.
+        scores: per task on the data of the search, with intervals. They are the best of many, so
+            take the test split for a figure to report.
+        alone: per task the score of the best single vector on the same origin.
+        value: of the criterion.
+        trials: everything that was tried, in order.
+    """
+
+    prompt: SoftPrompt
+    vector: TaskPromptVector
+    coefficients: tuple[float, ...]
+    scores: Mapping[str, Score]
+    alone: Mapping[str, float]
+    value: float
+    trials: tuple[Trial, ...]
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """Kept share of each task: its score over that of the best single vector."""
+        return {t: _share(s.value, self.alone[t]) for t, s in self.scores.items()}
+
+
+def search_coefficients(
+    backbone: Backbone,
+    vectors: Sequence[TaskPromptVector],
+    tasks: Sequence[Task],
+    origin: SoftPrompt | Tensor,
+    config: SearchConfig | None = None,
+    *,
+    terms: Sequence[float] | None = None,
+    made: Mapping[str, Any] | None = None,
+) -> SearchResult:
+    """Choose the coefficients of a combination by labelled dev rows.
+
+    All coefficients of a grid are scored on all tasks in one pass of shared batches. Separate
+    coefficients are refined afterwards, with one pass for each round of neighbours.
+
+    Args:
+        backbone: the frozen model.
+        vectors: m >= 1, (n, d) each.
+        tasks: those that the combination must serve, one or more.
+        origin: (n, d), what the combination is added to.
+        config: how to search.
+        terms: coefficients of the expression, which the chosen ones multiply; None for 1 each.
+        made: how the origin was made, for the provenance.
+
+    Returns:
+        The best combination. If one coefficient is searched and every value of the criterion is 0,
+        it is 1 (as in paper B's code).
+
+    Raises:
+        TuningError: no tasks, or one twice.
+        PromptPortError: as `merge`.
+        MismatchError: vectors, origin and backbone do not belong together.
+        TaskError: data or templates that do not fit.
+    """
+    search = _Search(backbone, vectors, tasks, origin, config or SearchConfig(), terms, made)
+    return search.run()
+
+
+class _Search:
+    def __init__(
+        self,
+        backbone: Backbone,
+        vectors: Sequence[TaskPromptVector],
+        tasks: Sequence[Task],
+        origin: SoftPrompt | Tensor,
+        config: SearchConfig,
+        terms: Sequence[float] | None,
+        made: Mapping[str, Any] | None,
+    ) -> None:
+        names = [task.name for task in tasks]
+        if not names or len(set(names)) < len(names):
+            raise TuningError(
+                "tasks of the search",
+                expected="one or more, each once",
+                got=", ".join(names) or "none",
+                fix="Name the tasks that the combination must serve",
+            )
+        self.backbone, self.tasks, self.config, self.origin = backbone, tasks, config, origin
+        self.vectors, self.made = vectors, made
+        self.terms = [1.0] * len(vectors) if terms is None else list(terms)
+        self.whole = self._merge(self.terms)
+        self.alone: list[float] = []
+        self.trials: dict[tuple[float, ...], Trial] = {}
+        self.scores: dict[tuple[float, ...], list[Evaluation]] = {}
+
+    def run(self) -> SearchResult:
+        separate = self.config.coefficients == "separate"
+        self._try(self._combinations() if separate else [(x,) for x in self.config.grid])
+        best = self._best()
+        if separate:
+            best = self._refine(best)
+        elif best.value == 0:
+            # paper B's evaluator takes 1 where every coefficient scores nothing
+            self._try([(1.0,)])
+            best = self.trials[1.0,]
+        return self._result(best)
+
+    def _merge(self, coefficients: Sequence[float]) -> TaskPromptVector:
+        config = self.config
+        return merge(
+            self.vectors,
+            coefficients,
+            method=config.method,
+            seed=config.seed,
+            options=config.options,
+        )
+
+    def _vector(self, factors: tuple[float, ...]) -> TaskPromptVector:
+        """One factor scales the combination; so methods that look at proportions only have one."""
+        if self.config.coefficients == "one":
+            return factors[0] * self.whole
+        return self._merge([f * t for f, t in zip(factors, self.terms, strict=True)])
+
+    def _prompt(self, vector: TaskPromptVector) -> SoftPrompt:
+        return vector.apply(self.origin, self.made)
+
+    def _combinations(self) -> list[tuple[float, ...]]:
+        count = len(self.vectors)
+        if len(_LEVELS) ** count <= _MOST_COMBINATIONS:
+            return list(product(_LEVELS, repeat=count))
+        return [(level,) * count for level in _LEVELS]
+
+    def _try(self, candidates: Sequence[tuple[float, ...]]) -> None:
+        """Score what has not been scored yet, the single vectors with the first of them."""
+        new = [c for c in dict.fromkeys(candidates) if c not in self.trials]
+        prompts = [self._prompt(self._vector(factors)) for factors in new]
+        if not self.alone:
+            prompts += [self._prompt(vector) for vector in self.vectors]
+        if not prompts:
+            return
+        config = self.config
+        found = score_prompts(
+            self.backbone,
+            prompts,
+            self.tasks,
+            split=config.split,
+            rows=config.rows,
+            truncate=config.truncate,
+        )
+        if not self.alone:
+            single = found[len(new) :]
+            self.alone = [
+                max(e.score.value for e in column) for column in zip(*single, strict=True)
+            ]
+        for factors, evaluations in zip(new, found, strict=False):
+            scores = tuple(e.score.value for e in evaluations)
+            loss = fmean(e.loss for e in evaluations)
+            self.trials[factors] = Trial(factors, scores, loss, self._value(scores))
+            self.scores[factors] = evaluations
+
+    def _value(self, scores: Sequence[float]) -> float:
+        if self.config.criterion == "mean":
+            return fmean(scores)
+        shares = [max(0.0, _share(s, a)) for s, a in zip(scores, self.alone, strict=True)]
+        return min(shares) if self.config.criterion == "min" else harmonic_mean(shares)
+
+    def _best(self) -> Trial:
+        def order(trial: Trial) -> tuple[float, float, float]:
+            size = sum(abs(f) for f in trial.factors)
+            second = -trial.loss if self.config.ties == "loss" else 0.0
+            return trial.value, second, -size
+
+        return max(self.trials.values(), key=order)
+
+    def _refine(self, best: Trial) -> Trial:
+        """Move one coefficient at a time, by each step as long as that helps."""
+        for step in _STEPS:
+            while True:
+                self._try(_neighbours(best.factors, step))
+                better = self._best()
+                if better is best:
+                    break
+                best = better
+        return best
+
+    def _result(self, best: Trial) -> SearchResult:
+        config = self.config
+        factors = best.factors * len(self.vectors) if len(best.factors) == 1 else best.factors
+        coefficients = tuple(f * t for f, t in zip(factors, self.terms, strict=True))
+        names = [task.name for task in self.tasks]
+        evaluations = self.scores[best.factors]
+        step = {
+            "step": "search",
+            "criterion": config.criterion,
+            "coefficients": list(coefficients),
+            "value": best.value,
+            "tried": len(self.trials),
+            "split": config.split,
+            "rows": {n: e.score.rows for n, e in zip(names, evaluations, strict=True)},
+            "scores": dict(zip(names, best.scores, strict=True)),
+            "promptport": __version__,
+        }
+        vector = self._vector(best.factors)
+        history = (*vector.provenance.history, step)
+        vector = replace(vector, provenance=replace(vector.provenance, history=history))
+        return SearchResult(
+            self._prompt(vector),
+            vector,
+            coefficients,
+            {n: e.score for n, e in zip(names, evaluations, strict=True)},
+            dict(zip(names, self.alone, strict=True)),
+            best.value,
+            tuple(self.trials.values()),
+        )
+
+
+def _neighbours(factors: tuple[float, ...], step: float) -> list[tuple[float, ...]]:
+    """Up and down in each coefficient, and in two at once if there are two: the smallest of two
+    shares may rise only where both coefficients move."""
+    moves = list(product((-step, 0.0, step), repeat=2)) if len(factors) == 2 else []
+    if not moves:
+        units = [tuple(float(i == j) for j in range(len(factors))) for i in range(len(factors))]
+        moves = [tuple(s * u for u in unit) for unit in units for s in (-step, step)]
+    found = [tuple(max(0.0, f + m) for f, m in zip(factors, move, strict=True)) for move in moves]
+    return [candidate for candidate in found if any(candidate)]  # all zero is the origin alone
+
+
+def _share(score: float, alone: float) -> float:
+    return score / alone if alone > 0 else score
