@@ -2,6 +2,7 @@
 
 from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair
 from promptport.analysis.heat import write_heat
+from promptport.analysis.independence import Independence, origin_independence
 from promptport.analysis.similarity import Similarity, compare, label_overlap
 from promptport.analysis.statistics import (
     Comparison,
@@ -16,6 +17,7 @@ from promptport.analysis.statistics import (
 __all__ = [
     "Comparison",
     "Forecast",
+    "Independence",
     "Interval",
     "Part",
     "Similarity",
@@ -27,6 +29,7 @@ __all__ = [
     "forecast_pair",
     "holm",
     "label_overlap",
+    "origin_independence",
     "sign_flip_test",
     "write_heat",
 ]

@@ -18,6 +18,7 @@ from promptport.cli import (
     evaluate,
     forecast,
     inspect,
+    origins,
     similarity,
     tasks,
     transfer,
@@ -45,6 +46,7 @@ app.command("decode")(decode.command)
 app.command("vector")(vector.command)
 app.command("combine")(combine.command)
 app.command("similarity")(similarity.command)
+app.command("origins")(origins.command)
 app.command("forecast")(forecast.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)

@@ -49,8 +49,18 @@ def command(
         typer.Option(help="Learning rate. Default: a share of the embeddings' spread."),
     ] = None,
     origin: Annotated[
-        str, typer.Option(help="vocabulary, normal, mixture, text:SOME WORDS, or a prompt folder.")
+        str,
+        typer.Option(
+            help="vocabulary, normal, vocabulary*0.1 (smaller), mixture, text:SOME WORDS, or a "
+            "prompt folder."
+        ),
     ] = "vocabulary",
+    origins: Annotated[
+        int,
+        typer.Option(
+            help="Tune one task prompt vector on so many origins at once: it moves to others."
+        ),
+    ] = 1,
     anchored: Annotated[
         bool,
         typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones."),
@@ -106,6 +116,7 @@ def command(
     words = shared_words(words_of or [])
     start = "mixture" if anchored or together_with else origin
     jobs = _jobs(tasks, seed or [0], length, lr, start, template, words)
+    jobs = [replace(job, origins=origins) for job in jobs]
     if together_with:
         names = [backbone, *together_with]
         models = [

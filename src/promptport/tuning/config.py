@@ -79,6 +79,9 @@ class TuneJob:
         lr: absolute learning rate, in place of the relative one (of the logits, if anchored: 1.0).
         template: in place of the task's.
         name: name of the job; default task and seed.
+        origins: number of origins; from 2 on every row of a step starts from one of them, drawn at
+            random, and what is tuned is the one task prompt vector that serves them all. The
+            prompt that comes out stands on the first.
     """
 
     task: Task
@@ -89,8 +92,12 @@ class TuneJob:
     lr: float | None = None
     template: Template | None = None
     name: str = ""
+    origins: int = 1
 
     def __post_init__(self) -> None:
+        if self.origins < 1:
+            raise _out_of_range("origins", "1 or more", self.origins)
+        self.origin.others(self.origins)  # refuses kinds that cannot be drawn again
         rate = self.relative_lr if self.lr is None else self.lr
         if not 0 < rate < float("inf"):
             raise _out_of_range("learning rate", "a number above 0", rate)
@@ -115,6 +122,7 @@ class TuneJob:
             "lr": self.lr,
             "relative_lr": self.relative_lr,
             "template": (self.template or self.task.template).text,
+            **({} if self.origins == 1 else {"origins": self.origins}),
         }
 
 

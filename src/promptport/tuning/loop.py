@@ -27,6 +27,7 @@ from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult, 
 from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, mixture_words, starting_logits
 from promptport.tuning.optimiser import RowAdam
 from promptport.tuning.origins import make_origin
+from promptport.tuning.shifts import Shifts
 from promptport.tuning.state import StateFile
 
 ProgressCallback = Callable[[Progress], None]
@@ -124,6 +125,7 @@ class Loop:
         starts = [sum(job.length for job in jobs[:i]) for i in range(len(jobs))]
         self.origins = torch.cat(origins)
         self.vectors = self.origins.clone().to(backbone.device)
+        self.shifts = Shifts(backbone, jobs, starts)
         self.best = self.origins.clone()
         self.optimiser = RowAdam(self.vectors, config.weight_decay)
         self.mixtures = self._mixtures(jobs, starts)
@@ -189,7 +191,11 @@ class Loop:
         weights: list[float] = []
         for owner, track in enumerate(tracks):
             rows = track.next_rows(self.config.batch_size)
-            asks += [Ask(track.objective, track.train.questions[i], track.start) for i in rows]
+            starts = self.shifts.draw(track.start, len(rows), track.job.seed, track.step)
+            asks += [
+                Ask(track.objective, track.train.questions[i], start)
+                for i, start in zip(rows, starts, strict=True)
+            ]
             owners += [owner] * len(rows)
             weights += [1 / len(rows)] * len(rows)
         leaf = self.vectors.detach().requires_grad_(True)
@@ -198,8 +204,9 @@ class Loop:
         owner_index = torch.tensor(owners, device=leaf.device)
         for batch in batches(asks, self.config.batch_tokens):
             parts = []
+            table = self.shifts.table(leaf)
             for objective, members, logits in forward(
-                self.backbone, [asks[i] for i in batch], leaf
+                self.backbone, [asks[i] for i in batch], table
             ):
                 places = [batch[m] for m in members]
                 loss = objective.losses(logits, [asks[i].question for i in places]) * share[places]
@@ -251,8 +258,13 @@ class Loop:
         """Score and loss on dev of some prompts."""
         if not due:
             return []
-        asks = [Ask(t.objective, question, t.start) for t in due for question in t.dev.questions]
-        outcome = run(self.backbone, asks, self.vectors, batch_tokens=self.config.batch_tokens)
+        asks = [
+            Ask(t.objective, question, start)
+            for t in due
+            for question, start in self.shifts.deal(t.start, t.dev.questions)
+        ]
+        table = self.shifts.table(self.vectors)
+        outcome = run(self.backbone, asks, table, batch_tokens=self.config.batch_tokens)
         first, found = 0, []
         for track in due:
             places = range(first, first + len(track.dev.questions))
@@ -297,7 +309,7 @@ class Loop:
 
     def result(self, track: Track) -> TuneResult:
         """What became of a prompt."""
-        prompt = None if track.best_epoch < 0 else self._prompt(track)
+        prompt = None if track.best_epoch < 0 else self.prompt(track)
         return TuneResult(
             track.job,
             prompt,
@@ -311,7 +323,8 @@ class Loop:
             track.train.skipped,
         )
 
-    def _prompt(self, track: Track) -> SoftPrompt:
+    def prompt(self, track: Track) -> SoftPrompt:
+        """The best prompt of a track so far, with its record."""
         backbone, job = self.backbone, track.job
         provenance = Provenance(
             backbone=backbone.name,
@@ -330,6 +343,7 @@ class Loop:
                 "metric": job.task.metric,
                 "dev_score": track.best[0],
                 "dev_loss": track.best[1],
+                **({} if job.origins == 1 else {"origins": job.origins}),
                 "train_rows": len(track.train.questions),
                 "skipped_rows": track.train.skipped,
                 "version": __version__,

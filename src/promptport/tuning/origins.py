@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -14,6 +16,8 @@ from promptport.prompt import SoftPrompt
 from promptport.tuning.mixtures import mixture_words, starting_logits
 
 OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]
+
+_SEED_STEP = 1_000_003  # far from the seeds that people write
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class OriginSpec:
         text: of the kind `text`.
         prompt: of the kind `prompt`.
         words: of the kind `mixture`: mix only these; None for all that the backbone knows.
+        scale: factor on all entries, above 0; 1 for the kinds `prompt` and `mixture`. The smaller
+            an origin, the less a task prompt vector depends on it.
+
+    Raises:
+        TuningError: a scale out of its range, or of a kind that has none.
     """
 
     kind: OriginKind = "vocabulary"
@@ -36,10 +45,21 @@ class OriginSpec:
     text: str | None = None
     prompt: SoftPrompt | None = field(default=None, compare=False)
     words: tuple[str, ...] | None = field(default=None, repr=False)
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        fixed = self.kind in ("prompt", "mixture") and self.scale != 1
+        if fixed or not 0 < self.scale < math.inf:
+            raise TuningError(
+                "scale of an origin",
+                expected="a number above 0, and 1 for a prompt or a mixture",
+                got=f"{self.scale} for {self.kind}",
+                fix="Write for instance vocabulary*0.1",
+            )
 
     @classmethod
     def parse(cls, text: str, seed: int) -> OriginSpec:
-        """Read `vocabulary`, `normal`, `mixture` or `text:some words`.
+        """Read `vocabulary`, `normal`, `mixture` or `text:some words`; `vocabulary*0.1` is scaled.
 
         Raises:
             TuningError: none of these.
@@ -47,6 +67,9 @@ class OriginSpec:
         kind, _, rest = text.partition(":")
         if kind == "text" and rest.strip():
             return cls("text", seed, rest.strip())
+        scaled = re.fullmatch(r"(vocabulary|normal)\*([-+.\deE]+)", text)
+        if scaled and _is_number(scaled[2]):
+            return cls(cast(OriginKind, scaled[1]), seed, scale=float(scaled[2]))
         if kind in ("vocabulary", "normal", "mixture") and not rest:
             return cls(cast(OriginKind, kind), seed)
         raise TuningError(
@@ -67,7 +90,31 @@ class OriginSpec:
                 "tuned_from": self.prompt.provenance.origin,
             }
         few = {} if self.words is None else {"words": len(self.words)}
-        return {"kind": self.kind, "seed": self.seed, **few}
+        scaled = {} if self.scale == 1 else {"scale": self.scale}
+        return {"kind": self.kind, "seed": self.seed, **few, **scaled}
+
+    def others(self, count: int) -> list[OriginSpec]:
+        """This one and others of its kind, `count` together, with seeds of their own.
+
+        Raises:
+            TuningError: a kind that is not random, or a mixture.
+        """
+        if count > 1 and self.kind not in ("vocabulary", "normal"):
+            raise TuningError(
+                "several origins",
+                expected="the kind vocabulary or normal",
+                got=self.kind,
+                fix="Only these can be drawn again and shifted by one vector",
+            )
+        return [replace(self, seed=self.seed + _SEED_STEP * i) for i in range(count)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
@@ -100,12 +147,13 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
     space = backbone.space
     if spec.kind == "vocabulary":
         ids = torch.tensor(sorted(space.words.values()))
-        return space.rows(ids[torch.randint(len(ids), (length,), generator=generator)])
+        rows = space.rows(ids[torch.randint(len(ids), (length,), generator=generator)])
+        return spec.scale * rows
     if spec.kind == "normal":
         noise = torch.randn(length, space.width, generator=generator)
-        return space.statistics.centre + noise * space.statistics.dimension_std
+        return spec.scale * (space.statistics.centre + noise * space.statistics.dimension_std)
     if spec.kind == "text":
-        return space.rows(_text_ids(spec, backbone, length))
+        return spec.scale * space.rows(_text_ids(spec, backbone, length))
     if spec.kind == "mixture":
         rows = space.rows([space.words[word] for word in mixture_words(space, spec.words)])
         return starting_logits(len(rows), length, spec.seed).softmax(1) @ rows
