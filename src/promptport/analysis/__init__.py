@@ -3,6 +3,7 @@
 from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair
 from promptport.analysis.heat import write_heat
 from promptport.analysis.independence import Independence, origin_independence
+from promptport.analysis.ranking import Candidate, Ranked, Ranking, rank
 from promptport.analysis.similarity import Similarity, compare, label_overlap
 from promptport.analysis.statistics import (
     Comparison,
@@ -15,11 +16,14 @@ from promptport.analysis.statistics import (
 )
 
 __all__ = [
+    "Candidate",
     "Comparison",
     "Forecast",
     "Independence",
     "Interval",
     "Part",
+    "Ranked",
+    "Ranking",
     "Similarity",
     "TaskForecast",
     "bootstrap_difference",
@@ -30,6 +34,7 @@ __all__ = [
     "holm",
     "label_overlap",
     "origin_independence",
+    "rank",
     "sign_flip_test",
     "write_heat",
 ]

@@ -145,7 +145,7 @@ def forecast_pair(
     shared = label_overlap(first.task, second.task)
     found = []
     for part, own, other in zip(parts, deltas, reversed(deltas), strict=True):
-        picked = _pick(part.task.load(split), rows, seed)
+        picked = pick_rows(part.task.load(split), rows, seed)
         equal, divergences = _answers(backbone, part, combined, picked, truncate)
         given = {**alike, "norm_ratio": norm_ratio(other, own), "label_overlap": shared or 0.0}
         found.append(_judge(part.task, equal, divergences, given))
@@ -210,14 +210,15 @@ def _check_kind(task: Task) -> None:
         )
 
 
-def _pick(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+    """A seeded choice of at most so many rows."""
     if most < 1:
         raise TaskError("rows", expected="1 or more", got=str(most), fix="Ask more rows")
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     return [rows[i] for i in order[:most].tolist()]
 
 
-def _blind(rows: Sequence[Row], objective: Objective) -> list[Row]:
+def blind_rows(rows: Sequence[Row], objective: Objective) -> list[Row]:
     """The rows with a stand-in for the answer, which only takes the answer's place."""
     task, words = objective.task, sorted(objective.backbone.space.words)
     answers = task.label_names if task.kind == "classification" else words
@@ -236,7 +237,7 @@ def _answers(
         objective = Objective(
             backbone, part.task, template, length=prompt.length, truncate=truncate
         )
-        questions = objective.prepare(_blind(rows, objective)).questions
+        questions = objective.prepare(blind_rows(rows, objective)).questions
         asks = [Ask(objective, question, 0) for question in questions]
         sides.append((asks, prompt.vectors.to(backbone.device)))
     equal, divergences = torch.zeros(len(rows)), torch.zeros(len(rows))

@@ -19,6 +19,7 @@ from promptport.cli import (
     forecast,
     inspect,
     origins,
+    rank,
     similarity,
     tasks,
     transfer,
@@ -48,6 +49,7 @@ app.command("combine")(combine.command)
 app.command("similarity")(similarity.command)
 app.command("origins")(origins.command)
 app.command("forecast")(forecast.command)
+app.command("rank")(rank.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)

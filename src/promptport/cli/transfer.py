@@ -17,6 +17,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
 )
+from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 def command(
     prompt: Annotated[
         list[Path],
-        typer.Argument(help="Prompt folder (ours or PEFT's); several of one task become one."),
+        typer.Argument(
+            help="Prompt folder (ours or PEFT's); several of one task become one. Or one vector "
+            "folder, which stays a vector."
+        ),
     ],
     to: Annotated[
         str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
@@ -101,6 +105,16 @@ def command(
     from promptport.backbone import open_space
     from promptport.transfers import transfer_many
 
+    if any(is_vector(place) for place in prompt):
+        settings: VectorSettings = {
+            "words": None if words is None else read_words(words),
+            "anchors": anchors,
+            "minimum_anchors": minimum_anchors,
+            "options": parse_options(option or []),
+        }
+        home = None if not source else source[0]
+        move_vector(prompt, home, to, method or "linear_map", settings, out, json_output)
+        return
     sources = _sources(prompt, source or [], weight or [])
     if candidate:
         result = _selected(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -22,11 +22,13 @@ from promptport.cli.console import (
     quiet,
     shared_words,
 )
+from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.tasks import Task
     from promptport.tuning import JointResult, OriginSpec, TuneJob, TuneResult
+    from promptport.tuning.together import Way
 
 STATE_FILE = ".tuning-state.safetensors"
 
@@ -79,6 +81,24 @@ def command(
             help="Anchored: mix only words that this backbone knows too; repeat for several.",
         ),
     ] = None,
+    together: Annotated[
+        str | None,
+        typer.Option(
+            help="Tune one prompt on all tasks together, to start new tasks from: one (a single "
+            "prompt), factors (shared, times a matrix of rank one per task)."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from --library: text (the prompt that ranks first by unlabelled text), "
+            "labels (by up to 100 training rows), mean (the mean vector on --origin)."
+        ),
+    ] = None,
+    library: Annotated[
+        list[Path] | None,
+        typer.Option(help="Prompt or vector folders, or a folder of such, for --start; repeat."),
+    ] = None,
     template: Annotated[str | None, typer.Option(help="Template in place of the task's.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Rows per prompt and step.")] = 32,
@@ -102,6 +122,7 @@ def command(
     quiet()
     from promptport.backbone import Backbone
     from promptport.tuning import TuneConfig, tune, tune_jointly
+    from promptport.tuning.together import tune_together
 
     began = time.perf_counter()
     tasks = open_tasks(task, data)
@@ -114,8 +135,9 @@ def command(
         max_dev_rows=max_dev_rows,
     )
     words = shared_words(words_of or [])
-    start = "mixture" if anchored or together_with else origin
-    jobs = _jobs(tasks, seed or [0], length, lr, start, template, words)
+    kind = "mixture" if anchored or together_with else origin
+    check_start(start, library, together, mixed=kind == "mixture")
+    jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins) for job in jobs]
     if together_with:
         names = [backbone, *together_with]
@@ -134,6 +156,19 @@ def command(
         return
     folders = _folders(out, jobs)
     model = Backbone.load(backbone, device=device, dtype=dtype, device_map=device_map)
+    if together is not None:
+        with progress_bar("tuning together", hidden=json_output) as show:
+            one = tune_together(
+                model,
+                jobs,
+                config,
+                way=cast("Way", together),
+                progress=lambda p: show(p.step, p.total, f"best {_best(p.best)}"),
+            )
+        report_together(one, out, time.perf_counter() - began, json_output)
+        return
+    if start is not None:
+        jobs = [started(job, model, start, library or [], config, data) for job in jobs]
     try:
         with progress_bar("tuning", hidden=json_output) as show:
             results = tune(

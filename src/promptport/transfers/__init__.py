@@ -55,6 +55,7 @@ from promptport.transfers.sources import (
     refine,
     shares,
 )
+from promptport.transfers.vectors import transfer_vector, transfer_word_vector
 
 __all__ = [
     "MAGNITUDES",
@@ -70,6 +71,8 @@ __all__ = [
     "transfer",
     "transfer_many",
     "transfer_method",
+    "transfer_vector",
+    "transfer_word_vector",
 ]
 
 

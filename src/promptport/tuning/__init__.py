@@ -1,5 +1,6 @@
 """Tuning: origins and the one loop that tunes many prompts per batch."""
 
+from promptport.tuning.attention import AttentionPrompts, tune_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.coefficients import (
     SearchConfig,
@@ -21,9 +22,11 @@ from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.loop import tune
 from promptport.tuning.origins import OriginSpec, make_origin
 from promptport.tuning.selection import Selection, select_transfer
+from promptport.tuning.together import TogetherResult, few_shot, tune_together
 
 __all__ = [
     "Agreement",
+    "AttentionPrompts",
     "DistilConfig",
     "DistilResult",
     "JointResult",
@@ -33,6 +36,7 @@ __all__ = [
     "SearchResult",
     "Selection",
     "Teacher",
+    "TogetherResult",
     "Trial",
     "TuneConfig",
     "TuneJob",
@@ -40,11 +44,14 @@ __all__ = [
     "agreement",
     "anchor",
     "calibrate",
+    "few_shot",
     "make_origin",
     "random_prompt",
     "score_baselines",
     "search_coefficients",
     "select_transfer",
     "tune",
+    "tune_attention",
     "tune_jointly",
+    "tune_together",
 ]

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from promptport.anchored import Mixture
-from promptport.errors import AnchorError
+from promptport.errors import AnchorError, MismatchError
+from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.tuning.optimiser import RowAdam
 
@@ -42,6 +43,31 @@ def starting_logits(count: int, length: int, seed: int) -> Tensor:
     """Logits (length, count) that anchored tuning starts from: N(0, 0.5)."""
     generator = torch.Generator().manual_seed(seed)
     return LOGIT_SPREAD * torch.randn(length, count, generator=generator)
+
+
+def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
+    """The mixture that tuning of an anchored prompt started from, made again from its seed.
+
+    Args:
+        prompt: anchored, with the origin that its provenance tells.
+        space: of its backbone.
+
+    Raises:
+        MismatchError: it is not anchored, or that mixture is not its origin.
+    """
+    made, origin = prompt.provenance.origin or {}, prompt.origin
+    mixture = prompt.mixture
+    if mixture is not None and origin is not None and made.get("kind") == "mixture":
+        logits = starting_logits(len(mixture.words), prompt.length, int(made["seed"]))
+        found = Mixture(mixture.words, logits.softmax(1))
+        if torch.allclose(found.vectors(space), origin, rtol=1e-3, atol=1e-4):
+            return found
+    raise MismatchError(
+        "prompt",
+        expected="an anchored prompt with the mixture that tuning started from",
+        got="none that its record makes again",
+        fix="Tune with --anchored, or use the vector of its rows",
+    )
 
 
 class MixtureRows:

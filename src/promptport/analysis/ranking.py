@@ -1,0 +1,298 @@
+"""Which prompt of a library is the best start for a new task? Answered from its text, or k rows.
+
+All candidates answer the same rows in shared batches. Without labels a good candidate is one whose
+answers depend on the text (mutual information), are not always the same one (its prior is taken
+off first), and are those that other candidates give; with labels it is the one with the lowest
+loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport.analysis.forecast import blind_rows, pick_rows
+from promptport.backbone import Backbone
+from promptport.errors import PromptPortError, TaskError
+from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward, run
+from promptport.objective import Objective, Question
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task
+
+# Score without labels = Σ weight * measure, every measure standardised over the candidates. Chosen
+# on tasks that no benchmark reports (benchmarks/LOG.md, "Ranking").
+WEIGHTS: Mapping[str, float] = {
+    "information": 0.0,
+    "confidence": 1.0,
+    "agreement": 1.0,
+    "label_words": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt of a library.
+
+    Attributes:
+        name: of the prompt in the result.
+        prompt: (n, d) of the backbone.
+        task: what it was tuned on, whose label words are compared; None if that is not known.
+    """
+
+    name: str
+    prompt: SoftPrompt
+    task: Task | None = None
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """One candidate's place.
+
+    Attributes:
+        name: of the candidate.
+        score: what the order comes from, higher is better: weighted standard scores without
+            labels, minus the mean loss with them.
+        measures: `information` (mutual information of text and answer, 0 to 1 as a share of the
+            logarithm of the number of answers), `confidence` (the same after the prior was taken
+            off), `agreement` (share of the other candidates with the same answer, prior taken off,
+            0 to 1), `label_words` (similarity of the label words, -1 to 1, None if not known); or,
+            with labels, `loss` and `metric`.
+    """
+
+    name: str
+    score: float
+    measures: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates, best first.
+
+    Attributes:
+        task: name of the new task.
+        by: `text` or `labels`.
+        touched: the data that was read, in words.
+        entries: best first.
+    """
+
+    task: str
+    by: str
+    touched: str
+    entries: tuple[Ranked, ...]
+
+    @property
+    def best(self) -> str:
+        """Name of the first."""
+        return self.entries[0].name
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {**asdict(self), "best": self.best, "entries": [asdict(e) for e in self.entries]}
+
+
+def rank(
+    backbone: Backbone,
+    candidates: Sequence[Candidate],
+    task: Task,
+    *,
+    labelled: int = 0,
+    split: str = "train",
+    rows: int = 64,
+    seed: int = 0,
+    truncate: bool = False,
+) -> Ranking:
+    """Rank prompts of one backbone as starts for a task, each in the task's own template.
+
+    Args:
+        backbone: the frozen model of all candidates.
+        candidates: one or more, with different names.
+        task: the new task.
+        labelled: read the labels of so many rows; 0 for none (a probe or a classification).
+        split: the split whose rows are read, not `test`.
+        rows: most unlabelled texts to read, 2 or more; without labels only.
+        seed: of the choice of rows.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        PromptPortError: no candidates, a name twice, numbers out of range, or the split `test`.
+        MismatchError: a candidate of another backbone.
+        TaskError: a text to text task without labels, or one that this backbone cannot be asked.
+    """
+    _check(candidates, labelled, split, rows)
+    for candidate in candidates:
+        backbone.check_prompt(candidate.prompt)
+    vectors = torch.cat([candidate.prompt.vectors for candidate in candidates])
+    lengths = [candidate.prompt.length for candidate in candidates]
+    starts = [sum(lengths[:i]) for i in range(len(lengths))]
+    objectives = {n: Objective(backbone, task, length=n, truncate=truncate) for n in set(lengths)}
+    places = [(objectives[n], start) for n, start in zip(lengths, starts, strict=True)]
+    picked = pick_rows(task.load(split), labelled or rows, seed)
+    if labelled:
+        prepared = {n: o.prepare(picked).questions for n, o in objectives.items()}
+        entries = _by_labels(candidates, places, prepared, vectors)
+        touched = f"{len(picked)} labelled rows of {split}"
+    else:
+        if task.kind == "text2text":
+            raise TaskError(
+                f"task {task.name!r}",
+                expected="a probe or a classification",
+                got="text to text",
+                fix="Rank it by labelled rows: --labelled 10",
+            )
+        prepared = {n: o.prepare(blind_rows(picked, o)).questions for n, o in objectives.items()}
+        entries = _by_text(backbone, candidates, task, places, prepared, vectors)
+        touched = f"the text of {len(picked)} rows of {split}, no labels"
+    order = sorted(entries, key=lambda entry: -entry.score)
+    return Ranking(task.name, "labels" if labelled else "text", touched, tuple(order))
+
+
+def _check(candidates: Sequence[Candidate], labelled: int, split: str, rows: int) -> None:
+    names = [candidate.name for candidate in candidates]
+    if not names or len(set(names)) < len(names):
+        raise PromptPortError(
+            "library",
+            expected="one prompt or more, each with its own name",
+            got="none" if not names else f"{max(names, key=names.count)} more than once",
+            fix="Name other folders",
+        )
+    if labelled < 0 or rows < 2:
+        name, value = ("labelled", labelled) if labelled < 0 else ("rows", rows)
+        least = "0 or more" if labelled < 0 else "2 or more"
+        raise PromptPortError(name, expected=least, got=str(value), fix="Read more rows")
+    if split == "test":
+        raise PromptPortError(
+            "split", expected="train or dev", got="test", fix="Nothing is chosen on test rows"
+        )
+
+
+Places = Sequence[tuple[Objective, int]]
+Questions = Mapping[int, Sequence[Question]]  # by length of the prompt
+
+
+def _by_labels(
+    candidates: Sequence[Candidate], places: Places, prepared: Questions, vectors: Tensor
+) -> list[Ranked]:
+    asks = [Ask(o, question, start) for o, start in places for question in prepared[o.length]]
+    outcome = run(places[0][0].backbone, asks, vectors)
+    count = len(asks) // len(places)
+    found = []
+    for i, candidate in enumerate(candidates):
+        own = range(i * count, (i + 1) * count)
+        part = outcome.part(own)
+        metric = part.score([asks[own[0]]], resamples=1).value
+        measures = {"loss": part.mean_loss, "metric": metric}
+        found.append(Ranked(candidate.name, -part.mean_loss, measures))
+    return found
+
+
+def _by_text(
+    backbone: Backbone,
+    candidates: Sequence[Candidate],
+    task: Task,
+    places: Places,
+    prepared: Questions,
+    vectors: Tensor,
+) -> list[Ranked]:
+    measured: list[dict[str, float | None]] = []
+    answers = []
+    # A probe has a probability for every word, so its candidates are asked one after another.
+    size = 1 if task.kind == "probe" else len(places)
+    for first in range(0, len(places), size):
+        group = places[first : first + size]
+        asks = [Ask(o, question, start) for o, start in group for question in prepared[o.length]]
+        for log_probs in _log_probs(backbone, asks, vectors).chunk(len(group)):  # (U, C) each
+            # Batch calibration (Zhou et al. 2023, arXiv 2309.17249): the mean answer is the prior.
+            calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
+            answers.append(calibrated.argmax(1))
+            measured.append(
+                {"information": information(log_probs), "confidence": information(calibrated)}
+            )
+    given = torch.stack(answers)  # (S, U)
+    for i, (candidate, own) in enumerate(zip(candidates, measured, strict=True)):
+        others = [j for j in range(len(candidates)) if j != i]
+        alike = (given[others] == given[i]).float().mean() if others else torch.tensor(1.0)
+        own["agreement"] = float(alike)
+        own["label_words"] = label_similarity(backbone, candidate.task, task)
+    totals = torch.zeros(len(candidates))
+    for name, weight in WEIGHTS.items():
+        totals += weight * _standard([own[name] for own in measured])
+    return [
+        Ranked(candidate.name, score, own)
+        for candidate, score, own in zip(candidates, totals.tolist(), measured, strict=True)
+    ]
+
+
+def information(log_probs: Tensor) -> float:
+    """Mutual information of row and answer: H(mean p) - mean H(p), as a share of log C.
+
+    Args:
+        log_probs: (U, C), each row a distribution.
+
+    Returns:
+        0 (every row gets the same answer probabilities) to 1.
+    """
+    probs = log_probs.exp()
+    mean = probs.mean(0)
+    marginal = -(mean * mean.clamp_min(1e-30).log()).sum()
+    own = -(probs * log_probs.clamp_min(-70)).sum(1).mean()
+    return float((marginal - own).clamp_min(0) / math.log(max(2, log_probs.shape[1])))
+
+
+def label_similarity(backbone: Backbone, known: Task | None, task: Task) -> float | None:
+    """How near the label words of two tasks are in the embedding space.
+
+    Args:
+        backbone: whose input rows are compared, less their mean.
+        known: one task.
+        task: the other.
+
+    Returns:
+        Mean over the words of `task` of the cosine to the nearest word of `known`, -1 to 1; None
+        without label words that are single tokens.
+    """
+    space = backbone.space
+
+    def rows(labels: Mapping[str, tuple[str, ...]] | None) -> Tensor | None:
+        ids = [
+            space.words[word]
+            for words in (labels or {}).values()
+            for word in words
+            if word in space.words
+        ]
+        if not ids:
+            return None
+        return torch.nn.functional.normalize(space.rows(ids) - space.statistics.centre, dim=1)
+
+    theirs, own = rows(None if known is None else known.labels), rows(task.labels)
+    if theirs is None or own is None:
+        return None
+    return float((own @ theirs.T).max(1).values.mean())
+
+
+def _standard(values: Sequence[float | None]) -> Tensor:
+    """Standard scores over the candidates; unknown values count as the mean."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return torch.zeros(len(values))
+    mean, spread = torch.tensor(known).mean(), torch.tensor(known).std().clamp_min(1e-12)
+    filled = torch.tensor([float(mean) if value is None else value for value in values])
+    return (filled - mean) / spread
+
+
+@torch.no_grad()
+def _log_probs(backbone: Backbone, asks: Sequence[Ask], vectors: Tensor) -> Tensor:
+    """(Q, C) on the CPU, in the order of the asks."""
+    moved = vectors.to(backbone.device)
+    found: list[Tensor] = [torch.zeros(0)] * len(asks)
+    for batch in batches(asks, BATCH_TOKENS):
+        for objective, members, logits in forward(backbone, [asks[i] for i in batch], moved):
+            places = [batch[m] for m in members]
+            scores = objective.scores(logits, [asks[i].question for i in places])
+            for i, row in zip(places, scores.log_softmax(1).cpu(), strict=True):
+                found[i] = row
+    return torch.stack(found)

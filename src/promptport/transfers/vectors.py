@@ -1,0 +1,199 @@
+"""Task prompt vectors on another backbone: a linear method moves a difference as a difference.
+
+With `P ↦ P M (+ c)`, transfer(P*) - transfer(P_0) = (P* - P_0) M: the vector can be moved alone,
+and put on a native origin of the target. Magnitude rules that rescale every virtual token by itself
+are not linear; a vector keeps its length times one number for the pair of backbones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from promptport._version import __version__
+from promptport.anchored import Mixture
+from promptport.anchors import AnchorSet
+from promptport.errors import AnchorError, MismatchError
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.space import EmbeddingSpace
+from promptport.transfers.problem import TransferProblem
+from promptport.transfers.registry import find_method
+from promptport.vector import TaskPromptVector
+
+# Affine as they are; linear for unit rows, so rows get their length back.
+_AFFINE = ("linear_map.v1",)
+_UNIT = ("least_squares.v1", "operator.v1")
+
+
+def transfer_vector(
+    vector: TaskPromptVector,
+    source: EmbeddingSpace,
+    target: EmbeddingSpace,
+    *,
+    method: str = "linear_map",
+    words: Sequence[str] | None = None,
+    anchors: str = "all",
+    minimum_anchors: int = 32,
+    options: Mapping[str, Any] | None = None,
+) -> TaskPromptVector:
+    """Move a task prompt vector to another backbone without data, labels or either model.
+
+    Args:
+        vector: (n, d_s), belongs to `source`.
+        source: space of the backbone of the vector.
+        target: space of the backbone that it shall work on.
+        method: `linear_map`, `least_squares` or `operator` (the last two without mask, times the
+            ratio of the mean lengths of the words' rows).
+        words: use only these words as anchors; None for all that both backbones know.
+        anchors: which of them, as in `transfer_many`.
+        minimum_anchors: refuse fewer anchors than this.
+        options: of the method.
+
+    Returns:
+        (n, d_t) with the same coefficients; it can be applied to any origin of the target.
+
+    Raises:
+        MismatchError: the vector does not belong to `source`, or the method is not linear.
+        AnchorError: too few shared words.
+        UnknownNameError: no such method or option.
+    """
+    found = find_method(method)
+    chosen = found.complete(options or {})
+    if found.name not in (*_AFFINE, *_UNIT) or chosen.get("topk") is not None:
+        raise MismatchError(
+            "method",
+            expected="a linear method for a vector: linear_map, or least_squares or operator "
+            "without topk",
+            got=found.name,
+            fix="Choose one of them, or transfer the whole prompt",
+        )
+    _check_space(vector.provenance, vector.width, source)
+    shared = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors).keep(anchors)
+    generator = torch.Generator().manual_seed(0)  # no linear method draws
+
+    def moved(rows: Tensor) -> Tensor:
+        matrices = shared.matrix(0), shared.matrix(1)
+        statistics = source.statistics, target.statistics
+        return found(TransferProblem(rows, *matrices, *statistics, generator), chosen)
+
+    if found.name in _AFFINE:
+        delta = moved(vector.delta)
+        if chosen.get("centre"):
+            delta = delta - moved(torch.zeros_like(vector.delta))  # what is not linear cancels
+    else:
+        lengths = vector.delta.norm(dim=1, keepdim=True)  # (n, 1)
+        ratio = target.statistics.mean_norm / source.statistics.mean_norm
+        # A row of zeros has no direction; any will do, since it is multiplied by zero.
+        rows = torch.where(lengths > 0, vector.delta, source.statistics.centre + 1.0)
+        delta = moved(normalize(rows, dim=1)) * lengths * ratio
+    record = {"method": found.name, "options": chosen, "anchors": len(shared.words)}
+    return TaskPromptVector(
+        delta, _provenance(vector.provenance, source, target, record), vector.coefficients
+    )
+
+
+def transfer_word_vector(
+    prompt: SoftPrompt, start: Mixture, target: EmbeddingSpace, *, name: str = "prompt"
+) -> TaskPromptVector:
+    """The vector of an anchored prompt in word coordinates: words with signs, `(W - W_0) A_t`.
+
+    This is transfer(P) - transfer(P_0) by the method `mixture`, both over the words that the target
+    knows.
+
+    Args:
+        prompt: anchored, (n, d_s).
+        start: what its tuning started from (`tuning.mixtures.starting_mixture`).
+        target: space of the backbone that the vector shall work on.
+        name: of the task, if the prompt does not say its task.
+
+    Returns:
+        (n, d_t).
+
+    Raises:
+        MismatchError: the prompt is not anchored, or `start` has another length.
+        AnchorError: no shared words.
+    """
+    if prompt.mixture is None or len(start.weights) != prompt.length:
+        raise MismatchError(
+            "prompt",
+            expected="an anchored prompt and the mixture that its tuning started from",
+            got="no mixture" if prompt.mixture is None else f"{len(start.weights)} start rows",
+            fix="Tune with --anchored, or use transfer_vector",
+        )
+    words = [word for word in prompt.mixture.words if word in target.words]
+    if not words:
+        raise AnchorError(
+            "words",
+            expected=f"some that {target.backbone} knows",
+            got="none",
+            fix="Tune with --words-of the target",
+        )
+    index = {word: i for i, word in enumerate(words)}
+    rows = target.rows([target.words[word] for word in words])  # (k, d_t)
+    (end, _), (begin, _) = prompt.mixture.over(index), start.over(index)
+    delta = (end - begin).to(rows.dtype) @ rows
+    task = prompt.provenance.task or name
+    old = prompt.provenance
+    made = Provenance(
+        target.backbone,
+        target.kind,
+        target.revision,
+        target.fingerprint,
+        old.template,
+        task,
+        old.origin,
+        history=(
+            *old.history,
+            {
+                "step": "transfer vector",
+                "source": old.backbone,
+                "source_fingerprint": old.fingerprint,
+                "target": target.backbone,
+                "method": "mixture.v1",
+                "anchors": len(words),
+                "tuning": old.tuning,
+                "promptport": __version__,
+            },
+        ),
+    )
+    return TaskPromptVector(delta, made, {task: 1.0})
+
+
+def _check_space(provenance: Provenance, width: int, source: EmbeddingSpace) -> None:
+    known = provenance.fingerprint
+    if width != source.width or (known is not None and known != source.fingerprint):
+        raise MismatchError(
+            "task prompt vector",
+            expected=f"one of {source.backbone} ({source.width} wide)",
+            got=f"{provenance.backbone} ({width} wide)",
+            fix="Name the backbone that it was made on with --from",
+        )
+
+
+def _provenance(
+    old: Provenance, source: EmbeddingSpace, target: EmbeddingSpace, record: Mapping[str, Any]
+) -> Provenance:
+    entry = {
+        "step": "transfer vector",
+        "source": source.backbone,
+        "source_revision": old.revision or source.revision,
+        "source_fingerprint": source.fingerprint,
+        "target": target.backbone,
+        **record,
+        "tuning": old.tuning,
+        "promptport": __version__,
+    }
+    return replace(
+        old,
+        backbone=target.backbone,
+        kind=target.kind,
+        revision=target.revision,
+        fingerprint=target.fingerprint,
+        tuning=None,
+        history=(*old.history, entry),
+    )

@@ -1,0 +1,122 @@
+"""promptport rank, tune --start and --together, and transfer of vectors, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import yaml
+
+from promptport.interop import load_prompt, load_vector
+
+FILMS = {
+    "schema": 1,
+    "name": "films",
+    "kind": "classification",
+    "template": "{soft} {text} It was {answer} .",
+    "metric": "accuracy",
+    "labels": {"good": ["great", "good"], "bad": ["terrible", "unhappy"]},
+    "data": {"train": "rows.jsonl", "dev": "rows.jsonl", "test": "rows.jsonl"},
+}
+ROWS = [("a great film", "good"), ("a terrible film", "bad"), ("a bad story", "bad")] * 2
+
+
+@pytest.fixture
+def library(model_folder, run_cli, tmp_path, monkeypatch):
+    """Two prompts in runs/ and the vector of the first in vectors/a; the task file of the films."""
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    for name in ("films", "other"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**FILMS, "name": name}))
+    model = str(model_folder("bert"))
+    code, out, err = run_cli(
+        *("tune", "--backbone", model, "--task", "films.yaml", "--task", "other.yaml"),
+        *("--length", 2, "--epochs", 1, "--seed", 4, "--out", "runs"),
+    )
+    assert code == 0, out + err
+    assert run_cli("vector", "runs/films-seed4", "--out", "vectors/a")[0] == 0
+    return model
+
+
+def _fails(result, *parts):
+    code, out, err = result
+    assert code == 1, (code, out, err)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+def test_rank_without_and_with_labels(run_cli, library) -> None:
+    code, out, _ = run_cli("rank", "runs", "vectors/a", "--task", "films.yaml", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert {e["name"] for e in found["entries"]} == {"films-seed4", "other-seed4", "a"}
+    assert found["touched"] == "the text of 6 rows of train, no labels"
+    code, out, _ = run_cli("rank", "runs", "--task", "films.yaml", "--labelled", 4, "--json")
+    found = json.loads(out)
+    assert found["touched"] == "4 labelled rows of train"
+    losses = [e["measures"]["loss"] for e in found["entries"]]
+    assert losses == sorted(losses)
+    code, out, _ = run_cli("rank", "runs", "--task", "films.yaml")
+    assert "best first (read: the text of 6 rows of train, no labels)" in out
+
+
+def test_tune_from_the_best_and_from_the_mean(run_cli, library) -> None:
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
+    for way in ("text", "labels", "mean"):
+        options = ("--start", way, "--library", "runs", "--out", way)
+        code, out, err = run_cli(*common, *options)
+        assert code == 0, out + err
+        assert "starts from" in err
+    found = load_prompt("mean")
+    parts = [load_prompt(f"runs/{name}-seed4") for name in ("films", "other")]
+    deltas = [part.vectors - part.origin for part in parts]
+    # The origin is that of --seed 0, not the library's.
+    from promptport.backbone import Backbone
+    from promptport.tuning import OriginSpec, make_origin
+
+    model = Backbone.load(library, device="cpu", dtype="float32")
+    start = make_origin(OriginSpec("vocabulary", 0), model, 2)
+    assert (found.origin - start - sum(deltas) / 2).abs().max() < 1e-5
+
+
+def test_tune_together(run_cli, library) -> None:
+    tasks = ("--task", "films.yaml", "--task", "other.yaml")
+    common = ("tune", "--backbone", library, *tasks, "--length", 2, "--epochs", 2)
+    for way in ("one", "factors"):
+        code, out, err = run_cli(*common, "--together", way, "--out", way, "--json")
+        assert code == 0, out + err
+        told = json.loads(out)
+        assert set(told["dev_scores"]) == {"films", "other"}
+        prompt = load_prompt(way)
+        assert prompt.provenance.tuning["way"] == way
+        assert prompt.origin is not None
+
+
+def test_bad_starts(run_cli, library) -> None:
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--out", "x")
+    _fails(run_cli(*common, "--start", "luck", "--library", "runs"), "text, labels, mean")
+    _fails(run_cli(*common, "--start", "text"), "--library with it")
+    _fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
+    _fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")
+    _fails(run_cli(*common, "--together", "three"), "one or factors")
+    _fails(run_cli(*common, "--together", "one", "--anchored"), "free vectors")
+    _fails(run_cli("rank", "nowhere", "--task", "films.yaml"), "no such folder")
+    _fails(run_cli("rank", "runs", "--task", "films.yaml", "--split", "test"), "train or dev")
+
+
+def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
+    target = str(model_folder("gpt2"))
+    common = ("--to", target, "--minimum-anchors", 2, "--out", "moved")
+    code, out, err = run_cli("transfer", "vectors/a", *common, "--json")
+    assert code == 0, out + err
+    told = json.loads(out)
+    moved = load_vector("moved")
+    assert told["method"] == "linear_map.v1"
+    assert moved.provenance.backbone == target
+    assert dict(moved.coefficients) == {"films": 1.0}
+    assert moved.length == 2
+    _fails(run_cli("transfer", "vectors/a", *common, "--method", "omp"), "a linear method")
+    _fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
