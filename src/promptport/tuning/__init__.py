@@ -1,6 +1,6 @@
 """Tuning: origins and the one loop that tunes many prompts per batch."""
 
-from promptport.tuning.attention import AttentionPrompts, tune_attention
+from promptport.tuning.attention import AttentionPrompts, start_attention, tune_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.coefficients import (
     SearchConfig,
@@ -50,6 +50,7 @@ __all__ = [
     "score_baselines",
     "search_coefficients",
     "select_transfer",
+    "start_attention",
     "tune",
     "tune_attention",
     "tune_jointly",

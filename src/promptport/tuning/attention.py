@@ -165,7 +165,9 @@ def tune_attention(
         TaskError: data or templates that do not fit.
     """
     config = config or TuneConfig()
-    model = _start(backbone, job, sources, inner, temperature, config.truncate)
+    model = start_attention(
+        backbone, job, sources, inner=inner, temperature=temperature, truncate=config.truncate
+    )
     objective = Objective(
         backbone, job.task, job.template, length=job.length, truncate=config.truncate
     )
@@ -212,14 +214,29 @@ def tune_attention(
     return kept
 
 
-def _start(
+def start_attention(
     backbone: Backbone,
     job: TuneJob,
     sources: Sequence[SoftPrompt],
-    inner: int,
-    temperature: float | None,
-    truncate: bool,
+    *,
+    inner: int = 24,
+    temperature: float | None = None,
+    truncate: bool = False,
 ) -> AttentionPrompts:
+    """What `tune_attention` starts from: nothing is tuned yet.
+
+    Args:
+        backbone: as in `tune_attention`, like all that follows.
+        job: the task and the target prompt's origin.
+        sources: one or more.
+        inner: 1 or more.
+        temperature: above 0.
+        truncate: cut texts that are too long.
+
+    Raises:
+        TuningError: no sources, another length, or numbers out of range.
+        MismatchError: a source of another backbone.
+    """
     wrong = None
     lengths = sorted({prompt.length for prompt in sources})
     if lengths != [job.length]:
