@@ -57,6 +57,7 @@ NLU_SOURCES = ("mnli", "qnli", "dbpedia", "trec", "sst2", "yelp")  # those of pa
 NLU_TARGETS = ("scitail", "snli", "ag_news", "yahoo", "imdb", "sst5")
 LENGTH = 8
 REFERENCE = "best single"
+PRIOR = 16
 COLUMNS = (*("random", REFERENCE, "picked", "together", "factors", "mean", "attention", "ranked"),)
 Cell = dict[str, Any]
 Cells = Sequence[Cell]
@@ -223,7 +224,7 @@ class CellBook:
             file.write(json.dumps(cell) + "\n")
 
 
-VALUES = ("score", "right", "start", "dev", "majority_dev")
+VALUES = ("score", "right", "start", "dev", "majority_dev", "fit")
 
 
 def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
@@ -355,29 +356,28 @@ class _Bench:
         ]
         if all(done):
             return
-        singles = {n: p for n, p in self.starts.items() if n.startswith("single ")}
-        devs = {n: self.score(task, p, "dev").score.value for n, p in singles.items()}
-        best = max(devs, key=lambda name: devs[name])
-        picked = self.ranked(task, singles)
-        fixed = {
-            "random": "random",
-            REFERENCE: best,
-            "picked": picked,
-            "together": "together",
-            "factors": "factors",
-            "mean": "mean",
-        }
+        singles = [name for name in self.starts if name.startswith("single ")]
+        devs = {n: self.score(task, self.starts[n], "dev").score.value for n in singles}
+        text = self.by_text(task)
+        zero = {n: scored(self.score(task, p, "test"), task) for n, p in self.starts.items()}
         for name in singles:
-            found = scored(self.score(task, singles[name], "test"), task)
-            self.book.add({**place, "column": name, "rows": 0, **found, "dev": devs[name]})
+            known = {"dev": devs[name], "fit": round(text[name], 4)}
+            self.book.add({**place, "column": name, "rows": 0, **zero[name], **known})
         for count in self.settings.counts:
             few = None if count == 0 else few_shot(task, min(count, self.most(task)), self.seed)
-            chosen = self.ranked(few or task, self.starts, labelled=count)
-            columns = {**fixed, "ranked": chosen}
-            prompts = {n: self.starts[n] for n in columns.values()}
+            columns = {
+                "random": "random",
+                REFERENCE: max(singles, key=lambda name: devs[name]),
+                "picked": max(singles, key=lambda name: text[name]),
+                "together": "together",
+                "factors": "factors",
+                "mean": "mean",
+                "ranked": self.ranked(text, few),
+            }
+            cells = zero
             if few is not None:
-                prompts = self.few(few, prompts, count)
-            cells = {n: scored(self.score(task, p, "test"), task) for n, p in prompts.items()}
+                prompts = self.few(few, {n: self.starts[n] for n in columns.values()}, count)
+                cells = {n: scored(self.score(task, p, "test"), task) for n, p in prompts.items()}
             for column, name in columns.items():
                 cell = {**place, "column": column, "rows": count, "start": name}
                 self.book.add({**cell, **cells[name]})
@@ -393,16 +393,31 @@ class _Bench:
             self.model, task, prompt, template=task.template, split=split, truncate=True
         )
 
-    def ranked(self, task: Task, starts: Mapping[str, SoftPrompt], labelled: int = 0) -> str:
-        """The first of a ranking, from the text of the training rows or from few labelled ones."""
+    def candidates(self) -> list[Candidate]:
         known = {task.name: task for task in self.library}
-        candidates = [
+        return [
             Candidate(name, prompt, known.get(name.removeprefix("single ")))
-            for name, prompt in starts.items()
-            if labelled or name != "random"
+            for name, prompt in self.starts.items()
         ]
-        found = rank(self.model, candidates, task, labelled=labelled, seed=self.seed, truncate=True)
-        return found.best
+
+    def by_text(self, task: Task) -> dict[str, float]:
+        """How well every start fits the text of the training rows; no label is read."""
+        found = rank(self.model, self.candidates(), task, seed=self.seed, truncate=True)
+        return {entry.name: entry.score for entry in found.entries}
+
+    def ranked(self, text: Mapping[str, float], few: Task | None) -> str:
+        """The best start by text and by the labels of a few rows.
+
+        The fit to the text counts like that of so many labelled rows as `PRIOR` says.
+        """
+        scores = dict(text)
+        if few is not None:
+            rows = len(few.load("train"))
+            by_labels = rank(self.model, self.candidates(), few, labelled=rows, truncate=True)
+            for entry in by_labels.entries:
+                fit = entry.measures["fit"] or 0.0
+                scores[entry.name] = (PRIOR * text[entry.name] + rows * fit) / (PRIOR + rows)
+        return max(scores, key=lambda name: scores[name])
 
     def config(self, rows: int) -> TuneConfig:
         """As many epochs as give the steps; small batches for few rows, as in the paper."""

@@ -1,9 +1,8 @@
 """Which prompt of a library is the best start for a new task? Answered from its text, or k rows.
 
-All candidates answer the same rows in shared batches. Without labels a good candidate is one whose
-answers depend on the text (mutual information), are not always the same one (its prior is taken
-off first), and are those that other candidates give; with labels it is the one with the lowest
-loss.
+All candidates answer the same rows in shared batches. Without labels the answers of the other
+candidates stand for them: each one's prior is taken off, and it speaks as loudly as its answers
+depend on the text (mutual information). With labels the candidate with the lowest loss is first.
 """
 
 from __future__ import annotations
@@ -23,15 +22,6 @@ from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward, run
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-
-# Score without labels = Σ weight * measure, every measure standardised over the candidates. Chosen
-# on tasks that no benchmark reports (benchmarks/LOG.md, "Ranking").
-WEIGHTS: Mapping[str, float] = {
-    "information": 0.0,
-    "confidence": 1.0,
-    "agreement": 1.0,
-    "label_words": 0.5,
-}
 
 
 @dataclass(frozen=True)
@@ -55,13 +45,15 @@ class Ranked:
 
     Attributes:
         name: of the candidate.
-        score: what the order comes from, higher is better: weighted standard scores without
-            labels, minus the mean loss with them.
-        measures: `information` (mutual information of text and answer, 0 to 1 as a share of the
-            logarithm of the number of answers), `confidence` (the same after the prior was taken
-            off), `agreement` (share of the other candidates with the same answer, prior taken off,
-            0 to 1), `label_words` (similarity of the label words, -1 to 1, None if not known); or,
-            with labels, `loss` and `metric`.
+        score: what the order comes from, higher is better: `fit` without labels, minus the mean
+            loss with them.
+        measures: `fit` (mean probability of the right answer: what the others say together without
+            labels, a single candidate's `information` if there are no others; 0 to 1); without
+            labels also `agreement` (share of texts with that very answer, 0 to 1), `information`
+            (mutual information of text and answer as a share of the logarithm of the number of
+            answers, 0 to 1), `confidence` (the same after the prior was taken off), `label_words`
+            (similarity of the label words, -1 to 1, None if not known); with labels also `loss`
+            and `metric`.
     """
 
     name: str
@@ -102,7 +94,7 @@ def rank(
     *,
     labelled: int = 0,
     split: str = "train",
-    rows: int = 64,
+    rows: int = 128,
     seed: int = 0,
     truncate: bool = False,
 ) -> Ranking:
@@ -185,7 +177,8 @@ def _by_labels(
         own = range(i * count, (i + 1) * count)
         part = outcome.part(own)
         metric = part.score([asks[own[0]]], resamples=1).value
-        measures = {"loss": part.mean_loss, "metric": metric}
+        fit = float((-part.losses).exp().mean())
+        measures = {"loss": part.mean_loss, "metric": metric, "fit": fit}
         found.append(Ranked(candidate.name, -part.mean_loss, measures))
     return found
 
@@ -199,32 +192,43 @@ def _by_text(
     vectors: Tensor,
 ) -> list[Ranked]:
     measured: list[dict[str, float | None]] = []
-    answers = []
+    answers: list[Tensor] = []
+    together = torch.zeros(0)
     # A probe has a probability for every word, so its candidates are asked one after another.
     size = 1 if task.kind == "probe" else len(places)
     for first in range(0, len(places), size):
         group = places[first : first + size]
         asks = [Ask(o, question, start) for o, start in group for question in prepared[o.length]]
         for log_probs in _log_probs(backbone, asks, vectors).chunk(len(group)):  # (U, C) each
-            # Batch calibration (Zhou et al. 2023, arXiv 2309.17249): the mean answer is the prior.
-            calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
-            answers.append(calibrated.argmax(1))
-            measured.append(
-                {"information": information(log_probs), "confidence": information(calibrated)}
-            )
-    given = torch.stack(answers)  # (S, U)
-    for i, (candidate, own) in enumerate(zip(candidates, measured, strict=True)):
-        others = [j for j in range(len(candidates)) if j != i]
-        alike = (given[others] == given[i]).float().mean() if others else torch.tensor(1.0)
-        own["agreement"] = float(alike)
+            answers.append(log_probs)
+            voice, confidence = _voice(log_probs)
+            together = together + voice if len(together) else voice  # (U, C)
+            measured.append({"information": information(log_probs), "confidence": confidence})
+    for candidate, own, said in zip(candidates, measured, answers, strict=True):
+        # What the others say together stands for the labels.
+        consensus = (together - _voice(said)[0]).argmax(1)
+        right = said.gather(1, consensus[:, None])[:, 0].exp()  # (U,)
+        if len(candidates) == 1:
+            own |= {"fit": own["information"], "agreement": None}
+        else:
+            own["fit"] = float(right.mean())
+            own["agreement"] = float((said.argmax(1) == consensus).float().mean())
         own["label_words"] = label_similarity(backbone, candidate.task, task)
-    totals = torch.zeros(len(candidates))
-    for name, weight in WEIGHTS.items():
-        totals += weight * _standard([own[name] for own in measured])
     return [
-        Ranked(candidate.name, score, own)
-        for candidate, score, own in zip(candidates, totals.tolist(), measured, strict=True)
+        Ranked(candidate.name, own["fit"] or 0.0, own)
+        for candidate, own in zip(candidates, measured, strict=True)
     ]
+
+
+def _voice(log_probs: Tensor) -> tuple[Tensor, float]:
+    """What a candidate adds to the consensus (U, C): as loud as its answers depend on the text.
+
+    Its prior is taken off first: the mean answer (batch calibration, Zhou et al. 2023, arXiv
+    2309.17249).
+    """
+    calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
+    confidence = information(calibrated)
+    return calibrated * confidence, confidence
 
 
 def information(log_probs: Tensor) -> float:
@@ -272,16 +276,6 @@ def label_similarity(backbone: Backbone, known: Task | None, task: Task) -> floa
     if theirs is None or own is None:
         return None
     return float((own @ theirs.T).max(1).values.mean())
-
-
-def _standard(values: Sequence[float | None]) -> Tensor:
-    """Standard scores over the candidates; unknown values count as the mean."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
-        return torch.zeros(len(values))
-    mean, spread = torch.tensor(known).mean(), torch.tensor(known).std().clamp_min(1e-12)
-    filled = torch.tensor([float(mean) if value is None else value for value in values])
-    return (filled - mean) / spread
 
 
 @torch.no_grad()

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from promptport.tasks import Task
 
 _TEXT_COLUMNS = {
-    "confidence": "text decides the answer",
-    "agreement": "agrees with the others",
+    "agreement": "answers as the others",
+    "information": "text decides the answer",
     "label_words": "label words alike",
 }
-_LABEL_COLUMNS = {"loss": "loss", "metric": "metric"}
+_LABEL_COLUMNS = {"loss": "loss", "fit": "probability of the right answer", "metric": "metric"}
 
 
 def command(
@@ -43,7 +43,7 @@ def command(
     labelled: Annotated[
         int, typer.Option(help="Read the labels of so many training rows; 0: text alone.")
     ] = 0,
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 64,
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 128,
     split: Annotated[str, typer.Option(help="Split whose rows are read: train or dev.")] = "train",
     origin: Annotated[
         str, typer.Option(help="What vectors are put on; see promptport combine --origin.")

@@ -1,0 +1,122 @@
+"""From cells of origins and pairs to figures, and the fit of the forecast, by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from benchmarks.task_vectors import calibrate, common, origins, pairs
+
+from promptport.analysis.forecast import COEFFICIENTS
+
+
+def _origin(task, training, own, other, *, dev=0.5, majority=0.2, seed=0):
+    found = {"majority": majority, "own": own, "own_low": own - 0.05, "other": other, "alike": []}
+    found |= {"dev_own": own, "dev_other": [dev, dev], "length_ratio": 1.0}
+    place = {"part": "origins", "backbone": "b", "seed": seed, "training": training}
+    return {**place, "task": task, "found": found}
+
+
+def test_kept_shares_of_origins() -> None:
+    cells = [
+        _origin("x", "one origin", 0.8, [0.4, 0.8], dev=0.5),
+        _origin("x", "16 origins", 0.8, [0.8, 0.8], dev=0.7),
+        _origin("x", "small origin", 0.8, [0.2, 0.2], dev=0.2),
+        _origin("y", "one origin", 1.0, [1.0, 0.9]),
+        _origin("y", "16 origins", 1.0, [0.9, 0.9], dev=0.9),
+        _origin("y", "small origin", 1.0, [0.9, 0.9]),
+        _origin("z", "one origin", 0.29, [0.1, 0.1]),
+    ]
+    summary, tables = origins.summarise(cells)
+    assert tables["best"] == "16 origins"
+    assert tables["left_out"] == ["z (b)"], "nine points above the majority are not enough"
+    assert summary["own_to_other_mean"] == pytest.approx(0.95)
+    assert summary["own_to_other_min"] == pytest.approx(0.9)
+    assert summary["own_to_other_paper_mean"] == pytest.approx((0.75 + 0.95) / 2)
+    assert summary["own_to_other_paper_min"] == pytest.approx(0.75)
+    assert summary["own_to_other_paper_worst"] == pytest.approx(0.5)
+    text = origins.table(tables)
+    assert "| **16 origins** | 2 |" in text
+    assert "| x (b) | 0.750 | 1.000 | 0.250 |" in text
+
+
+def _pair(tasks, ways, alone=(0.8, 0.5), backbone="b"):
+    both = {name: {"dev": list(dev), "test": list(test)} for name, (dev, test) in ways.items()}
+    found = {"alone": {"dev": list(alone), "test": list(alone)}, "ways": both, "forecasts": []}
+    return {"part": "pairs", "backbone": backbone, "seed": 0, "tasks": tasks, "found": found}
+
+
+def test_wiped_pairs_and_the_best_way_by_dev() -> None:
+    paper = pairs.PAPER_COLUMN
+    cells = [
+        _pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0)), "apart": ((0.8, 0.45), (0.8, 0.5))}),
+        _pair(["x", "z"], {paper: ((0.8, 0.5), (0.8, 0.5)), "apart": ((0.7, 0.5), (0.6, 0.5))}),
+    ]
+    summary, tables = pairs.summarise(cells)
+    assert tables["best"] == "apart"
+    assert (summary["pairs"], summary["larger_sets"]) == (2, 0)
+    assert (summary["pairs_wiped_paper"], summary["pairs_wiped_best"]) == (1, 1)
+    assert summary["pairs_kept_paper"] == pytest.approx((0.5 + 1.0) / 2)
+    assert summary["pairs_kept_best"] == pytest.approx((1.0 + 0.875) / 2)
+    each = next(row for row in tables["pairs"] if row["way"] == pairs.EACH)
+    assert (each["wiped"], each["mean"]) == (0, 1.0)
+    assert pairs.choose(cells[1]["found"]) == paper
+    assert "| **apart** | 2 |" in pairs.table(tables)
+
+
+def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(4000, 2))
+    truth = np.array([0.5, 2.0, -1.0])
+    likely = 1 / (1 + np.exp(-(truth[0] + features @ truth[1:])))
+    kept = (rng.random(4000) < likely).astype(float)
+    np.testing.assert_allclose(calibrate.fit_logistic(features, kept), truth, atol=0.15)
+    apart = calibrate.fit_logistic(np.array([[-1.0], [1.0]]), np.array([0.0, 1.0]))
+    assert np.isfinite(apart).all()
+    assert apart[1] > 0
+    assert np.isfinite(calibrate.fit_logistic(features, np.ones(4000))).all()
+
+
+def test_calibration_judges_only_what_it_has_not_seen() -> None:
+    """One backbone keeps what agrees, the other what does not: each fit is wrong on the other."""
+    cells = []
+    for name, turned in (("b", False), ("c", True)):
+        for i in range(20):
+            agreement = (i % 2) * 1.0
+            features = dict.fromkeys(calibrate.NAMES, 0.0) | {"agreement": agreement}
+            kept = 1.0 if bool(agreement) != turned else 0.0
+            cell = _pair(["x", "y"], {"sum": ((1.0, 1.0), (1.0, 1.0))}, backbone=name)
+            cell["found"]["forecasts"] = [{"features": features, "kept": kept, "task": "x"}]
+            cells.append(cell)
+    summary, known = calibrate.calibrate(cells)
+    assert summary["forecast_accuracy"] == 0.0
+    assert summary["forecast_accuracy_present"] == 0.5
+    assert (summary["forecast_accuracy_frequent"], summary["forecasts"]) == (0.5, 40)
+    assert known["coefficients"].keys() == COEFFICIENTS.keys()
+    present = {row["verdict"]: row for row in known["reliability_present"]}
+    assert (present["lost"]["said"], present["lost"]["right"]) == (20, 0.5)
+    assert calibrate.calibrate([]) == ({}, {})
+
+
+def test_cells_resume_and_forget_other_weights(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(common, "weights_of", lambda name: "now")
+    path = tmp_path / "results" / "cells.jsonl"
+    cells = common.Cells(path)
+    cells.add({"score": 0.123456789}, part="origins", backbone="b", task="x", seed=0)
+    with path.open("a") as file:
+        old = {"part": "origins", "backbone": "b", "task": "y", "seed": 0, "weights": "then"}
+        file.write(json.dumps({**old, "found": {"score": 1.0}}) + "\n")
+    again = common.Cells(path)
+    assert again.has(part="origins", backbone="b", task="x", seed=0)
+    assert not again.has(part="origins", backbone="b", task="y", seed=0)
+    assert [cell["found"] for cell in again.rows] == [{"score": 0.12346}]
+
+
+def test_tasks_are_cut_and_missing_data_is_said(capsys) -> None:
+    tasks = common.benchmark_tasks(None, ["country-capital", "topic", "trec"])
+    assert "left out, no --data folder with nlu/: trec" in capsys.readouterr().out
+    assert [task.name for task in tasks] == ["country-capital", "topic"]
+    assert [len(tasks[1].load(s)) for s in ("train", "dev", "test")] == [128, 60, 200]
+    words = [len(v.split()) for row in tasks[1].load("test") for v in row.fields.values()]
+    assert max(words) <= common.WORDS

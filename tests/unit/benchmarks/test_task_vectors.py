@@ -1,0 +1,84 @@
+"""From cells of the task vector benchmarks to figures: wins, losses, gaps, gains, by hand."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from benchmarks.task_vectors import across, fewshot
+
+
+def bits(right: int, rows: int = 100) -> dict:
+    text = "1" * right + "0" * (rows - right)
+    return {"score": right / rows, "right": f"{rows}:{int(text, 2):x}"}
+
+
+def curve(column, right, task="a", rows=(0, 5), name="nano-bert"):
+    place = {"backbone": name, "weights": "x", "seed": 0, "task": task, "column": column}
+    return [{**place, "rows": n, "start": "s", **bits(right)} for n in rows]
+
+
+@pytest.fixture
+def cells():
+    rights = {
+        "a": {"best single": 50, "ranked": 60, "picked": 48, "random": 20},
+        "b": {"best single": 70, "ranked": 40, "picked": 70, "random": 20},
+    }
+    found = []
+    for task, column in product(rights, fewshot.COLUMNS):
+        found += curve(column, rights[task].get(column, 30), task)
+    for task, best in (("a", 55), ("b", 70)):
+        found += curve("single s", best, task, rows=(0,))
+    found += curve("random", 99, "unfinished")
+    direct = {"dev": 0.4, "majority_dev": 0.38}
+    found += [{**c, **direct} for c in curve("direct", 40, "c", rows=(-1,))]
+    return found
+
+
+def test_wins_losses_and_gaps(cells) -> None:
+    summary, tables = fewshot.summarise(cells)
+    assert summary == {
+        "fewshot_targets": 2,
+        "fewshot_wins": 1,
+        "fewshot_losses": 1,
+        "pick_gap_points": pytest.approx(1.0),
+        "pick_gap_points_oracle": pytest.approx(3.5),
+        "pick_gap_points_area": pytest.approx(1.0),
+    }
+    (ranked,) = (r for r in tables["starts"] if r["column"] == "ranked")
+    assert ranked["gain_points"] == pytest.approx(-10)
+    assert ranked["rows 5"] == pytest.approx(0.5)
+    assert [r["task"] for r in tables["left_out"]] == ["c"]
+    text = fewshot.table(tables)
+    assert "Not learned, left out: c (nano-bert)." in text
+    assert "| ranked | 0.500 | 0.500 | 0.500 | -10.0" in text
+
+
+def test_bits_survive() -> None:
+    cell = bits(3, 7)
+    assert fewshot.bits_of(cell) == [1, 1, 1, 0, 0, 0, 0]
+    assert fewshot.bits_of({"right": "3:0"}) == [0, 0, 0]
+
+
+def test_gain_of_ported_vectors() -> None:
+    found = []
+    for column, right in (("random", 20), ("word vector", 50), ("prompt", 10)):
+        source = "" if column == "random" else "nano-bert"
+        place = {"source": source, "target": "nano-t5", "task": "a", "seed": 0, "weights": "x"}
+        found += [{**place, "column": column, "rows": n, **bits(right)} for n in (0, 10)]
+    summary, tables = across.summarise(found)
+    assert summary["ported_start_gain_points"] == pytest.approx(30)
+    assert summary["across_gain_points.prompt"] == pytest.approx(-10)
+    assert tables["pairs"][0]["gain_points"]["value"] == pytest.approx(30)
+    assert "| word vector | 0.500 | 0.500 | 0.500 | +30.0" in across.table(tables)
+
+
+def test_cells_are_kept_and_not_made_twice(tmp_path) -> None:
+    book = fewshot.CellBook(tmp_path / "x" / "cells.jsonl")
+    cell = {"task": "a", "rows": 5, **bits(3, 5)}
+    book.add(cell)
+    book.add({**cell, **bits(1, 5)})
+    again = fewshot.CellBook(tmp_path / "x" / "cells.jsonl")
+    assert again.cells == [cell]
+    assert again.has(task="a", rows=5)
+    assert not again.has(task="a", rows=10)
