@@ -30,10 +30,10 @@ Ties = Literal["smallest", "loss"]
 
 PAPER_GRID = tuple(round(0.05 * i, 2) for i in range(21))  # np.arange(0, 1.05, 0.05)
 # Separate coefficients: every combination of the levels while there are so many at most, else one
-# level for all; then each coefficient is moved up and down by steps that shrink.
+# level for all; then coefficients are moved up and down by a step as long as that helps.
 _LEVELS = (0.25, 0.5, 0.75, 1.0)
 _MOST_COMBINATIONS = 64
-_STEPS = (0.25, 0.125)
+_STEP = 0.125
 
 
 @dataclass(frozen=True)
@@ -280,15 +280,13 @@ class _Search:
         return max(self.trials.values(), key=order)
 
     def _refine(self, best: Trial) -> Trial:
-        """Move one coefficient at a time, by each step as long as that helps."""
-        for step in _STEPS:
-            while True:
-                self._try(_neighbours(best.factors, step))
-                better = self._best()
-                if better is best:
-                    break
-                best = better
-        return best
+        """Move coefficients by a step as long as that helps."""
+        while True:
+            self._try(_neighbours(best.factors, _STEP))
+            better = self._best()
+            if better is best:
+                return best
+            best = better
 
     def _result(self, best: Trial) -> SearchResult:
         config = self.config

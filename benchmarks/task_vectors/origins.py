@@ -1,0 +1,306 @@
+"""Do vectors work on other origins (paper B, RQ1), and which training makes them?
+
+Run from the root of the repository: python -m benchmarks.task_vectors.run --parts origins
+
+Every task is tuned from one origin, and its vector is put on origins that nothing was tuned from.
+Which training is the best is decided on dev rows, on origins of their own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks.task_vectors.common import (
+    BACKBONES,
+    LENGTH,
+    RESULTS,
+    WORK,
+    Cells,
+    Training,
+    backbone,
+    benchmark_tasks,
+    can_be_asked,
+    group_of,
+    told,
+    tuned,
+)
+
+from promptport.analysis import bootstrap_mean, compare_to
+from promptport.evaluation import score_prompts
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task
+from promptport.tuning import OriginSpec, make_origin
+from promptport.vector import TaskPromptVector
+
+PAPER = Training("one origin")
+SHARED = Training("16 origins", origins=16)
+SMALL = Training("small origin", scale=0.1)
+ANCHORED = Training("anchored", kind="mixture")
+AVERAGED = "averaged"
+TRAININGS = (PAPER, SHARED, SMALL)  # on every task
+CHEAP = (ANCHORED.name, AVERAGED)  # on embedded tasks only
+AVERAGE_OF = 3
+MARGIN = 0.1
+TEST_ORIGINS, DEV_ORIGINS = 4, 2
+_TEST_SEED, _DEV_SEED, _MORE_SEEDS = 900_000, 800_000, 700_000
+Cell = dict[str, Any]
+
+
+def measure(
+    data: Path | None = None,
+    seeds: Sequence[int] = (0,),
+    backbones: Sequence[str] = BACKBONES,
+    *,
+    results: Path = RESULTS,
+    work: Path = WORK,
+    tasks: Sequence[str] = (),
+) -> list[Cell]:
+    """Make the cells that are missing.
+
+    Args:
+        data: folder with nlu/, None to leave its tasks out.
+        seeds: of origins and row orders; the outermost loop.
+        backbones: names.
+        results: where the folder of the cells is.
+        work: where tuned prompts are kept.
+        tasks: in place of those of the benchmark.
+
+    Returns:
+        All cells of these backbones' present weights.
+    """
+    opened = benchmark_tasks(data, tasks)
+    cells = Cells(results / "origins" / "cells.jsonl")
+    for seed in seeds:
+        for name in backbones:
+            with told(f"origins, seed {seed}, {name}"):
+                _measure(name, seed, opened, cells, work)
+    return [cell for cell in cells.rows if cell["backbone"] in backbones]
+
+
+def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path) -> None:
+    asked = [task for task in tasks if can_be_asked(name, task)]
+    _add(
+        name,
+        seed,
+        asked,
+        PAPER.name,
+        cells,
+        lambda missing: tuned(name, missing, PAPER, seed, work),
+    )
+    learned = [task for task in asked if task.name in learnable(cells.rows, name, seed)]
+    for training in TRAININGS[1:]:
+        _add(
+            name,
+            seed,
+            learned,
+            training.name,
+            cells,
+            lambda missing, way=training: tuned(name, missing, way, seed, work),
+        )
+    cheap = [task for task in learned if group_of(task) == "embedded"]
+    _add(
+        name,
+        seed,
+        cheap,
+        ANCHORED.name,
+        cells,
+        lambda missing: tuned(name, missing, ANCHORED, seed, work),
+    )
+    _add(name, seed, cheap, AVERAGED, cells, lambda missing: _averaged(name, missing, seed, work))
+
+
+def _averaged(name: str, tasks: Sequence[Task], seed: int, work: Path) -> list[SoftPrompt]:
+    """The mean of vectors tuned from several origins, on the first of these."""
+    seeds = [seed, *(_MORE_SEEDS + 100 * seed + i for i in range(1, AVERAGE_OF))]
+    found = [tuned(name, tasks, PAPER, each, work) for each in seeds]
+    prompts = []
+    for own in zip(*found, strict=True):
+        vectors = [TaskPromptVector.of(prompt) for prompt in own]
+        mean = reduce(TaskPromptVector.__add__, vectors) / len(vectors)
+        prompts.append(mean.apply(_origin(own[0])))
+    return prompts
+
+
+def _origin(prompt: SoftPrompt) -> SoftPrompt:
+    assert prompt.origin is not None
+    return replace(prompt, vectors=prompt.origin, origin=None, mixture=None)
+
+
+def _add(
+    name: str, seed: int, tasks: Sequence[Task], training: str, cells: Cells, make: Any
+) -> None:
+    """The cells of one training that are missing."""
+    place = {"part": "origins", "backbone": name, "seed": seed, "training": training}
+    missing = [task for task in tasks if not cells.has(**place, task=task.name)]
+    if not missing:
+        return
+    scale = SMALL.scale if training == SMALL.name else 1.0
+    for task, prompt in zip(missing, make(missing), strict=True):
+        cells.add(_scored(name, task, prompt, scale), **place, task=task.name)
+
+
+def _scored(name: str, task: Task, prompt: SoftPrompt, scale: float) -> dict[str, Any]:
+    """Own and other origins; for small origins also others of their kind."""
+    model, vector = backbone(name), TaskPromptVector.of(prompt, task.name)
+
+    def on(first: int, count: int, factor: float = 1.0) -> list[SoftPrompt]:
+        specs = [OriginSpec("vocabulary", first + i, scale=factor) for i in range(count)]
+        return [vector.apply(make_origin(spec, model, LENGTH)) for spec in specs]
+
+    alike = on(_TEST_SEED, TEST_ORIGINS, scale) if scale != 1 else []
+    there = [prompt, *on(_TEST_SEED, TEST_ORIGINS), *alike]
+    test = [row[0].score for row in score_prompts(model, there, [task], truncate=True)]
+    before = [prompt, *on(_DEV_SEED, DEV_ORIGINS)]
+    dev = [
+        row[0].score.value
+        for row in score_prompts(model, before, [task], split="dev", truncate=True)
+    ]
+    assert prompt.origin is not None
+    values = [score.value for score in test]
+    return {
+        "majority": task.majority_score().value,
+        "own": values[0],
+        "own_low": test[0].low,
+        "other": values[1 : 1 + TEST_ORIGINS],
+        "alike": values[1 + TEST_ORIGINS :],
+        "dev_own": dev[0],
+        "dev_other": dev[1:],
+        "length_ratio": float(vector.delta.norm() / prompt.origin.norm()),
+    }
+
+
+def has_learned(found: Mapping[str, Any]) -> bool:
+    """Whether a directly tuned prompt beats the majority answer, beyond its interval and by enough
+    for a kept share of it to say something."""
+    return found["own_low"] > found["majority"] and found["own"] >= found["majority"] + MARGIN
+
+
+def learnable(cells: Iterable[Cell], name: str, seed: int) -> set[str]:
+    """Tasks that the directly tuned prompt of a seed has learned."""
+    return {
+        cell["task"]
+        for cell in cells
+        if cell["part"] == "origins"
+        and (cell["backbone"], cell["seed"], cell["training"]) == (name, seed, PAPER.name)
+        and has_learned(cell["found"])
+    }
+
+
+def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Flat figures and tables; kept share is the score on other origins over that on the own."""
+    direct = {_place(c): c["found"] for c in cells if c["training"] == PAPER.name}
+    learned = {p for p, f in direct.items() if has_learned(f)}
+    by_training: dict[str, dict[tuple[str, str, int], Any]] = defaultdict(dict)
+    for cell in cells:
+        if _place(cell) in learned:
+            by_training[cell["training"]][_place(cell)] = cell["found"]
+    left_out = sorted({f"{task} ({name})" for name, task, _ in direct.keys() - learned})
+    summary: dict[str, float] = {"origins.cells": len(cells), "origins.learned": len(learned)}
+    if not learned:
+        return summary, {"trainings": [], "tasks": [], "left_out": left_out, "best": None}
+    rows = [_row(n, f, direct) for n, f in by_training.items()]
+    whole = [t.name for t in TRAININGS if len(by_training[t.name]) == len(learned)]
+    best = max(whole, key=lambda n: fmean(fmean(f["dev_other"]) for f in by_training[n].values()))
+    for row in rows:
+        for key, name in (("own_to_other", best), ("own_to_other_paper", PAPER.name)):
+            if row["training"] == name:
+                summary |= {f"{key}_{w}": row[w] for w in ("mean", "min", "worst")}
+    tests = _tests(by_training, whole)
+    tasks = [
+        {"backbone": name, "task": task, **_by_task(by_training, name, task)}
+        for name, task in sorted({(n, t) for n, t, _ in learned})
+    ]
+    return summary, {
+        "trainings": rows,
+        "best": best,
+        "tests": tests,
+        "tasks": tasks,
+        "left_out": left_out,
+    }
+
+
+def _place(cell: Cell) -> tuple[str, str, int]:
+    return cell["backbone"], cell["task"], cell["seed"]
+
+
+def _kept(found: Mapping[str, Any], where: str = "other") -> float:
+    return fmean(found[where]) / found["own"] if found["own"] else 0.0
+
+
+def _row(
+    training: str, found: Mapping[tuple[str, str, int], Any], direct: Mapping[Any, Any]
+) -> dict[str, Any]:
+    kept = {place: _kept(f) for place, f in found.items()}
+    tasks: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for (name, task, _), value in kept.items():
+        tasks[name, task].append(value)
+    interval = bootstrap_mean([fmean(values) for values in tasks.values()])
+    alike = [_kept(f, "alike") for f in found.values() if f["alike"]]
+    row = {
+        "training": training,
+        "cells": len(found),
+        "own": fmean(f["own"] for f in found.values()),
+        "other": fmean(fmean(f["other"]) for f in found.values()),
+        "mean": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        "min": min(fmean(values) for values in tasks.values()),
+        "worst": min(min(f["other"]) / f["own"] for f in found.values() if f["own"]),
+        "of_direct": fmean(fmean(f["other"]) / direct[p]["own"] for p, f in found.items()),
+        "alike": fmean(alike) if alike else None,
+        "length_ratio": fmean(f["length_ratio"] for f in found.values()),
+        "dev_other": fmean(fmean(f["dev_other"]) for f in found.values()),
+    }
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _tests(by_training: Mapping[str, Mapping[Any, Any]], whole: Sequence[str]) -> dict[str, Any]:
+    """Kept shares against those of paper B's training, cell by cell, with Holm's correction."""
+    places = sorted(by_training[PAPER.name])
+    shares = {n: [_kept(by_training[n][p]) for p in places] for n in whole}
+    reference = shares.pop(PAPER.name)
+    found = compare_to(reference, shares) if shares else {}
+    return {name: comparison.to_dict() for name, comparison in found.items()}
+
+
+def _by_task(by_training: Mapping[str, Mapping[Any, Any]], name: str, task: str) -> dict[str, Any]:
+    found = {}
+    for training, cells in by_training.items():
+        own = [f for (n, t, _), f in cells.items() if (n, t) == (name, task)]
+        if own:
+            found[training] = {
+                "own": round(fmean(f["own"] for f in own), 4),
+                "other": round(fmean(fmean(f["other"]) for f in own), 4),
+                "kept": round(fmean(_kept(f) for f in own), 4),
+            }
+    return found
+
+
+def table(tables: Mapping[str, Any]) -> str:
+    """The tables in Markdown."""
+    lines = [
+        "| training | cells | own origin | other origins | kept share [95%] | least task | worst "
+        "origin | of the directly tuned score | others of its kind | length of T / P_0 |",
+        "|---" * 10 + "|",
+    ]
+    for r in tables["trainings"]:
+        name = f"**{r['training']}**" if r["training"] == tables["best"] else r["training"]
+        alike = "" if r["alike"] is None else f"{r['alike']:.3f}"
+        lines.append(
+            f"| {name} | {r['cells']} | {r['own']:.3f} | {r['other']:.3f} | {r['mean']:.3f} "
+            f"[{r['low']:.3f}, {r['high']:.3f}] | {r['min']:.3f} | {r['worst']:.3f} "
+            f"| {r['of_direct']:.3f} | {alike} | {r['length_ratio']:.2f} |"
+        )
+    names = [r["training"] for r in tables["trainings"]]
+    lines += ["", f"| kept share | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for row in tables["tasks"]:
+        shares = (f"{row[n]['kept']:.3f}" if n in row else "" for n in names)
+        lines.append(f"| {row['task']} ({row['backbone']}) | {' | '.join(shares)} |")
+    lines += ["", f"Not learned, left out: {', '.join(tables['left_out']) or 'none'}."]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,347 @@
+"""Do tasks survive the sum of their vectors (paper B, RQ2), and what keeps them?
+
+Run from the root of the repository: python -m benchmarks.task_vectors.run --parts pairs
+
+All pairs of the tasks that a backbone learns, and some larger sets, by paper B's procedure (plain
+sum, one coefficient, mean criterion) beside every other way. Every task's kept share is its score
+over that of its own, directly tuned prompt. Which way is the best is decided on dev.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from benchmarks.task_vectors.calibrate import calibrate
+from benchmarks.task_vectors.common import (
+    BACKBONES,
+    RESULTS,
+    WORK,
+    Cells,
+    backbone,
+    benchmark_tasks,
+    told,
+    tuned,
+)
+from benchmarks.task_vectors.origins import PAPER, SHARED, learnable
+from benchmarks.task_vectors.origins import measure as measure_origins
+
+from promptport.analysis import Part, bootstrap_mean, compare_to, forecast_pair
+from promptport.evaluation import score_prompts
+from promptport.merging import concatenate, merge
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task
+from promptport.tuning import SearchConfig, SearchResult, search_coefficients
+from promptport.vector import TaskPromptVector
+
+LEFT_OUT = ("sentiment", "person-occupation")  # their like is there already; each costs many pairs
+LIBRARIES = (PAPER, SHARED)
+METHODS = {
+    PAPER.name: ("sum", "mean", "ties", "dare", "orthogonal", "select"),
+    SHARED.name: ("sum", "mean", "orthogonal", "select"),
+}
+FORECAST_OF = ("sum", "mean", "select")  # combinations of the first library
+FORECAST_ROWS = 60
+DEV_ROWS, TEST_ROWS = 32, 80
+LARGER = {3: 3, 4: 1}  # sets of so many tasks: how many of them
+LOST = 0.8  # a task that keeps less is wiped out
+PAPER_COLUMN = f"{PAPER.name}: one, mean"
+EACH = "chosen for each set on dev"
+Cell = dict[str, Any]
+
+
+def measure(
+    data: Path | None = None,
+    seeds: Sequence[int] = (0,),
+    backbones: Sequence[str] = BACKBONES,
+    *,
+    results: Path = RESULTS,
+    work: Path = WORK,
+    tasks: Sequence[str] = (),
+) -> list[Cell]:
+    """Make the cells that are missing; arguments as in `origins.measure`, which goes first.
+
+    Returns:
+        All cells of these backbones' present weights.
+    """
+    cells = Cells(results / "pairs" / "cells.jsonl")
+    opened = [t for t in benchmark_tasks(data, tasks) if t.name not in LEFT_OUT]
+    for seed in seeds:
+        for name in backbones:
+            own = measure_origins(data, [seed], [name], results=results, work=work, tasks=tasks)
+            learned = [t for t in opened if t.name in learnable(own, name, seed)]
+            with told(f"pairs, seed {seed}, {name}, {len(learned)} tasks"):
+                _measure(name, seed, learned, cells, work)
+    return [cell for cell in cells.rows if cell["backbone"] in backbones]
+
+
+def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path) -> None:
+    sets = list(combinations(range(len(tasks)), 2))
+    rng = np.random.default_rng(seed)
+    for size, count in LARGER.items():
+        every = list(combinations(range(len(tasks)), size))
+        sets += [every[i] for i in sorted(rng.permutation(len(every))[:count])]
+    prompts: dict[str, list[SoftPrompt]] = {}
+    for chosen in sets:
+        place = {"part": "pairs", "backbone": name, "seed": seed}
+        place |= {"tasks": [tasks[i].name for i in chosen]}
+        if cells.has(**place):
+            continue
+        if not prompts:
+            prompts = {way.name: tuned(name, tasks, way, seed, work) for way in LIBRARIES}
+        own = {way: [p[i] for i in chosen] for way, p in prompts.items()}
+        cells.add(_Set(name, [tasks[i] for i in chosen], own).measure(), **place)
+
+
+class _Set:
+    """One set of tasks on one backbone."""
+
+    def __init__(
+        self, name: str, tasks: Sequence[Task], prompts: Mapping[str, Sequence[SoftPrompt]]
+    ) -> None:
+        self.model, self.tasks, self.prompts = backbone(name), tasks, prompts
+        self.columns: dict[str, SoftPrompt] = {}
+        self.coefficients: dict[str, list[float]] = {}
+
+    def measure(self) -> dict[str, Any]:
+        """Scores of every way on dev and test, and forecasts."""
+        for library in self.prompts:
+            self._searched(library)
+            self._plain(library)
+        alone = list(self.prompts[PAPER.name])
+        every = [*alone, *self.columns.values()]
+        scores = {}
+        for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
+            found = score_prompts(
+                self.model, every, self.tasks, split=split, rows=rows, truncate=True
+            )
+            scores[split] = [[e.score.value for e in row] for row in found]
+        own = {split: [scores[split][i][i] for i in range(len(alone))] for split in scores}
+        ways = {
+            column: {split: scores[split][len(alone) + i] for split in scores}
+            for i, column in enumerate(self.columns)
+        }
+        found = {"alone": own, "ways": ways, "coefficients": self.coefficients}
+        pairs = len(self.tasks) == 2
+        return {**found, "forecasts": self._forecasts(own["test"], ways) if pairs else []}
+
+    def _vectors(self, library: str) -> list[TaskPromptVector]:
+        pairs = zip(self.prompts[library], self.tasks, strict=True)
+        return [TaskPromptVector.of(prompt, task.name) for prompt, task in pairs]
+
+    def _searched(self, library: str) -> None:
+        """One coefficient by each criterion, from the same trials, and separate ones."""
+        origin = self.prompts[library][0].origin
+        assert origin is not None
+        vectors = self._vectors(library)
+
+        def search(**settings: Any) -> SearchResult:
+            config = SearchConfig(rows=DEV_ROWS, truncate=True, **settings)
+            return search_coefficients(self.model, vectors, self.tasks, origin, config)
+
+        if library == PAPER.name:
+            one = search()
+            alone = list(one.alone.values())
+            whole = merge(vectors)
+            for criterion in CRITERIA:
+                factor = _best_factor(one, CRITERIA[criterion], alone)
+                self.columns[f"{library}: one, {criterion}"] = (factor * whole).apply(origin)
+                self.coefficients[f"{library}: one, {criterion}"] = [factor]
+        apart = search(criterion="min", coefficients="separate", ties="loss")
+        self.columns[f"{library}: separate, min"] = apart.prompt
+        self.coefficients[f"{library}: separate, min"] = list(apart.coefficients)
+
+    def _plain(self, library: str) -> None:
+        """Every method with coefficients of 1, and concatenation."""
+        prompts = self.prompts[library]
+        assert prompts[0].origin is not None
+        for method in METHODS[library]:
+            merged = merge(self._vectors(library), method=method)
+            self.columns[f"{library}: {method}"] = merged.apply(prompts[0].origin)
+        self.columns[f"{library}: concatenate"] = concatenate(prompts)
+
+    def _forecasts(self, alone: Sequence[float], ways: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the forecast said of some combinations, and what became of them."""
+        parts = [Part(p, t) for p, t in zip(self.prompts[PAPER.name], self.tasks, strict=True)]
+        found = []
+        for method in FORECAST_OF:
+            column = f"{PAPER.name}: {method}"
+            said = forecast_pair(
+                self.model,
+                parts[0],
+                parts[1],
+                combined=self.columns[column],
+                rows=FORECAST_ROWS,
+                truncate=True,
+            )
+            for task, score, reference in zip(said.tasks, ways[column]["test"], alone, strict=True):
+                kept = score / reference if reference else 0.0
+                found.append(
+                    {
+                        "of": method,
+                        "task": task.task,
+                        "said": task.verdict,
+                        "features": dict(task.features),
+                        "kept": kept,
+                    }
+                )
+        return found
+
+
+def _smallest(shares: Sequence[float]) -> float:
+    return min(shares)
+
+
+def _harmonic(shares: Sequence[float]) -> float:
+    return len(shares) / sum(1 / s for s in shares) if min(shares) > 0 else 0.0
+
+
+# Of scores and of those of the best single vectors.
+CRITERIA: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
+    "mean": lambda scores, alone: fmean(scores),
+    "min": lambda scores, alone: _smallest(_shares(scores, alone)),
+    "harmonic": lambda scores, alone: _harmonic(_shares(scores, alone)),
+}
+
+
+def _shares(scores: Sequence[float], alone: Sequence[float]) -> list[float]:
+    return [s / a if a else 0.0 for s, a in zip(scores, alone, strict=True)]
+
+
+def _best_factor(
+    result: SearchResult,
+    criterion: Callable[[Sequence[float], Sequence[float]], float],
+    alone: Sequence[float],
+) -> float:
+    """As the library chooses: strictly better, so ties go to the smallest; 1 if all are 0."""
+    best, factor = 0.0, 1.0
+    for trial in sorted(result.trials, key=lambda t: t.factors):
+        value = criterion(trial.scores, alone)
+        if value > best:
+            best, factor = value, trial.factors[0]
+    return factor
+
+
+def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
+    """Flat figures and tables. The best way is one for all pairs, by its mean smallest kept share
+    on dev; a choice for each pair has only a few rows to go by."""
+    pairs = [cell for cell in cells if len(cell["tasks"]) == 2]
+    larger = [cell for cell in cells if len(cell["tasks"]) > 2]
+    summary: dict[str, float] = {"pairs": len(pairs), "larger_sets": len(larger)}
+    best = best_way([cell["found"] for cell in pairs]) if pairs else ""
+    tables: dict[str, Any] = {"pairs": _ways(pairs), "larger": _ways(larger), "best": best}
+    for name, prefix in (("pairs", "pairs"), ("larger", "larger_sets")):
+        for row in tables[name]:
+            for short, way in (("paper", PAPER_COLUMN), ("best", best)):
+                if row["way"] == way:
+                    summary[f"{prefix}_wiped_{short}"] = row["wiped"]
+                    summary[f"{prefix}_kept_{short}"] = row["mean"]
+    tables["tests"] = _tests(pairs, best)
+    tables["each"] = [_each(cell, best) for cell in cells]
+    forecasts, known = calibrate(pairs)
+    return {**summary, **forecasts}, {**tables, "forecast": known}
+
+
+def _dev_value(found: Mapping[str, Any], way: str) -> tuple[float, float]:
+    """Smallest and mean kept share on dev; more than the whole counts as the whole."""
+    shares = [min(1.0, s) for s in _shares(found["ways"][way]["dev"], found["alone"]["dev"])]
+    return min(shares), fmean(shares)
+
+
+def best_way(found: Sequence[Mapping[str, Any]]) -> str:
+    """The way with the best mean, over sets, of the smallest kept share on dev."""
+    return max(found[0]["ways"], key=lambda way: fmean(_dev_value(f, way)[0] for f in found))
+
+
+def choose(found: Mapping[str, Any]) -> str:
+    """The way for one set: best smallest kept share on dev, between equal ones the best mean."""
+    return max(found["ways"], key=lambda way: _dev_value(found, way))
+
+
+def _kept(found: Mapping[str, Any], way: str) -> list[float]:
+    name = choose(found) if way == EACH else way
+    return _shares(found["ways"][name]["test"], found["alone"]["test"])
+
+
+def _tests(cells: Sequence[Cell], best: str) -> dict[str, Any]:
+    """Smaller kept share of each pair against paper B's, with Holm's correction."""
+    if not cells or best == PAPER_COLUMN:
+        return {}
+    least = {w: [min(_kept(c["found"], w)) for c in cells] for w in (best, EACH, PAPER_COLUMN)}
+    reference = least.pop(PAPER_COLUMN)
+    return {way: found.to_dict() for way, found in compare_to(reference, least).items()}
+
+
+def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Per way: kept shares over sets and tasks, and how many sets lose a task."""
+    if not cells:
+        return []
+    rows = []
+    for way in (*cells[0]["found"]["ways"], EACH):
+        kept = [_kept(cell["found"], way) for cell in cells]
+        interval = bootstrap_mean([fmean(shares) for shares in kept])
+        row = {
+            "way": way,
+            "sets": len(kept),
+            "mean": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "smallest": fmean(min(shares) for shares in kept),
+            "worst": min(min(shares) for shares in kept),
+            "wiped": sum(min(shares) < LOST for shares in kept),
+        }
+        if way != EACH:
+            row["dev_smallest"] = fmean(_dev_value(c["found"], way)[0] for c in cells)
+        rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+    return rows
+
+
+def _each(cell: Cell, best: str) -> dict[str, Any]:
+    found = cell["found"]
+    return {
+        "backbone": cell["backbone"],
+        "seed": cell["seed"],
+        "tasks": cell["tasks"],
+        "chosen": choose(found),
+        "kept_paper": [round(v, 3) for v in _kept(found, PAPER_COLUMN)],
+        "kept_best": [round(v, 3) for v in _kept(found, best)],
+    }
+
+
+def _line(row: Mapping[str, Any], best: str) -> str:
+    way = f"**{row['way']}**" if row["way"] == best else row["way"]
+    kept = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    numbers = f"{row['smallest']:.3f} | {row['worst']:.3f} | {row['wiped']}"
+    return f"| {way} | {row['sets']} | {kept} | {numbers} |"
+
+
+def table(tables: Mapping[str, Any]) -> str:
+    """The tables in Markdown."""
+    lines: list[str] = []
+    for title in ("pairs", "larger"):
+        if not tables[title]:
+            continue
+        what = "pairs" if title == "pairs" else "sets of three and four"
+        lines += [
+            f"| {what}: way | sets | kept share [95%] | of the weaker task | worst | a task lost |",
+            "|---" * 6 + "|",
+            *(_line(row, tables["best"]) for row in tables[title]),
+            "",
+        ]
+    chosen: dict[str, int] = defaultdict(int)
+    for each in tables["each"]:
+        chosen[each["chosen"]] += 1
+    often = sorted(chosen.items(), key=lambda item: -item[1])
+    lines += [f"Chosen for each set: {', '.join(f'{way} ({count})' for way, count in often)}.", ""]
+    known = tables["forecast"]
+    if known:
+        lines += ["| forecast | said | right |", "|---|---|---|"]
+        for r in known["reliability"]:
+            right = "" if r["right"] is None else f"{r['right']:.2f}"
+            lines.append(f"| {r['verdict']} | {r['said']} | {right} |")
+    return "\n".join(lines) + "\n"
