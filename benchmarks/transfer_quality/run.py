@@ -35,12 +35,14 @@ from promptport.tuning import (
     Teacher,
     TuneConfig,
     TuneJob,
+    agreement,
     anchor,
     calibrate,
     random_prompt,
     tune,
     tune_jointly,
 )
+from promptport.tuning.distil import Texts
 from promptport.zoo import ZOO_FOLDER
 
 HERE = Path(__file__).resolve().parent
@@ -51,7 +53,7 @@ BACKBONES = ("nano-bert", "nano-gpt2", "nano-t5", "nano-roberta")
 # Probes and classifications; defaults were chosen on others (benchmarks/LOG.md).
 EMBEDDED = (
     *("country-capital", "person-occupation", "city-country", "animal-class", "opposite"),
-    *("company-country", "sentiment", "topic", "emotion"),
+    *("company-country", "sentiment", "topic"),
 )
 LAMA = ("P17", "P106", "P1412")
 NLU = ("ag_news",)
@@ -105,6 +107,12 @@ def limited(task: Task) -> Task:
 def backbone(name: str) -> Backbone:
     """A backbone in float32, loaded once."""
     return Backbone.load(name, device="cpu", dtype="float32")
+
+
+def without_prompt(name: str, task: Task) -> float:
+    """Score of the tuning template without its virtual tokens: what needs no prompt at all."""
+    template = task.template.without_soft()
+    return evaluate(backbone(name), task, template=template, truncate=True).score.value
 
 
 @cache
@@ -188,6 +196,7 @@ class Run:
                 seed,
                 lambda t=task: evaluate(backbone(name), t, truncate=True).score.value,
             )
+            self.score("no prompt", "", name, task, seed, lambda t=task: without_prompt(name, t))
             self.score(
                 "random",
                 "",
@@ -269,13 +278,17 @@ class Run:
                     lambda p=mixed, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
                 )
                 self.score("re-anchored", *key, lambda k=key: self.reanchored(*k))
+                self.score("words", *key, lambda k=key: self.reanchored(*k, "words"))
+                self.score("no data", *key, lambda k=key: self.no_data(*k))
                 self.score("calibrated", *key, lambda k=key, p=free: self.calibrated(p, *k))
 
-    def reanchored(self, source: str, target: str, task: Task, seed: int) -> SoftPrompt:
-        """The free prompt as a mixture found on its source from unlabelled text, then carried."""
-        place = self.folder([source], "re-anchored", task, seed)
+    def reanchored(
+        self, source: str, target: str, task: Task, seed: int, texts: Texts = "task"
+    ) -> SoftPrompt:
+        """The free prompt as a mixture found on its source without labels, then carried."""
+        place = self.folder([source], f"re-anchored-{texts}", task, seed)
         if not place.is_dir():
-            config = DistilConfig(epochs=30, patience=5, seed=seed, truncate=True)
+            config = DistilConfig(texts, epochs=30, patience=5, seed=seed, truncate=True)
             free = self.load([source], "free", task, seed)
             found = anchor(free, backbone(source), task, words=self.words, config=config)
             save_prompt(found.prompt, place)
@@ -290,6 +303,23 @@ class Run:
         config = DistilConfig(seed=seed, truncate=True)
         teacher = [Teacher(backbone(source), free)]
         return calibrate(start, backbone(target), teacher, task, config=config).prompt
+
+    def no_data(self, sources: str, target: str, task: Task, seed: int) -> SoftPrompt:
+        """Re-anchored and then calibrated on random words: no text and no label is read.
+
+        Of several sources the one whose mixture answers most like all of them is the start.
+        """
+        names = sources.split("+")
+        goal = backbone(target)
+        teachers = [Teacher(backbone(n), self.load([n], "free", task, seed)) for n in names]
+        config = DistilConfig(texts="words", seed=seed, truncate=True)
+        starts = [self.reanchored(n, target, task, seed, "words") for n in names]
+        if len(starts) > 1:
+            apart = [
+                agreement(start, goal, teachers, task, config=config).divergence for start in starts
+            ]
+            starts = [starts[apart.index(min(apart))]]
+        return calibrate(starts[0], goal, teachers, task, config=config).prompt
 
     def several(self, target: str, seed: int) -> None:
         """Two and three sources, none of them the target: finished prompts, and joint mixtures."""
@@ -311,6 +341,11 @@ class Run:
                     f"least squares {count}",
                     *key,
                     lambda s=sources: transfer_many(s, goal, roundtrip=False).prompt,
+                )
+                self.score(
+                    f"no data {count}",
+                    *key,
+                    lambda k=key: self.no_data(*k),
                 )
                 self.score(
                     f"joint {count}",

@@ -13,22 +13,27 @@ import numpy as np
 from promptport.files import write_atomic
 
 COLUMNS = (
-    *("majority", "random", "manual", "paper", "least squares", "least squares 2"),
-    *("least squares 3", "re-anchored", "anchored", "joint 2", "joint 3", "calibrated"),
-    *("tuned anchored", "tuned"),
+    *("majority", "random", "no prompt", "manual", "paper", "least squares", "least squares 2"),
+    *("least squares 3", "words", "no data", "no data 2", "no data 3", "re-anchored"),
+    *("anchored", "joint 2", "joint 3", "calibrated", "tuned anchored", "tuned"),
 )
 # Figures of summary.json: the best of these columns.
 FIGURES = {
     "retention_paper": ("paper",),
-    "retention_zero_data": ("least squares",),
-    "retention_multi": ("least squares 2", "least squares 3"),
+    "retention_tables_only": ("least squares",),
+    "retention_zero_data": ("no data",),
+    "retention_multi": ("no data 2", "no data 3"),
     "retention_reanchored": ("re-anchored",),
     "retention_anchored": ("anchored",),
     "retention_joint": ("joint 2", "joint 3"),
     "retention_calibrated": ("calibrated",),
 }
-ZERO_DATA = ("least squares", "re-anchored", "anchored", "joint 2", "joint 3", "calibrated")
+OURS = (
+    *("least squares", "words", "no data", "no data 2", "no data 3", "re-anchored"),
+    *("anchored", "joint 2", "joint 3", "calibrated"),
+)
 RESAMPLES = 2000
+LEAST_GAIN = 0.1  # of tuning over no prompt at all
 Cells = Sequence[dict[str, Any]]
 
 
@@ -41,6 +46,7 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
     tuned = {_place(c): c["score"] for c in cells if c["column"] == "tuned"}
     manual = {_place(c): c["score"] for c in cells if c["column"] == "manual"}
     majority = {_place(c): c["score"] for c in cells if c["column"] == "majority"}
+    bare = {_place(c): c["score"] for c in cells if c["column"] == "no prompt"}
     learnable = {place for place, score in tuned.items() if score > majority.get(place, 1.0)}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
@@ -56,6 +62,11 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
         kept = [c["score"] / tuned[_place(c)] for c in own]
         beats = [float(c["score"] > manual[_place(c)]) for c in own]
         low, high = _interval(own, kept)
+        gains = [
+            (c["score"] - bare[_place(c)], tuned[_place(c)] - bare[_place(c)])
+            for c in own
+            if tuned[_place(c)] - bare.get(_place(c), 1.0) >= LEAST_GAIN
+        ]
         row = {
             "column": column,
             "cells": len(own),
@@ -63,17 +74,18 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
             "retention": round(fmean(kept), 4),
             "low": round(low, 4),
             "high": round(high, 4),
+            "gain_kept": round(_share(gains), 4),
             "beats_manual": round(fmean(beats), 4),
         }
         rows.append(row)
         key = column.replace(" ", "_").replace("-", "_")
-        for figure in ("score", "retention", "beats_manual"):
+        for figure in ("score", "retention", "gain_kept", "beats_manual"):
             summary[f"{key}.{figure}"] = row[figure]
     for figure, columns in FIGURES.items():
         values = [row["retention"] for row in rows if row["column"] in columns]
         if values:
             summary[figure] = max(values)
-    best = max((r for r in rows if r["column"] in ZERO_DATA), key=lambda r: r["retention"])
+    best = max((r for r in rows if r["column"] in OURS), key=lambda r: r["retention"])
     summary["beats_manual_share"] = best["beats_manual"]
     return summary, {
         "columns": rows,
@@ -84,6 +96,11 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
 
 def _place(cell: dict[str, Any]) -> tuple[str, str, int]:
     return cell["target"], cell["task"], cell["seed"]
+
+
+def _share(gains: Sequence[tuple[float, float]]) -> float:
+    whole = sum(best for _, best in gains)
+    return sum(own for own, _ in gains) / whole if whole else 0.0
 
 
 def _interval(cells: Cells, values: Sequence[float]) -> tuple[float, float]:
@@ -118,11 +135,12 @@ def _by(
 def write_table(path: Path, tables: dict[str, Any]) -> None:
     """The table of columns in Markdown."""
     lines = [
-        "| prompt | cells | score | retention | 95% | beats manual |",
-        "|---|---|---|---|---|---|",
+        "| prompt | cells | score | retention | 95% | gain kept | beats manual |",
+        "|---|---|---|---|---|---|---|",
         *(
             f"| {r['column']} | {r['cells']} | {r['score']:.3f} | {r['retention']:.2f} "
-            f"| {r['low']:.2f} to {r['high']:.2f} | {r['beats_manual']:.0%} |"
+            f"| {r['low']:.2f} to {r['high']:.2f} | {r['gain_kept']:.2f} "
+            f"| {r['beats_manual']:.0%} |"
             for r in tables["columns"]
         ),
     ]

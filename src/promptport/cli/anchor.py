@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -20,10 +20,18 @@ from promptport.cli.console import (
     show_lesson,
 )
 
+if TYPE_CHECKING:
+    from promptport.tuning.distil import Texts
+
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
-    task: Annotated[str, typer.Option(help="Task whose texts are read; its labels are not.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Task: its template and, unless --texts words, its texts; never its labels."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
     backbone: Annotated[
@@ -35,8 +43,12 @@ def command(
             "--words-of", help="Mix only words that this backbone knows too; repeat for several."
         ),
     ] = None,
+    texts: Annotated[
+        str,
+        typer.Option(help="task: unlabelled texts of the task. words: random words, no data."),
+    ] = "task",
     split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 256,
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the mixture to start from.")] = 0,
     truncate: TruncateFlag = False,
@@ -58,7 +70,14 @@ def command(
     found = load_prompt(prompt)
     name = backbone or found.provenance.backbone
     model = Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
-    config = DistilConfig(rows=rows, epochs=epochs, patience=5, seed=seed, truncate=truncate)
+    config = DistilConfig(
+        texts=cast("Texts", texts),
+        rows=rows,
+        epochs=epochs,
+        patience=5,
+        seed=seed,
+        truncate=truncate,
+    )
     with progress_bar("anchoring", hidden=json_output) as show:
         result = anchor(
             found,

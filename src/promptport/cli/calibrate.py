@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -19,6 +19,9 @@ from promptport.cli.console import (
     show_lesson,
 )
 
+if TYPE_CHECKING:
+    from promptport.tuning.distil import Texts
+
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Ported prompt folder.")],
@@ -26,11 +29,20 @@ def command(
         list[Path],
         typer.Option(help="Prompt folder that it came from; repeat for several sources."),
     ],
-    task: Annotated[str, typer.Option(help="Task whose texts are read; its labels are not.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Task: its template and, unless --texts words, its texts; never its labels."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    texts: Annotated[
+        str,
+        typer.Option(help="task: unlabelled texts of the task. words: random words, no data."),
+    ] = "task",
     split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 256,
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them.")] = 10,
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")
@@ -63,7 +75,12 @@ def command(
         for known in (load_prompt(path) for path in teacher)
     ]
     config = DistilConfig(
-        rows=rows, epochs=epochs, relative_lr=relative_lr, seed=seed, truncate=truncate
+        texts=cast("Texts", texts),
+        rows=rows,
+        epochs=epochs,
+        relative_lr=relative_lr,
+        seed=seed,
+        truncate=truncate,
     )
     with progress_bar("calibrating", hidden=json_output) as show:
         result = calibrate(

@@ -90,6 +90,13 @@ class Task:
         return self.source.splits
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the texts that a row has: those that its kind needs or a template names."""
+        templates = [t for t in (self.template, self.manual, *self.paraphrases) if t is not None]
+        named = (name for template in templates for name in template.fields)
+        return tuple(dict.fromkeys((*REQUIRED[self.kind], *named)))
+
+    @property
     def is_regression(self) -> bool:
         """Whether labels are numbers and a score is their probability-weighted mean."""
         return self.metric in ("pearson", "spearman")
@@ -159,13 +166,10 @@ class Task:
         return sum(value * float(probability) for value, probability in pairs)
 
     def _spec(self) -> RowSpec:
-        templates = [t for t in (self.template, self.manual, *self.paraphrases) if t is not None]
-        named = (name for template in templates for name in template.fields)
-        fields = tuple(dict.fromkeys((*REQUIRED[self.kind], *named)))
         values = self.label_values
         bounds = (min(values), max(values)) if values else None
         labels = self.label_names if self.labels is not None else None
-        return RowSpec(self.kind, fields, labels, bounds)
+        return RowSpec(self.kind, self.fields, labels, bounds)
 
 
 def load_task(path: Path, *, folder: Path | None = None, name: str | None = None) -> Task:

@@ -1,7 +1,8 @@
-"""Learning from another prompt's answers on unlabelled text: calibrate, and re-anchor.
+"""Learning from another prompt's answers without labels: calibrate, and re-anchor.
 
 A teacher (a prompt in the backbone that it was tuned on) answers questions without labels; the
-student's prompt is moved until its backbone answers alike. The student may be the ported prompt in
+student's prompt is moved until its backbone answers alike. The questions are texts of the task, or
+made up of random words where there are none. The student may be the ported prompt in
 the target (calibration), or a mixture of words in the teacher's own backbone (re-anchoring), which
 can then be carried like any anchored prompt.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -23,10 +24,14 @@ from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Row, Task
+from promptport.tuning.made_text import made_rows, spread
 from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logits
 from promptport.tuning.optimiser import RowAdam
 
+Texts = Literal["task", "words"]
+
 _FEWEST_ROWS = 8
+_MADE_PER_ROW = 4  # made-up texts of which one is kept
 _MOST_WORDS = 20_000  # a probe's answers are compared on at most so many shared words
 
 
@@ -35,7 +40,9 @@ class DistilConfig:
     """Budget and rates.
 
     Attributes:
-        rows: most unlabelled rows that are read, 8 or more.
+        texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
+            share: nothing of the task is read but its templates and label words).
+        rows: most unlabelled rows that are read or made, 8 or more.
         held_back: share of them that only decides when to stop, above 0 and below 1.
         epochs: passes over the others, 1 or more.
         patience: epochs without a lower loss on the held-back rows after which it ends.
@@ -49,6 +56,7 @@ class DistilConfig:
         TuningError: a value out of its range.
     """
 
+    texts: Texts = "task"
     rows: int = 256
     held_back: float = 0.2
     epochs: int = 10
@@ -61,6 +69,7 @@ class DistilConfig:
 
     def __post_init__(self) -> None:
         ranges = {
+            "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
             "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
             "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
             "epochs": (self.epochs >= 1, "1 or more"),
@@ -100,7 +109,7 @@ class DistilResult:
         before: mean cross-entropy to the teachers' answers on the held-back rows at the start.
         after: the same of the prompt that is returned.
         floor: entropy of the teachers' answers there, which no student can go below.
-        rows: unlabelled rows that were read.
+        rows: unlabelled rows that were read or made.
         steps: updates.
     """
 
@@ -157,7 +166,8 @@ def calibrate(
         "teachers": [
             {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
         ],
-        "unlabelled_rows": record["rows"],
+        "texts": config.texts,
+        "rows": record["rows"],
         "labels_used": False,
         "loss": [record["before"], record["after"]],
         "promptport": __version__,
@@ -215,7 +225,8 @@ def anchor(
         "origin": old.origin,
         "tuning": old.tuning,
         "words": len(chosen),
-        "unlabelled_rows": record["rows"],
+        "texts": config.texts,
+        "rows": record["rows"],
         "labels_used": False,
         "loss": [record["before"], record["after"]],
         "promptport": __version__,
@@ -303,14 +314,18 @@ class _Lesson:
         split: str,
         config: DistilConfig,
     ) -> _Lesson:
-        rows = _unlabelled(task, split, config)
-        words = _shared_words(backbone, teachers) if task.kind == "probe" else None
+        shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
+        rows = _unlabelled(task, split, config, shared)
+        words = shared if task.kind == "probe" else None
         blind = tuple(_blind(row, task, words) for row in rows)
         total = sum(teacher.weight for teacher in teachers)
         answers = torch.zeros(0)
         for teacher in teachers:
             own = _answers(teacher, task, blind, words, config) * (teacher.weight / total)
             answers = own if not len(answers) else answers + own
+        if config.texts == "words":
+            chosen = spread(answers, config.rows)
+            blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
         template = choose_template(task, prompt)
         objective = Objective(
             backbone, task, template, length=prompt.length, truncate=config.truncate
@@ -328,7 +343,13 @@ class _Lesson:
         return -(self.answers[list(places)].to(log_probs.device) * log_probs).sum(1)
 
 
-def _unlabelled(task: Task, split: str, config: DistilConfig) -> list[Row]:
+def _compares_words(task: Task, config: DistilConfig) -> bool:
+    return task.kind == "probe" or config.texts == "words"
+
+
+def _unlabelled(
+    task: Task, split: str, config: DistilConfig, words: Sequence[str]
+) -> Sequence[Row]:
     if task.kind == "text2text":
         raise TaskError(
             f"task {task.name!r}",
@@ -336,6 +357,8 @@ def _unlabelled(task: Task, split: str, config: DistilConfig) -> list[Row]:
             got="text to text",
             fix="Free answers cannot be compared word by word; tune on the target instead",
         )
+    if config.texts == "words":
+        return made_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
     rows = task.load(split)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
     picked = [rows[i] for i in order[: config.rows].tolist()]
@@ -344,7 +367,7 @@ def _unlabelled(task: Task, split: str, config: DistilConfig) -> list[Row]:
             f"task {task.name!r}, {split}",
             expected=f"at least {_FEWEST_ROWS} rows of text",
             got=str(len(picked)),
-            fix="Give more unlabelled rows",
+            fix="Give more unlabelled rows, or learn on random words",
         )
     return picked
 

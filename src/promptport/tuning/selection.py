@@ -115,7 +115,9 @@ class _Judge:
         if self.by == "labels":
             return "labels"
         reads = self.by == "agreement" or (self.by == "roundtrip" and self._can_ask)
-        return "unlabelled text" if reads else "nothing"
+        if not reads:
+            return "nothing"
+        return "unlabelled text" if self.config.texts == "task" else "random words"
 
     @property
     def _can_ask(self) -> bool:

@@ -20,6 +20,7 @@ from promptport.tuning import (
     calibrate,
     tune,
 )
+from promptport.tuning.made_text import made_rows, spread
 
 CONFIG = DistilConfig(rows=8, epochs=6, batch_size=4, relative_lr=0.1)
 
@@ -105,6 +106,51 @@ def test_bad_input(backbone, capitals) -> None:
     few = replace(task, source=MemorySource({"train": task.load("train")[:5]}), _cache={})
     with pytest.raises(TaskError, match="at least 8 rows"):
         anchor(prompt, model, few)
-    for wrong in ({"rows": 3}, {"held_back": 1.0}, {"epochs": 0}, {"relative_lr": float("nan")}):
+    for wrong in (
+        {"texts": "web"},
+        {"rows": 3},
+        {"held_back": 1.0},
+        {"epochs": 0},
+        {"relative_lr": float("nan")},
+    ):
         with pytest.raises(TuningError, match=next(iter(wrong))):
             DistilConfig(**wrong)
+
+
+@pytest.mark.parametrize("texts", ["task", "words"])
+def test_both_kinds_of_text_teach(backbone, task, texts) -> None:
+    teacher, student = backbone("bert"), backbone("t5")
+    prompt = tuned(teacher, task)
+    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    config = replace(CONFIG, texts=texts)
+    result = calibrate(ported, student, [Teacher(teacher, prompt)], task, config=config)
+    assert result.after < result.before
+    assert result.rows <= config.rows
+    assert result.prompt.provenance.history[-1]["texts"] == texts
+
+
+def test_random_words_need_no_rows(backbone, task) -> None:
+    """Nothing but templates and label words is read, so a task without data will do."""
+    empty = replace(task, source=MemorySource({}), _cache={})
+    teacher = backbone("bert")
+    prompt = tuned(teacher, task)
+    config = replace(CONFIG, texts="words")
+    once, again = (anchor(prompt, teacher, each, config=config) for each in (task, empty))
+    assert torch.equal(once.prompt.vectors, again.prompt.vectors)
+
+
+def test_made_texts_are_spread_over_the_answers() -> None:
+    answers = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
+    assert spread(answers, 2) == [0, 3]
+    assert spread(answers, 4) == [0, 1, 2, 3]
+    assert spread(answers, 9) == [0, 1, 2, 3, 4]
+
+
+def test_made_rows_fill_every_field(films) -> None:
+    words = ("red", "green")
+    rows = made_rows(films, words, 30, seed=1)
+    assert rows == made_rows(films, words, 30, seed=1) != made_rows(films, words, 30, seed=2)
+    assert {tuple(row.fields) for row in rows} == {films.fields}
+    drawn = [row.fields[name].split() for row in rows for name in films.fields]
+    assert {word for text in drawn for word in text} == set(words)
+    assert {len(text) for text in drawn} <= set(range(4, 17))
