@@ -67,10 +67,10 @@ class Settings:
     """
 
     counts: tuple[int, ...] = (0, 10, 50)
-    steps: int = 40
+    steps: int = 32
     sizes: Sizes = field(default_factory=Sizes)
     epochs: int = 10
-    margin: float = 0.05
+    margin: float = 0.1
 
 
 def main() -> None:

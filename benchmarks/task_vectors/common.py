@@ -54,6 +54,8 @@ class Plan:
 
 PLANS = {
     "nlu": Plan(320, TuneConfig(epochs=3, patience=0, batch_size=8, truncate=True)),
+    # few rows, so more passes for as many steps
+    "probe": Plan(128, TuneConfig(epochs=15, patience=0, batch_size=8, truncate=True)),
     "embedded": Plan(128, TuneConfig(epochs=6, patience=0, batch_size=8, truncate=True)),
 }
 
@@ -160,8 +162,10 @@ def _cut(text: str) -> str:
 
 
 def group_of(task: Task) -> str:
-    """`nlu` or `embedded`."""
-    return "nlu" if task.name in NLU or task.name.startswith("nlu:") else "embedded"
+    """`nlu`, or for embedded tasks `probe` or `embedded`."""
+    if task.name in NLU or task.name.startswith("nlu:"):
+        return "nlu"
+    return "probe" if task.kind == "probe" else "embedded"
 
 
 def plan_of(task: Task) -> Plan:

@@ -80,14 +80,14 @@ class Settings:
     """
 
     counts: tuple[int, ...] = (0, 5, 25, 100)
-    steps: int = 40
-    train: int = 160
+    steps: int = 32
+    train: int = 128
     dev: int = 64
     test: int = 128
     words: int = 24
     epochs: int = 6
     rounds: int = 2
-    margin: float = 0.05
+    margin: float = 0.1
 
 
 def main() -> None:

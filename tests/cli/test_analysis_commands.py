@@ -146,3 +146,16 @@ def test_forecast_of_what_does_not_fit(run_cli, library, task_file) -> None:
     )
     tasks = ("--task-a", task_file, "--task-b", task_file)
     _fails(run_cli("forecast", "a0", "bare", *tasks), "expected an origin")
+
+
+def test_the_measured_reliability_is_shown(run_cli, library, task_file, monkeypatch) -> None:
+    from promptport.analysis import forecast
+
+    tasks = ("--task-a", task_file, "--task-b", task_file)
+    measured = {"kept": (210, 0.93), "at risk": (40, 0.55)}
+    monkeypatch.setattr(forecast, "RELIABILITY", measured)
+    code, out, _ = run_cli("forecast", "a0", "b0.prompt", *tasks)
+    assert code == 0
+    assert "had not seen: kept: 93% of 210 right, at risk: 55% of 40 kept." in out
+    found = json.loads(run_cli("forecast", "a0", "b0.prompt", *tasks, "--json")[1])
+    assert found["reliability"]["kept"] == {"said": 210, "right": 0.93}

@@ -41,6 +41,9 @@ COEFFICIENTS: Mapping[str, float] = {
     "subspace_overlap": 0.0,
     "label_overlap": 0.0,
 }
+# How often each verdict was right on pairs that the fit had not seen: times said, share right (of
+# "at risk": share kept). Measured by benchmarks/task_vectors; empty until then.
+RELIABILITY: Mapping[str, tuple[int, float]] = {}
 KEPT, LOST = 0.75, 0.25  # P(kept) from which on a task is kept, and up to which it is lost
 
 

@@ -54,6 +54,7 @@ def command(
     """
     quiet()
     from promptport.analysis import Part, forecast_pair
+    from promptport.analysis.forecast import RELIABILITY
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt
     from promptport.vector import check_same_backbone
@@ -82,7 +83,9 @@ def command(
         seed=seed,
         truncate=truncate,
     )
+    measured = {name: {"said": n, "right": share} for name, (n, share) in RELIABILITY.items()}
     output = {"backbone": model.name, "a": str(a), "b": str(b), **found.to_dict()}
+    output |= {"reliability": measured}
     if json_output:
         print_json(output)
     else:
@@ -125,3 +128,10 @@ def _show(output: dict[str, Any]) -> None:
     facts = [[name.replace("_", " "), value] for name, value in output["similarity"].items()]
     facts.append(["label overlap", output["label_overlap"]])
     print_table("the two vectors", ["", ""], facts)
+    if output["reliability"]:
+        words = {"kept": "right", "lost": "right", "at risk": "kept"}
+        parts = [
+            f"{name}: {found['right']:.0%} of {found['said']} {words[name]}"
+            for name, found in output["reliability"].items()
+        ]
+        typer.echo(f"On pairs that the formula had not seen: {', '.join(parts)}.")

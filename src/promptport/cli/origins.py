@@ -168,4 +168,4 @@ def _show(output: dict[str, Any], seed: int) -> None:
         typer.echo(f"Kept share {kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}].")
     typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
     if output["movement"] in ("does not move", "moves with a loss") and output["over"] == 1:
-        typer.echo("Vectors tuned over several origins move better: add --over 8.")
+        typer.echo("Vectors tuned over several origins move better: add --over 64.")

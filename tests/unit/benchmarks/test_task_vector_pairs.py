@@ -21,15 +21,15 @@ def _origin(task, training, own, other, *, dev=0.5, majority=0.2, seed=0):
 def test_kept_shares_of_origins() -> None:
     cells = [
         _origin("x", "one origin", 0.8, [0.4, 0.8], dev=0.5),
-        _origin("x", "16 origins", 0.8, [0.8, 0.8], dev=0.7),
+        _origin("x", "64 origins", 0.8, [0.8, 0.8], dev=0.7),
         _origin("x", "small origin", 0.8, [0.2, 0.2], dev=0.2),
         _origin("y", "one origin", 1.0, [1.0, 0.9]),
-        _origin("y", "16 origins", 1.0, [0.9, 0.9], dev=0.9),
+        _origin("y", "64 origins", 1.0, [0.9, 0.9], dev=0.9),
         _origin("y", "small origin", 1.0, [0.9, 0.9]),
         _origin("z", "one origin", 0.29, [0.1, 0.1]),
     ]
     summary, tables = origins.summarise(cells)
-    assert tables["best"] == "16 origins"
+    assert tables["best"] == "64 origins"
     assert tables["left_out"] == ["z (b)"], "nine points above the majority are not enough"
     assert summary["own_to_other_mean"] == pytest.approx(0.95)
     assert summary["own_to_other_min"] == pytest.approx(0.9)
@@ -37,7 +37,7 @@ def test_kept_shares_of_origins() -> None:
     assert summary["own_to_other_paper_min"] == pytest.approx(0.75)
     assert summary["own_to_other_paper_worst"] == pytest.approx(0.5)
     text = origins.table(tables)
-    assert "| **16 origins** | 2 |" in text
+    assert "| **64 origins** | 2 |" in text
     assert "| x (b) | 0.750 | 1.000 | 0.250 |" in text
 
 
