@@ -18,6 +18,7 @@ from promptport.cli import (
     evaluate,
     forecast,
     inspect,
+    move,
     origins,
     rank,
     similarity,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("demo")(demo.command)
 app.command("tune")(tune.command)
 app.command("transfer")(transfer.command)
+app.command("move")(move.command)
 app.command("encode")(encode.command)
 app.command("decode")(decode.command)
 app.command("vector")(vector.command)

@@ -20,6 +20,7 @@ from promptport.tuning.distil import (
 )
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.loop import tune
+from promptport.tuning.moving import MoveResult, move
 from promptport.tuning.origins import OriginSpec, make_origin
 from promptport.tuning.selection import Selection, select_transfer
 from promptport.tuning.together import TogetherResult, few_shot, tune_together
@@ -30,6 +31,7 @@ __all__ = [
     "DistilConfig",
     "DistilResult",
     "JointResult",
+    "MoveResult",
     "OriginSpec",
     "Progress",
     "SearchConfig",
@@ -46,6 +48,7 @@ __all__ = [
     "calibrate",
     "few_shot",
     "make_origin",
+    "move",
     "random_prompt",
     "score_baselines",
     "search_coefficients",

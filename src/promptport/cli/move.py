@@ -1,0 +1,117 @@
+"""promptport move: re-anchor, transfer and calibrate finished prompts, without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from promptport.cli.console import (
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    TruncateFlag,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+)
+
+if TYPE_CHECKING:
+    from promptport.tuning.distil import Texts
+
+
+def command(
+    prompt: Annotated[
+        list[Path], typer.Argument(help="Prompt folder (ours or PEFT's); several of one task.")
+    ],
+    to: Annotated[
+        str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
+    ],
+    task: Annotated[
+        str, typer.Option(help="Task: its template and, with --texts task, its texts; no labels.")
+    ],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--from",
+            help="Source backbone, if it is not where the prompt says; repeat, one per prompt.",
+        ),
+    ] = None,
+    texts: Annotated[
+        str,
+        typer.Option(help="words: random words, no data. task: unlabelled texts of the task."),
+    ] = "words",
+    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
+    epochs: Annotated[int, typer.Option(help="Passes over them in calibration.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of mixtures and random words.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Carry finished prompts by what they do: re-anchor, transfer, calibrate; no labels.
+
+    Needs source and target backbones, and by default not a single text: they are asked random
+    words. `transfer` needs their embedding tables only, and keeps less of a free prompt.
+    """
+    quiet()
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt, save_prompt
+    from promptport.tasks import open_task
+    from promptport.tuning import DistilConfig, Teacher, move
+
+    def load(name: str) -> Backbone:
+        return Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+
+    if source and len(source) != len(prompt):
+        raise typer.BadParameter(f"{len(source)} --from for {len(prompt)} prompts")
+    found = [load_prompt(path) for path in prompt]
+    names = source or [each.provenance.backbone for each in found]
+    teachers = [Teacher(load(name), each) for name, each in zip(names, found, strict=True)]
+    config = DistilConfig(
+        texts=cast("Texts", texts), rows=rows, epochs=epochs, seed=seed, truncate=truncate
+    )
+    with progress_bar("moving", hidden=json_output) as show:
+        result = move(
+            teachers,
+            load(to),
+            open_task(task, data),
+            split=split,
+            config=config,
+            progress=lambda what, done, total: show(done, total, what),
+        )
+    save_prompt(result.prompt, out)
+    output = {"target": to, "task": task, "folder": str(out), **result.to_dict()}
+    if json_output:
+        print_json(output)
+        return
+    print_table(f"{task} moved to {to}", ["", ""], _facts(names, texts, output))
+    typer.echo(f"Verdict: {result.verdict}.")
+    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task {task} --baselines")
+
+
+def _facts(names: list[str], texts: str, output: dict[str, Any]) -> list[list[Any]]:
+    rows: list[list[Any]] = []
+    for name, lesson, moved in zip(names, output["anchored"], output["transfers"], strict=True):
+        if lesson is not None:
+            told = f"{lesson['before']:.3f} to {lesson['after']:.3f} (floor {lesson['floor']:.3f})"
+            rows.append([f"cross-entropy, mixture of words on {name}", told])
+        rows.append([f"anchors shared with {name}", moved["anchors"]])
+    if len(names) > 1:
+        rows.append(["calibration starts from the mixture of", names[output["start"]]])
+    before, after = output["before"], output["after"]
+    return [
+        *rows,
+        ["answers like the source, after transfer", f"{before['same']:.0%}"],
+        ["answers like the source, after calibration", f"{after['same']:.0%}"],
+        ["divergence (nats), before and after", [before["divergence"], after["divergence"]]],
+        ["rows read or made", f"{after['rows']} ({'random words' if texts == 'words' else texts})"],
+        ["labels used", "no"],
+    ]
