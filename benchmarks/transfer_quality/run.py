@@ -27,7 +27,7 @@ from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import evaluate
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Task, open_task
+from promptport.tasks import MemorySource, Row, Task, open_task
 from promptport.transfers import Source, transfer, transfer_many
 from promptport.tuning import (
     DistilConfig,
@@ -57,9 +57,11 @@ EMBEDDED = (
 )
 LAMA = ("P17", "P106", "P1412")
 NLU = ("ag_news",)
-ROWS = {"train": 240, "dev": 60, "test": 240}
+ROWS = {"train": 128, "dev": 48, "test": 150}
+WORDS = 24  # most words of a text that are read
 LENGTHS = {"probe": 5, "classification": 8}
-CONFIG = TuneConfig(epochs=15, patience=4, batch_size=16, truncate=True)
+CONFIG = TuneConfig(epochs=12, patience=4, batch_size=16, truncate=True)
+DISTIL = DistilConfig(rows=128, truncate=True)
 PAPER_STEPS = 2000
 
 
@@ -99,8 +101,14 @@ def limited(task: Task) -> Task:
     for split, most in ROWS.items():
         rows = task.load(split)
         order = np.random.default_rng(0).permutation(len(rows))[:most]
-        parts[split] = tuple(rows[i] for i in sorted(order))
+        parts[split] = tuple(short(rows[i]) for i in sorted(order))
     return replace(task, source=MemorySource(parts), _cache={})
+
+
+def short(row: Row) -> Row:
+    """The first words of every field."""
+    cut = {name: " ".join(text.split()[:WORDS]) for name, text in row.fields.items()}
+    return replace(row, fields=cut)
 
 
 @cache
@@ -288,7 +296,7 @@ class Run:
         """The free prompt as a mixture found on its source without labels, then carried."""
         place = self.folder([source], f"re-anchored-{texts}", task, seed)
         if not place.is_dir():
-            config = DistilConfig(texts, epochs=30, patience=5, seed=seed, truncate=True)
+            config = replace(DISTIL, texts=texts, epochs=20, patience=5, seed=seed)
             free = self.load([source], "free", task, seed)
             found = anchor(free, backbone(source), task, words=self.words, config=config)
             save_prompt(found.prompt, place)
@@ -300,7 +308,7 @@ class Run:
     ) -> SoftPrompt:
         """The re-anchored prompt, then a few steps on unlabelled text towards the free one."""
         start = self.reanchored(source, target, task, seed)
-        config = DistilConfig(seed=seed, truncate=True)
+        config = replace(DISTIL, seed=seed)
         teacher = [Teacher(backbone(source), free)]
         return calibrate(start, backbone(target), teacher, task, config=config).prompt
 
@@ -312,7 +320,7 @@ class Run:
         names = sources.split("+")
         goal = backbone(target)
         teachers = [Teacher(backbone(n), self.load([n], "free", task, seed)) for n in names]
-        config = DistilConfig(texts="words", seed=seed, truncate=True)
+        config = replace(DISTIL, texts="words", seed=seed)
         starts = [self.reanchored(n, target, task, seed, "words") for n in names]
         if len(starts) > 1:
             apart = [
