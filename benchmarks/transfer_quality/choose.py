@@ -26,8 +26,8 @@ from promptport.tuning import OriginSpec, TuneJob, tune
 
 BACKBONES = ("nano-albert", "nano-llama", "nano-bert-wide")
 TASKS = (
-    *("country-continent", "athlete-sport", "material", "profession-place", "capital-country"),
-    *("kind-of", "setting", "tense", "formality"),
+    *("country-continent", "plural", "country-demonym", "comparative", "capital-continent"),
+    *("symbol-element", "setting", "tense", "formality"),
 )
 CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("least_squares", {"ridge": ridge}) for ridge in (1e-9, 1e-2, 0.1, 0.3, 1.0)),

@@ -65,10 +65,10 @@ class Group:
 
 GROUPS = (
     Group("facts", 5, (0, 0, 0), TuneConfig(epochs=10, patience=3, batch_size=16)),
-    Group("class", 20, (120, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=16)),
+    Group("class", 20, (120, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=8)),
     Group("lama", 5, (120, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
     Group(
-        "nlu", 20, (400, 100, 300), TuneConfig(epochs=4, patience=2, batch_size=16, truncate=True)
+        "nlu", 20, (400, 100, 300), TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True)
     ),
 )
 

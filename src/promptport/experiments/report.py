@@ -20,6 +20,7 @@ _COLOURS = {
     "manual": "#616e7c",
     "free prompt, paper A's search": "#e8a33d",
     "free prompt, least squares": "#d9743a",
+    "free prompt, moved": "#7a4fa3",
     "anchored prompt, ported": "#2f7d5b",
     "tuned here": "#3c6e9f",
 }
