@@ -27,7 +27,7 @@ from promptport.backbone.loading import (
     model_class,
     one_line,
 )
-from promptport.backbone.words import single_token_words
+from promptport.backbone.words import word_table
 from promptport.errors import BackboneError, FileFormatError
 from promptport.space import EmbeddingSpace
 
@@ -70,7 +70,7 @@ def make_space(
     revision: str | None = None,
 ) -> EmbeddingSpace:
     """Join an embedding matrix and a tokenizer to a space."""
-    words, dropped = single_token_words(tokenizer)
+    words, dropped = word_table(tokenizer)
     words = {word: i for word, i in words.items() if i < matrix.shape[0]}
     size = len(tokenizer)
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
