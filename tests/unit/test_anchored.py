@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from promptport.anchored import Mixture
-from promptport.errors import AnchorError, FileFormatError, MismatchError, ShapeError
+from promptport.errors import AnchorError, FileFormatError, MismatchError, ShapeError, TuningError
 from promptport.evaluation import evaluate
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.transfers import transfer
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune, tune_jointly
 
 CONFIG = TuneConfig(epochs=3, batch_size=3, patience=0)
 
@@ -170,3 +172,56 @@ def test_free_prompts_have_no_mixture_to_move(backbone) -> None:
     prompt = SoftPrompt(torch.ones(2, 32), Provenance("b"))
     with pytest.raises(MismatchError, match="expected an anchored prompt"):
         transfer(prompt, backbone("bert").space, backbone("t5").space, method="mixture")
+
+
+def test_a_rest_stays_within_its_limit_and_lowers_the_loss(backbone, capitals) -> None:
+    model = backbone("bert")
+    plain, free = (
+        tune(model, [TuneJob(capitals, OriginSpec("mixture", 4), 3, rest=rest)], CONFIG)[0]
+        for rest in (0.0, 0.5)
+    )
+    mixed = free.prompt.mixture.vectors(model.space)
+    share = (free.prompt.vectors - mixed).norm(dim=1) / mixed.norm(dim=1)
+    assert 0.05 < float(share.max()) <= 0.5 + 1e-4
+    assert free.dev_loss < plain.dev_loss
+
+
+def test_a_run_with_a_rest_resumes_to_the_same_bits(backbone, capitals, tmp_path) -> None:
+    model = backbone("bert")
+    jobs = [TuneJob(capitals, OriginSpec("mixture", 4), 3, rest=0.3)]
+    whole = tune(model, jobs, CONFIG)[0].prompt
+
+    def stop(progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(model, jobs, replace(CONFIG, save_seconds=0), state=tmp_path / "s", progress=stop)
+    again = tune(model, jobs, replace(CONFIG, save_seconds=0), state=tmp_path / "s")[0].prompt
+    assert torch.equal(whole.vectors, again.vectors)
+
+
+def test_the_rest_is_carried_by_the_linear_map(backbone, anchored) -> None:
+    """On the way to a rotated copy of the space a whole prompt survives, its rest included."""
+    space = backbone("bert").space
+    generator = torch.Generator().manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(space.width, space.width, generator=generator))[0]
+    other = replace(space, backbone="turned", matrix=space.matrix @ turn)
+    rest = 0.3 * torch.randn(3, space.width, generator=generator)
+    full = replace(anchored, vectors=anchored.vectors + rest)
+    moved = transfer(full, space, other, minimum_anchors=2).prompt.vectors
+    torch.testing.assert_close(moved, full.vectors @ turn, rtol=1e-3, atol=2e-3)
+    dropped = transfer(full, space, other, minimum_anchors=2, options={"rest": False})
+    torch.testing.assert_close(
+        dropped.prompt.vectors, anchored.vectors @ turn, rtol=1e-3, atol=2e-3
+    )
+
+
+def test_a_rest_is_refused_where_it_means_nothing(backbone, capitals) -> None:
+    with pytest.raises(TuningError, match="rest"):
+        TuneJob(capitals, OriginSpec("vocabulary"), rest=0.1)
+    with pytest.raises(TuningError, match="rest"):
+        TuneJob(capitals, OriginSpec("mixture"), rest=float("nan"))
+    models = [backbone("bert"), backbone("gpt2")]
+    with pytest.raises(TuningError, match="rest"):
+        tune_jointly(models, [TuneJob(capitals, OriginSpec("mixture"), rest=0.1)], CONFIG)

@@ -67,6 +67,13 @@ def command(
         bool,
         typer.Option("--anchored", help="Tune mixtures of words, which move to other backbones."),
     ] = False,
+    rest: Annotated[
+        float,
+        typer.Option(
+            help="Anchored: add a free rest to each mixture of words, at most this share of its "
+            "length."
+        ),
+    ] = 0.0,
     together_with: Annotated[
         list[str] | None,
         typer.Option(
@@ -138,7 +145,7 @@ def command(
     kind = "mixture" if anchored or together_with else origin
     check_start(start, library, together, mixed=kind == "mixture")
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
-    jobs = [replace(job, origins=origins) for job in jobs]
+    jobs = [replace(job, origins=origins, rest=rest) for job in jobs]
     if together_with:
         names = [backbone, *together_with]
         models = [

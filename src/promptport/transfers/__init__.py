@@ -259,6 +259,10 @@ def _checked(sources: Sequence[Source]) -> list[Source]:
     return in_fixed_order(sources)
 
 
+# Weights are kept as float32: a smaller share of a virtual token beside its words is no rest.
+_ROUNDING = 1e-4
+
+
 @dataclass(frozen=True)
 class _SharedMixture:
     """A mixture over the anchors, and the mean share of the weight that was on them."""
@@ -288,6 +292,7 @@ def _problems(
     given = [w for w in weights if w is not None]
     if len(given) == len(sources):
         weights = [*fit_lengths(given, plan.lengths)]
+    rests = fit_lengths([_rest(source) for source in sources], plan.lengths)
     digest = hashlib.sha256("\n".join(anchors.words).encode()).hexdigest()
     return [
         TransferProblem(
@@ -298,11 +303,24 @@ def _problems(
             target.statistics,
             torch.Generator().manual_seed(plan.seed),
             mixed,
+            rest if mixed is not None else None,
             progress=progress,
             pair=(source.space.fingerprint, target.fingerprint, digest),
         )
-        for i, (source, vectors, mixed) in enumerate(zip(sources, rows, weights, strict=True))
+        for i, (source, vectors, mixed, rest) in enumerate(
+            zip(sources, rows, weights, rests, strict=True)
+        )
     ]
+
+
+def _rest(source: Source) -> Tensor:
+    """(n, d_s): what an anchored prompt holds beside its mixture of words; else zeros."""
+    prompt = source.prompt
+    if prompt.mixture is None:
+        return torch.zeros_like(prompt.vectors)
+    rest = prompt.vectors - prompt.mixture.vectors(source.space)
+    share = rest.norm(dim=1, keepdim=True) / prompt.vectors.norm(dim=1, keepdim=True)
+    return torch.where(share > _ROUNDING, rest, 0.0)
 
 
 def _with_own_anchors(

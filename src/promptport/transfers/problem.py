@@ -26,6 +26,7 @@ class TransferProblem:
         stats_tgt: statistics of the target space.
         generator: the only source of random numbers.
         mixture: (n, k) weights of the shared words, if the prompt is anchored.
+        rest: (n, d_s) what an anchored prompt holds beside its mixture, if anything.
         pair: names the two spaces and their anchors, for methods that keep what depends on nothing
             else.
         described: (n, k) description in place of the vectors' own: that of several sources.
@@ -42,6 +43,7 @@ class TransferProblem:
     stats_tgt: SpaceStatistics
     generator: torch.Generator
     mixture: Tensor | None = None
+    rest: Tensor | None = None
     described: Tensor | None = None
     pair: tuple[str, ...] | None = None
     progress: Callable[[int, int], None] | None = None
@@ -77,5 +79,6 @@ class TransferProblem:
             stats_src=self.stats_tgt,
             stats_tgt=self.stats_src,
             described=None,
+            rest=None,
             pair=None if self.pair is None else (self.pair[1], self.pair[0], *self.pair[2:]),
         )

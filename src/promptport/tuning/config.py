@@ -82,6 +82,8 @@ class TuneJob:
         origins: number of origins; from 2 on every row of a step starts from one of them, drawn at
             random, and what is tuned is the one task prompt vector that serves them all. The
             prompt that comes out stands on the first.
+        rest: of an anchored prompt, the largest length of what is added to the mixture of words
+            of a virtual token, as a share of the mixture's length; 0 for nothing.
     """
 
     task: Task
@@ -93,8 +95,11 @@ class TuneJob:
     template: Template | None = None
     name: str = ""
     origins: int = 1
+    rest: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.anchored):
+            raise _out_of_range("rest", "0 or more, and 0 unless anchored", self.rest)
         if self.origins < 1:
             raise _out_of_range("origins", "1 or more", self.origins)
         self.origin.others(self.origins)  # refuses kinds that cannot be drawn again
@@ -123,6 +128,7 @@ class TuneJob:
             "relative_lr": self.relative_lr,
             "template": (self.template or self.task.template).text,
             **({} if self.origins == 1 else {"origins": self.origins}),
+            **({} if self.rest == 0 else {"rest": self.rest}),
         }
 
 

@@ -198,6 +198,13 @@ def _joint_job(job: TuneJob, words: tuple[str, ...]) -> TuneJob:
             got=job.origin.kind,
             fix="Only anchored prompts can be shared by backbones: use OriginSpec('mixture')",
         )
+    if job.rest:
+        raise TuningError(
+            f"job {job.label}",
+            expected="a mixture without a rest",
+            got=f"rest={job.rest}",
+            fix="What is added to the words belongs to one backbone: leave it out",
+        )
     return replace(job, origin=replace(job.origin, words=words))
 
 

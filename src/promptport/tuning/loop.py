@@ -146,7 +146,20 @@ class Loop:
             )
         rows = [start + i for job, start in anchored for i in range(job.length)]
         logits = [starting_logits(len(words), job.length, job.origin.seed) for job, _ in anchored]
-        return MixtureRows(space, words, torch.tensor(rows), torch.cat(logits), self.vectors.device)
+        spread = space.statistics.std
+        rest = [
+            [job.rest, job.relative_lr * spread / LOGIT_RATE]
+            for job, _ in anchored
+            for _ in range(job.length)
+        ]
+        return MixtureRows(
+            space,
+            words,
+            torch.tensor(rows),
+            torch.cat(logits),
+            self.vectors.device,
+            torch.tensor(rest),
+        )
 
     def _track(self, job: TuneJob, start: int) -> Track:
         template = job.template or job.task.template

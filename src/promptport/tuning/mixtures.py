@@ -73,7 +73,8 @@ def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
 class MixtureRows:
     """The logits of all anchored prompts of a run, one row per virtual token.
 
-    `P = softmax(L) A`; the loop gives the gradient of `P`, the chain rule gives that of `L`.
+    `P = softmax(L) A + R`; the loop gives the gradient of `P`, the chain rule gives that of `L`.
+    The rest `R` is zero unless a limit allows it.
 
     Args:
         space: space of the backbone.
@@ -81,6 +82,8 @@ class MixtureRows:
         rows: (M,) which rows of the run's vectors are anchored.
         logits: (M, k) to start from.
         device: where to compute.
+        rest: (M, 2) for every row the largest length of its rest as a share of its mixture's, and
+            the learning rate of the rest as a share of that of the logits; None for no rest.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class MixtureRows:
         rows: Tensor,
         logits: Tensor,
         device: torch.device,
+        rest: Tensor | None = None,
     ) -> None:
         self.words = words
         self.anchors = space.rows([space.words[word] for word in self.words]).to(device)  # (k, d)
@@ -97,10 +101,15 @@ class MixtureRows:
         self.logits = logits.to(device)
         self.optimiser = RowAdam(self.logits)
         self.best = self.logits.cpu().clone()
+        self.rest: RowAdam | None = None
+        if rest is not None and bool((rest[:, 0] > 0).any()):
+            self.rest = RowAdam(torch.zeros(len(logits), self.anchors.shape[1], device=device))
+            self.limits, self.rest_rates = rest[:, :1].to(device), rest[:, 1:].to(device)
 
     def vectors(self) -> Tensor:
         """(M, d): the virtual tokens."""
-        return self.logits.softmax(1) @ self.anchors
+        mixed = self.logits.softmax(1) @ self.anchors
+        return mixed if self.rest is None else mixed + self.rest.vectors
 
     def step(self, gradient: Tensor, rates: Tensor, active: Tensor) -> None:
         """Update the logits of the active rows.
@@ -111,6 +120,14 @@ class MixtureRows:
             active: (N, 1) bool.
         """
         self.update(self.chain(gradient, active), rates, active)
+        if self.rest is not None:
+            own = self.rest_rates * rates[self.rows]
+            self.rest.step(gradient[self.rows], own, active[self.rows])
+            longest = self.limits * (self.logits.softmax(1) @ self.anchors).norm(
+                dim=1, keepdim=True
+            )
+            length = self.rest.vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
+            self.rest.vectors.mul_((longest / length).clamp_max(1.0))
 
     def chain(self, gradient: Tensor, active: Tensor) -> Tensor:
         """Gradient of the logits (M, k) from that of all vectors of the run (N, d)."""
@@ -142,10 +159,18 @@ class MixtureRows:
 
     def tensors(self) -> dict[str, Tensor]:
         """State by name, for saving and restoring in place."""
-        return {
+        found = {
             "logits": self.logits,
             "logits_best": self.best,
             "logits_first": self.optimiser.first,
             "logits_second": self.optimiser.second,
             "logits_updates": self.optimiser.updates,
         }
+        if self.rest is not None:
+            found |= {
+                "rest": self.rest.vectors,
+                "rest_first": self.rest.first,
+                "rest_second": self.rest.second,
+                "rest_updates": self.rest.updates,
+            }
+        return found
