@@ -33,7 +33,7 @@ OURS = (
     *("anchored", "joint 2", "joint 3", "calibrated"),
 )
 RESAMPLES = 2000
-LEAST_GAIN = 0.1  # of tuning over no prompt at all
+LEAST_GAIN = 0.1  # of tuning over the majority answer, or over no prompt at all
 Cells = Sequence[dict[str, Any]]
 
 
@@ -41,13 +41,17 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures per column, and the rows of the table.
 
     Retention is the mean over cells of score / score when tuned on the target, over cells where
-    that tuning beats the majority answer (where it does not there is nothing to retain).
+    that tuning beats the majority answer by a tenth (elsewhere there is nothing to retain). Many
+    tasks can be guessed in part from the template alone, so *gain kept* is told beside it:
+    mean(score - no prompt) / mean(tuned - no prompt), over cells where tuning gains a tenth.
     """
     tuned = {_place(c): c["score"] for c in cells if c["column"] == "tuned"}
     manual = {_place(c): c["score"] for c in cells if c["column"] == "manual"}
     majority = {_place(c): c["score"] for c in cells if c["column"] == "majority"}
     bare = {_place(c): c["score"] for c in cells if c["column"] == "no prompt"}
-    learnable = {place for place, score in tuned.items() if score > majority.get(place, 1.0)}
+    learnable = {
+        place for place, score in tuned.items() if score >= majority.get(place, 1.0) + LEAST_GAIN
+    }
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in cells:
         if _place(cell) in learnable:
