@@ -12,6 +12,7 @@ from itertools import permutations
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import torch
 from benchmarks._result import write_results
 from benchmarks.transfer_quality.run import CONFIG as TUNING
@@ -29,6 +30,7 @@ TASKS = (
     *("country-continent", "plural", "country-demonym", "comparative", "capital-continent"),
     *("symbol-element", "setting", "tense", "formality"),
 )
+BEFORE = "least_squares {'ridge': 1e-09} token"  # what the others are compared with
 CANDIDATES: tuple[tuple[str, dict[str, Any]], ...] = (
     *(("least_squares", {"ridge": ridge}) for ridge in (1e-9, 1e-2, 0.1, 0.3, 1.0)),
     *(("linear_map", {"ridge": ridge}) for ridge in (1e-9, 1e-2, 0.1, 0.3)),
@@ -82,11 +84,24 @@ def main() -> None:
                     score = evaluate(backbone(target), task, found.prompt).score.value
                     name = f"{method} {options or ''} {magnitude}"
                     kept[name].append(score / best)
-    table = {name: round(fmean(values), 4) for name, values in kept.items()}
-    for name, value in sorted(table.items(), key=lambda item: -item[1]):
-        print(f"{value:.3f}  {name}")
+    table = {name: compared(values, kept[BEFORE]) for name, values in kept.items()}
+    for name, row in sorted(table.items(), key=lambda item: -item[1]["retention"]):
+        low, high = row["low"], row["high"]
+        print(f"{row['retention']:.3f}  {name}  ({low:+.3f} to {high:+.3f} against {BEFORE})")
     described = {"backbones": arguments.backbones, "tasks": arguments.tasks}
-    write_results(RESULTS / "choice", {"candidates": len(table)}, {"retention": table, **described})
+    write_results(
+        RESULTS / "choice", {"candidates": len(table)}, {"candidates": table, **described}
+    )
+
+
+def compared(values: list[float], others: list[float]) -> dict[str, float]:
+    """Mean, and the 95% interval of the mean difference to another candidate, cells paired."""
+    apart = np.array(values) - np.array(others)
+    rng = np.random.default_rng(0)
+    means = apart[rng.integers(0, len(apart), (2000, len(apart)))].mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    figures = {"retention": fmean(values), "low": float(low), "high": float(high)}
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 if __name__ == "__main__":
