@@ -27,6 +27,7 @@ from benchmarks._result import write_results
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone, open_space, silence_libraries
 from promptport.evaluation import evaluate
+from promptport.files import write_atomic
 from promptport.objective import Objective
 from promptport.tasks import MemorySource, Task, list_tasks, open_task
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
@@ -92,7 +93,30 @@ def main() -> None:
             measure(name, group, tasks, range(arguments.seeds), cells)
     summary, tables = summarise(cells, arguments.backbones)
     write_results(RESULTS, summary, tables)
-    print(json.dumps(summary, indent=2))
+    write_atomic(RESULTS / "table.md", table(summary, arguments.backbones).encode())
+    print((RESULTS / "table.md").read_text())
+
+
+def table(summary: dict[str, float], backbones: Sequence[str]) -> str:
+    """The figures of every backbone in Markdown: majority, manual, tuned; then the NLU tasks."""
+    columns = ["facts", "class", "lama", *NLU]
+    lines = [
+        "| backbone | million tokens | MB | " + " | ".join(columns) + " |",
+        "|---|---|---|" + "---|" * len(columns),
+    ]
+    for name in backbones:
+        cells = [
+            f"{summary[f'{name}.tokens_seen'] / 1e6:.1f}",
+            f"{summary[f'{name}.megabytes']:.1f}",
+        ]
+        for group in ("facts", "class", "lama"):
+            found = [summary.get(f"{name}.{group}_{w}") for w in ("majority", "manual", "tuned")]
+            cells.append(" / ".join("-" if value is None else f"{value:.3f}" for value in found))
+        for task in NLU:
+            value = summary.get(f"{name}.{task}")
+            cells.append("-" if value is None else f"{value:.3f}")
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def group_tasks(name: str, data: Path | None) -> list[Task]:
