@@ -24,7 +24,7 @@ class TransferReport:
 
     Attributes:
         source: backbone that the prompt came from.
-        target: backbone that it is for now.
+        target: backbone that it was carried to.
         method: full name with version.
         options: all options of the method, defaults included.
         magnitude: rule for the lengths.
