@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    SplitOption,
+    TextsOption,
     TruncateFlag,
     print_json,
     progress_bar,
@@ -33,7 +36,7 @@ def command(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
     ] = None,
@@ -43,11 +46,8 @@ def command(
             "--words-of", help="Mix only words that this backbone knows too; repeat for several."
         ),
     ] = None,
-    texts: Annotated[
-        str,
-        typer.Option(help="task: unlabelled texts of the task. words: random words, no data."),
-    ] = "task",
-    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    texts: TextsOption = "task",
+    split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the mixture to start from.")] = 0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     JsonFlag,
     TruncateFlag,
     interval,
@@ -77,7 +78,7 @@ def command(
     task: Annotated[
         list[str] | None, typer.Option(help="Task that the search scores; repeat for several.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     max_dev_rows: Annotated[
         int, typer.Option(help="Search: use only so many dev rows; 0: all.")
     ] = 0,

@@ -6,13 +6,12 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from promptport.tasks import Task
 
 _PIPE_WIDTH = 140
@@ -23,6 +22,11 @@ DeviceMapOption = Annotated[
     str | None, typer.Option(help="Spread a large model over devices, for instance auto.")
 ]
 DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+DataOption = Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")]
+SplitOption = Annotated[str, typer.Option(help="Split whose texts are read.")]
+TextsOption = Annotated[
+    str, typer.Option(help="words: random words, no data. task: unlabelled texts of the task.")
+]
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
@@ -31,7 +32,7 @@ def command(
         Path | None,
         typer.Argument(help="Prompt folder; without one the manual template is scored."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
     ] = None,

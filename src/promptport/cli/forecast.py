@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    SplitOption,
     TruncateFlag,
     print_json,
     print_table,
@@ -31,14 +33,14 @@ def command(
         str | None, typer.Option(help="Task of A, if its folder names none that is embedded.")
     ] = None,
     task_b: Annotated[str | None, typer.Option(help="Task of B, likewise.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
     ] = None,
     combined: Annotated[
         Path | None, typer.Option(help="Prompt folder to judge in place of A + B on A's origin.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
     seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
     truncate: TruncateFlag = False,

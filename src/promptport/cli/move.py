@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    SplitOption,
+    TextsOption,
     TruncateFlag,
     print_json,
     print_table,
@@ -34,7 +37,7 @@ def command(
         str, typer.Option(help="Task: its template and, with --texts task, its texts; no labels.")
     ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,11 +45,8 @@ def command(
             help="Source backbone, if it is not where the prompt says; repeat, one per prompt.",
         ),
     ] = None,
-    texts: Annotated[
-        str,
-        typer.Option(help="words: random words, no data. task: unlabelled texts of the task."),
-    ] = "words",
-    split: Annotated[str, typer.Option(help="Split whose texts are read.")] = "train",
+    texts: TextsOption = "words",
+    split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them in calibration.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of mixtures and random words.")] = 0,

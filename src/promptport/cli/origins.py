@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
@@ -43,7 +44,7 @@ def command(
     origin: Annotated[
         str, typer.Option(help="Their kind: vocabulary, normal, or vocabulary*0.1 (smaller).")
     ] = "vocabulary",
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
     seed: Annotated[int, typer.Option(help="Seed of the first origin.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
@@ -48,7 +49,7 @@ def command(
     origin: Annotated[
         str, typer.Option(help="What vectors are put on; see promptport combine --origin.")
     ] = "seed:0",
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     backbone: Annotated[
         str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
     ] = None,

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table
+from promptport.cli.console import DataOption, JsonFlag, print_json, print_table
 
 
 def command(
     task: Annotated[
         str | None, typer.Argument(help="Show this task with some of its rows.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
     json_output: JsonFlag = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     JsonFlag,
     interval,
     open_tasks,
@@ -97,7 +98,7 @@ def command(
         str | None,
         typer.Option(help="Task that --by reads; without --try: score the result on it."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Carry prompts to another backbone by the embedding tables: no labels, no training."""

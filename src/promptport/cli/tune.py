@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from promptport.cli.console import (
+    DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
@@ -41,7 +42,7 @@ def command(
     out: Annotated[
         Path, typer.Option(help="Prompt folder to write (one folder per prompt in it if several).")
     ],
-    data: Annotated[Path | None, typer.Option(help="Data folder of lama: and nlu: tasks.")] = None,
+    data: DataOption = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
     seed: Annotated[
         list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")
