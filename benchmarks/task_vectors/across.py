@@ -1,6 +1,6 @@
 """Task prompt vectors across backbones: does a carried vector help to start on the target?
 
-Run from the root of the repository: python -m benchmarks.task_vectors.across
+Run from the root of the repository: python -m benchmarks.task_vectors.run --parts across
 
 Embedded tasks alone. Prompts are kept in build/task_vectors and finished cells in
 results/across/cells.jsonl, so a stopped run goes on where it was.
@@ -8,7 +8,6 @@ results/across/cells.jsonl, so a stopped run goes on where it was.
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections import defaultdict
@@ -18,27 +17,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-from benchmarks._result import write_results
-from benchmarks.task_vectors.fewshot import (
-    BACKBONES,
-    RESULTS,
-    WORK,
-    Cell,
-    CellBook,
-    Cells,
-    backbone,
-    bits_of,
-    limited,
-    scored,
-    weights_of,
-)
+from benchmarks._cells import Cell, Cells
+from benchmarks._inputs import backbone, limited, weights_of
+from benchmarks.task_vectors.common import BACKBONES, RESULTS, WORK
+from benchmarks.task_vectors.fewshot import VALUES, bits_of, scored
 from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to
-from promptport.backbone import silence_libraries
 from promptport.evaluation import evaluate
-from promptport.files import write_atomic
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task, open_task
@@ -73,21 +59,6 @@ class Settings:
     margin: float = 0.1
 
 
-def main() -> None:
-    """Parse the command line, make what is missing, write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--backbones", nargs="*", default=list(BACKBONES))
-    parser.add_argument("--tasks", nargs="*", default=list(TASKS))
-    arguments = parser.parse_args()
-    cells = measure(arguments.seeds, arguments.backbones, tasks=arguments.tasks)
-    summary, tables = summarise(cells)
-    write_results(RESULTS / "across", summary, tables)
-    text = table(tables)
-    write_atomic(RESULTS / "across" / "table.md", text.encode())
-    print(text)
-
-
 def measure(
     seeds: Sequence[int] = (0,),
     backbones: Sequence[str] = BACKBONES,
@@ -110,11 +81,9 @@ def measure(
     Returns:
         All cells of these backbones' present weights.
     """
-    silence_libraries()
-    torch.set_flush_denormal(True)
     settings = settings or Settings()
-    opened = [limited(open_task(name), settings.sizes) for name in tasks]
-    book = CellBook(results / "across" / "cells.jsonl")
+    opened = [limited(open_task(name), settings.sizes.rows, settings.sizes.words) for name in tasks]
+    book = Cells(results / "across" / "cells.jsonl", _weights, *VALUES)
     for seed in seeds:
         run = _Run(seed, backbones, opened, settings, book, work / "across")
         for name in backbones:
@@ -123,17 +92,13 @@ def measure(
             for target in backbones:
                 if source != target:
                     run.pair(source, target)
-    stamps = {name: weights_of(name) for name in backbones}
-    return [
-        c
-        for c in book.cells
-        if c["target"] in stamps and c["weights"] == stamp(c["source"], c["target"])
-    ]
+    ends = {"", *backbones}
+    return [cell for cell in book.rows if {cell["source"], cell["target"]} <= ends]
 
 
-def stamp(source: str, target: str) -> str:
-    """Weights that a cell depends on."""
-    return "-".join(weights_of(name) for name in (source, target) if name)
+def _weights(cell: Mapping[str, Any]) -> str:
+    """Of the source, where there is one, and of the target."""
+    return weights_of(*(cell[end] for end in ("source", "target") if cell[end]))
 
 
 class _Run:
@@ -145,7 +110,7 @@ class _Run:
         backbones: Sequence[str],
         tasks: Sequence[Task],
         settings: Settings,
-        book: CellBook,
+        book: Cells,
         work: Path,
     ) -> None:
         self.seed, self.tasks, self.settings, self.book = seed, list(tasks), settings, book
@@ -186,15 +151,15 @@ class _Run:
             place = self.place("direct", "", name, task, -1)
             if not self.book.has(**place):
                 dev = float((prompt.provenance.tuning or {})["dev_score"])
-                majority = round(task.majority_score("dev").value, 5)
+                majority = task.majority_score("dev").value
                 found = self.scored(name, task, prompt)
-                self.book.add({**place, **found, "dev": dev, "majority_dev": majority})
+                self.book.add({**found, "dev": dev, "majority_dev": majority}, **place)
         self.say(f"{name} tuned")
 
     def learnable(self, name: str, task: Task) -> bool:
         """Whether tuning on all rows beats the majority answer on dev."""
         place = self.place("direct", "", name, task, -1)
-        (cell,) = (c for c in self.book.cells if all(c[k] == v for k, v in place.items()))
+        (cell,) = (c for c in self.book.rows if all(c[k] == v for k, v in place.items()))
         return bool(cell["dev"] > cell["majority_dev"] + self.settings.margin)
 
     def place(self, column: str, source: str, target: str, task: Task, rows: int) -> Cell:
@@ -205,7 +170,6 @@ class _Run:
             "task": task.name,
             "rows": rows,
             "seed": self.seed,
-            "weights": stamp(source, target),
         }
 
     def scored(self, name: str, task: Task, prompt: SoftPrompt) -> Cell:
@@ -285,7 +249,7 @@ class _Run:
                     raise RuntimeError(f"{target}, {task.name}, {column}: {result.error}")
                 prompts[column] = result.prompt
         for column, prompt in prompts.items():
-            self.book.add({**places[column], **self.scored(target, task, prompt)})
+            self.book.add(self.scored(target, task, prompt), **places[column])
 
     def added(self, source: str, target: str, task: Task, other: Task) -> None:
         """The carried vector of `task` on top of the target's own vector of `other`."""
@@ -299,10 +263,10 @@ class _Run:
         alone = ported.apply(own.origin)
         asked = ((other, own), (task, alone), (other, both), (task, both))
         for place, (asked_task, prompt) in zip(places, asked, strict=True):
-            self.book.add({**place, **self.scored(target, asked_task, prompt)})
+            self.book.add(self.scored(target, asked_task, prompt), **place)
 
 
-def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
+def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures, and the tables.
 
     The area under a curve is the mean score over the row counts. `ported_start_gain_points` is the
@@ -371,7 +335,7 @@ def _place(column: str, way: tuple[str, str, str]) -> tuple[str, str, str, str]:
     return column, "" if column.startswith(RANDOM) else source, target, task
 
 
-def _areas(cells: Cells, counts: int) -> dict[tuple[str, str, str, str], list[float]]:
+def _areas(cells: Sequence[Cell], counts: int) -> dict[tuple[str, str, str, str], list[float]]:
     """Per (column, source, target, task): per test row of each seed the mean over row counts."""
     groups: dict[tuple[Any, ...], list[list[int]]] = defaultdict(list)
     for c in cells:
@@ -406,7 +370,7 @@ def _by_pair(
     return rows
 
 
-def _added(cells: Cells) -> dict[str, float]:
+def _added(cells: Sequence[Cell]) -> dict[str, float]:
     """Mean scores when a carried vector is added to a native one."""
     found: dict[str, float] = {}
     for column in ADDED:
@@ -416,7 +380,7 @@ def _added(cells: Cells) -> dict[str, float]:
     return found
 
 
-def _left_out(cells: Cells) -> list[dict[str, Any]]:
+def _left_out(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return [
         {k: c[k] for k in ("target", "task", "seed", "dev", "majority_dev")}
         for c in cells
@@ -445,7 +409,3 @@ def table(tables: Mapping[str, Any]) -> str:
     left = sorted({f"{r['task']} ({r['target']})" for r in tables["left_out"]})
     lines += ["", f"Not learned, left out: {', '.join(left) or 'none'}."]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.task_vectors.common import RESULTS, Cells
+from benchmarks.task_vectors.common import RESULTS, book_of
 from numpy.typing import NDArray
 
 from promptport.analysis.forecast import COEFFICIENTS, probability_kept, verdict
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    cells = Cells(arguments.results / "pairs" / "cells.jsonl").rows
+    cells = book_of(arguments.results / "pairs" / "cells.jsonl").rows
     summary, known = calibrate([cell for cell in cells if len(cell["tasks"]) == 2])
     print(json.dumps({**summary, **known}, indent=2))
 

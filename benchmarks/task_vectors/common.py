@@ -1,28 +1,22 @@
-"""What the parts of the benchmark share: tasks, backbones, tuned prompts and cells on disk."""
+"""What the parts of the benchmark share: tasks, backbones, tuned prompts and books of cells."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from benchmarks._cells import Cells
+from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import ROOT
 
-from promptport.backbone import Backbone, silence_libraries
 from promptport.interop import load_prompt, save_prompt
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Task, open_task
+from promptport.tasks import Task, open_task
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
-from promptport.zoo import ZOO_FOLDER
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -60,72 +54,9 @@ PLANS = {
 }
 
 
-@dataclass
-class Cells:
-    """Finished measurements, one JSON object a line; those of other weights are left alone.
-
-    Attributes:
-        path: the file.
-        rows: cells of the weights as they are now.
-    """
-
-    path: Path
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    _known: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        for line in lines:
-            cell = json.loads(line)
-            if cell["weights"] == weights_of(cell["backbone"]):
-                self._keep(cell)
-
-    @staticmethod
-    def _key(values: Mapping[str, Any]) -> str:
-        return json.dumps({k: v for k, v in values.items() if k != "found"}, sort_keys=True)
-
-    def _keep(self, cell: dict[str, Any]) -> None:
-        self.rows.append(cell)
-        self._known.add(self._key(cell))
-
-    def has(self, **place: Any) -> bool:
-        """Whether a cell is there: its place is everything but what was found."""
-        return self._key({**place, "weights": weights_of(place["backbone"])}) in self._known
-
-    def add(self, found: Mapping[str, Any], **place: Any) -> None:
-        """Keep a cell."""
-        cell = {**place, "weights": weights_of(place["backbone"]), "found": _rounded(found)}
-        self._keep(cell)
-        with self.path.open("a") as file:
-            file.write(json.dumps(cell, ensure_ascii=False) + "\n")
-
-    def of(self, part: str) -> list[dict[str, Any]]:
-        """The cells of one part."""
-        return [cell for cell in self.rows if cell["part"] == part]
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_rounded(v) for v in value]
-    return round(value, 5) if isinstance(value, float) else value
-
-
-@cache
-def backbone(name: str) -> Backbone:
-    """A backbone in float32, loaded once."""
-    silence_libraries()
-    torch.set_flush_denormal(True)
-    return Backbone.load(name, device="cpu", dtype="float32")
-
-
-@cache
-def weights_of(name: str) -> str:
-    """First digits of the sha256 of a backbone's weights."""
-    file = ZOO_FOLDER / name / "model.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+def book_of(path: Path) -> Cells:
+    """Cells that depend on one backbone, each with what was `found`."""
+    return Cells(path, lambda cell: weights_of(cell["backbone"]), "found")
 
 
 def benchmark_tasks(data: Path | None, names: Sequence[str] = ()) -> list[Task]:
@@ -141,24 +72,7 @@ def benchmark_tasks(data: Path | None, names: Sequence[str] = ()) -> list[Task]:
         print(f"left out, no --data folder with nlu/: {', '.join(wanted)}")
     elif data is not None:
         found += [open_task(f"nlu:{name}", data / "nlu") for name in wanted]
-    return [limited(task) for task in found]
-
-
-def limited(task: Task) -> Task:
-    """The same task with at most so many rows per split, and words per text."""
-    parts = {}
-    for split, most in {"train": plan_of(task).train, **EVALUATION_ROWS}.items():
-        rows = task.load(split)
-        order = np.random.default_rng(0).permutation(len(rows))[:most]
-        parts[split] = tuple(
-            replace(rows[i], fields={k: _cut(v) for k, v in rows[i].fields.items()})
-            for i in sorted(order)
-        )
-    return replace(task, source=MemorySource(parts), _cache={})
-
-
-def _cut(text: str) -> str:
-    return " ".join(text.split()[:WORDS])
+    return [limited(t, {"train": plan_of(t).train, **EVALUATION_ROWS}, WORDS) for t in found]
 
 
 def group_of(task: Task) -> str:

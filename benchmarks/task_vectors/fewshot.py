@@ -1,6 +1,6 @@
 """Where to start on a new task (paper B, RQ3): zero-shot scores and few-shot curves of every start.
 
-Run from the root of the repository: python -m benchmarks.task_vectors.fewshot [--data FOLDER]
+Run from the root of the repository: python -m benchmarks.task_vectors.run --parts fewshot
 
 Prompts are kept in build/task_vectors and finished cells in results/fewshot/cells.jsonl, so a
 stopped run goes on where it was; cells of other weights are not counted.
@@ -8,31 +8,26 @@ stopped run goes on where it was; cells of other weights are not counted.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-import torch
-from benchmarks._result import ROOT, write_results
+from benchmarks._cells import Cell, Cells
+from benchmarks._inputs import backbone, limited, weights_of
+from benchmarks.task_vectors.common import BACKBONES, LENGTH, NLU, RESULTS, WORK
 
 from promptport.analysis import Candidate, bootstrap_mean, compare_to, rank
-from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import Evaluation, evaluate
-from promptport.files import write_atomic
 from promptport.interop import load_prompt, save_prompt
 from promptport.merging import merge
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Row, Task, open_task
+from promptport.tasks import Task, open_task
 from promptport.tuning import (
     OriginSpec,
     TuneConfig,
@@ -46,21 +41,13 @@ from promptport.tuning import (
     tune_together,
 )
 from promptport.vector import TaskPromptVector
-from promptport.zoo import ZOO_FOLDER
 
-RESULTS = Path(__file__).resolve().parent / "results"
-WORK = ROOT / "build" / "task_vectors"
-BACKBONES = ("nano-bert", "nano-gpt2", "nano-t5")
 SOURCES = ("sentiment", "topic", "question", "entailment")
 TARGETS = ("emotion", "subjectivity", "setting", "formality")
-NLU_SOURCES = ("mnli", "qnli", "dbpedia", "trec", "sst2", "yelp")  # those of paper B
 NLU_TARGETS = ("scitail", "snli", "ag_news", "yahoo", "imdb", "sst5")
-LENGTH = 8
 REFERENCE = "best single"
 PRIOR = 16
 COLUMNS = (*("random", REFERENCE, "picked", "together", "factors", "mean", "attention", "ranked"),)
-Cell = dict[str, Any]
-Cells = Sequence[Cell]
 
 
 @dataclass(frozen=True)
@@ -89,22 +76,10 @@ class Settings:
     rounds: int = 2
     margin: float = 0.1
 
-
-def main() -> None:
-    """Parse the command line, make what is missing, write the summary."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder with nlu/; without it: no such tasks")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--backbones", nargs="*", default=list(BACKBONES))
-    parser.add_argument("--counts", type=int, nargs="*", default=list(Settings.counts))
-    arguments = parser.parse_args()
-    settings = Settings(counts=tuple(arguments.counts))
-    cells = measure(arguments.data, arguments.seeds, arguments.backbones, settings)
-    summary, tables = summarise(cells)
-    write_results(RESULTS / "fewshot", summary, tables)
-    text = table(tables)
-    write_atomic(RESULTS / "fewshot" / "table.md", text.encode())
-    print(text)
+    @property
+    def rows(self) -> dict[str, int]:
+        """Most rows of each split."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
 
 
 def measure(
@@ -133,97 +108,33 @@ def measure(
     Returns:
         All cells of these backbones' present weights and these settings' row counts.
     """
-    silence_libraries()
-    torch.set_flush_denormal(True)
     settings = settings or Settings()
     if data is None:
         print("NLU tasks are left out: no --data")
     known, new = (
-        [limited(open_any(name, data), settings) for name in names]
+        [limited(open_any(name, data), settings.rows, settings.words) for name in names]
         for names in (
-            sources or (*SOURCES, *(NLU_SOURCES if data else ())),
+            sources or (*SOURCES, *(NLU if data else ())),
             targets or (*TARGETS, *(NLU_TARGETS if data else ())),
         )
     )
-    book = CellBook(results / "fewshot" / "cells.jsonl")
+    book = Cells(
+        results / "fewshot" / "cells.jsonl", lambda cell: weights_of(cell["backbone"]), *VALUES
+    )
     for seed in seeds:
         for name in backbones:
             _Bench(name, seed, known, new, settings, book, work / "fewshot").run()
-    return [c for c in book.cells if c["weights"] == weights_of(c["backbone"])]
+    return [cell for cell in book.rows if cell["backbone"] in backbones]
 
 
 def open_any(name: str, data: Path | None) -> Task:
     """An embedded task, or one of the data folder."""
-    if name in (*NLU_SOURCES, *NLU_TARGETS):
+    if name in (*NLU, *NLU_TARGETS):
         return open_task(f"nlu:{name}", None if data is None else data / "nlu")
     return open_task(name)
 
 
-def limited(task: Task, settings: Settings) -> Task:
-    """The same task with a seeded sample of its rows, texts cut to so many words."""
-    parts = {}
-    for split, most in (
-        ("train", settings.train),
-        ("dev", settings.dev),
-        ("test", settings.test),
-    ):
-        rows = task.load(split)
-        order = np.random.default_rng(0).permutation(len(rows))[:most]
-        parts[split] = tuple(_cut(rows[i], settings.words) for i in sorted(order))
-    return replace(task, source=MemorySource(parts), _cache={})
-
-
-def _cut(row: Row, words: int) -> Row:
-    fields = {name: " ".join(text.split()[:words]) for name, text in row.fields.items()}
-    return replace(row, fields=fields)
-
-
-@cache
-def backbone(name: str) -> Backbone:
-    """A backbone in float32, loaded once."""
-    return Backbone.load(name, device="cpu", dtype="float32")
-
-
-@cache
-def weights_of(name: str) -> str:
-    """First digits of the sha256 of a backbone's weights."""
-    file = ZOO_FOLDER / name / "model.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-
-
-class CellBook:
-    """Cells on disk, one JSON object a line.
-
-    Args:
-        path: the file; made with its folder when the first cell is written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self.cells: list[Cell] = [json.loads(line) for line in lines]
-        self._known = {self._key(cell) for cell in self.cells}
-
-    @staticmethod
-    def _key(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-        # A value may change when the cell is made again, the place may not.
-        return tuple((k, v) for k, v in sorted(cell.items()) if k not in VALUES)
-
-    def has(self, **place: Any) -> bool:
-        """Whether a cell of this place is there."""
-        return self._key(place) in self._known
-
-    def add(self, cell: Cell) -> None:
-        """Write a cell, unless its place is there."""
-        if self._key(cell) in self._known:
-            return
-        self._known.add(self._key(cell))
-        self.cells.append(cell)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.write(json.dumps(cell) + "\n")
-
-
+# The start may be another one when a cell is made again, its place may not.
 VALUES = ("score", "right", "start", "dev", "majority_dev", "fit")
 
 
@@ -235,7 +146,7 @@ def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
         pairs = zip(found.predictions, task.load(split), strict=True)
         right = [said == row.answer for said, row in pairs]
     bits = "".join(str(int(r)) for r in right)
-    return {"score": round(found.score.value, 5), "right": f"{len(bits)}:{int(bits, 2):x}"}
+    return {"score": found.score.value, "right": f"{len(bits)}:{int(bits, 2):x}"}
 
 
 def bits_of(cell: Mapping[str, Any]) -> list[int]:
@@ -254,13 +165,13 @@ class _Bench:
         sources: Sequence[Task],
         targets: Sequence[Task],
         settings: Settings,
-        book: CellBook,
+        book: Cells,
         work: Path,
     ) -> None:
         self.name, self.seed, self.settings, self.book = name, seed, settings, book
         self.sources, self.targets = list(sources), list(targets)
         self.model = backbone(name)
-        self.place = {"backbone": name, "weights": weights_of(name), "seed": seed}
+        self.place = {"backbone": name, "seed": seed}
         self.work = work / f"{name}-{weights_of(name)}"
         self.began = time.perf_counter()
 
@@ -310,16 +221,16 @@ class _Bench:
             prompt = load_prompt(self.folder(task.name))
             found = evaluate(self.model, task, prompt, truncate=True)
             dev = float((prompt.provenance.tuning or {})["dev_score"])
-            majority = {"majority_dev": round(task.majority_score("dev").value, 5)}
-            self.book.add({**place, **scored(found, task), "dev": round(dev, 5), **majority})
-            score = round(task.majority_score().value, 5)
-            self.book.add({**place, "column": "majority", "score": score})
+            majority = {"majority_dev": task.majority_score("dev").value}
+            self.book.add({**scored(found, task), "dev": dev, **majority}, **place)
+            score = task.majority_score().value
+            self.book.add({"score": score}, **{**place, "column": "majority"})
 
     def learnable(self, task: Task) -> bool:
         """Whether tuning on all rows beats the majority answer on dev."""
         (cell,) = (
             c
-            for c in self.book.cells
+            for c in self.book.rows
             if c["column"] == "direct"
             and c["task"] == task.name
             and all(c[k] == v for k, v in self.place.items())
@@ -361,8 +272,8 @@ class _Bench:
         text = self.by_text(task)
         zero = {n: scored(self.score(task, p, "test"), task) for n, p in self.starts.items()}
         for name in singles:
-            known = {"dev": devs[name], "fit": round(text[name], 4)}
-            self.book.add({**place, "column": name, "rows": 0, **zero[name], **known})
+            known = {"dev": devs[name], "fit": text[name]}
+            self.book.add({**zero[name], **known}, **place, column=name, rows=0)
         for count in self.settings.counts:
             few = None if count == 0 else few_shot(task, min(count, self.most(task)), self.seed)
             columns = {
@@ -379,10 +290,10 @@ class _Bench:
                 prompts = self.few(few, {n: self.starts[n] for n in columns.values()}, count)
                 cells = {n: scored(self.score(task, p, "test"), task) for n, p in prompts.items()}
             for column, name in columns.items():
-                cell = {**place, "column": column, "rows": count, "start": name}
-                self.book.add({**cell, **cells[name]})
+                found = {**cells[name], "start": name}
+                self.book.add(found, **place, column=column, rows=count)
             found = scored(self.attention(few or task, count), task)
-            self.book.add({**place, "column": "attention", "rows": count, **found})
+            self.book.add(found, **place, column="attention", rows=count)
 
     def most(self, task: Task) -> int:
         return len(task.load("train"))
@@ -451,7 +362,7 @@ class _Bench:
         return model.evaluate()
 
 
-def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
+def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures, and the tables.
 
     The area under a curve is the mean score over the row counts (which grow about geometrically).
@@ -522,7 +433,7 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
     return summary, tables
 
 
-def _curves(cells: Cells) -> list[Cell]:
+def _curves(cells: Sequence[Cell]) -> list[Cell]:
     """Cells of curves whose every column and row count is there."""
     found = [c for c in cells if c["column"] in COLUMNS]
     counts = {c["rows"] for c in found}
@@ -533,7 +444,7 @@ def _curves(cells: Cells) -> list[Cell]:
     return [c for c in found if (c["backbone"], c["task"], c["seed"]) in whole]
 
 
-def _areas(curves: Cells) -> dict[tuple[str, str, str], list[float]]:
+def _areas(curves: Sequence[Cell]) -> dict[tuple[str, str, str], list[float]]:
     """Per (column, backbone, task): for every test row of every seed the mean over row counts."""
     groups: dict[tuple[str, str, str, int], list[list[int]]] = defaultdict(list)
     for c in sorted(curves, key=lambda c: (c["seed"], c["rows"])):
@@ -556,7 +467,7 @@ def _difference(
 
 
 def _pick_gaps(
-    cells: Cells, curves: Cells, areas: Mapping[tuple[str, str, str], list[float]]
+    cells: Sequence[Cell], curves: Sequence[Cell], areas: Mapping[tuple[str, str, str], list[float]]
 ) -> dict[str, list[float]]:
     """Points by which the label-free pick is behind: at 0 rows to the source that dev labels choose
     (`pick_gap_points`) and to the best on test (`_oracle`, which no one could have chosen), and
@@ -598,7 +509,7 @@ def _by_target(
     return rows
 
 
-def _left_out(cells: Cells) -> list[dict[str, Any]]:
+def _left_out(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Tasks that tuning on all rows does not learn, by dev rows."""
     return [
         {
@@ -613,7 +524,7 @@ def _left_out(cells: Cells) -> list[dict[str, Any]]:
     ]
 
 
-def _chosen(curves: Cells) -> list[dict[str, Any]]:
+def _chosen(curves: Sequence[Cell]) -> list[dict[str, Any]]:
     """What `best single`, `picked` and `ranked` stood for."""
     return [
         {k: c[k] for k in ("backbone", "task", "seed", "column", "rows", "start")}
@@ -649,7 +560,3 @@ def table(tables: Mapping[str, Any]) -> str:
     left = sorted({f"{r['task']} ({r['backbone']})" for r in tables["left_out"]})
     lines += ["", f"Not learned, left out: {', '.join(left) or 'none'}."]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    main()

@@ -16,15 +16,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from benchmarks._cells import Cell, Cells
+from benchmarks._inputs import backbone
 from benchmarks.task_vectors.common import (
     BACKBONES,
     LENGTH,
     RESULTS,
     WORK,
-    Cells,
     Training,
-    backbone,
     benchmark_tasks,
+    book_of,
     can_be_asked,
     group_of,
     told,
@@ -49,7 +50,6 @@ AVERAGE_OF = 3
 MARGIN = 0.1
 TEST_ORIGINS, DEV_ORIGINS = 4, 2
 _TEST_SEED, _DEV_SEED, _MORE_SEEDS = 900_000, 800_000, 700_000
-Cell = dict[str, Any]
 
 
 def measure(
@@ -75,7 +75,7 @@ def measure(
         All cells of these backbones' present weights.
     """
     opened = benchmark_tasks(data, tasks)
-    cells = Cells(results / "origins" / "cells.jsonl")
+    cells = book_of(results / "origins" / "cells.jsonl")
     for seed in seeds:
         for name in backbones:
             with told(f"origins, seed {seed}, {name}"):
@@ -142,7 +142,7 @@ def _add(
         return
     scale = SMALL.scale if training == SMALL.name else 1.0
     for task, prompt in zip(missing, make(missing), strict=True):
-        cells.add(_scored(name, task, prompt, scale), **place, task=task.name)
+        cells.add({"found": _scored(name, task, prompt, scale)}, **place, task=task.name)
 
 
 def _scored(name: str, task: Task, prompt: SoftPrompt, scale: float) -> dict[str, Any]:

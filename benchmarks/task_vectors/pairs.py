@@ -17,14 +17,15 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from benchmarks._cells import Cell, Cells
+from benchmarks._inputs import backbone
 from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import (
     BACKBONES,
     RESULTS,
     WORK,
-    Cells,
-    backbone,
     benchmark_tasks,
+    book_of,
     told,
     tuned,
 )
@@ -52,7 +53,6 @@ LARGER = {3: 3, 4: 1}  # sets of so many tasks: how many of them
 LOST = 0.8  # a task that keeps less is wiped out
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 EACH = "chosen for each set on dev"
-Cell = dict[str, Any]
 
 
 def measure(
@@ -69,7 +69,7 @@ def measure(
     Returns:
         All cells of these backbones' present weights.
     """
-    cells = Cells(results / "pairs" / "cells.jsonl")
+    cells = book_of(results / "pairs" / "cells.jsonl")
     opened = [t for t in benchmark_tasks(data, tasks) if t.name not in LEFT_OUT]
     for seed in seeds:
         for name in backbones:
@@ -95,7 +95,8 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
         if not prompts:
             prompts = {way.name: tuned(name, tasks, way, seed, work) for way in LIBRARIES}
         own = {way: [p[i] for i in chosen] for way, p in prompts.items()}
-        cells.add(_Set(name, [tasks[i] for i in chosen], own).measure(), **place)
+        found = _Set(name, [tasks[i] for i in chosen], own).measure()
+        cells.add({"found": found}, **place)
 
 
 class _Set:

@@ -13,12 +13,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
+from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import write_results
 from benchmarks.transfer_quality.run import CONFIG as TUNING
-from benchmarks.transfer_quality.run import LENGTHS, RESULTS, WORK, backbone, limited, weights_of
+from benchmarks.transfer_quality.run import LENGTHS, RESULTS, ROWS, WORDS, WORK
 
-from promptport.backbone import silence_libraries
 from promptport.evaluation import evaluate
 from promptport.interop import load_prompt, save_prompt
 from promptport.tasks import open_task
@@ -51,9 +50,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seed", type=int, default=10)
     arguments = parser.parse_args()
-    silence_libraries()
-    torch.set_flush_denormal(True)
-    tasks = [limited(open_task(name)) for name in arguments.tasks]
+    tasks = [limited(open_task(name), ROWS, WORDS) for name in arguments.tasks]
     prompts = {}
     for name in arguments.backbones:
         places = {t.name: WORK / "choose" / f"{name}-{weights_of(name)}" / t.name for t in tasks}

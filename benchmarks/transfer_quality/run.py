@@ -9,25 +9,20 @@ run goes on where it was. Seeds are the outermost loop: a run that is cut short 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
+from benchmarks._cells import Cells
+from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import ROOT, write_results
 from benchmarks.transfer_quality.table import summarise, write_table
 
-from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import evaluate
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Row, Task, open_task
+from promptport.tasks import Task, open_task
 from promptport.transfers import Source, transfer, transfer_many
 from promptport.tuning import (
     DistilConfig,
@@ -43,7 +38,6 @@ from promptport.tuning import (
     tune_jointly,
 )
 from promptport.tuning.distil import Texts
-from promptport.zoo import ZOO_FOLDER
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -74,12 +68,10 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="*", default=list(BACKBONES))
     parser.add_argument("--skip", nargs="*", default=[], help="columns to leave for later")
     arguments = parser.parse_args()
-    silence_libraries()
-    torch.set_flush_denormal(True)
     run = Run(benchmark_tasks(arguments.data), arguments.backbones, set(arguments.skip))
     for seed in arguments.seeds:
         run.seed(seed)
-    summary, tables = summarise(run.cells)
+    summary, tables = summarise(run.book.rows)
     write_results(RESULTS, summary, tables)
     write_table(RESULTS / "table.md", tables)
     print((RESULTS / "table.md").read_text())
@@ -93,42 +85,13 @@ def benchmark_tasks(data: Path | None) -> list[Task]:
     else:
         found += [open_task(f"lama:{name}", data / "lama") for name in LAMA]
         found += [open_task(f"nlu:{name}", data / "nlu") for name in NLU]
-    return [limited(task) for task in found]
-
-
-def limited(task: Task) -> Task:
-    """The same task with at most so many rows per split."""
-    parts = {}
-    for split, most in ROWS.items():
-        rows = task.load(split)
-        order = np.random.default_rng(0).permutation(len(rows))[:most]
-        parts[split] = tuple(short(rows[i]) for i in sorted(order))
-    return replace(task, source=MemorySource(parts), _cache={})
-
-
-def short(row: Row) -> Row:
-    """The first words of every field."""
-    cut = {name: " ".join(text.split()[:WORDS]) for name, text in row.fields.items()}
-    return replace(row, fields=cut)
-
-
-@cache
-def backbone(name: str) -> Backbone:
-    """A backbone in float32, loaded once."""
-    return Backbone.load(name, device="cpu", dtype="float32")
+    return [limited(task, ROWS, WORDS) for task in found]
 
 
 def without_prompt(name: str, task: Task) -> float:
     """Score of the tuning template without its virtual tokens: what needs no prompt at all."""
     template = task.template.without_soft()
     return evaluate(backbone(name), task, template=template, truncate=True).score.value
-
-
-@cache
-def weights_of(name: str) -> str:
-    """First digits of the sha256 of a backbone's weights."""
-    file = ZOO_FOLDER / name / "model.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 class Run:
@@ -138,17 +101,8 @@ class Run:
         self.tasks, self.backbones, self.skip = list(tasks), list(backbones), skip
         words = set.intersection(*(set(backbone(name).space.words) for name in backbones))
         self.words = tuple(sorted(words))
-        self.path = RESULTS / "cells.jsonl"
-        RESULTS.mkdir(exist_ok=True)
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
-        self.stamp = "-".join(weights_of(name) for name in backbones)
-        everything = [json.loads(line) for line in lines]
-        self.cells = [cell for cell in everything if cell["weights"] == self.stamp]
-        self.known = {self._key(cell) for cell in self.cells}
-
-    @staticmethod
-    def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
-        return tuple(cell[k] for k in ("column", "source", "target", "task", "seed"))
+        stamp = weights_of(*backbones)
+        self.book = Cells(RESULTS / "cells.jsonl", lambda _: stamp, "score")
 
     def seed(self, seed: int) -> None:
         """All columns for one seed, the cheap ones first."""
@@ -179,18 +133,14 @@ class Run:
         make: Callable[[], SoftPrompt | float],
     ) -> None:
         """One cell, unless it is there."""
-        cell = {"column": column, "source": source, "target": target, "task": task.name}
-        cell |= {"seed": seed, "weights": self.stamp}
-        if self._key(cell) in self.known or column in self.skip:
+        place = {"column": column, "source": source, "target": target, "task": task.name}
+        place |= {"seed": seed}
+        if column in self.skip or self.book.has(**place):
             return
         made = make()
         if isinstance(made, SoftPrompt):
             made = evaluate(backbone(target), task, made, truncate=True).score.value
-        cell["score"] = round(made, 5)
-        self.cells.append(cell)
-        self.known.add(self._key(cell))
-        with self.path.open("a") as file:
-            file.write(json.dumps(cell) + "\n")
+        self.book.add({"score": made}, **place)
 
     def plain(self, name: str, seed: int) -> None:
         """What a prompt is compared with."""

@@ -9,19 +9,19 @@ backbone whose weights have changed since are made anew.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
+from benchmarks._cells import Cells
+from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import write_results
 
 from promptport.anchors import AnchorSet
@@ -29,7 +29,7 @@ from promptport.backbone import Backbone, open_space, silence_libraries
 from promptport.evaluation import evaluate
 from promptport.files import write_atomic
 from promptport.objective import Objective
-from promptport.tasks import MemorySource, Task, list_tasks, open_task
+from promptport.tasks import Task, list_tasks, open_task
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
 from promptport.zoo import ZOO_FOLDER, embedded_names
 
@@ -54,22 +54,35 @@ class Group:
     Attributes:
         name: prefix of its figures.
         length: virtual tokens.
-        rows: most rows of train, dev and test; 0 for all.
+        rows: most rows of each split; none for all.
         config: of tuning.
     """
 
     name: str
     length: int
-    rows: tuple[int, int, int]
+    rows: Mapping[str, int]
     config: TuneConfig
 
 
 GROUPS = (
-    Group("facts", 5, (0, 0, 0), TuneConfig(epochs=10, patience=3, batch_size=16)),
-    Group("class", 20, (120, 60, 240), TuneConfig(epochs=6, patience=2, batch_size=8)),
-    Group("lama", 5, (120, 60, 240), TuneConfig(epochs=8, patience=3, batch_size=16)),
+    Group("facts", 5, {}, TuneConfig(epochs=10, patience=3, batch_size=16)),
     Group(
-        "nlu", 20, (400, 100, 300), TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True)
+        "class",
+        20,
+        {"train": 120, "dev": 60, "test": 240},
+        TuneConfig(epochs=6, patience=2, batch_size=8),
+    ),
+    Group(
+        "lama",
+        5,
+        {"train": 120, "dev": 60, "test": 240},
+        TuneConfig(epochs=8, patience=3, batch_size=16),
+    ),
+    Group(
+        "nlu",
+        20,
+        {"train": 400, "dev": 100, "test": 300},
+        TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True),
     ),
 )
 
@@ -83,12 +96,13 @@ def main() -> None:
     parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
     arguments = parser.parse_args()
     silence_libraries()
-    torch.set_flush_denormal(True)
-    cells = Cells(RESULTS / "cells.jsonl")
+    cells = Cells(RESULTS / "cells.jsonl", lambda cell: weights_of(cell["backbone"]), "score")
     for group in GROUPS:
         if group.name not in arguments.groups:
             continue
-        tasks = [limited(task, group.rows) for task in group_tasks(group.name, arguments.data)]
+        tasks = group_tasks(group.name, arguments.data)
+        if group.rows:
+            tasks = [limited(task, group.rows) for task in tasks]
         for name in arguments.backbones:
             measure(name, group, tasks, range(arguments.seeds), cells)
     summary, tables = summarise(cells, arguments.backbones)
@@ -137,90 +151,44 @@ def group_tasks(name: str, data: Path | None) -> list[Task]:
     return [open_task(reference, folder) for reference in names[::LAMA_STEP]]
 
 
-def limited(task: Task, rows: tuple[int, int, int]) -> Task:
-    """The same task with a seeded sample of its rows."""
-    if not any(rows):
-        return task
-    parts = {}
-    for split, most in zip(("train", "dev", "test"), rows, strict=True):
-        everything = task.load(split)
-        order = np.random.default_rng(0).permutation(len(everything))[:most]
-        parts[split] = tuple(everything[i] for i in sorted(order))
-    return replace(task, source=MemorySource(parts), _cache={})
-
-
-class Cells:
-    """Finished measurements on disk, one JSON object a line."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self.digests = {name: digest(name) for name in embedded_names()}
-
-    def current(self) -> list[dict[str, Any]]:
-        """Cells of the weights as they are now."""
-        return [r for r in self.rows if self.digests.get(r["backbone"]) == r["weights"]]
-
-    def has(self, backbone: str, task: str, what: str) -> bool:
-        """Whether a cell is there."""
-        return any(
-            (r["backbone"], r["task"], r["what"]) == (backbone, task, what) for r in self.current()
-        )
-
-    def add(self, backbone: str, group: str, task: str, what: str, value: float) -> None:
-        """Keep a cell."""
-        row = {
-            "backbone": backbone,
-            "weights": self.digests[backbone],
-            "group": group,
-            "task": task,
-            "what": what,
-            "score": round(value, 5),
-        }
-        self.rows.append(row)
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def digest(name: str) -> str:
-    """First digits of the sha256 of a backbone's weights."""
-    return hashlib.sha256((ZOO_FOLDER / name / "model.safetensors").read_bytes()).hexdigest()[:12]
-
-
 def measure(
     name: str, group: Group, tasks: Sequence[Task], seeds: Sequence[int], cells: Cells
 ) -> None:
     """Majority and manual score of every task, and tuned prompts for every seed."""
-    if all(cells.has(name, task.name, f"seed {seed}") for task in tasks for seed in seeds):
-        return
-    start = time.perf_counter()
-    backbone = Backbone.load(name, device="cpu", dtype="float32")
-    wanted = [
-        (task, seed)
+    places = [
+        (task, seed, {**_place(name, group, task), "what": f"seed {seed}"})
         for task in tasks
         for seed in seeds
-        if not cells.has(name, task.name, f"seed {seed}") and can_be_asked(backbone, task)
     ]
+    missing = [(task, seed) for task, seed, place in places if not cells.has(**place)]
+    if not missing:
+        return
+    start = time.perf_counter()
+    model = backbone(name)
+    wanted = [(task, seed) for task, seed in missing if can_be_asked(model, task)]
     if not wanted:
         return
     for task in {task.name: task for task, _ in wanted}.values():
-        if not cells.has(name, task.name, "majority"):
-            cells.add(name, group.name, task.name, "majority", task.majority_score("test").value)
-            manual = evaluate(backbone, task, truncate=True).score.value
-            cells.add(name, group.name, task.name, "manual", manual)
+        place = _place(name, group, task)
+        if not cells.has(**place, what="majority"):
+            cells.add({"score": task.majority_score("test").value}, **place, what="majority")
+            manual = evaluate(model, task, truncate=True).score.value
+            cells.add({"score": manual}, **place, what="manual")
     jobs = [
         TuneJob(task, OriginSpec("vocabulary", seed), group.length, seed) for task, seed in wanted
     ]
-    for result in tune(backbone, jobs, group.config):
+    for job, result in zip(jobs, tune(model, jobs, group.config), strict=True):
         if result.prompt is None:
-            raise RuntimeError(f"{name} {result.job.label}: {result.error}")
-        score = evaluate(backbone, result.job.task, result.prompt, truncate=True).score.value
-        cells.add(name, group.name, result.job.task.name, f"seed {result.job.seed}", score)
+            raise RuntimeError(f"{name} {job.label}: {result.error}")
+        score = evaluate(model, job.task, result.prompt, truncate=True).score.value
+        cells.add({"score": score}, **_place(name, group, job.task), what=f"seed {job.seed}")
     print(
         f"{name} {group.name}: {len(jobs)} prompts, {time.perf_counter() - start:.0f} s", flush=True
     )
+
+
+def _place(name: str, group: Group, task: Task) -> dict[str, Any]:
+    return {"backbone": name, "group": group.name, "task": task.name}
 
 
 def can_be_asked(backbone: Backbone, task: Task) -> bool:
@@ -234,7 +202,7 @@ def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float],
     """Flat figures, and the tables behind them."""
     scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     tasks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in cells.current():
+    for row in cells.rows:
         what = "tuned" if row["what"].startswith("seed") else row["what"]
         scores[row["backbone"], row["group"], what].append(row["score"])
         tasks[f"{row['backbone']} {row['task']}"][what].append(row["score"])

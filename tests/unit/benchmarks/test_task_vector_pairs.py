@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from benchmarks.task_vectors import calibrate, common, origins, pairs
@@ -97,20 +95,6 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     present = {row["verdict"]: row for row in known["reliability_present"]}
     assert (present["lost"]["said"], present["lost"]["right"]) == (20, 0.5)
     assert calibrate.calibrate([]) == ({}, {})
-
-
-def test_cells_resume_and_forget_other_weights(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(common, "weights_of", lambda name: "now")
-    path = tmp_path / "results" / "cells.jsonl"
-    cells = common.Cells(path)
-    cells.add({"score": 0.123456789}, part="origins", backbone="b", task="x", seed=0)
-    with path.open("a") as file:
-        old = {"part": "origins", "backbone": "b", "task": "y", "seed": 0, "weights": "then"}
-        file.write(json.dumps({**old, "found": {"score": 1.0}}) + "\n")
-    again = common.Cells(path)
-    assert again.has(part="origins", backbone="b", task="x", seed=0)
-    assert not again.has(part="origins", backbone="b", task="y", seed=0)
-    assert [cell["found"] for cell in again.rows] == [{"score": 0.12346}]
 
 
 def test_tasks_are_cut_and_missing_data_is_said(capsys) -> None:

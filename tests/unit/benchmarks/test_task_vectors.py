@@ -71,14 +71,3 @@ def test_gain_of_ported_vectors() -> None:
     assert summary["across_gain_points.prompt"] == pytest.approx(-10)
     assert tables["pairs"][0]["gain_points"]["value"] == pytest.approx(30)
     assert "| word vector | 0.500 | 0.500 | 0.500 | +30.0" in across.table(tables)
-
-
-def test_cells_are_kept_and_not_made_twice(tmp_path) -> None:
-    book = fewshot.CellBook(tmp_path / "x" / "cells.jsonl")
-    cell = {"task": "a", "rows": 5, **bits(3, 5)}
-    book.add(cell)
-    book.add({**cell, **bits(1, 5)})
-    again = fewshot.CellBook(tmp_path / "x" / "cells.jsonl")
-    assert again.cells == [cell]
-    assert again.has(task="a", rows=5)
-    assert not again.has(task="a", rows=10)
