@@ -28,6 +28,7 @@ from promptport.tuning import (
     DistilConfig,
     OriginSpec,
     Teacher,
+    Texts,
     TuneConfig,
     TuneJob,
     agreement,
@@ -37,7 +38,6 @@ from promptport.tuning import (
     tune,
     tune_jointly,
 )
-from promptport.tuning.distil import Texts
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"

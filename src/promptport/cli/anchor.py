@@ -24,7 +24,7 @@ from promptport.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from promptport.tuning.distil import Texts
+    from promptport.tuning import Texts
 
 
 def command(

@@ -9,16 +9,9 @@ from promptport.tuning.coefficients import (
     search_coefficients,
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
-from promptport.tuning.distil import (
-    Agreement,
-    DistilConfig,
-    DistilResult,
-    Teacher,
-    agreement,
-    anchor,
-    calibrate,
-)
+from promptport.tuning.distil import DistilResult, anchor, calibrate
 from promptport.tuning.joint import JointResult, tune_jointly
+from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
 from promptport.tuning.loop import tune
 from promptport.tuning.moving import MoveResult, move
 from promptport.tuning.origins import OriginSpec, make_origin
@@ -38,6 +31,7 @@ __all__ = [
     "SearchResult",
     "Selection",
     "Teacher",
+    "Texts",
     "TogetherResult",
     "Trial",
     "TuneConfig",

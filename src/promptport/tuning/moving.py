@@ -11,16 +11,8 @@ from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.transfers import TransferResult, transfer
-from promptport.tuning.distil import (
-    Agreement,
-    DistilConfig,
-    DistilResult,
-    Teacher,
-    Texts,
-    agreement,
-    anchor,
-    calibrate,
-)
+from promptport.tuning.distil import DistilResult, anchor, calibrate
+from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
 
 # Re-anchoring starts from a random mixture and calibration from a good prompt.
 _ANCHOR_EPOCHS, _ANCHOR_PATIENCE = 30, 5

@@ -12,7 +12,7 @@ from promptport.evaluation import evaluate
 from promptport.tasks import Task
 from promptport.transfers import Source, TransferResult, TransferSettings, transfer, transfer_many
 from promptport.transfers.registry import unknown_name
-from promptport.tuning.distil import DistilConfig, Teacher, agreement
+from promptport.tuning.lesson import DistilConfig, Teacher, agreement
 
 Criterion = Literal["matching", "roundtrip", "agreement", "labels"]
 _NEEDS_TASK = ("agreement", "labels")

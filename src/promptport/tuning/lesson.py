@@ -1,0 +1,294 @@
+"""Questions without labels, and the answers of teachers to them.
+
+The questions are texts of the task, or made up of random words where there are none. A teacher is
+a prompt in the backbone that it was tuned on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from promptport.backbone import Backbone
+from promptport.errors import AnchorError, TaskError, TuningError
+from promptport.evaluation import Ask, batches, choose_template, forward
+from promptport.objective import Objective, Question
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Row, Task
+from promptport.tuning.made_text import made_rows, spread
+
+Texts = Literal["task", "words"]
+
+_FEWEST_ROWS = 8
+_MADE_PER_ROW = 4  # made-up texts of which one is kept
+_MOST_WORDS = 20_000  # a probe's answers are compared on at most so many shared words
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """Budget and rates.
+
+    Attributes:
+        texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
+            share: nothing of the task is read but its templates and label words).
+        rows: most unlabelled rows that are read or made, 8 or more.
+        held_back: share of them that only decides when to stop, above 0 and below 1.
+        epochs: passes over the others, 1 or more.
+        patience: epochs without a lower loss on the held-back rows after which it ends.
+        batch_size: rows per step, 1 or more.
+        relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
+        logit_lr: step of the logits of a mixture.
+        seed: of the order of the rows and of the mixture to start from.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+
+    texts: Texts = "task"
+    rows: int = 256
+    held_back: float = 0.2
+    epochs: int = 10
+    patience: int = 3
+    batch_size: int = 16
+    relative_lr: float = 0.03
+    logit_lr: float = 1.0
+    seed: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
+            "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
+            "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "patience": (self.patience >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
+            "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),
+        }
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise TuningError(
+                    name, expected=expected, got=repr(getattr(self, name)), fix=f"Correct {name}"
+                )
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A prompt whose answers are to be learned.
+
+    Attributes:
+        backbone: the frozen model that the prompt belongs to.
+        prompt: the prompt.
+        weight: its say among the teachers, above 0.
+    """
+
+    backbone: Backbone
+    prompt: SoftPrompt
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two prompts answer alike on unlabelled text.
+
+    Attributes:
+        divergence: mean Kullback-Leibler divergence from the teachers' answers, 0 or more, in nats.
+        same: share of the rows with the same first answer, 0 to 1.
+        rows: rows read.
+    """
+
+    divergence: float
+    same: float
+    rows: int
+
+
+@torch.no_grad()
+def agreement(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+    task: Task,
+    *,
+    split: str = "train",
+    config: DistilConfig | None = None,
+) -> Agreement:
+    """How far a prompt answers like others, on unlabelled text; no label is read.
+
+    Args:
+        prompt: of `backbone`.
+        backbone: for instance the target of a transfer.
+        teachers: for instance the source's prompt on the source.
+        task: gives the texts and the template.
+        split: the split whose texts are read.
+        config: `rows`, `seed` and `truncate` count.
+
+    Raises:
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+        AnchorError: a probe, and the backbones share no words to compare answers on.
+    """
+    backbone.check_prompt(prompt)
+    lesson = Lesson.make(backbone, prompt, teachers, task, split, config or DistilConfig())
+    count = len(lesson.questions)
+    total, same = 0.0, 0
+    vectors = prompt.vectors.to(backbone.device)
+    for places, scores in scores_of(lesson.objective, lesson.questions, vectors):
+        total += float(lesson.losses(scores, places).sum())
+        own = scores if lesson.columns is None else scores.index_select(1, lesson.columns)
+        same += int((own.argmax(1).cpu() == lesson.answers[places].argmax(1)).sum())
+    return Agreement(total / count - entropy(lesson.answers), same / count, count)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Questions without labels and the teachers' answers to them.
+
+    Attributes:
+        objective: of the student.
+        questions: Q questions.
+        answers: (Q, A) probabilities over labels, or over shared words.
+        columns: tokens of these words among the student's, None for labels.
+    """
+
+    objective: Objective
+    questions: tuple[Question, ...]
+    answers: Tensor
+    columns: Tensor | None
+
+    @classmethod
+    def make(
+        cls,
+        backbone: Backbone,
+        prompt: SoftPrompt,
+        teachers: Sequence[Teacher],
+        task: Task,
+        split: str,
+        config: DistilConfig,
+    ) -> Lesson:
+        shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
+        rows = _unlabelled(task, split, config, shared)
+        words = shared if task.kind == "probe" else None
+        blind = tuple(_blind(row, task, words) for row in rows)
+        total = sum(teacher.weight for teacher in teachers)
+        answers = torch.zeros(0)
+        for teacher in teachers:
+            own = _answers(teacher, task, blind, words, config) * (teacher.weight / total)
+            answers = own if not len(answers) else answers + own
+        if config.texts == "words":
+            chosen = spread(answers, config.rows)
+            blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
+        template = choose_template(task, prompt)
+        objective = Objective(
+            backbone, task, template, length=prompt.length, truncate=config.truncate
+        )
+        return cls(
+            objective, objective.prepare(blind).questions, answers, _columns(backbone, words)
+        )
+
+    def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
+        """Cross-entropy to the teachers' answers: (Q',)."""
+        log_probs = scores.log_softmax(1)
+        if self.columns is not None:
+            # Over the whole vocabulary, so that what teachers never say loses its weight too.
+            log_probs = log_probs.index_select(1, self.columns)
+        return -(self.answers[list(places)].to(log_probs.device) * log_probs).sum(1)
+
+
+def _compares_words(task: Task, config: DistilConfig) -> bool:
+    return task.kind == "probe" or config.texts == "words"
+
+
+def _unlabelled(
+    task: Task, split: str, config: DistilConfig, words: Sequence[str]
+) -> Sequence[Row]:
+    if task.kind == "text2text":
+        raise TaskError(
+            f"task {task.name!r}",
+            expected="a probe or a classification",
+            got="text to text",
+            fix="Free answers cannot be compared word by word; tune on the target instead",
+        )
+    if config.texts == "words":
+        return made_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
+    rows = task.load(split)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
+    picked = [rows[i] for i in order[: config.rows].tolist()]
+    if len(picked) < _FEWEST_ROWS:
+        raise TaskError(
+            f"task {task.name!r}, {split}",
+            expected=f"at least {_FEWEST_ROWS} rows of text",
+            got=str(len(picked)),
+            fix="Give more unlabelled rows, or learn on random words",
+        )
+    return picked
+
+
+def _shared_words(backbone: Backbone, teachers: Sequence[Teacher]) -> tuple[str, ...]:
+    spaces = [backbone.space, *(teacher.backbone.space for teacher in teachers)]
+    words = sorted(set.intersection(*(set(space.words) for space in spaces)))[:_MOST_WORDS]
+    if len(words) < 2:
+        raise AnchorError(
+            "answers",
+            expected="words that are single tokens of all backbones",
+            got=str(len(words)),
+            fix="Choose another pair of backbones",
+        )
+    return tuple(words)
+
+
+def _blind(row: Row, task: Task, words: Sequence[str] | None) -> Row:
+    """The row with a stand-in for its answer, which only takes the answer's place."""
+    return replace(row, answer=words[0] if words else task.label_names[0])
+
+
+def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
+    if words is None:
+        return None
+    ids = [backbone.space.words[word] for word in words]
+    return torch.tensor(ids, device=backbone.device)
+
+
+@torch.no_grad()
+def _answers(
+    teacher: Teacher,
+    task: Task,
+    rows: Sequence[Row],
+    words: Sequence[str] | None,
+    config: DistilConfig,
+) -> Tensor:
+    """Probabilities (Q, A) that a teacher gives to labels, or to the shared words."""
+    backbone, prompt = teacher.backbone, teacher.prompt
+    backbone.check_prompt(prompt)
+    template = choose_template(task, prompt)
+    objective = Objective(backbone, task, template, length=prompt.length, truncate=config.truncate)
+    questions = objective.prepare(rows).questions
+    columns = _columns(backbone, words)
+    found: dict[int, Tensor] = {}
+    for places, scores in scores_of(objective, questions, prompt.vectors.to(backbone.device)):
+        kept = scores if columns is None else scores.index_select(1, columns)
+        found |= dict(zip(places, kept.softmax(1).cpu(), strict=True))
+    return torch.stack([found[i] for i in range(len(questions))])
+
+
+def scores_of(
+    objective: Objective, questions: Sequence[Question], vectors: Tensor
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Scores of a prompt over all questions, batch by batch: (their indices, (Q', A) scores)."""
+    asks = [Ask(objective, question, 0) for question in questions]
+    for batch in batches(asks, 8192):
+        chosen = [asks[i] for i in batch]
+        for _, members, logits in forward(objective.backbone, chosen, vectors):
+            places = [batch[m] for m in members]
+            yield places, objective.scores(logits, [questions[i] for i in places])
+
+
+def entropy(answers: Tensor) -> float:
+    """Mean entropy of rows of probabilities (Q, A), in nats."""
+    return float(-(answers * answers.clamp_min(1e-30).log()).sum(1).mean())

@@ -1,0 +1,118 @@
+"""What learns from a lesson: free vectors, or a mixture of words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
+from promptport.tuning.lesson import DistilConfig, Lesson, entropy, scores_of
+from promptport.tuning.mixtures import MixtureRows
+from promptport.tuning.optimiser import RowAdam
+
+
+class FreeStudent:
+    """Free vectors."""
+
+    def __init__(self, vectors: Tensor, backbone: Backbone, rate: float) -> None:
+        self.vectors = vectors.clone().to(backbone.device)
+        self._optimiser = RowAdam(self.vectors)
+        self._rates = torch.full((len(vectors), 1), rate, device=backbone.device)
+        self._active = torch.ones_like(self._rates, dtype=torch.bool)
+
+    def step(self, gradient: Tensor) -> None:
+        self._optimiser.step(gradient, self._rates, self._active)
+
+    def keep(self) -> None:
+        """Nothing beside the vectors."""
+
+
+class MixedStudent:
+    """A mixture of words."""
+
+    def __init__(self, mixture: MixtureRows, rate: float) -> None:
+        self.mixture = mixture
+        self.vectors = mixture.vectors()
+        self._rates = torch.full((len(self.vectors), 1), rate, device=self.vectors.device)
+        self._active = torch.ones_like(self._rates, dtype=torch.bool)
+
+    def step(self, gradient: Tensor) -> None:
+        self.mixture.step(gradient, self._rates, self._active)
+        self.vectors = self.mixture.vectors()
+
+    def keep(self) -> None:
+        self.mixture.keep_best(0, len(self.vectors))
+
+
+def learn(
+    student: FreeStudent | MixedStudent,
+    lesson: Lesson,
+    config: DistilConfig,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """Move a student until its answers on held-back rows get no closer.
+
+    Returns:
+        The best vectors (L, d) on the held-back rows, and the fields of a `DistilResult`.
+
+    Raises:
+        TuningError: a loss that is no finite number.
+    """
+    count = len(lesson.questions)
+    held = max(1, round(config.held_back * count))
+    tests, trained = list(range(held)), list(range(held, count))
+    before = best_loss = _loss(student, lesson, tests)
+    best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0
+    student.keep()
+    per_epoch = math.ceil(len(trained) / config.batch_size)
+    for epoch in range(1, config.epochs + 1):
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(trained), generator=generator).tolist()
+        for first in range(0, len(order), config.batch_size):
+            rows = [trained[i] for i in order[first : first + config.batch_size]]
+            student.step(_gradient(student, lesson, rows))
+            steps += 1
+            if progress is not None:
+                progress(steps, per_epoch * config.epochs)
+        loss = _loss(student, lesson, tests)
+        if not math.isfinite(loss):
+            raise TuningError(
+                "loss", expected="a finite number", got=str(loss), fix="Lower the learning rate"
+            )
+        if loss < best_loss:
+            best, best_loss, best_epoch = student.vectors.cpu().clone(), loss, epoch
+            student.keep()
+        elif epoch - best_epoch >= config.patience:
+            break
+    floor = entropy(lesson.answers[tests])
+    return best, {
+        "before": before,
+        "after": best_loss,
+        "floor": floor,
+        "rows": count,
+        "steps": steps,
+    }
+
+
+def _gradient(student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int]) -> Tensor:
+    leaf = student.vectors.detach().requires_grad_(True)
+    questions = [lesson.questions[i] for i in rows]
+    for places, scores in scores_of(lesson.objective, questions, leaf):
+        loss = lesson.losses(scores, [rows[i] for i in places]).sum() / len(rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+@torch.no_grad()
+def _loss(student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int]) -> float:
+    questions = [lesson.questions[i] for i in rows]
+    total = 0.0
+    for places, scores in scores_of(lesson.objective, questions, student.vectors):
+        total += float(lesson.losses(scores, [rows[i] for i in places]).sum())
+    return total / len(rows)
