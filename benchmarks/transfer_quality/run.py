@@ -247,7 +247,7 @@ class Run:
         """The free prompt as a mixture found on its source without labels, then carried."""
         place = self.folder([source], f"re-anchored-{texts}", task, seed)
         if not place.is_dir():
-            config = replace(DISTIL, texts=texts, epochs=20, patience=5, seed=seed)
+            config = replace(DISTIL, texts=texts, epochs=30, patience=5, seed=seed)
             free = self.load([source], "free", task, seed)
             found = anchor(free, backbone(source), task, words=self.words, config=config)
             save_prompt(found.prompt, place)

@@ -50,6 +50,12 @@ def command(
     split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them.")] = 30,
+    noise: Annotated[
+        float,
+        typer.Option(
+            help="Learn under noise of this share of a virtual token's length: it moves better."
+        ),
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Seed of the mixture to start from.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
@@ -75,6 +81,7 @@ def command(
         rows=rows,
         epochs=epochs,
         patience=5,
+        noise=noise,
         seed=seed,
         truncate=truncate,
     )

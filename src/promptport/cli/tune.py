@@ -75,6 +75,13 @@ def command(
             "length."
         ),
     ] = 0.0,
+    noise: Annotated[
+        float | None,
+        typer.Option(
+            help="Train under noise of this share of a virtual token's length, so that the prompt "
+            "moves better; usual for --anchored: 1, else 0."
+        ),
+    ] = None,
     together_with: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,7 +153,7 @@ def command(
     kind = "mixture" if anchored or together_with else origin
     check_start(start, library, together, mixed=kind == "mixture")
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
-    jobs = [replace(job, origins=origins, rest=rest) for job in jobs]
+    jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
     if together_with:
         names = [backbone, *together_with]
         models = [

@@ -10,6 +10,9 @@ from promptport.prompt import SoftPrompt
 from promptport.tasks import Task, Template
 from promptport.tuning.origins import OriginSpec
 
+ANCHORED_NOISE = 1.0
+MOST_NOISE = 10.0
+
 
 @dataclass(frozen=True)
 class TuneConfig:
@@ -84,6 +87,9 @@ class TuneJob:
             prompt that comes out stands on the first.
         rest: of an anchored prompt, the largest length of what is added to the mixture of words
             of a virtual token, as a share of the mixture's length; 0 for nothing.
+        noise: length of the noise that every row of a step puts on each virtual token, as a share
+            of the token's own length, 0 to 10; None for 1 if anchored (it makes them move better,
+            docs/methods.md), else 0.
     """
 
     task: Task
@@ -96,8 +102,13 @@ class TuneJob:
     name: str = ""
     origins: int = 1
     rest: float = 0.0
+    noise: float | None = None
 
     def __post_init__(self) -> None:
+        if self.noise is None:
+            object.__setattr__(self, "noise", ANCHORED_NOISE if self.anchored else 0.0)
+        elif not 0 <= self.noise <= MOST_NOISE:
+            raise _out_of_range("noise", f"0 to {MOST_NOISE:g}", self.noise)
         if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.anchored):
             raise _out_of_range("rest", "0 or more, and 0 unless anchored", self.rest)
         if self.origins < 1:
@@ -129,6 +140,7 @@ class TuneJob:
             "template": (self.template or self.task.template).text,
             **({} if self.origins == 1 else {"origins": self.origins}),
             **({} if self.rest == 0 else {"rest": self.rest}),
+            **({} if self.noise == 0 else {"noise": self.noise}),
         }
 
 

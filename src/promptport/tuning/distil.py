@@ -141,7 +141,7 @@ def anchor(
     mixture = MixtureRows(
         backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
     )
-    student = MixedStudent(mixture, config.logit_lr)
+    student = MixedStudent(mixture, config.logit_lr, config.noise)
     best, record = learn(student, lesson, config, progress)
     old = prompt.provenance
     entry = {
@@ -149,6 +149,7 @@ def anchor(
         "origin": old.origin,
         "tuning": old.tuning,
         "words": len(chosen),
+        "noise": config.noise,
         "texts": config.texts,
         "rows": record["rows"],
         "labels_used": False,

@@ -20,6 +20,7 @@ from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
+from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE
 from promptport.tuning.made_text import made_rows, spread
 
 Texts = Literal["task", "words"]
@@ -43,6 +44,7 @@ class DistilConfig:
         batch_size: rows per step, 1 or more.
         relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
         logit_lr: step of the logits of a mixture.
+        noise: on the virtual tokens of a mixture (`TuneJob.noise`), 0 to 10.
         seed: of the order of the rows and of the mixture to start from.
         truncate: cut texts that are too long instead of refusing them.
 
@@ -58,6 +60,7 @@ class DistilConfig:
     batch_size: int = 16
     relative_lr: float = 0.03
     logit_lr: float = 1.0
+    noise: float = ANCHORED_NOISE
     seed: int = 0
     truncate: bool = False
 
@@ -71,6 +74,7 @@ class DistilConfig:
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
             "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),
+            "noise": (0 <= self.noise <= MOST_NOISE, f"0 to {MOST_NOISE:g}"),
         }
         for name, (fits, expected) in ranges.items():
             if not fits:
@@ -278,10 +282,17 @@ def _answers(
 
 
 def scores_of(
-    objective: Objective, questions: Sequence[Question], vectors: Tensor
+    objective: Objective,
+    questions: Sequence[Question],
+    vectors: Tensor,
+    starts: Sequence[int] | None = None,
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Scores of a prompt over all questions, batch by batch: (their indices, (Q', A) scores)."""
-    asks = [Ask(objective, question, 0) for question in questions]
+    """Scores over all questions, batch by batch: (their indices, (Q', A) scores).
+
+    The prompt of every question begins at its row of `vectors`, at row 0 without `starts`.
+    """
+    places = [0] * len(questions) if starts is None else starts
+    asks = [Ask(objective, *pair) for pair in zip(questions, places, strict=True)]
     for batch in batches(asks, 8192):
         chosen = [asks[i] for i in batch]
         for _, members, logits in forward(objective.backbone, chosen, vectors):

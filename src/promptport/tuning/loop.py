@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Row
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult, config_dict
 from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, mixture_words, starting_logits
+from promptport.tuning.noise import draw, with_noise
 from promptport.tuning.optimiser import RowAdam
 from promptport.tuning.origins import make_origin
 from promptport.tuning.shifts import Shifts
@@ -200,6 +201,7 @@ class Loop:
     def gradients(self, tracks: Sequence[Track]) -> tuple[list[float], Tensor]:
         """Losses of the next batch of each prompt, and the gradient of all vectors (N, d)."""
         asks: list[Ask] = []
+        noises: list[Tensor | None] = []
         owners: list[int] = []
         weights: list[float] = []
         for owner, track in enumerate(tracks):
@@ -209,6 +211,7 @@ class Loop:
                 Ask(track.objective, track.train.questions[i], start)
                 for i, start in zip(rows, starts, strict=True)
             ]
+            noises += self._noise(track, len(rows))
             owners += [owner] * len(rows)
             weights += [1 / len(rows)] * len(rows)
         leaf = self.vectors.detach().requires_grad_(True)
@@ -217,10 +220,11 @@ class Loop:
         owner_index = torch.tensor(owners, device=leaf.device)
         for batch in batches(asks, self.config.batch_tokens):
             parts = []
-            table = self.shifts.table(leaf)
-            for objective, members, logits in forward(
-                self.backbone, [asks[i] for i in batch], table
-            ):
+            table, starts = with_noise(
+                self.shifts.table(leaf), [asks[i].start for i in batch], [noises[i] for i in batch]
+            )
+            noisy = [replace(asks[i], start=at) for i, at in zip(batch, starts, strict=True)]
+            for objective, members, logits in forward(self.backbone, noisy, table):
                 places = [batch[m] for m in members]
                 loss = objective.losses(logits, [asks[i].question for i in places]) * share[places]
                 losses.index_add_(0, owner_index[places], loss.detach())
@@ -228,6 +232,14 @@ class Loop:
             torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         return losses.tolist(), leaf.grad
+
+    def _noise(self, track: Track, rows: int) -> Sequence[Tensor | None]:
+        """For every row of the next batch of a prompt its noise (n, d), or None."""
+        job = track.job
+        if not job.noise:
+            return [None] * rows
+        shape = (job.length, self.vectors.shape[1])
+        return draw(job.noise, rows, shape, job.seed, track.step).unbind()
 
     def rates(self, tracks: Sequence[Track]) -> tuple[Tensor, Tensor]:
         """Learning rate of every row and whether it is in use, (N, 1) each; counts the step."""
@@ -357,6 +369,7 @@ class Loop:
                 "dev_score": track.best[0],
                 "dev_loss": track.best[1],
                 **({} if job.origins == 1 else {"origins": job.origins}),
+                **({} if not job.noise else {"noise": job.noise}),
                 "train_rows": len(track.train.questions),
                 "skipped_rows": track.train.skipped,
                 "version": __version__,

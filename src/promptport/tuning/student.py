@@ -13,11 +13,14 @@ from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.tuning.lesson import DistilConfig, Lesson, entropy, scores_of
 from promptport.tuning.mixtures import MixtureRows
+from promptport.tuning.noise import draw, with_noise
 from promptport.tuning.optimiser import RowAdam
 
 
 class FreeStudent:
     """Free vectors."""
+
+    noise = 0.0
 
     def __init__(self, vectors: Tensor, backbone: Backbone, rate: float) -> None:
         self.vectors = vectors.clone().to(backbone.device)
@@ -33,10 +36,10 @@ class FreeStudent:
 
 
 class MixedStudent:
-    """A mixture of words."""
+    """A mixture of words, learned under noise (`TuneJob.noise`)."""
 
-    def __init__(self, mixture: MixtureRows, rate: float) -> None:
-        self.mixture = mixture
+    def __init__(self, mixture: MixtureRows, rate: float, noise: float) -> None:
+        self.mixture, self.noise = mixture, noise
         self.vectors = mixture.vectors()
         self._rates = torch.full((len(self.vectors), 1), rate, device=self.vectors.device)
         self._active = torch.ones_like(self._rates, dtype=torch.bool)
@@ -75,7 +78,7 @@ def learn(
         order = torch.randperm(len(trained), generator=generator).tolist()
         for first in range(0, len(order), config.batch_size):
             rows = [trained[i] for i in order[first : first + config.batch_size]]
-            student.step(_gradient(student, lesson, rows))
+            student.step(_gradient(student, lesson, rows, config.seed, steps))
             steps += 1
             if progress is not None:
                 progress(steps, per_epoch * config.epochs)
@@ -99,12 +102,21 @@ def learn(
     }
 
 
-def _gradient(student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int]) -> Tensor:
+def _gradient(
+    student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int], seed: int, step: int
+) -> Tensor:
     leaf = student.vectors.detach().requires_grad_(True)
+    noises: Sequence[Tensor | None] = [None] * len(rows)
+    if student.noise:
+        shape = (leaf.shape[0], leaf.shape[1])
+        noises = draw(student.noise, len(rows), shape, seed, step).unbind()
+    table, starts = with_noise(leaf, [0] * len(rows), noises)
     questions = [lesson.questions[i] for i in rows]
-    for places, scores in scores_of(lesson.objective, questions, leaf):
-        loss = lesson.losses(scores, [rows[i] for i in places]).sum() / len(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+    parts = [
+        lesson.losses(scores, [rows[i] for i in places]).sum() / len(rows)
+        for places, scores in scores_of(lesson.objective, questions, table, starts)
+    ]
+    torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     return leaf.grad
 

@@ -84,7 +84,7 @@ def test_two_teachers_are_averaged(backbone, task) -> None:
 def test_anchoring_finds_a_mixture_that_answers_alike(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
-    config = replace(CONFIG, epochs=20, patience=20)
+    config = replace(CONFIG, epochs=20, patience=20, noise=0.0)
     result = anchor(prompt, model, task, config=config)
     assert result.floor - 1e-5 <= result.after < result.before
     mixture = result.prompt.mixture
