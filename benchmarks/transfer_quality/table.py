@@ -32,6 +32,12 @@ OURS = (
     *("least squares", "words", "no data", "no data 2", "no data 3", "re-anchored"),
     *("anchored", "joint 2", "joint 3", "calibrated"),
 )
+# What several sources are compared with.
+SINGLE = {
+    **dict.fromkeys(("least squares 2", "least squares 3"), "least squares"),
+    **dict.fromkeys(("no data 2", "no data 3"), "no data"),
+    **dict.fromkeys(("joint 2", "joint 3"), "anchored"),
+}
 RESAMPLES = 2000
 LEAST_GAIN = 0.1  # of tuning over the majority answer, or over no prompt at all
 # Learning on random words was worked out on these tasks, nano-bert to nano-roberta, by scores on
@@ -100,12 +106,43 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
             summary[figure] = max(values)
     best = max((r for r in rows if r["column"] in OURS), key=lambda r: r["retention"])
     summary["beats_manual_share"] = best["beats_manual"]
+    several = _several(found)
+    for row in several:
+        key = row["column"].replace(" ", "_")
+        summary |= {f"{key}.over_{what}_single": row[what]["value"] for what in ("mean", "best")}
     return summary, {
         "columns": rows,
+        "several": several,
         "pairs": _by(found, tuned, "pair"),
         "tasks": _by(found, tuned, "task"),
         "targets": _by(found, tuned, "target"),
     }
+
+
+def _several(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Score of several sources less the mean, and less the best, of the same sources alone.
+
+    The best is known only afterwards, by its test score: nobody could have chosen it.
+    """
+    rows = []
+    for column, single in SINGLE.items():
+        alone = {(c["source"], *_place(c)): c["score"] for c in found.get(single, [])}
+        cells, singles = [], []
+        for cell in found.get(column, []):
+            own = [alone.get((source, *_place(cell))) for source in cell["source"].split("+")]
+            if None not in own:
+                cells.append(cell)
+                singles.append([score for score in own if score is not None])
+        if not cells:
+            continue
+        row: dict[str, Any] = {"column": column, "alone": single, "cells": len(cells)}
+        for what, chosen in (("mean", fmean), ("best", max)):
+            apart = [c["score"] - chosen(own) for c, own in zip(cells, singles, strict=True)]
+            low, high = _interval(cells, apart)
+            figures = {"value": fmean(apart), "low": low, "high": high}
+            row[what] = {name: round(value, 4) for name, value in figures.items()}
+        rows.append(row)
+    return rows
 
 
 def _is_fresh(cell: dict[str, Any]) -> bool:
@@ -174,9 +211,22 @@ def write_table(path: Path, tables: dict[str, Any]) -> None:
             + " |"
             for r in tables["columns"]
         ),
+        "",
+        "| several sources: score less that of the same sources alone | cells | their mean [95%] "
+        "| the best of them, known afterwards [95%] |",
+        "|---|---|---|---|",
+        *(
+            f"| {r['column']} against {r['alone']} | {r['cells']} | {_apart(r['mean'])} "
+            f"| {_apart(r['best'])} |"
+            for r in tables["several"]
+        ),
     ]
     write_atomic(path, ("\n".join(lines) + "\n").encode())
 
 
 def _told(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _apart(found: dict[str, float]) -> str:
+    return f"{found['value']:+.3f} [{found['low']:+.3f}, {found['high']:+.3f}]"
