@@ -215,3 +215,20 @@ def test_options_of_methods_are_numbers_where_they_look_like_numbers() -> None:
     given = ["ridge=1e-6", "topk=512", "absolute=true", "rule=token"]
     wanted = {"ridge": 1e-6, "topk": 512, "absolute": True, "rule": "token"}
     assert parse_options(given) == wanted
+
+
+@pytest.mark.parametrize(("name", "template", "said"), [
+    ("gpt2", "{subject} {soft} {answer} .", True),
+    ("gpt2", "The {subject} {soft} {answer} .", False),
+    ("bert", "{subject} {soft} {answer} .", False),
+    ("llama", "{subject} {soft} {answer} .", False),
+])  # fmt: skip
+def test_a_note_where_first_words_are_cut_differently(
+    run_cli, model_folder, lama, tmp_path, name, template, said
+) -> None:
+    data = ("--data", lama, "--template", template, "--epochs", 1)
+    code, _, err = run_cli(
+        "tune", "--backbone", model_folder(name), "--task", "lama:P36", "--out", tmp_path, *data
+    )
+    assert code == 0
+    assert ("cuts the first word" in err) == said

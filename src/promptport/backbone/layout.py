@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from promptport.backbone.loading import Kind
@@ -16,6 +17,7 @@ from promptport.tasks.template import Answer, Soft, Template, Text
 
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
+_COMMON = ("France", "music", "water", "seven")
 Ids = tuple[int, ...]
 
 
@@ -124,6 +126,16 @@ class Layout:
                     fix="Choose another label word for this backbone",
                 )
         return found
+
+    @cached_property
+    def cuts_first_words(self) -> bool:
+        """Whether the first word of a text becomes other tokens than the same word elsewhere, as
+        with byte-level tokenizers that put no space in front of it (GPT-2's)."""
+        inside = [f" {word}" for word in _COMMON]
+        self._fill(False, inside)
+        self._fill(True, _COMMON)
+        pairs = zip(inside, _COMMON, strict=True)
+        return all(self._cache[False, a] != self._cache[True, b] for a, b in pairs)
 
     def encode(
         self,

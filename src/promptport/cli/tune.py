@@ -27,6 +27,7 @@ from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
+    from promptport.backbone import Backbone
     from promptport.tasks import Task
     from promptport.tuning import JointResult, OriginSpec, TuneJob, TuneResult
     from promptport.tuning.together import Way
@@ -171,6 +172,7 @@ def command(
         return
     folders = _folders(out, jobs)
     model = Backbone.load(backbone, device=device, dtype=dtype, device_map=device_map)
+    _warn_of_first_words(model, jobs)
     if together is not None:
         with progress_bar("tuning together", hidden=json_output) as show:
             one = tune_together(
@@ -211,6 +213,18 @@ def command(
             expected="a finite loss",
             got=str(failed[0].error),
             fix="Lower --lr, or choose another origin; the other prompts are saved",
+        )
+
+
+def _warn_of_first_words(model: Backbone, jobs: list[TuneJob]) -> None:
+    """Say where texts begin with a field, but the backbone knows first words by other tokens."""
+    templates = {(job.template or job.task.template) for job in jobs}
+    texts = sorted(t.text for t in templates if t.begins_with_field)
+    if texts and model.layout.cuts_first_words:
+        typer.echo(
+            f"note: {model.name} cuts the first word of a text into other tokens than the same "
+            f"word elsewhere; --template 'The {texts[0]}', or another first word, may do better",
+            err=True,
         )
 
 

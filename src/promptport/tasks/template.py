@@ -106,6 +106,11 @@ class Template:
         runs = [index for index, piece in enumerate(solid) if isinstance(piece, Soft)]
         return bool(runs) and runs == list(range(len(runs)))
 
+    @property
+    def begins_with_field(self) -> bool:
+        """Whether a text starts with the words of a row."""
+        return bool(self.pieces) and isinstance(self.pieces[0], Field)
+
     def soft_counts(self, n: int) -> list[int]:
         """Split n virtual tokens over the runs, in order.
 
