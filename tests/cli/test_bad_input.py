@@ -274,3 +274,23 @@ def test_a_checkpoint_without_its_embedding(run_cli, model_folder, tmp_path) -> 
     _fails(run_cli("inspect", folder), "an embedding tensor named 'model.embed_tokens.weight'")
     (folder / "model.safetensors").write_bytes(b"\x00" * 100)
     _fails(run_cli("inspect", folder), "model.safetensors", "whole safetensors file")
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (("--try", "omp", "--method", "omp"), "--try: expected no --method"),
+    (("--try", "omp", "--own-anchors"), "got --own-anchors"),
+])  # fmt: skip
+def test_options_without_effect_on_transfer(
+    run_cli, prompt, model_folder, tmp_path, options, said
+) -> None:
+    place = ("--to", model_folder("roberta"), "--out", tmp_path / "Q")
+    _fails(run_cli("transfer", prompt, *place, *options), said)
+    assert not (tmp_path / "Q").exists()
+
+
+def test_options_without_effect_on_tune(run_cli, model_folder, task_file, tmp_path) -> None:
+    model = model_folder("bert")
+    base = ("tune", "--backbone", model, "--task", task_file, "--out", tmp_path / "Q")
+    _fails(run_cli(*base, "--anchored", "--origin", "normal"), "--anchored: expected no --origin")
+    _fails(run_cli(*base, "--with", model), "backbones with different names")
+    assert not (tmp_path / "Q").exists()

@@ -148,7 +148,7 @@ def forecast_pair(
     shared = label_overlap(first.task, second.task)
     found = []
     for part, own, other in zip(parts, deltas, reversed(deltas), strict=True):
-        picked = pick_rows(part.task.load(split), rows, seed)
+        picked = pick_rows(part.task.texts(split), rows, seed)
         equal, divergences = _answers(backbone, part, combined, picked, truncate)
         given = {**alike, "norm_ratio": norm_ratio(other, own), "label_overlap": shared or 0.0}
         found.append(_judge(part.task, equal, divergences, given))

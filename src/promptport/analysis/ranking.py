@@ -123,7 +123,8 @@ def rank(
     starts = [sum(lengths[:i]) for i in range(len(lengths))]
     objectives = {n: Objective(backbone, task, length=n, truncate=truncate) for n in set(lengths)}
     places = [(objectives[n], start) for n, start in zip(lengths, starts, strict=True)]
-    picked = pick_rows(task.load(split), labelled or rows, seed)
+    there = task.load(split) if labelled else task.texts(split)
+    picked = pick_rows(there, labelled or rows, seed)
     if labelled:
         prepared = {n: o.prepare(picked).questions for n, o in objectives.items()}
         entries = _by_labels(candidates, places, prepared, vectors)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptport.errors import PromptPortError
+
 if TYPE_CHECKING:
     from promptport.tasks import Task
 
@@ -138,3 +140,23 @@ def quiet() -> None:
     from promptport.backbone import silence_libraries
 
     silence_libraries()
+
+
+def refuse_together(option: str, others: Mapping[str, bool]) -> None:
+    """Refuse options that another one leaves without effect.
+
+    Args:
+        option: the one that decides, as the user writes it.
+        others: option -> whether it was given.
+
+    Raises:
+        PromptPortError: one of them was given.
+    """
+    given = [name for name, is_given in others.items() if is_given]
+    if given:
+        raise PromptPortError(
+            option,
+            expected=f"no {', '.join(others)} with it",
+            got=", ".join(given),
+            fix="Leave one of the two out",
+        )

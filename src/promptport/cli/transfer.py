@@ -17,6 +17,7 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    refuse_together,
 )
 from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
@@ -106,7 +107,10 @@ def command(
     from promptport.backbone import open_space
     from promptport.transfers import transfer_many
 
+    chosen = {"--magnitude": magnitude is not None, "--own-anchors": own_anchors}
     if any(is_vector(place) for place in prompt):
+        several = {"--weight": bool(weight), "--lengths": lengths != "same"}
+        refuse_together("a vector folder", {**chosen, **several, "--try": bool(candidate)})
         settings: VectorSettings = {
             "words": None if words is None else read_words(words),
             "anchors": anchors,
@@ -118,6 +122,8 @@ def command(
         return
     sources = _sources(prompt, source or [], weight or [])
     if candidate:
+        own = {"--method": method is not None, "--option": bool(option)}
+        refuse_together("--try", {**own, **chosen})
         result = _selected(
             sources,
             to,

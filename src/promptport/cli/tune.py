@@ -21,6 +21,7 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    refuse_together,
     shared_words,
 )
 from promptport.cli.starts import check_start, report_together, started
@@ -133,7 +134,8 @@ def command(
 ) -> None:
     """Tune soft prompts against one frozen backbone, all in the same batch.
 
-    An interrupted run goes on where it stopped when the same command is given again.
+    An interrupted run goes on where it stopped when the same command is given again (not with
+    --with or --together, which begin anew).
     """
     quiet()
     from promptport.backbone import Backbone
@@ -152,11 +154,15 @@ def command(
     )
     words = shared_words(words_of or [])
     kind = "mixture" if anchored or together_with else origin
+    if kind == "mixture":
+        option = "--anchored" if anchored else "--with"
+        refuse_together(option, {"--origin": origin not in ("vocabulary", "mixture")})
     check_start(start, library, together, mixed=kind == "mixture")
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
     if together_with:
         names = [backbone, *together_with]
+        _check_folders(names)
         models = [
             Backbone.load(name, device=device, dtype=dtype, device_map=device_map) for name in names
         ]
@@ -278,6 +284,19 @@ def _origin(text: str, seed: int, words: list[str] | None) -> OriginSpec:
 
 def _folders(out: Path, jobs: list[TuneJob]) -> list[Path]:
     return [out] if len(jobs) == 1 else [out / job.label for job in jobs]
+
+
+def _check_folders(backbones: list[str]) -> None:
+    """Refuse backbones whose prompts would go to one folder."""
+    names = [Path(name).name for name in backbones]
+    twice = [name for name in backbones if names.count(Path(name).name) > 1]
+    if twice:
+        raise TuningError(
+            "--with",
+            expected="backbones with different names, for their folders",
+            got=", ".join(twice),
+            fix="Rename or link one of the model folders",
+        )
 
 
 def _report_joint(

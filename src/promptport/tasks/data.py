@@ -6,7 +6,7 @@ import csv
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -56,12 +56,14 @@ class RowSpec:
         fields: columns that every row needs besides the answer.
         labels: label names of a classification, else None.
         bounds: least and greatest number of a regression, else None.
+        answers: whether the answer is read, and must be there; else every answer is empty.
     """
 
     kind: Kind
     fields: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     bounds: tuple[float, float] | None = None
+    answers: bool = True
 
     @property
     def answer(self) -> str:
@@ -196,7 +198,8 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
             fix="Name a split that the task has, or add its file to the task",
         )
     if isinstance(source, MemorySource):
-        return source.rows[split]
+        rows = source.rows[split]
+        return rows if spec.answers else tuple(replace(row, answer="") for row in rows)
     place = source.place(split)
     rows = tuple(_rows(source.records(split), source.columns, source.label_names, spec))
     if not rows:
@@ -221,9 +224,11 @@ def _rows(
             optional = (n for n in OPTIONAL[spec.kind] if columns.get(n, n) in record)
             wanted = tuple(dict.fromkeys((*spec.fields, *optional)))
         values = {name: _cell(record, name, columns, where, wanted, spec) for name in wanted}
-        answer = _cell(record, spec.answer, columns, where, wanted, spec)
-        fields = {name: _text(value, name, where) for name, value in values.items()}
-        yield Row(fields, _answer(answer, label_names, where, spec))
+        answer = ""
+        if spec.answers:
+            cell = _cell(record, spec.answer, columns, where, wanted, spec)
+            answer = _answer(cell, label_names, where, spec)
+        yield Row({name: _text(value, name, where) for name, value in values.items()}, answer)
 
 
 def _cell(
@@ -237,7 +242,8 @@ def _cell(
     theirs = columns.get(name, name)
     value = record.get(theirs)
     if value is None:
-        needed = ", ".join(columns.get(n, n) for n in (*wanted, spec.answer))
+        asked = (*wanted, spec.answer) if spec.answers else wanted
+        needed = ", ".join(columns.get(n, n) for n in asked)
         there = ", ".join(str(n) for n, v in record.items() if v is not None)
         raise TaskError(
             where,

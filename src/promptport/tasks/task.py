@@ -117,7 +117,18 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        key = (split, self._spec())
+        return self._rows(split, self._spec())
+
+    def texts(self, split: str) -> tuple[Row, ...]:
+        """All rows of a split with empty answers: labels need not be there, and are not read.
+
+        Raises:
+            TaskError: see `load_rows`.
+        """
+        return self._rows(split, replace(self._spec(), answers=False))
+
+    def _rows(self, split: str, spec: RowSpec) -> tuple[Row, ...]:
+        key = (split, spec)
         if key not in self._cache:
             self._cache[key] = load_rows(self.source, *key)
         return self._cache[key]

@@ -121,9 +121,10 @@ class _Plan:
     def scale_all(
         self, raw: Tensor, problems: Sequence[TransferProblem], weights: Sequence[float]
     ) -> Tensor:
-        lengths = [self.rule(raw, p).norm(dim=1, keepdim=True) for p in problems]  # (n, 1) each
+        scaled = [self.rule(raw, p) for p in problems]  # (n, d_t) each, of one direction
+        lengths = [x.norm(dim=1, keepdim=True) for x in scaled]
         mean = torch.stack([x * w for x, w in zip(lengths, weights, strict=True)]).sum(0)
-        return normalize(raw, dim=1) * mean
+        return normalize(scaled[0], dim=1) * mean
 
 
 class TransferSettings(TypedDict, total=False):
@@ -219,6 +220,13 @@ def transfer_many(  # noqa: PLR0913
     found = find_method(method or ("mixture" if is_anchored else "least_squares"))
     rule = magnitude or ("keep" if found.name.startswith("mixture.") else "token")
     chosen = found.complete(options or {})
+    if own_anchors and (not found.name.startswith("least_squares.") or options):
+        raise MismatchError(
+            "own anchors",
+            expected="the method least_squares, without options",
+            got=", ".join((found.name, *(options or {}))),
+            fix="Leave one of the two out",
+        )
     plan = _Plan(found, chosen, find_magnitude(rule), rule, seed, roundtrip, lengths, own_anchors)
     spaces = [source.space for source in sources]
     shared = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors).keep(anchors)
@@ -229,14 +237,17 @@ def transfer_many(  # noqa: PLR0913
     decode_start = time.perf_counter()
     vectors = plan.decode_all(problems, weights)  # (n, d_t)
     if own_anchors:
-        vectors = _with_own_anchors(plan, sources, target, words, problems, vectors)
+        pairs = [
+            AnchorSet.shared(space, target, words=words, minimum=minimum_anchors).keep(anchors)
+            for space in spaces
+        ]
+        vectors = _with_own_anchors(plan, sources, problems, pairs, vectors)
     times = (start, time.perf_counter() - decode_start)
-    report = _report(plan, sources, problems, vectors, shared.report, target, times)
-    carried = None
-    if is_anchored and found.name.startswith("mixture."):
+    carried = _joint_mixture(problems, shared, weights) if is_anchored and mixes else None
+    report = _report(plan, sources, problems, vectors, carried, shared.report, target, times)
+    if carried is not None:
         kept = [m.kept for m in moved if m is not None]
         report = replace(report, kept_weight=sum(k * w for k, w in zip(kept, weights, strict=True)))
-        carried = _joint_mixture(problems, shared, weights)
     provenance = _provenance(sources, target, report)
     return TransferResult(SoftPrompt(vectors, provenance, mixture=carried), report)
 
@@ -326,19 +337,10 @@ def _rest(source: Source) -> Tensor:
 def _with_own_anchors(
     plan: _Plan,
     sources: Sequence[Source],
-    target: EmbeddingSpace,
-    words: Sequence[str] | None,
     problems: Sequence[TransferProblem],
+    pairs: Sequence[AnchorSet],
     vectors: Tensor,
 ) -> Tensor:
-    if not plan.method.name.startswith("least_squares."):
-        raise MismatchError(
-            "own anchors",
-            expected="the method least_squares",
-            got=plan.method.name,
-            fix="Leave one of the two out",
-        )
-    pairs = [AnchorSet.shared(source.space, target, words=words) for source in sources]
     described = [
         encode_relative(problem.vectors, pair.matrix(0))
         for problem, pair in zip(problems, pairs, strict=True)
@@ -359,6 +361,7 @@ def _report(
     sources: Sequence[Source],
     problems: Sequence[TransferProblem],
     vectors: Tensor,
+    carried: Mixture | None,
     anchors: AnchorReport,
     target: EmbeddingSpace,
     times: tuple[float, float],
@@ -377,7 +380,8 @@ def _report(
     ).sum(0)  # (n,)
     roundtrip = None
     if plan.roundtrip:
-        roundtrip = mean(_roundtrip(plan, problem, vectors) for problem in problems)
+        weights_back = None if carried is None else carried.weights
+        roundtrip = mean(_roundtrip(plan, problem, vectors, weights_back) for problem in problems)
     parallel = mean_pair_cosine(vectors)
     before = mean_pair_cosine(problems[0].vectors)
     ratio_source = mean(mean_length(p.vectors) / p.stats_src.mean_norm for p in problems)
@@ -415,8 +419,10 @@ def _report(
     )
 
 
-def _roundtrip(plan: _Plan, problem: TransferProblem, vectors: Tensor) -> float:
-    back = plan.decode(problem.reversed(vectors))  # (n, d_s)
+def _roundtrip(
+    plan: _Plan, problem: TransferProblem, vectors: Tensor, weights: Tensor | None
+) -> float:
+    back = plan.decode(problem.reversed(vectors, weights))  # (n, d_s)
     return float(torch.nn.functional.cosine_similarity(back, problem.vectors, dim=1).mean())
 
 
@@ -443,7 +449,13 @@ def _provenance(
     if len(sources) > 1:
         weights = shares(sources)
         entry["sources"] = [
-            {**_source_record(s), "weight": w} for s, w in zip(sources, weights, strict=True)
+            {
+                **_source_record(s),
+                "task": s.prompt.provenance.task,
+                "history": list(s.prompt.provenance.history),
+                "weight": w,
+            }
+            for s, w in zip(sources, weights, strict=True)
         ]
     return Provenance(
         backbone=target.backbone,

@@ -69,8 +69,13 @@ class TransferProblem:
             return self.described.to(dtype)
         return encode_relative(self.vectors.to(dtype), self.anchors_src)
 
-    def reversed(self, vectors: Tensor) -> TransferProblem:
-        """The way back, from vectors (n, d_t) in the target space to the source space."""
+    def reversed(self, vectors: Tensor, mixture: Tensor | None = None) -> TransferProblem:
+        """The way back, from vectors (n, d_t) in the target space to the source space.
+
+        Args:
+            vectors: the ported prompt.
+            mixture: (n, k) its weights of the shared words, if it is anchored.
+        """
         return replace(
             self,
             vectors=vectors,
@@ -78,6 +83,7 @@ class TransferProblem:
             anchors_tgt=self.anchors_src,
             stats_src=self.stats_tgt,
             stats_tgt=self.stats_src,
+            mixture=mixture,
             described=None,
             rest=None,
             pair=None if self.pair is None else (self.pair[1], self.pair[0], *self.pair[2:]),

@@ -206,7 +206,7 @@ class _Search:
         best = self._best()
         if separate:
             best = self._refine(best)
-        elif best.value == 0:
+        elif all(trial.value == 0 for trial in self.trials.values()):
             # paper B's evaluator takes 1 where every coefficient scores nothing
             self._try([(1.0,)])
             best = self.trials[1.0,]

@@ -88,8 +88,8 @@ class TuneJob:
         rest: of an anchored prompt, the largest length of what is added to the mixture of words
             of a virtual token, as a share of the mixture's length; 0 for nothing.
         noise: length of the noise that every row of a step puts on each virtual token, as a share
-            of the token's own length, 0 to 10; None for 1 if anchored (it makes them move better,
-            docs/methods.md), else 0.
+            of the token's own length, 0 to 10; None for the usual: 1 if anchored (it makes them
+            move better, docs/methods.md), else 0.
     """
 
     task: Task
@@ -105,9 +105,7 @@ class TuneJob:
     noise: float | None = None
 
     def __post_init__(self) -> None:
-        if self.noise is None:
-            object.__setattr__(self, "noise", ANCHORED_NOISE if self.anchored else 0.0)
-        elif not 0 <= self.noise <= MOST_NOISE:
+        if self.noise is not None and not 0 <= self.noise <= MOST_NOISE:
             raise _out_of_range("noise", f"0 to {MOST_NOISE:g}", self.noise)
         if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.anchored):
             raise _out_of_range("rest", "0 or more, and 0 unless anchored", self.rest)
@@ -122,6 +120,12 @@ class TuneJob:
     def anchored(self) -> bool:
         """Whether mixture weights over words are tuned instead of free vectors."""
         return self.origin.kind == "mixture"
+
+    @property
+    def noise_share(self) -> float:
+        """The noise in use."""
+        usual = ANCHORED_NOISE if self.anchored else 0.0
+        return usual if self.noise is None else self.noise
 
     @property
     def label(self) -> str:
@@ -140,7 +144,7 @@ class TuneJob:
             "template": (self.template or self.task.template).text,
             **({} if self.origins == 1 else {"origins": self.origins}),
             **({} if self.rest == 0 else {"rest": self.rest}),
-            **({} if self.noise == 0 else {"noise": self.noise}),
+            **({} if self.noise_share == 0 else {"noise": self.noise_share}),
         }
 
 

@@ -97,7 +97,9 @@ def calibrate(
         "promptport": __version__,
     }
     old = prompt.provenance
-    provenance = replace(old, history=(*old.history, entry))
+    if old.tuning is not None or old.origin is not None:  # tuned here: they belong to the old rows
+        entry |= {"origin": old.origin, "tuning": old.tuning}
+    provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
     return DistilResult(SoftPrompt(best, provenance), **record)
 
 

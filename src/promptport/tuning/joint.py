@@ -15,10 +15,10 @@ from torch import Tensor
 
 from promptport.anchored import Mixture
 from promptport.backbone import Backbone
-from promptport.errors import TuningError
+from promptport.errors import TaskError, TuningError
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Row, Task
+from promptport.tasks import MemorySource, Row, Task, Template
 from promptport.tuning.config import Progress, TuneConfig, TuneJob
 from promptport.tuning.loop import Loop, ProgressCallback
 from promptport.tuning.mixtures import MixtureRows
@@ -111,9 +111,12 @@ class _JointLoop:
         shared = set.intersection(*(set(b.space.words) for b in backbones))
         chosen = tuple(sorted(shared if words is None else shared & set(words)))
         jobs = [_joint_job(job, chosen) for job in jobs]
-        tasks = {id(job.task): job.task for job in jobs}
-        common = {key: _common_rows(task, backbones, config) for key, task in tasks.items()}
-        jobs = [replace(job, task=common[id(job.task)]) for job in jobs]
+        asked = {(id(job.task), job.template): job.task for job in jobs}
+        common = {
+            (key, template): _common_rows(task, template, backbones, config)
+            for (key, template), task in asked.items()
+        }
+        jobs = [replace(job, task=common[id(job.task), job.template]) for job in jobs]
         self.legs = [Loop(backbone, jobs, config) for backbone in backbones]
         self.mixtures = [_mixtures(leg) for leg in self.legs]
         for own in self.mixtures[1:]:
@@ -170,8 +173,11 @@ class _JointLoop:
     def result(self, index: int) -> JointResult:
         results = [leg.result(leg.tracks[index]) for leg in self.legs]
         names = [leg.backbone.name for leg in self.legs]
+        scores = self.best_scores[index]
         prompts = tuple(
-            _named(result.prompt, names) for result in results if result.prompt is not None
+            _named(result.prompt, names, score)
+            for result, score in zip(results, scores, strict=bool(scores))
+            if result.prompt is not None
         )
         first = results[0]
         return JointResult(
@@ -179,9 +185,11 @@ class _JointLoop:
         )
 
 
-def _named(prompt: SoftPrompt, backbones: Sequence[str]) -> SoftPrompt:
-    """The prompt with a record of what it was tuned together with."""
-    tuning = {**(prompt.provenance.tuning or {}), "jointly_on": list(backbones)}
+def _named(prompt: SoftPrompt, backbones: Sequence[str], score: float) -> SoftPrompt:
+    """The prompt with a record of what it was tuned together with, and of its own dev score."""
+    tuning = dict(prompt.provenance.tuning or {})
+    tuning |= {"mean_dev_score": tuning.get("dev_score"), "dev_score": score}
+    tuning["jointly_on"] = list(backbones)
     return replace(prompt, provenance=replace(prompt.provenance, tuning=tuning))
 
 
@@ -208,12 +216,21 @@ def _joint_job(job: TuneJob, words: tuple[str, ...]) -> TuneJob:
     return replace(job, origin=replace(job.origin, words=words))
 
 
-def _common_rows(task: Task, backbones: Sequence[Backbone], config: TuneConfig) -> Task:
+def _common_rows(
+    task: Task, template: Template | None, backbones: Sequence[Backbone], config: TuneConfig
+) -> Task:
     """The task with the rows that can be asked of every backbone."""
-    objectives = [Objective(b, task, truncate=config.truncate) for b in backbones]
+    objectives = [Objective(b, task, template, truncate=config.truncate) for b in backbones]
     limits = {"train": config.max_train_rows, "dev": config.max_dev_rows}
     parts: dict[str, tuple[Row, ...]] = {}
     for split, limit in limits.items():
         rows = task.load(split)[: limit or None]
         parts[split] = tuple(r for r in rows if all(o.can_ask(r) for o in objectives))
+        if not parts[split]:
+            raise TaskError(
+                f"task {task.name!r}, {split}",
+                expected="rows whose object is a single token of every backbone",
+                got=f"none of {len(rows)}",
+                fix="Tune on other backbones, or each alone",
+            )
     return replace(task, source=MemorySource(parts), _cache={})

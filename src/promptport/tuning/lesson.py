@@ -19,6 +19,7 @@ from promptport.errors import AnchorError, TaskError, TuningError
 from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
+from promptport.space import EmbeddingSpace
 from promptport.tasks import Row, Task
 from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE
 from promptport.tuning.made_text import made_rows, spread
@@ -122,6 +123,7 @@ def agreement(
     *,
     split: str = "train",
     config: DistilConfig | None = None,
+    held_back: bool = False,
 ) -> Agreement:
     """How far a prompt answers like others, on unlabelled text; no label is read.
 
@@ -131,7 +133,9 @@ def agreement(
         teachers: for instance the source's prompt on the source.
         task: gives the texts and the template.
         split: the split whose texts are read.
-        config: `rows`, `seed` and `truncate` count.
+        config: `texts`, `rows`, `seed` and `truncate` count.
+        held_back: ask only the rows that `calibrate` and `anchor` hold back with this
+            configuration, so that what they learned from does not count.
 
     Raises:
         MismatchError: a prompt belongs to another backbone.
@@ -139,15 +143,16 @@ def agreement(
         AnchorError: a probe, and the backbones share no words to compare answers on.
     """
     backbone.check_prompt(prompt)
-    lesson = Lesson.make(backbone, prompt, teachers, task, split, config or DistilConfig())
-    count = len(lesson.questions)
+    config = config or DistilConfig()
+    lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
+    count = lesson.held_back(config) if held_back else len(lesson.questions)
     total, same = 0.0, 0
     vectors = prompt.vectors.to(backbone.device)
-    for places, scores in scores_of(lesson.objective, lesson.questions, vectors):
+    for places, scores in scores_of(lesson.objective, lesson.questions[:count], vectors):
         total += float(lesson.losses(scores, places).sum())
         own = scores if lesson.columns is None else scores.index_select(1, lesson.columns)
         same += int((own.argmax(1).cpu() == lesson.answers[places].argmax(1)).sum())
-    return Agreement(total / count - entropy(lesson.answers), same / count, count)
+    return Agreement(total / count - entropy(lesson.answers[:count]), same / count, count)
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,10 @@ class Lesson:
             objective, objective.prepare(blind).questions, answers, _columns(backbone, words)
         )
 
+    def held_back(self, config: DistilConfig) -> int:
+        """How many questions, the first ones, only decide when to stop."""
+        return max(1, round(config.held_back * len(self.questions)))
+
     def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
         """Cross-entropy to the teachers' answers: (Q',)."""
         log_probs = scores.log_softmax(1)
@@ -221,7 +230,7 @@ def _unlabelled(
         )
     if config.texts == "words":
         return made_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
-    rows = task.load(split)
+    rows = task.texts(split)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
     picked = [rows[i] for i in order[: config.rows].tolist()]
     if len(picked) < _FEWEST_ROWS:
@@ -236,7 +245,10 @@ def _unlabelled(
 
 def _shared_words(backbone: Backbone, teachers: Sequence[Teacher]) -> tuple[str, ...]:
     spaces = [backbone.space, *(teacher.backbone.space for teacher in teachers)]
-    words = sorted(set.intersection(*(set(space.words) for space in spaces)))[:_MOST_WORDS]
+    words = set.intersection(*(set(space.words) for space in spaces))
+    if len(words) > _MOST_WORDS:
+        # Tokenizers order words by frequency: the rare ones are left out.
+        words = set(sorted(words, key=lambda word: _rarity(word, spaces))[:_MOST_WORDS])
     if len(words) < 2:
         raise AnchorError(
             "answers",
@@ -244,7 +256,12 @@ def _shared_words(backbone: Backbone, teachers: Sequence[Teacher]) -> tuple[str,
             got=str(len(words)),
             fix="Choose another pair of backbones",
         )
-    return tuple(words)
+    return tuple(sorted(words))
+
+
+def _rarity(word: str, spaces: Sequence[EmbeddingSpace]) -> tuple[float, str]:
+    """Mean place in the spaces' tables, as a share of their sizes; the word decides ties."""
+    return sum(space.words[word] / space.trained_rows for space in spaces) / len(spaces), word
 
 
 def _blind(row: Row, task: Task, words: Sequence[str] | None) -> Row:

@@ -7,6 +7,7 @@ its own optimiser state, schedule, early stopping and best checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -236,10 +237,10 @@ class Loop:
     def _noise(self, track: Track, rows: int) -> Sequence[Tensor | None]:
         """For every row of the next batch of a prompt its noise (n, d), or None."""
         job = track.job
-        if not job.noise:
+        if not job.noise_share:
             return [None] * rows
         shape = (job.length, self.vectors.shape[1])
-        return draw(job.noise, rows, shape, job.seed, track.step).unbind()
+        return draw(job.noise_share, rows, shape, job.seed, track.step).unbind()
 
     def rates(self, tracks: Sequence[Track]) -> tuple[Tensor, Tensor]:
         """Learning rate of every row and whether it is in use, (N, 1) each; counts the step."""
@@ -369,7 +370,8 @@ class Loop:
                 "dev_score": track.best[0],
                 "dev_loss": track.best[1],
                 **({} if job.origins == 1 else {"origins": job.origins}),
-                **({} if not job.noise else {"noise": job.noise}),
+                **({} if not job.noise_share else {"noise": job.noise_share}),
+                **({} if not job.rest else {"rest": job.rest}),
                 "train_rows": len(track.train.questions),
                 "skipped_rows": track.train.skipped,
                 "version": __version__,
@@ -382,10 +384,12 @@ class Loop:
 
     def identity(self) -> dict[str, object]:
         """What a saved state must agree with to be continued."""
+        data = {id(t.train): _data_hash(t) for t in self.tracks}  # many prompts, few tasks
         return {
             "backbone": self.backbone.space.fingerprint,
             "jobs": [track.job.describe() for track in self.tracks],
-            "rows": [[len(t.train.questions), len(t.dev.questions)] for t in self.tracks],
+            "origins": hashlib.sha256(self.origins.numpy().tobytes()).hexdigest(),
+            "data": [data[id(t.train)] for t in self.tracks],
             "config": config_dict(self.config),
         }
 
@@ -429,6 +433,13 @@ class Loop:
             track.best_epoch = values["best_epoch"]
             track.best = (values["best"][0], values["best"][1])
             track.curve = [(c[0], c[1], c[2]) for c in values["curve"]]
+
+
+def _data_hash(track: Track) -> str:
+    """Of everything that is asked, and of how it is scored."""
+    task = track.job.task
+    asked = [track.train.questions, track.dev.questions, task.metric, task.labels]
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 
 def _first(rows: tuple[Row, ...], limit: int) -> tuple[Row, ...]:

@@ -29,7 +29,7 @@ class MoveResult:
         transfers: for each source the transfer of its mixture.
         start: which source's transfer calibration started from.
         calibrated: what calibration came to.
-        before: agreement of the start with the sources.
+        before: agreement of the start with the sources, on the rows that calibration held back.
         after: agreement of `prompt` with them, on the same rows.
         texts: what was asked, `words` or `task`.
     """
@@ -128,10 +128,13 @@ def move(
         anchored.append(found)
         transfers.append(transfer(prompt, source.backbone.space, target.space))
 
-    def alike(prompt: SoftPrompt) -> Agreement:
-        return agreement(prompt, target, sources, task, split=split, config=config)
+    def alike(prompt: SoftPrompt, *, held_back: bool) -> Agreement:
+        return agreement(
+            prompt, target, sources, task, split=split, config=config, held_back=held_back
+        )
 
-    apart = [alike(result.prompt) for result in transfers]
+    # Nothing was learned on the target yet, so all rows may decide between the starts.
+    apart = [alike(result.prompt, held_back=False) for result in transfers]
     start = min(range(len(apart)), key=lambda i: apart[i].divergence)
     calibrated = calibrate(
         transfers[start].prompt,
@@ -148,7 +151,7 @@ def move(
         tuple(transfers),
         start,
         calibrated,
-        apart[start],
-        alike(calibrated.prompt),
+        alike(transfers[start].prompt, held_back=True),
+        alike(calibrated.prompt, held_back=True),
         config.texts,
     )

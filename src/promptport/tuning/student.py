@@ -67,7 +67,7 @@ def learn(
         TuningError: a loss that is no finite number.
     """
     count = len(lesson.questions)
-    held = max(1, round(config.held_back * count))
+    held = lesson.held_back(config)
     tests, trained = list(range(held)), list(range(held, count))
     before = best_loss = _loss(student, lesson, tests)
     best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0

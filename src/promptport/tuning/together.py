@@ -17,7 +17,8 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
-from promptport.evaluation import Ask, batches, forward
+from promptport.evaluation import Ask, batches, choose_template, forward
+from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import MemorySource, Row, Task
 from promptport.tuning.config import Progress, TuneConfig, TuneJob
@@ -138,6 +139,8 @@ def _check(jobs: Sequence[TuneJob], way: str, teachers: Sequence[SoftPrompt], sh
         wrong = "way", " or ".join(get_args(Way)), repr(way)
     elif teachers and len(teachers) != len(jobs):
         wrong = "teachers", f"none, or one per task ({len(jobs)})", str(len(teachers))
+    elif any(t.length != j.length for t, j in zip(teachers, jobs, strict=bool(teachers))):
+        wrong = "teachers", f"{jobs[0].length} virtual tokens", str([t.length for t in teachers])
     elif not 0 <= share <= 1:
         wrong = "share", "0 to 1", repr(share)
     if wrong is not None:
@@ -212,18 +215,22 @@ class _Together:
     def result(self, stopped: str) -> TogetherResult:
         shared, left, right = self.best_parts
         single = [
-            self._prompt(shared * (u[:, None] * v), track.job.task.name, track.objective.template)
-            for u, v, track in zip(left, right, self.loop.tracks, strict=True)
+            self._prompt(shared * (u[:, None] * v), t.job.task.name, t.objective.template, score)
+            for u, v, t, score in zip(left, right, self.loop.tracks, self.scores, strict=True)
         ]
         texts = {track.objective.template.text for track in self.loop.tracks}
         template = self.loop.tracks[0].objective.template if len(texts) == 1 else None
         names = " + ".join(track.job.task.name for track in self.loop.tracks)
         start = shared * (left.mean(0)[:, None] * right.mean(0))
         return TogetherResult(
-            self._prompt(start, names, template), tuple(single), self.scores, self.steps, stopped
+            self._prompt(start, names, template, self.best[0]),
+            tuple(single),
+            self.scores,
+            self.steps,
+            stopped,
         )
 
-    def _prompt(self, vectors: Tensor, task: str, template: object) -> SoftPrompt:
+    def _prompt(self, vectors: Tensor, task: str, template: object, score: float) -> SoftPrompt:
         origin = self.loop.origins[: len(vectors)]
         track = self.loop.tracks[0]
         made = self.loop.prompt(track)
@@ -234,7 +241,8 @@ class _Together:
             "best_epoch": self.best_epoch + 1,
             "steps": self.steps,
             "metric": None,
-            "dev_score": self.best[0],
+            "dev_score": score,
+            "mean_dev_score": self.best[0],
             "dev_loss": self.best[1],
             "train_rows": sum(len(t.train.questions) for t in self.loop.tracks),
         }
@@ -246,17 +254,22 @@ class _Together:
 @torch.no_grad()
 def _learn_from(track: Track, teacher: SoftPrompt, share: float) -> None:
     """Mix a teacher's answers into the distributions over labels that a task's rows aim at."""
-    objective, questions = track.objective, list(track.train.questions)
-    backbone = objective.backbone
+    task, questions = track.job.task, list(track.train.questions)
+    backbone = track.objective.backbone
     backbone.check_prompt(teacher)
-    if objective.task.kind != "classification":
+    if task.kind != "classification":
         return
+    template = choose_template(task, teacher)  # the one that it was tuned with
+    objective = Objective(
+        backbone, task, template, length=teacher.length, truncate=track.objective.truncate
+    )
+    asked = objective.prepare([question.row for question in questions]).questions
     vectors = teacher.vectors.to(backbone.device)
-    asks = [Ask(objective, question, 0) for question in questions]
+    asks = [Ask(objective, question, 0) for question in asked]
     for batch in batches(asks, 8192):
         for _, members, logits in forward(backbone, [asks[i] for i in batch], vectors):
             places = [batch[m] for m in members]
-            scores = objective.scores(logits, [questions[i] for i in places])
+            scores = objective.scores(logits, [asked[i] for i in places])
             for i, probs in zip(places, scores.softmax(1).tolist(), strict=True):
                 goal = questions[i].goal
                 mixed = [(1 - share) * g + share * p for g, p in zip(goal, probs, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -238,3 +239,21 @@ def test_unlabelled_hub_rows_are_refused(hub, monkeypatch):
 def test_large_file_is_quick(load):
     lines = "".join(json.dumps({"subject": f"s{i}", "object": "o"}) + "\n" for i in range(20_000))
     assert len(load("a.jsonl", lines)) == 20_000
+
+
+@pytest.mark.parametrize("rows", [
+    [{"text": "a film"}, {"text": "another", "label": -1}],
+    [{"text": "a film", "label": "no such"}],
+])  # fmt: skip
+def test_texts_need_no_labels(tmp_path, films, rows):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    task = replace(films, source=FileSource({"train": file}), _cache={})
+    found = task.texts("train")
+    assert [(row.fields["text"], row.answer) for row in found] == [(r["text"], "") for r in rows]
+    with pytest.raises(TaskError):
+        task.load("train")
+    file.write_text('{"label": "good"}')
+    with pytest.raises(TaskError, match="expected the columns text, got no 'text'"):
+        replace(task, _cache={}).texts("train")
+    assert [row.answer for row in films.texts("train")] == [""] * 6

@@ -174,3 +174,47 @@ def test_bad_input(three):
         transfer_many([sources[0], other], target)
     with pytest.raises(MismatchError, match="own anchors"):
         transfer_many(sources, target, method="gradient", own_anchors=True, options={"steps": 1})
+
+
+def test_dimension_counts_for_several_sources_and_own_anchors(three):
+    sources, target = three
+    spread = target.matrix.std(0)
+    assert spread.max() > 1.05 * spread.min()
+    one = transfer(sources[0].prompt, sources[0].space, target, magnitude="dimension").prompt
+    double = transfer_many([sources[0], sources[0]], target, magnitude="dimension").prompt
+    own = transfer_many([sources[0]], target, magnitude="dimension", own_anchors=True).prompt
+    token = transfer(sources[0].prompt, sources[0].space, target).prompt
+    assert (cosine_similarity(one.vectors, token.vectors) < 0.9999).all()
+    assert (cosine_similarity(one.vectors, double.vectors) > 0.9999).all()
+    assert (cosine_similarity(one.vectors, own.vectors) > 0.99999).all()
+
+
+def test_own_anchors_follow_the_rules_for_anchors(three):
+    sources, target = three
+    every = transfer_many(sources, target, own_anchors=True).prompt.vectors
+    fewer = transfer_many(sources, target, own_anchors=True, anchors="frequent:40").prompt.vectors
+    assert not torch.allclose(every, fewer, rtol=1e-3)
+    with pytest.raises(MismatchError, match="least_squares, without options"):
+        transfer_many(sources, target, own_anchors=True, options={"topk": 30})
+
+
+def test_the_round_trip_of_mixtures_is_that_of_their_mean(three):
+    sources, target = three
+    words = tuple(sorted(target.words))
+    mixed = []
+    for seed, source in enumerate(sources):
+        weights = torch.zeros(3, len(words))
+        weights[:, seed] = 1.0
+        mixture = Mixture(words, weights)
+        vectors = mixture.vectors(source.space)
+        prompt = replace(source.prompt, vectors=vectors, mixture=mixture)
+        mixed.append(replace(source, prompt=prompt))
+    alone = transfer(mixed[0].prompt, mixed[0].space, target).report.roundtrip
+    assert alone == pytest.approx(1.0, abs=1e-5)
+    both = transfer_many(mixed, target)
+    wanted = sum(
+        weight * cosine_similarity(both.prompt.mixture.vectors(m.space), m.prompt.vectors).mean()
+        for m, weight in zip(mixed, (1 / 3, 2 / 3), strict=True)
+    )
+    assert both.report.roundtrip == pytest.approx(float(wanted), abs=1e-5)
+    assert both.report.roundtrip < 0.95

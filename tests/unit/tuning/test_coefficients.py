@@ -79,6 +79,11 @@ def test_one_is_taken_where_everything_scores_nothing(scored) -> None:
     assert _search(grid=(0.1, 0.2)).coefficients == (1.0, 1.0)
 
 
+def test_zero_can_be_the_best_of_a_metric_below_zero(scored) -> None:
+    scored(lambda x, y: -x, lambda x, y: -y)
+    assert _search().coefficients == (0.0, 0.0)
+
+
 def test_separate_coefficients_are_refined_beyond_the_coarse_grid(scored) -> None:
     scored(lambda x, y: 1 - abs(x - 0.9), lambda x, y: 1 - abs(y - 1.4) / 2)
     found = _search(criterion="harmonic", coefficients="separate")

@@ -18,6 +18,7 @@ from promptport.tuning import (
     TuneJob,
     anchor,
     calibrate,
+    lesson,
     tune,
 )
 from promptport.tuning.made_text import made_rows, spread
@@ -154,3 +155,30 @@ def test_made_rows_fill_every_field(films) -> None:
     drawn = [row.fields[name].split() for row in rows for name in films.fields]
     assert {word for text in drawn for word in text} == set(words)
     assert {len(text) for text in drawn} <= set(range(4, 17))
+
+
+def test_labels_need_not_be_there(backbone, task) -> None:
+    model = backbone("bert")
+    prompt = tuned(model, task)
+    blank = with_other_answers(task, "")
+    found = calibrate(prompt, model, [Teacher(model, prompt)], blank, config=CONFIG)
+    same = calibrate(prompt, model, [Teacher(model, prompt)], task, config=CONFIG)
+    assert torch.equal(found.prompt.vectors, same.prompt.vectors)
+
+
+def test_rare_words_are_left_out_not_late_ones(backbone, monkeypatch) -> None:
+    model = backbone("bert")
+    teacher = Teacher(model, None)
+    every = lesson._shared_words(model, [teacher])
+    monkeypatch.setattr(lesson, "_MOST_WORDS", 5)
+    few = lesson._shared_words(model, [teacher])
+    assert sorted(few) == list(few)
+    assert set(few) == set(sorted(every, key=lambda word: model.space.words[word])[:5])
+
+
+def test_calibrating_a_prompt_where_it_was_tuned_leaves_its_origin_behind(backbone, task) -> None:
+    model = backbone("bert")
+    prompt = tuned(model, task)
+    found = calibrate(prompt, model, [Teacher(model, prompt)], task, config=CONFIG).prompt
+    assert (found.origin, found.provenance.origin, found.provenance.tuning) == (None, None, None)
+    assert found.provenance.history[-1]["tuning"] == prompt.provenance.tuning

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from promptport.errors import TuningError
+from promptport.errors import TaskError, TuningError
+from promptport.tasks import MemorySource
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune, tune_jointly
 
 CONFIG = TuneConfig(epochs=4, batch_size=3, patience=0)
@@ -69,3 +72,20 @@ def test_too_few_backbones(backbone, capitals, count) -> None:
 def test_free_prompts_cannot_be_shared(backbone, capitals) -> None:
     with pytest.raises(TuningError, match="kind mixture"):
         tune_jointly([backbone("bert")] * 2, [TuneJob(capitals, OriginSpec("normal", 1), 2)])
+
+
+def test_no_object_that_all_know_is_said(backbone, capitals) -> None:
+    rows = tuple(replace(row, answer="unheard of") for row in capitals.load("train"))
+    parts = {"train": rows, "dev": rows}
+    task = replace(capitals, source=MemorySource(parts), _cache={})
+    with pytest.raises(TaskError, match="train: expected rows whose object is a single token of"):
+        tune_jointly([backbone("bert"), backbone("gpt2")], jobs(task)[:1], CONFIG)
+
+
+def test_the_record_tells_own_and_mean_score(backbone, capitals) -> None:
+    models = [backbone("bert"), backbone("gpt2")]
+    (result,) = tune_jointly(models, jobs(capitals)[:1], CONFIG)
+    told = [prompt.provenance.tuning for prompt in result.prompts]
+    assert tuple(record["dev_score"] for record in told) == result.dev_scores
+    means = [record["mean_dev_score"] for record in told]
+    assert means == pytest.approx([sum(result.dev_scores) / 2] * 2)

@@ -10,8 +10,8 @@ import torch
 from promptport.errors import FileFormatError, MismatchError, TuningError
 from promptport.evaluation import evaluate
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tasks import Template
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, make_origin, tune
+from promptport.tasks import MemorySource, Template
+from promptport.tuning import OriginSpec, TuneConfig, TuneJob, make_origin, random_prompt, tune
 
 CONFIG = TuneConfig(epochs=4, batch_size=2, patience=0)
 
@@ -210,3 +210,26 @@ def test_text_origins_repeat_their_tokens(backbone) -> None:
     rows = make_origin(OriginSpec("text", text="the dog"), model, 5)
     ids = model.tokenizer("the dog", add_special_tokens=False)["input_ids"]
     torch.testing.assert_close(rows, model.space.rows([ids[i % 2] for i in range(5)]))
+
+
+def test_a_state_of_other_data_or_origins_is_refused(backbone, capitals, tmp_path) -> None:
+    model, state = backbone("bert"), tmp_path / "state.safetensors"
+
+    def job(seed, task=capitals) -> TuneJob:
+        prompt = random_prompt(model, 3, seed)
+        return TuneJob(task, OriginSpec("prompt", prompt=prompt), 3)
+
+    def interrupt(progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(model, [job(1)], CONFIG, state=state, progress=interrupt)
+    rows = tuple(replace(row, answer="Rome") for row in capitals.load("train"))
+    others = replace(
+        capitals, source=MemorySource({"train": rows, "dev": rows, "test": rows}), _cache={}
+    )
+    for other in (job(2), job(1, others)):
+        with pytest.raises(TuningError, match="the state of this very run"):
+            tune(model, [other], CONFIG, state=state)
+    assert tune(model, [job(1)], CONFIG, state=state)[0].prompt is not None

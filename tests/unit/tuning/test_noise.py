@@ -53,10 +53,11 @@ def test_gradients_of_the_copies_flow_into_their_rows() -> None:
 
 
 def test_anchored_prompts_are_tuned_under_noise_and_free_ones_are_not(capitals) -> None:
-    assert _job(capitals).noise == 1
-    assert _job(capitals, noise=0.0).noise == 0
-    assert _job(capitals, kind="vocabulary").noise == 0
-    assert _job(capitals, kind="vocabulary", noise=0.5).noise == 0.5
+    assert _job(capitals).noise_share == 1
+    assert _job(capitals, noise=0.0).noise_share == 0
+    assert _job(capitals, kind="vocabulary").noise_share == 0
+    assert _job(capitals, kind="vocabulary", noise=0.5).noise_share == 0.5
+    assert replace(_job(capitals, kind="vocabulary"), origin=OriginSpec("mixture")).noise_share == 1
 
 
 @pytest.mark.parametrize("noise", [-0.1, 11.0, float("nan")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +94,7 @@ def test_a_teacher_of_share_one_is_learned_instead_of_labels(backbone, films) ->
         ({"way": "two"}, "way: expected one or factors, got 'two'"),
         ({"teachers": [None] * 3}, "none, or one per task"),
         ({"share": 2.0}, "share: expected 0 to 1"),
+        ({"teachers": [SimpleNamespace(length=9)]}, "teachers: expected 2 virtual tokens"),
     ],
 )
 def test_bad_settings_together(backbone, films, settings, message) -> None:
