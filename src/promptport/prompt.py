@@ -23,8 +23,8 @@ class Provenance:
         kind: `masked`, `causal` or `seq2seq`.
         revision: Hub revision of the backbone.
         fingerprint: hash of the backbone's embedding matrix (`EmbeddingSpace.fingerprint`).
-        template: where the prompt stands among the text, for instance `{subject} {soft} {answer}
-        .`. task: name of the task that it was tuned on.
+        template: where the prompt stands among the text: `{subject} {soft} {answer} .`
+        task: name of the task that it was tuned on.
         origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
         tuning: settings and dev scores of the tuning run.
         history: one entry per transfer, oldest first.

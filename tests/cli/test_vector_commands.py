@@ -203,3 +203,19 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
         run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
         "without --origin, --option and --search",
     )
+
+
+def test_combine_and_reconcile(run_cli, library, task_file) -> None:
+    tasks = ("--task", task_file, "--task", task_file)
+    more = ("--texts", "words", "--rows", 8, "--json")
+    code, out, _ = run_cli("combine", "sst2 + mnli", "--out", "P", "--reconcile", *tasks, *more)
+    assert code == 0
+    found = json.loads(out)["reconciled"]
+    assert found["after"] <= found["before"]
+    assert found["rows"] == 16
+    prompt = load_prompt("P")
+    assert [entry["step"] for entry in prompt.provenance.history][-1] == "reconcile"
+    assert torch.equal(prompt.origin, load_prompt("sst2").origin)
+    base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
+    _fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
+    _fails(run_cli(*base), "--task: expected a task", "'sst2'")

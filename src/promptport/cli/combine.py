@@ -11,12 +11,15 @@ import typer
 from promptport.cli.console import (
     DataOption,
     JsonFlag,
+    TextsOption,
     TruncateFlag,
     interval,
     open_tasks,
     print_json,
     print_table,
     quiet,
+    show_lesson,
+    task_of,
 )
 from promptport.cli.transfer import parse_options
 from promptport.errors import PromptPortError
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from promptport.prompt import Provenance, SoftPrompt
     from promptport.tasks import Task
-    from promptport.tuning import SearchConfig, SearchResult
+    from promptport.tuning import DistilConfig, DistilResult, SearchConfig, SearchResult, Texts
 
 _OWN = "own"
 
@@ -76,12 +79,28 @@ def command(
         typer.Option(help="Search one for the whole expression, or separate ones for its names."),
     ] = "one",
     task: Annotated[
-        list[str] | None, typer.Option(help="Task that the search scores; repeat for several.")
+        list[str] | None,
+        typer.Option(
+            help="Task that the search scores; repeat for several. Or, to reconcile, the tasks of "
+            "the names, in their order, if their folders name none that is embedded."
+        ),
     ] = None,
     data: DataOption = None,
     max_dev_rows: Annotated[
         int, typer.Option(help="Search: use only so many dev rows; 0: all.")
     ] = 0,
+    reconcile: Annotated[
+        bool,
+        typer.Option(
+            "--reconcile",
+            help="Then let it answer like each prompt on that task's unlabelled texts: a few "
+            "steps, no labels.",
+        ),
+    ] = False,
+    texts: TextsOption = "task",
+    rows: Annotated[
+        int, typer.Option(help="Reconcile: most unlabelled rows to read or make per task.")
+    ] = 256,
     truncate: TruncateFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
@@ -89,6 +108,7 @@ def command(
     quiet()
     from promptport.expressions import parse_expression
     from promptport.interop import save_prompt
+    from promptport.tuning import DistilConfig
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
@@ -105,6 +125,11 @@ def command(
         prompt, norms = _merged(
             terms, places, origin, method, parse_options(option or []), backbone, seed
         )
+    settled = None
+    if reconcile:
+        config = DistilConfig(texts=cast("Texts", texts), rows=rows, seed=seed, truncate=truncate)
+        settled = _reconciled(prompt, terms, places, backbone, task or [], data, config)
+        prompt = settled.prompt
     save_prompt(prompt, out)
     described: dict[str, Any] = {
         "combination": prompt.provenance.task,
@@ -123,14 +148,18 @@ def command(
             else {"search": _described(found, settings, terms)}
         ),
     }
+    if settled is not None:
+        described["reconciled"] = settled.to_dict()
     if json_output:
         print_json(described)
         return
     names = ("combination", "method", "backbone", "origin", "length", "template", "vector_norms")
-    rows = [[name.replace("_", " "), described[name]] for name in names]
-    print_table(expression, ["", ""], [row for row in rows if row[1] is not None])
+    facts = [[name.replace("_", " "), described[name]] for name in names]
+    print_table(expression, ["", ""], [fact for fact in facts if fact[1] is not None])
     if "search" in described:
         _show_search(described["search"])
+    if settled is not None:
+        show_lesson("reconciled with the single prompts", settled.to_dict())
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
 
 
@@ -235,6 +264,38 @@ def _searched(
     return search_coefficients(
         model, vectors, tasks, start, config, terms=list(terms.values()), made=made
     )
+
+
+def _reconciled(
+    prompt: SoftPrompt,
+    terms: dict[str, float],
+    places: dict[str, Path],
+    backbone: str | None,
+    tasks: list[str],
+    data: Path | None,
+    config: DistilConfig,
+) -> DistilResult:
+    """The combination, after a few steps towards the prompts that it adds."""
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt
+    from promptport.tuning import reconcile
+
+    added = [name for name, value in terms.items() if value > 0]
+    if tasks and len(tasks) != len(added):
+        raise PromptPortError(
+            "--task",
+            expected=f"one for each name that is added ({', '.join(added)})",
+            got=", ".join(tasks),
+            fix="Repeat --task in the order of the names",
+        )
+    singles = [load_prompt(places[name]) for name in added]
+    given: list[str | None] = [*tasks] or [None] * len(added)
+    opened = [task_of(p, t, data, "--task") for p, t in zip(singles, given, strict=True)]
+    source = prompt.provenance
+    model = Backbone.load(
+        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
+    )
+    return reconcile(prompt, model, list(zip(singles, opened, strict=True)), config=config)
 
 
 def _described(

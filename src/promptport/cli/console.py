@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptport.errors import PromptPortError
+from promptport.errors import PromptPortError, UnknownNameError
 
 if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
 
 _PIPE_WIDTH = 140
@@ -111,6 +112,29 @@ def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
     from promptport.tasks import open_task
 
     return [open_task(reference, data) for reference in references]
+
+
+def task_of(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:
+    """The task of a prompt: the one that is given, else the one that it remembers.
+
+    Raises:
+        PromptPortError: none is given, and the prompt names none that can be opened.
+    """
+    from promptport.tasks import open_task
+
+    recorded = prompt.provenance.task
+    try:
+        if given or recorded:
+            return open_task(given or recorded or "", data)
+    except UnknownNameError:
+        if given:
+            raise
+    raise PromptPortError(
+        option,
+        expected="a task, since the prompt folder names none that is embedded",
+        got="none" if recorded is None else f"only the recorded name {recorded!r}",
+        fix=f"Give {option} TASK, for instance the path of a .yaml file",
+    )
 
 
 def shared_words(backbones: Sequence[str]) -> list[str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,12 +18,8 @@ from promptport.cli.console import (
     print_json,
     print_table,
     quiet,
+    task_of,
 )
-from promptport.errors import PromptPortError, UnknownNameError
-
-if TYPE_CHECKING:
-    from promptport.prompt import SoftPrompt
-    from promptport.tasks import Task
 
 
 def command(
@@ -64,8 +60,8 @@ def command(
     first, second = load_prompt(a), load_prompt(b)
     check_same_backbone(first.provenance, second.provenance)
     parts = (
-        Part(first, _open(first, task_a, data, "--task-a")),
-        Part(second, _open(second, task_b, data, "--task-b")),
+        Part(first, task_of(first, task_a, data, "--task-a")),
+        Part(second, task_of(second, task_b, data, "--task-b")),
     )
     whole = None if combined is None else load_prompt(combined)
     name, revision = backbone or first.provenance.backbone, first.provenance.revision
@@ -92,24 +88,6 @@ def command(
         print_json(output)
     else:
         _show(output)
-
-
-def _open(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:
-    from promptport.tasks import open_task
-
-    recorded = prompt.provenance.task
-    try:
-        if given or recorded:
-            return open_task(given or recorded or "", data)
-    except UnknownNameError:
-        if given:
-            raise
-    raise PromptPortError(
-        option,
-        expected="a task, since the prompt folder names none that is embedded",
-        got="none" if recorded is None else f"only the recorded name {recorded!r}",
-        fix=f"Give {option} TASK, for instance the path of a .yaml file",
-    )
 
 
 def _show(output: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from promptport.tuning.coefficients import (
     search_coefficients,
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
-from promptport.tuning.distil import DistilResult, anchor, calibrate
+from promptport.tuning.distil import DistilResult, anchor, calibrate, reconcile
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
 from promptport.tuning.loop import tune
@@ -44,6 +44,7 @@ __all__ = [
     "make_origin",
     "move",
     "random_prompt",
+    "reconcile",
     "score_baselines",
     "search_coefficients",
     "select_transfer",

@@ -1,9 +1,10 @@
-"""Learning from another prompt's answers without labels: calibrate, and re-anchor.
+"""Learning from another prompt's answers without labels: calibrate, reconcile, and re-anchor.
 
 A teacher answers questions without labels (`lesson`); the student's prompt is moved until its
 backbone answers alike (`student`). The student may be the ported prompt in the target
 (calibration), or a mixture of words in the teacher's own backbone (re-anchoring), which can then be
-carried like any anchored prompt.
+carried like any anchored prompt. Or it is the combination of several tasks' vectors, which learns
+from the prompt of each task on that task's texts (reconcile).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def calibrate(
     lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
     rate = config.relative_lr * backbone.space.statistics.std
     student = FreeStudent(prompt.vectors, backbone, rate)
-    best, record = learn(student, lesson, config, progress)
+    best, record = learn(student, [lesson], config, progress)
     entry = {
         "step": "calibrate",
         "teachers": [
@@ -101,6 +102,67 @@ def calibrate(
         entry |= {"origin": old.origin, "tuning": old.tuning}
     provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
     return DistilResult(SoftPrompt(best, provenance), **record)
+
+
+def reconcile(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    parts: Sequence[tuple[SoftPrompt, Task]],
+    *,
+    split: str = "train",
+    config: DistilConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistilResult:
+    """Let one prompt answer like each of several on the texts of its own task; no label is read.
+
+    Sums of task prompt vectors often lose a task. Starting from the sum, a few steps bring back
+    what the single prompts said.
+
+    Args:
+        prompt: of `backbone`, for instance a combination; where the search begins.
+        backbone: the frozen model of all prompts.
+        parts: the single prompts with their tasks, one or more.
+        split: the split whose texts are read.
+        config: budget and rates; `rows` of every task.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        A prompt with the origin of `prompt`, so that it still has a task prompt vector.
+
+    Raises:
+        TuningError: no part.
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+    """
+    config = config or DistilConfig()
+    backbone.check_prompt(prompt)
+    if not parts:
+        raise TuningError("parts", expected="one or more", got="none", fix="Name a prompt")
+    lessons = []
+    for own, task in parts:
+        # A combination of prompts with different templates has none: each task keeps its own.
+        template = own.provenance.template
+        student = replace(prompt, provenance=replace(prompt.provenance, template=template))
+        lessons.append(
+            Lesson.make(backbone, student, [Teacher(backbone, own)], task, split, config)
+        )
+    rate = config.relative_lr * backbone.space.statistics.std
+    student_vectors = FreeStudent(prompt.vectors, backbone, rate)
+    best, record = learn(student_vectors, lessons, config, progress)
+    entry = {
+        "step": "reconcile",
+        "tasks": [task.name for _, task in parts],
+        "texts": config.texts,
+        "rows": record["rows"],
+        "labels_used": False,
+        "loss": [record["before"], record["after"]],
+        "promptport": __version__,
+    }
+    old = prompt.provenance
+    provenance = replace(old, history=(*old.history, entry))
+    return DistilResult(
+        replace(prompt, vectors=best, provenance=provenance, mixture=None), **record
+    )
 
 
 def anchor(
@@ -144,7 +206,7 @@ def anchor(
         backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
     )
     student = MixedStudent(mixture, config.logit_lr, config.noise)
-    best, record = learn(student, lesson, config, progress)
+    best, record = learn(student, [lesson], config, progress)
     old = prompt.provenance
     entry = {
         "step": "anchor",

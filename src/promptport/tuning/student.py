@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,13 +52,23 @@ class MixedStudent:
         self.mixture.keep_best(0, len(self.vectors))
 
 
+Student = FreeStudent | MixedStudent
+_Place = tuple[int, int]  # number of the lesson, and of its question
+
+
 def learn(
-    student: FreeStudent | MixedStudent,
-    lesson: Lesson,
+    student: Student,
+    lessons: Sequence[Lesson],
     config: DistilConfig,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Tensor, dict[str, Any]]:
     """Move a student until its answers on held-back rows get no closer.
+
+    Args:
+        student: starts where its vectors are.
+        lessons: one or more; every batch is drawn from all of them.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
 
     Returns:
         The best vectors (L, d) on the held-back rows, and the fields of a `DistilResult`.
@@ -66,10 +76,13 @@ def learn(
     Raises:
         TuningError: a loss that is no finite number.
     """
-    count = len(lesson.questions)
-    held = lesson.held_back(config)
-    tests, trained = list(range(held)), list(range(held, count))
-    before = best_loss = _loss(student, lesson, tests)
+    tests: list[_Place] = []
+    trained: list[_Place] = []
+    for number, lesson in enumerate(lessons):
+        held = lesson.held_back(config)
+        tests += [(number, i) for i in range(held)]
+        trained += [(number, i) for i in range(held, len(lesson.questions))]
+    before = best_loss = _loss(student, lessons, tests)
     best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0
     student.keep()
     per_epoch = math.ceil(len(trained) / config.batch_size)
@@ -78,11 +91,11 @@ def learn(
         order = torch.randperm(len(trained), generator=generator).tolist()
         for first in range(0, len(order), config.batch_size):
             rows = [trained[i] for i in order[first : first + config.batch_size]]
-            student.step(_gradient(student, lesson, rows, config.seed, steps))
+            student.step(_gradient(student, lessons, rows, config.seed, steps))
             steps += 1
             if progress is not None:
                 progress(steps, per_epoch * config.epochs)
-        loss = _loss(student, lesson, tests)
+        loss = _loss(student, lessons, tests)
         if not math.isfinite(loss):
             raise TuningError(
                 "loss", expected="a finite number", got=str(loss), fix="Lower the learning rate"
@@ -92,18 +105,18 @@ def learn(
             student.keep()
         elif epoch - best_epoch >= config.patience:
             break
-    floor = entropy(lesson.answers[tests])
+    floors = [entropy(lessons[number].answers[i : i + 1]) for number, i in tests]
     return best, {
         "before": before,
         "after": best_loss,
-        "floor": floor,
-        "rows": count,
+        "floor": sum(floors) / len(floors),
+        "rows": len(tests) + len(trained),
         "steps": steps,
     }
 
 
 def _gradient(
-    student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int], seed: int, step: int
+    student: Student, lessons: Sequence[Lesson], rows: Sequence[_Place], seed: int, step: int
 ) -> Tensor:
     leaf = student.vectors.detach().requires_grad_(True)
     noises: Sequence[Tensor | None] = [None] * len(rows)
@@ -111,20 +124,25 @@ def _gradient(
         shape = (leaf.shape[0], leaf.shape[1])
         noises = draw(student.noise, len(rows), shape, seed, step).unbind()
     table, starts = with_noise(leaf, [0] * len(rows), noises)
-    questions = [lesson.questions[i] for i in rows]
-    parts = [
-        lesson.losses(scores, [rows[i] for i in places]).sum() / len(rows)
-        for places, scores in scores_of(lesson.objective, questions, table, starts)
-    ]
-    torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
+    total = torch.stack(list(_losses(lessons, rows, table, starts))).sum() / len(rows)
+    total.backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     return leaf.grad
 
 
 @torch.no_grad()
-def _loss(student: FreeStudent | MixedStudent, lesson: Lesson, rows: Sequence[int]) -> float:
-    questions = [lesson.questions[i] for i in rows]
-    total = 0.0
-    for places, scores in scores_of(lesson.objective, questions, student.vectors):
-        total += float(lesson.losses(scores, [rows[i] for i in places]).sum())
-    return total / len(rows)
+def _loss(student: Student, lessons: Sequence[Lesson], rows: Sequence[_Place]) -> float:
+    starts = [0] * len(rows)
+    return sum(float(x) for x in _losses(lessons, rows, student.vectors, starts)) / len(rows)
+
+
+def _losses(
+    lessons: Sequence[Lesson], rows: Sequence[_Place], table: Tensor, starts: Sequence[int]
+) -> Iterator[Tensor]:
+    """Sums of losses over batches, each of rows of one lesson."""
+    for number, lesson in enumerate(lessons):
+        own = [(i, start) for (n, i), start in zip(rows, starts, strict=True) if n == number]
+        questions = [lesson.questions[i] for i, _ in own]
+        asked = scores_of(lesson.objective, questions, table, [start for _, start in own])
+        for places, scores in asked:
+            yield lesson.losses(scores, [own[i][0] for i in places]).sum()

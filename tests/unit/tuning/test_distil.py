@@ -19,9 +19,12 @@ from promptport.tuning import (
     anchor,
     calibrate,
     lesson,
+    random_prompt,
+    reconcile,
     tune,
 )
 from promptport.tuning.made_text import made_rows, spread
+from promptport.vector import TaskPromptVector
 
 CONFIG = DistilConfig(rows=8, epochs=6, batch_size=4, relative_lr=0.1)
 
@@ -182,3 +185,46 @@ def test_calibrating_a_prompt_where_it_was_tuned_leaves_its_origin_behind(backbo
     found = calibrate(prompt, model, [Teacher(model, prompt)], task, config=CONFIG).prompt
     assert (found.origin, found.provenance.origin, found.provenance.tuning) == (None, None, None)
     assert found.provenance.history[-1]["tuning"] == prompt.provenance.tuning
+
+
+def test_a_combination_is_brought_back_to_both_of_its_prompts(backbone, capitals, films) -> None:
+    model = backbone("bert")
+    tasks = [repeated(capitals), repeated(films)]
+    singles = [tuned(model, task) for task in tasks]
+    vectors = [TaskPromptVector.of(prompt) for prompt in singles]
+    whole = (vectors[0] + vectors[1]).apply(singles[0].origin)
+    parts = list(zip(singles, tasks, strict=True))
+    found = reconcile(whole, model, parts, config=replace(CONFIG, epochs=12, patience=12))
+    assert found.floor - 1e-5 <= found.after < found.before
+    assert found.rows == 16
+    assert torch.equal(found.prompt.origin, singles[0].origin)
+    entry = found.prompt.provenance.history[-1]
+    assert (entry["step"], entry["labels_used"]) == ("reconcile", False)
+    assert entry["tasks"] == [task.name for task in tasks]
+    blank = [(prompt, with_other_answers(task, "")) for prompt, task in parts]
+    same = reconcile(whole, model, blank, config=replace(CONFIG, epochs=12, patience=12))
+    assert torch.equal(found.prompt.vectors, same.prompt.vectors)
+
+
+def test_one_part_alone_is_calibration(backbone, task) -> None:
+    model = backbone("bert")
+    start, goal = tuned(model, task), random_prompt(model, 3, 5)
+    goal = replace(goal, provenance=replace(goal.provenance, template=task.template.text))
+    one = reconcile(start, model, [(goal, task)], config=CONFIG)
+    other = calibrate(start, model, [Teacher(model, goal)], task, config=CONFIG)
+    assert torch.equal(one.prompt.vectors, other.prompt.vectors)
+    assert (one.before, one.after, one.rows, one.steps) == (
+        other.before,
+        other.after,
+        other.rows,
+        other.steps,
+    )
+
+
+def test_reconcile_needs_parts_of_its_backbone(backbone, capitals) -> None:
+    model, task = backbone("bert"), repeated(capitals)
+    prompt = tuned(model, task)
+    with pytest.raises(TuningError, match="parts: expected one or more"):
+        reconcile(prompt, model, [])
+    with pytest.raises(MismatchError):
+        reconcile(prompt, model, [(tuned(backbone("gpt2"), task), task)])
