@@ -141,7 +141,7 @@ class _Run:
                 else OriginSpec("mixture", self.seed, words=self.words)
             )
             missing = [t for t in self.tasks if not self.folder(name, kind, t).is_dir()]
-            jobs = [TuneJob(task, spec, LENGTH, self.seed) for task in missing]
+            jobs = [TuneJob(task, spec, LENGTH, self.seed, noise=0.0) for task in missing]
             for job, result in zip(jobs, tune(model, jobs, config) if jobs else [], strict=True):
                 if result.prompt is None:
                     raise RuntimeError(f"{name}, {job.label}: {result.error}")

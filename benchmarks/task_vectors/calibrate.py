@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     cells = book_of(arguments.results / "pairs" / "cells.jsonl").rows
-    summary, known = calibrate([cell for cell in cells if len(cell["tasks"]) == 2])
+    summary, known = calibrate([c for c in cells if c["part"] == "pairs" and len(c["tasks"]) == 2])
     print(json.dumps({**summary, **known}, indent=2))
 
 

@@ -125,7 +125,9 @@ def tuned(
     for group, plan in PLANS.items():
         missing = [t for t in tasks if group_of(t) == group and not places[t.name].is_dir()]
         jobs = [
-            TuneJob(t, training.spec(seed), LENGTH, seed, origins=training.origins) for t in missing
+            # Without noise: here a way to tune is one change from paper B's.
+            TuneJob(t, training.spec(seed), LENGTH, seed, origins=training.origins, noise=0.0)
+            for t in missing
         ]
         for result in tune(backbone(name), jobs, plan.config) if jobs else []:
             if result.prompt is None:

@@ -63,6 +63,17 @@ def test_wiped_pairs_and_the_best_way_by_dev() -> None:
     assert "| **apart** | 2 |" in pairs.table(tables)
 
 
+def test_the_reconciled_sum_is_one_of_the_ways() -> None:
+    paper = pairs.PAPER_COLUMN
+    cells = [_pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0))})]
+    scores = {"dev": [0.8, 0.5], "test": [0.8, 0.45]}
+    cells.append({**cells[0], "part": "reconciled", "found": {"ways": {pairs.RECONCILED: scores}}})
+    summary, tables = pairs.summarise(cells)
+    assert tables["best"] == pairs.RECONCILED
+    assert (summary["pairs"], summary["pairs_wiped_best"]) == (1, 0)
+    assert summary["pairs_kept_best"] == pytest.approx(0.95)
+
+
 def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(4000, 2))
