@@ -93,7 +93,10 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     for name, turned in (("b", False), ("c", True)):
         for i in range(20):
             agreement = (i % 2) * 1.0
-            features = dict.fromkeys(calibrate.NAMES, 0.0) | {"agreement": agreement}
+            features = dict.fromkeys(calibrate.NAMES, 0.0) | {
+                "agreement": agreement,
+                "kl": 1 - agreement,
+            }
             kept = 1.0 if bool(agreement) != turned else 0.0
             cell = _pair(["x", "y"], {"sum": ((1.0, 1.0), (1.0, 1.0))}, backbone=name)
             cell["found"]["forecasts"] = [{"features": features, "kept": kept, "task": "x"}]
