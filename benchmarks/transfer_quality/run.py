@@ -34,6 +34,7 @@ from promptport.tuning import (
     agreement,
     anchor,
     calibrate,
+    choose_readout,
     random_prompt,
     tune,
     tune_jointly,
@@ -236,6 +237,7 @@ class Run:
                     *key,
                     lambda p=mixed, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
                 )
+                self.score("anchored, read out", *key, lambda k=key, p=mixed: self.read(p, *k))
                 self.score("re-anchored", *key, lambda k=key: self.reanchored(*k))
                 self.score("words", *key, lambda k=key: self.reanchored(*k, "words"))
                 self.score("no data", *key, lambda k=key: self.no_data(*k))
@@ -258,10 +260,21 @@ class Run:
         self, free: SoftPrompt, source: str, target: str, task: Task, seed: int
     ) -> SoftPrompt:
         """The re-anchored prompt, then a few steps on unlabelled text towards the free one."""
-        start = self.reanchored(source, target, task, seed)
+        carried = self.reanchored(source, target, task, seed)
         config = replace(DISTIL, seed=seed)
         teacher = [Teacher(backbone(source), free)]
+        start = choose_readout(carried, backbone(target), teacher, task, config=config).prompt
         return calibrate(start, backbone(target), teacher, task, config=config).prompt
+
+    def read(
+        self, prompt: SoftPrompt, source: str, target: str, task: Task, seed: int
+    ) -> SoftPrompt:
+        """An anchored prompt carried, with a word in front of the answer for a causal target,
+        chosen by the answers to random words; of several sources the first one is asked."""
+        home, goal = backbone(source.split("+")[0]), backbone(target)
+        moved = transfer(prompt, home.space, goal.space, roundtrip=False).prompt
+        config = replace(DISTIL, texts="words", seed=seed)
+        return choose_readout(moved, goal, [Teacher(home, prompt)], task, config=config).prompt
 
     def no_data(self, sources: str, target: str, task: Task, seed: int) -> SoftPrompt:
         """Re-anchored and then calibrated on random words: no text and no label is read.
@@ -272,7 +285,8 @@ class Run:
         goal = backbone(target)
         teachers = [Teacher(backbone(n), self.load([n], "free", task, seed)) for n in names]
         config = replace(DISTIL, texts="words", seed=seed)
-        starts = [self.reanchored(n, target, task, seed, "words") for n in names]
+        carried = [self.reanchored(n, target, task, seed, "words") for n in names]
+        starts = [choose_readout(p, goal, teachers, task, config=config).prompt for p in carried]
         if len(starts) > 1:
             apart = [
                 agreement(start, goal, teachers, task, config=config).divergence for start in starts
@@ -305,6 +319,11 @@ class Run:
                     f"no data {count}",
                     *key,
                     lambda k=key: self.no_data(*k),
+                )
+                self.score(
+                    f"joint {count}, read out",
+                    *key,
+                    lambda n=names, k=key, t=task: self.read(self.load(n, "joint", t, seed), *k),
                 )
                 self.score(
                     f"joint {count}",

@@ -106,6 +106,8 @@ def _facts(names: list[str], texts: str, output: dict[str, Any]) -> list[list[An
         rows.append([f"anchors shared with {name}", moved["anchors"]])
     if len(names) > 1:
         rows.append(["calibration starts from the mixture of", names[output["start"]]])
+    if output["readout"] is not None:
+        rows.append(["word in front of the answer", output["readout"]])
     before, after = output["before"], output["after"]
     return [
         *rows,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -95,6 +96,10 @@ def command(
             "--task), or labels (dev rows of --task)."
         ),
     ] = "roundtrip",
+    readout: Annotated[
+        str | None,
+        typer.Option(help="Word to put in front of {answer}, for instance is: for causal targets."),
+    ] = None,
     task: Annotated[
         str | None,
         typer.Option(help="Task that --by reads; without --try: score the result on it."),
@@ -110,7 +115,8 @@ def command(
     chosen = {"--magnitude": magnitude is not None, "--own-anchors": own_anchors}
     if any(is_vector(place) for place in prompt):
         several = {"--weight": bool(weight), "--lengths": lengths != "same"}
-        refuse_together("a vector folder", {**chosen, **several, "--try": bool(candidate)})
+        others = {"--try": bool(candidate), "--readout": readout is not None}
+        refuse_together("a vector folder", {**chosen, **several, **others})
         settings: VectorSettings = {
             "words": None if words is None else read_words(words),
             "anchors": anchors,
@@ -138,7 +144,7 @@ def command(
                 "seed": seed,
             },
         )
-        _finish(result, out, json_output)
+        _finish(_read_behind(result, readout), out, json_output)
         return
     with progress_bar("carrying", hidden=json_output) as show:
         result = transfer_many(
@@ -155,8 +161,28 @@ def command(
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
+    result = _read_behind(result, readout)
     scored = None if task is None else _scored(result, open_tasks([task], data)[0])
     _finish(result, out, json_output, scored)
+
+
+def _read_behind(result: TransferResult, word: str | None) -> TransferResult:
+    """The result with a word in front of the answer in its template."""
+    from promptport.tasks import Template
+
+    if word is None:
+        return result
+    old = result.prompt.provenance
+    if old.template is None:
+        raise PromptPortError(
+            "--readout",
+            expected="a prompt that remembers its template",
+            got="one without",
+            fix="Leave it out, and give eval the template",
+        )
+    template = Template.parse(old.template).with_readout(word).text
+    provenance = replace(old, template=template)
+    return replace(result, prompt=replace(result.prompt, provenance=provenance))
 
 
 def _scored(result: TransferResult, task: Task) -> dict[str, dict[str, Any]]:

@@ -153,6 +153,27 @@ class Template:
             pieces = _append(pieces[:-1], Text(pieces[-1].text.rstrip(" \t")))
         return Template(tuple(pieces))
 
+    @property
+    def answers_from_soft(self) -> bool:
+        """Whether a causal model would say the answer right behind a virtual token."""
+        place = next(i for i, piece in enumerate(self.pieces) if isinstance(piece, Answer))
+        before = [p for p in self.pieces[:place] if not (isinstance(p, Text) and p.text.isspace())]
+        return bool(before) and isinstance(before[-1], Soft)
+
+    def with_readout(self, word: str) -> Template:
+        """The same with a word in front of the answer.
+
+        Raises:
+            TaskError: the word is empty.
+        """
+        if not word.strip():
+            raise TaskError("word", expected="a word", got=repr(word), fix="Name a word")
+        place = next(i for i, piece in enumerate(self.pieces) if isinstance(piece, Answer))
+        pieces = list(self.pieces[:place])
+        space = "" if _ends_blank(pieces) else " "
+        pieces = _append(pieces, Text(f"{space}{word.strip()} "))
+        return Template((*pieces, *self.pieces[place:]))
+
     def until_answer(self) -> Template:
         """What a causal model reads: everything up to the answer.
 

@@ -149,8 +149,8 @@ def _kind_remark(source: str | None, target: str | None) -> str:
     remark = f"The prompt was tuned on a {source} backbone and is now for a {target} one. "
     if target == "causal":
         return remark + (
-            "A causal backbone reads no text behind {answer}, and its virtual tokens see only what "
-            "stands before them: check that the template still makes sense."
+            "A causal backbone answers from the token in front of {answer}. If that is a virtual "
+            "token, put a word in between (--readout is), or let 'promptport move' choose one."
         )
     return remark + (
         "The template travels with it: check that {answer} still stands where it can be read."

@@ -15,6 +15,7 @@ from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, ag
 from promptport.tuning.loop import tune
 from promptport.tuning.moving import MoveResult, move
 from promptport.tuning.origins import OriginSpec, make_origin
+from promptport.tuning.readout import Readout, choose_readout
 from promptport.tuning.selection import Selection, select_transfer
 from promptport.tuning.together import TogetherResult, few_shot, tune_together
 
@@ -27,6 +28,7 @@ __all__ = [
     "MoveResult",
     "OriginSpec",
     "Progress",
+    "Readout",
     "SearchConfig",
     "SearchResult",
     "Selection",
@@ -40,6 +42,7 @@ __all__ = [
     "agreement",
     "anchor",
     "calibrate",
+    "choose_readout",
     "few_shot",
     "make_origin",
     "move",

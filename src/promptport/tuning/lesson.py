@@ -20,7 +20,7 @@ from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
-from promptport.tasks import Row, Task
+from promptport.tasks import Row, Task, Template
 from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE
 from promptport.tuning.made_text import made_rows, spread
 
@@ -145,14 +145,8 @@ def agreement(
     backbone.check_prompt(prompt)
     config = config or DistilConfig()
     lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
-    count = lesson.held_back(config) if held_back else len(lesson.questions)
-    total, same = 0.0, 0
-    vectors = prompt.vectors.to(backbone.device)
-    for places, scores in scores_of(lesson.objective, lesson.questions[:count], vectors):
-        total += float(lesson.losses(scores, places).sum())
-        own = scores if lesson.columns is None else scores.index_select(1, lesson.columns)
-        same += int((own.argmax(1).cpu() == lesson.answers[places].argmax(1)).sum())
-    return Agreement(total / count - entropy(lesson.answers[:count]), same / count, count)
+    count = lesson.held_back(config) if held_back else None
+    return lesson.agreement(prompt.vectors.to(backbone.device), count)
 
 
 @dataclass(frozen=True)
@@ -204,6 +198,26 @@ class Lesson:
     def held_back(self, config: DistilConfig) -> int:
         """How many questions, the first ones, only decide when to stop."""
         return max(1, round(config.held_back * len(self.questions)))
+
+    def asked_through(self, template: Template) -> Lesson:
+        """The same questions in another template."""
+        own = self.objective
+        objective = Objective(
+            own.backbone, own.task, template, length=own.length, truncate=own.truncate
+        )
+        rows = [question.row for question in self.questions]
+        return replace(self, objective=objective, questions=objective.prepare(rows).questions)
+
+    @torch.no_grad()
+    def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
+        """How far a prompt (n, d) answers like the teachers, on the first `count` questions."""
+        count = count or len(self.questions)
+        total, same = 0.0, 0
+        for places, scores in scores_of(self.objective, self.questions[:count], vectors):
+            total += float(self.losses(scores, places).sum())
+            own = scores if self.columns is None else scores.index_select(1, self.columns)
+            same += int((own.argmax(1).cpu() == self.answers[places].argmax(1)).sum())
+        return Agreement(total / count - entropy(self.answers[:count]), same / count, count)
 
     def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
         """Cross-entropy to the teachers' answers: (Q',)."""

@@ -13,6 +13,7 @@ from promptport.tasks import Task
 from promptport.transfers import TransferResult, transfer
 from promptport.tuning.distil import DistilResult, anchor, calibrate
 from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
+from promptport.tuning.readout import choose_readout
 
 # Re-anchoring starts from a random mixture and calibration from a good prompt.
 _ANCHOR_EPOCHS, _ANCHOR_PATIENCE = 30, 5
@@ -29,6 +30,7 @@ class MoveResult:
         transfers: for each source the transfer of its mixture.
         start: which source's transfer calibration started from.
         calibrated: what calibration came to.
+        readout: word that was put in front of the answer for a causal target; None for none.
         before: agreement of the start with the sources, on the rows that calibration held back.
         after: agreement of `prompt` with them, on the same rows.
         texts: what was asked, `words` or `task`.
@@ -39,6 +41,7 @@ class MoveResult:
     transfers: tuple[TransferResult, ...]
     start: int
     calibrated: DistilResult
+    readout: str | None
     before: Agreement
     after: Agreement
     texts: Texts
@@ -63,6 +66,7 @@ class MoveResult:
             "transfers": [each.report.to_dict() for each in self.transfers],
             "start": self.start,
             "calibrated": self.calibrated.to_dict(),
+            "readout": self.readout,
             "before": vars(self.before),
             "after": vars(self.after),
             "texts": self.texts,
@@ -82,7 +86,8 @@ def move(
     """Carry finished prompts to another backbone by what they do, not by where they lie.
 
     Every free prompt becomes a mixture of words that all backbones know and answers like the
-    prompt (`anchor`); mixtures are transferred; the one that answers most like all sources is
+    prompt (`anchor`); mixtures are transferred; for a causal target a word may come in front of the
+    answer (`choose_readout`); the mixture that answers most like all sources is
     pulled towards their mean answer (`calibrate`). No label is read. With `texts="words"`, the
     default here, no text either: the questions are random words.
 
@@ -133,11 +138,15 @@ def move(
             prompt, target, sources, task, split=split, config=config, held_back=held_back
         )
 
-    # Nothing was learned on the target yet, so all rows may decide between the starts.
-    apart = [alike(result.prompt, held_back=False) for result in transfers]
-    start = min(range(len(apart)), key=lambda i: apart[i].divergence)
+    # Nothing was learned on the target yet, so all rows may decide between words and starts.
+    readouts = [
+        choose_readout(each.prompt, target, sources, task, split=split, config=config)
+        for each in transfers
+    ]
+    apart = [alike(each.prompt, held_back=False).divergence for each in readouts]
+    start = apart.index(min(apart))
     calibrated = calibrate(
-        transfers[start].prompt,
+        readouts[start].prompt,
         target,
         sources,
         task,
@@ -151,7 +160,8 @@ def move(
         tuple(transfers),
         start,
         calibrated,
-        alike(transfers[start].prompt, held_back=True),
+        readouts[start].word,
+        alike(readouts[start].prompt, held_back=True),
         alike(calibrated.prompt, held_back=True),
         config.texts,
     )

@@ -173,3 +173,22 @@ def test_bad_templates(text, message):
 def test_unknown_field_is_refused_when_rendered():
     with pytest.raises(TaskError, match=r"the fields of the row \(text\), got \{subject\}"):
         render(PROBE, text="x")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "reads"),
+    [
+        ("{subject} {soft} {answer} .", "{subject} {soft} is {answer} .", True),
+        ("{subject} {soft}{answer}", "{subject} {soft} is {answer}", True),
+        ("{soft} {text} It was {answer} .", "{soft} {text} It was is {answer} .", False),
+        ("{{x}} {subject} {soft:2} {answer}", "{{x}} {subject} {soft:2} is {answer}", True),
+        ("{answer} {soft}", "is {answer} {soft}", False),
+    ],
+)
+def test_a_word_in_front_of_the_answer(text, wanted, reads):
+    template = Template.parse(text)
+    assert template.answers_from_soft == reads
+    assert template.with_readout(" is").text == wanted
+    assert Template.parse(wanted) == template.with_readout("is")
+    with pytest.raises(TaskError, match="word: expected a word"):
+        template.with_readout(" ")
