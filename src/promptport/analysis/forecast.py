@@ -28,8 +28,7 @@ from promptport.vector import TaskPromptVector
 Verdict = Literal["kept", "at risk", "lost"]
 
 # P(kept) = 1 / (1 + exp(-(intercept + Σ coefficient * feature))), features as `_features` gives
-# them. Set by hand so that agreement of 0.9 is kept whatever the others say, with two labels or
-# many; benchmarks/task_vectors calibrates them. 0 waits for evidence.
+# them. Fitted by benchmarks/task_vectors (calibrate).
 COEFFICIENTS: Mapping[str, float] = {
     "intercept": 0.22,
     "agreement": 3.16,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import logging as python_logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,14 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
             expected="a model folder",
             got="a path that does not exist",
             fix="Check the path",
+        )
+    close = difflib.get_close_matches(name, embedded_names(), n=1, cutoff=0.85)
+    if close:  # a slip of the pen should not ask the network
+        raise BackboneError(
+            name,
+            expected="an embedded name, a model folder or a Hub id",
+            got=repr(name),
+            fix=f"Did you mean {close[0]!r}?",
         )
     return Checkpoint(name, name, local=False, revision=revision)
 
@@ -184,5 +193,6 @@ def silence_libraries() -> None:
     from transformers.utils import logging
 
     logging.set_verbosity_error()
+    python_logging.getLogger("huggingface_hub").setLevel(python_logging.ERROR)
     logging.disable_progress_bar()
     disable_progress_bars()

@@ -16,6 +16,7 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    check_out,
     print_json,
     progress_bar,
     quiet,
@@ -68,6 +69,7 @@ def command(
     Reads unlabelled texts of the task and the backbone that the prompt belongs to.
     """
     quiet()
+    check_out(out, prompt)
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt, save_prompt
     from promptport.tasks import open_task

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.errors import PromptPortError
 
 
 def command(
@@ -23,6 +24,10 @@ def command(
 ) -> None:
     """Show the words that backbones share as single tokens, and how well their geometries agree."""
     quiet()
+    if len(backbones) < 2:
+        raise PromptPortError(
+            "backbones", expected="two or more", got=", ".join(backbones), fix="Name another one"
+        )
     from promptport.anchors import AnchorSet
     from promptport.backbone import open_space
     from promptport.cli.transfer import read_words

@@ -16,6 +16,7 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    check_out,
     print_json,
     progress_bar,
     quiet,
@@ -60,6 +61,7 @@ def command(
     and only decides when to stop.
     """
     quiet()
+    check_out(out, prompt, *teacher)
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt, save_prompt
     from promptport.tasks import open_task

@@ -13,11 +13,13 @@ from promptport.cli.console import (
     JsonFlag,
     TextsOption,
     TruncateFlag,
+    check_out,
     interval,
     open_tasks,
     print_json,
     print_table,
     quiet,
+    refuse_together,
     show_lesson,
     task_of,
 )
@@ -112,6 +114,14 @@ def command(
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
+    check_out(out, *places.values())
+    if not search and not reconcile:
+        needless = {
+            "--task": bool(task),
+            "--max-dev-rows": max_dev_rows > 0,
+            "--truncate": truncate,
+        }
+        refuse_together("no --search and no --reconcile", needless)
     settings = _search_config(search, coefficients, method, option or [], seed)
     found = None
     if method in ("concatenate", "concatenate.v1"):
@@ -392,8 +402,15 @@ def make_start(
         spec = OriginSpec("prompt", prompt=load_prompt(text))
     elif text.startswith("seed:") and text[5:].isdecimal():
         spec = OriginSpec("vocabulary", int(text[5:]))
-    else:
+    elif text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
         spec = OriginSpec.parse(text, seed)
+    else:
+        raise PromptPortError(
+            "--origin",
+            expected="own, seed:NUMBER, normal, mixture, text:SOME WORDS or a prompt folder",
+            got=repr(text),
+            fix="Write for instance --origin seed:3",
+        )
     model = Backbone.load(
         backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
     )

@@ -184,3 +184,18 @@ def refuse_together(option: str, others: Mapping[str, bool]) -> None:
             got=", ".join(given),
             fix="Leave one of the two out",
         )
+
+
+def check_out(out: Path, *inputs: Path) -> None:
+    """Refuse to write a result over what it is made of.
+
+    Raises:
+        PromptPortError: the output is one of the inputs.
+    """
+    if any(place.resolve() == out.resolve() for place in inputs):
+        raise PromptPortError(
+            "--out",
+            expected="another folder than the one that is read",
+            got=str(out),
+            fix="Name a new folder: the source would be lost",
+        )

@@ -25,7 +25,10 @@ def command(
         ),
     ] = None,
     magnitude: Annotated[
-        str | None, typer.Option(help="Rule for the length: token (default), paper or keep.")
+        str | None,
+        typer.Option(
+            help="Rule for the length: token (default), keep (default of mixture), paper, dimension."
+        ),
     ] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,

@@ -64,6 +64,14 @@ def command(
     chosen = open_task(task, data)
     model = Backbone.load(_name(backbone, found), device=device, dtype=dtype, device_map=device_map)
     place = None if template is None else Template.parse(template)
+    if found is not None and place is None and found.provenance.template is None:
+        own = chosen.template.text
+        if not chosen.template.leads_with_soft:
+            typer.echo(
+                f"note: the prompt names no template, so that of the task is used: {own} (PEFT "
+                "puts its rows in front: --template '{soft} ...')",
+                err=True,
+            )
     result = evaluate(model, chosen, found, template=place, split=split, truncate=truncate)
     compared: dict[str, Any] = {}
     if baselines or tuned:

@@ -16,6 +16,7 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    check_out,
     print_json,
     print_table,
     progress_bar,
@@ -62,6 +63,7 @@ def command(
     words. `transfer` needs their embedding tables only, and keeps less of a free prompt.
     """
     quiet()
+    check_out(out, *prompt)
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt, save_prompt
     from promptport.tasks import open_task

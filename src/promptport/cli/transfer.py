@@ -12,6 +12,7 @@ import typer
 from promptport.cli.console import (
     DataOption,
     JsonFlag,
+    check_out,
     interval,
     open_tasks,
     print_json,
@@ -69,7 +70,10 @@ def command(
         ),
     ] = None,
     magnitude: Annotated[
-        str | None, typer.Option(help="Rule for the length: token (default), paper or keep.")
+        str | None,
+        typer.Option(
+            help="Rule for the length: token (default), keep (default of mixture), paper, dimension."
+        ),
     ] = None,
     words: Annotated[
         Path | None, typer.Option(help="File with the anchor words to use, one a line.")
@@ -90,12 +94,12 @@ def command(
         ),
     ] = None,
     by: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="What decides between --try: matching, roundtrip, agreement (unlabelled text of "
-            "--task), or labels (dev rows of --task)."
+            help="What decides between --try: matching, roundtrip (usual), agreement (unlabelled "
+            "text of --task), or labels (dev rows of --task)."
         ),
-    ] = "roundtrip",
+    ] = None,
     readout: Annotated[
         str | None,
         typer.Option(help="Word to put in front of {answer}, for instance is: for causal targets."),
@@ -109,6 +113,7 @@ def command(
 ) -> None:
     """Carry prompts to another backbone by the embedding tables: no labels, no training."""
     quiet()
+    check_out(out, *prompt)
     from promptport.backbone import open_space
     from promptport.transfers import transfer_many
 
@@ -134,7 +139,7 @@ def command(
             sources,
             to,
             candidate,
-            by,
+            by or "roundtrip",
             None if task is None else open_tasks([task], data)[0],
             {
                 "words": None if words is None else read_words(words),
@@ -146,6 +151,7 @@ def command(
         )
         _finish(_read_behind(result, readout), out, json_output)
         return
+    refuse_together("no --try", {"--by": by is not None})
     with progress_bar("carrying", hidden=json_output) as show:
         result = transfer_many(
             sources,

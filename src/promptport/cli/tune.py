@@ -54,12 +54,12 @@ def command(
         typer.Option(help="Learning rate. Default: a share of the embeddings' spread."),
     ] = None,
     origin: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="vocabulary, normal, vocabulary*0.1 (smaller), mixture, text:SOME WORDS, or a "
-            "prompt folder."
+            help="vocabulary (usual), normal, vocabulary*0.1 (smaller), mixture, text:SOME WORDS, "
+            "or a prompt folder."
         ),
-    ] = "vocabulary",
+    ] = None,
     origins: Annotated[
         int,
         typer.Option(
@@ -153,11 +153,15 @@ def command(
         max_dev_rows=max_dev_rows,
     )
     words = shared_words(words_of or [])
-    kind = "mixture" if anchored or together_with else origin
+    kind = "mixture" if anchored or together_with else origin or "vocabulary"
     if kind == "mixture":
         option = "--anchored" if anchored else "--with"
-        refuse_together(option, {"--origin": origin not in ("vocabulary", "mixture")})
+        refuse_together(option, {"--origin": origin not in (None, "mixture")})
     check_start(start, library, together, mixed=kind == "mixture")
+    if together is not None and len(tasks) < 2:
+        raise TuningError(
+            "--together", expected="two tasks or more", got="one", fix="Repeat --task"
+        )
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
     if together_with:

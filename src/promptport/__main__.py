@@ -1,0 +1,5 @@
+"""`python -m promptport` is the command `promptport`."""
+
+from promptport.cli import main
+
+main()

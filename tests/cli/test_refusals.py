@@ -1,0 +1,82 @@
+"""What a user should be told before anything is lost or left without effect."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from tests.cli.test_bad_input import _fails, prompt  # noqa: F401
+
+from promptport.interop import load_prompt, save_prompt
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("transfer", "--to", "nano-t5"),
+        ("move", "--to", "nano-t5", "--task", "plural"),
+        ("anchor", "--task", "plural"),
+        ("calibrate", "--teacher", "P", "--task", "plural"),
+    ],
+)
+def test_a_source_is_not_overwritten(run_cli, prompt, tmp_path, command) -> None:  # noqa: F811
+    before = load_prompt(prompt).vectors
+    _fails(run_cli(command[0], prompt, *command[1:], "--out", prompt), "--out: expected another")
+    assert load_prompt(prompt).vectors.equal(before)
+
+
+def test_a_part_of_a_combination_is_not_overwritten(run_cli, prompt) -> None:  # noqa: F811
+    load = ("--load", f"a={prompt}")
+    _fails(run_cli("combine", "a", *load, "--out", prompt), "--out: expected another folder")
+
+
+def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa: F811
+    out = ("--out", tmp_path / "Q")
+    _fails(run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out), "no --by with")
+    load = ("--load", f"a={prompt}")
+    _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
+    _fails(run_cli("combine", "a", *load, "--origin", "seed:x", *out), "own, seed:NUMBER", "seed:3")
+    tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
+    _fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
+    _fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
+    _fails(run_cli("anchors", "nano-bert"), "backbones: expected two or more")
+    assert not (tmp_path / "Q").exists()
+
+
+def test_a_slip_of_the_pen_does_not_ask_the_network(run_cli) -> None:
+    _fails(run_cli("inspect", "nano-brt"), "Did you mean 'nano-bert'?")
+
+
+def test_a_prompt_without_template_is_told_where_it_stands(
+    run_cli,
+    prompt,  # noqa: F811
+    task_file,
+    tmp_path,
+) -> None:
+    from dataclasses import replace
+
+    found = load_prompt(prompt)
+    bare = replace(found, provenance=replace(found.provenance, template=None))
+    save_prompt(bare, tmp_path / "bare")
+    asked = ("--task", task_file, "--json")
+    code, _, err = run_cli("eval", tmp_path / "bare", *asked)
+    assert code == 0
+    assert "names no template" in err
+    assert "names no template" not in run_cli("eval", prompt, *asked)[2]
+
+
+def test_readout_on_transfer(run_cli, prompt, model_folder, tmp_path) -> None:  # noqa: F811
+    to = ("--to", model_folder("gpt2"), "--out", tmp_path / "Q")
+    assert run_cli("transfer", prompt, *to, "--readout", "is", "--json")[0] == 0
+    assert load_prompt(tmp_path / "Q").provenance.template == "{subject} {soft} is {answer} ."
+
+
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "promptport", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("promptport ")
