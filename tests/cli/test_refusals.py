@@ -36,7 +36,6 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
     _fails(run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out), "no --by with")
     load = ("--load", f"a={prompt}")
     _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
-    _fails(run_cli("combine", "a", *load, "--origin", "seed:x", *out), "own, seed:NUMBER", "seed:3")
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     _fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
     _fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")

@@ -160,7 +160,7 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     _fails(combine("sst2", "--load", "other=V"), "--load: expected NAME=FOLDER")
     _fails(combine("sst2", "--load", "sst2"), "--load: expected NAME=FOLDER")
     _fails(combine("sst2", "--method", "tie"), "Did you mean 'ties'?")
-    _fails(combine("sst2", "--origin", "seeds:3"), "origin: expected vocabulary")
+    _fails(combine("sst2", "--origin", "seeds:3"), "--origin: expected own, seed:NUMBER")
     _fails(
         combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
         "embedding matrix",

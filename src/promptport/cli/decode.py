@@ -27,7 +27,7 @@ def command(
     magnitude: Annotated[
         str | None,
         typer.Option(
-            help="Rule for the length: token (default), keep (default of mixture), paper, dimension."
+            help="Rule for the length: token (usual), keep (usual of mixture), paper, dimension."
         ),
     ] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
