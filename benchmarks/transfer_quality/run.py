@@ -59,6 +59,7 @@ LENGTHS = {"probe": 5, "classification": 8}
 CONFIG = TuneConfig(epochs=12, patience=4, batch_size=16, truncate=True)
 DISTIL = DistilConfig(rows=128, truncate=True)
 PAPER_STEPS = 2000
+Key = tuple[str, str, Task, int]  # sources joined by "+", target, task, seed
 
 
 def main() -> None:
@@ -232,12 +233,17 @@ class Run:
                     *key,
                     lambda p=free, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
                 )
+                self.score("anchored", *key, lambda p=mixed, k=key: self.carried(p, k))
                 self.score(
-                    "anchored",
+                    "anchored, read out",
                     *key,
-                    lambda p=mixed, o=origin: transfer(p, o, goal, roundtrip=False).prompt,
+                    lambda p=mixed, k=key: self.read_out(self.carried(p, k), p, k),
                 )
-                self.score("anchored, read out", *key, lambda k=key, p=mixed: self.read(p, *k))
+                self.score(
+                    "re-anchored, read out",
+                    *key,
+                    lambda p=free, k=key: self.read_out(self.reanchored(*k), p, k, "task"),
+                )
                 self.score("re-anchored", *key, lambda k=key: self.reanchored(*k))
                 self.score("words", *key, lambda k=key: self.reanchored(*k, "words"))
                 self.score("no data", *key, lambda k=key: self.no_data(*k))
@@ -266,15 +272,20 @@ class Run:
         start = choose_readout(carried, backbone(target), teacher, task, config=config).prompt
         return calibrate(start, backbone(target), teacher, task, config=config).prompt
 
-    def read(
-        self, prompt: SoftPrompt, source: str, target: str, task: Task, seed: int
+    def read_out(
+        self, moved: SoftPrompt, asked: SoftPrompt, key: Key, texts: Texts = "words"
     ) -> SoftPrompt:
-        """An anchored prompt carried, with a word in front of the answer for a causal target,
-        chosen by the answers to random words; of several sources the first one is asked."""
-        home, goal = backbone(source.split("+")[0]), backbone(target)
-        moved = transfer(prompt, home.space, goal.space, roundtrip=False).prompt
-        config = replace(DISTIL, texts="words", seed=seed)
-        return choose_readout(moved, goal, [Teacher(home, prompt)], task, config=config).prompt
+        """A carried prompt with a word in front of the answer for a causal target, chosen by the
+        answers of `asked` on its backbone, the first of the sources."""
+        source, target, task, seed = key
+        teacher = Teacher(backbone(source.split("+")[0]), asked)
+        config = replace(DISTIL, texts=texts, seed=seed)
+        return choose_readout(moved, backbone(target), [teacher], task, config=config).prompt
+
+    def carried(self, prompt: SoftPrompt, key: Key) -> SoftPrompt:
+        """An anchored prompt of the first source on the target."""
+        spaces = backbone(key[0].split("+")[0]).space, backbone(key[1]).space
+        return transfer(prompt, *spaces, roundtrip=False).prompt
 
     def no_data(self, sources: str, target: str, task: Task, seed: int) -> SoftPrompt:
         """Re-anchored and then calibrated on random words: no text and no label is read.
@@ -320,23 +331,19 @@ class Run:
                     *key,
                     lambda k=key: self.no_data(*k),
                 )
-                self.score(
-                    f"joint {count}, read out",
-                    *key,
-                    lambda n=names, k=key, t=task: self.read(self.load(n, "joint", t, seed), *k),
-                )
-                self.score(
-                    f"joint {count}",
-                    *key,
-                    lambda n=names, t=task: (
-                        transfer(
-                            self.load(n, "joint", t, seed),
-                            backbone(n[0]).space,
-                            goal,
-                            roundtrip=False,
-                        ).prompt
-                    ),
-                )
+                for column, is_read_out in (("joint", False), ("joint, read out", True)):
+                    name, comma, rest = column.partition(",")
+                    self.score(
+                        f"{name} {count}{comma}{rest}",
+                        *key,
+                        lambda n=names, k=key, r=is_read_out: self.joint(n, k, r),
+                    )
+
+    def joint(self, names: Sequence[str], key: Key, is_read_out: bool) -> SoftPrompt:
+        """A mixture of several sources on the target."""
+        prompt = self.load(names, "joint", key[2], key[3])
+        moved = self.carried(prompt, key)
+        return self.read_out(moved, prompt, key) if is_read_out else moved
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from promptport.files import write_atomic
 COLUMNS = (
     *("majority", "random", "no prompt", "manual", "paper", "least squares", "least squares 2"),
     *("least squares 3", "words", "no data", "no data 2", "no data 3", "re-anchored"),
-    *("anchored", "anchored, read out", "joint 2", "joint 2, read out", "joint 3"),
-    *("joint 3, read out", "calibrated", "tuned anchored", "tuned"),
+    *("re-anchored, read out", "anchored", "anchored, read out", "joint 2"),
+    *("joint 2, read out", "joint 3", "joint 3, read out", "calibrated", "tuned anchored"),
+    "tuned",
 )
 # Figures of summary.json: the best of these columns.
 FIGURES = {
@@ -24,15 +25,15 @@ FIGURES = {
     "retention_tables_only": ("least squares",),
     "retention_zero_data": ("no data",),
     "retention_multi": ("no data 2", "no data 3"),
-    "retention_reanchored": ("re-anchored",),
+    "retention_reanchored": ("re-anchored", "re-anchored, read out"),
     "retention_anchored": ("anchored", "anchored, read out"),
     "retention_joint": ("joint 2", "joint 3", "joint 2, read out", "joint 3, read out"),
     "retention_calibrated": ("calibrated",),
 }
 OURS = (
     *("least squares", "words", "no data", "no data 2", "no data 3", "re-anchored"),
-    *("anchored", "anchored, read out", "joint 2", "joint 2, read out", "joint 3"),
-    *("joint 3, read out", "calibrated"),
+    *("re-anchored, read out", "anchored", "anchored, read out", "joint 2"),
+    *("joint 2, read out", "joint 3", "joint 3, read out", "calibrated"),
 )
 # What several sources are compared with.
 SINGLE = {

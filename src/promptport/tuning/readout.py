@@ -15,6 +15,7 @@ import torch
 
 from promptport._version import __version__
 from promptport.backbone import Backbone
+from promptport.evaluation import choose_template
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning.lesson import DistilConfig, Lesson, Teacher
@@ -70,10 +71,10 @@ def choose_readout(
         AnchorError: a probe, and the backbones share no words to compare answers on.
     """
     backbone.check_prompt(prompt)
-    lesson = Lesson.make(backbone, prompt, teachers, task, split, config or DistilConfig())
-    template = lesson.objective.template
+    template = choose_template(task, prompt)
     if backbone.kind != "causal" or not template.answers_from_soft:
         return Readout(prompt, None, {})
+    lesson = Lesson.make(backbone, prompt, teachers, task, split, config or DistilConfig())
     choices = {"": template}
     choices |= {w: template.with_readout(w) for w in words if w in backbone.space.words}
     vectors = prompt.vectors.to(backbone.device)
