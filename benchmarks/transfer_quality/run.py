@@ -39,6 +39,7 @@ from promptport.tuning import (
     tune,
     tune_jointly,
 )
+from promptport.tuning.readout import READOUTS
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -90,10 +91,17 @@ def benchmark_tasks(data: Path | None) -> list[Task]:
     return [limited(task, ROWS, WORDS) for task in found]
 
 
-def without_prompt(name: str, task: Task) -> float:
+def without_prompt(name: str, task: Task, word: str = "") -> float:
     """Score of the tuning template without its virtual tokens: what needs no prompt at all."""
-    template = task.template.without_soft()
-    return evaluate(backbone(name), task, template=template, truncate=True).score.value
+    template = task.template.with_readout(word) if word else task.template
+    asked = template.without_soft()
+    return evaluate(backbone(name), task, template=asked, truncate=True).score.value
+
+
+def best_word(name: str, task: Task) -> float:
+    """The same with the best read-out word, known afterwards; for causal models."""
+    readable = backbone(name).kind == "causal" and task.template.answers_from_soft
+    return max(without_prompt(name, task, word) for word in ("", *(READOUTS * readable)))
 
 
 class Run:
@@ -158,6 +166,7 @@ class Run:
                 lambda t=task: evaluate(backbone(name), t, truncate=True).score.value,
             )
             self.score("no prompt", "", name, task, seed, lambda t=task: without_prompt(name, t))
+            self.score("no prompt, word", "", name, task, seed, lambda t=task: best_word(name, t))
             self.score(
                 "random",
                 "",

@@ -13,7 +13,8 @@ import numpy as np
 from promptport.files import write_atomic
 
 COLUMNS = (
-    *("majority", "random", "no prompt", "manual", "paper", "least squares", "least squares 2"),
+    *("majority", "random", "no prompt", "no prompt, word", "manual", "paper"),
+    *("least squares", "least squares 2"),
     *("least squares 3", "words", "no data", "no data 2", "no data 3", "re-anchored"),
     *("re-anchored, read out", "anchored", "anchored, read out", "joint 2"),
     *("joint 2, read out", "joint 3", "joint 3, read out", "calibrated", "tuned anchored"),
