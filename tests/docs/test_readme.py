@@ -5,8 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+
+from promptport.interop import load_prompt
+from promptport.zoo import embedded_folder
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,11 +21,29 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = _blocks("python")
+    code, serving = _blocks("python")
     exec(compile(code, "README.md", "exec"), {})
     assert "Score(metric='p@1'" in capsys.readouterr().out
+    found: dict[str, Any] = {}
+    exec(compile(_with_ours(serving), "README.md", "exec"), found)
+    served = found["model"].get_prompt(batch_size=1, task_ids=None)[0]
+    torch.testing.assert_close(served, load_prompt("capital-roberta").vectors)
+
+
+def _with_ours(text: str) -> str:
+    """With embedded things in place of what the reader has."""
+    ours = {
+        '"./my-model"': f'"{embedded_folder("nano-roberta")}"',
+        "./my-model": "nano-roberta",
+        "my-prompt": "capital-roberta",
+        "reviews.yaml": "country-capital",
+    }
+    for theirs, own in ours.items():
+        text = text.replace(theirs, own)
+    return text
 
 
 def test_the_commands_run(run_cli, tmp_path, monkeypatch) -> None:
@@ -31,9 +54,9 @@ def test_the_commands_run(run_cli, tmp_path, monkeypatch) -> None:
         for line in block.splitlines()
         if line.startswith("promptport")
     ]
-    assert len(commands) == 3
+    assert len(commands) == 6
     for command in commands:
-        code, out, err = run_cli(*shlex.split(command)[1:])
+        code, out, err = run_cli(*shlex.split(_with_ours(command), comments=True)[1:])
         assert code == 0, err
         assert out
 
