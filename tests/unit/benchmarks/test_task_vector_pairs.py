@@ -60,6 +60,11 @@ def test_wiped_pairs_and_the_best_way_by_dev() -> None:
     each = next(row for row in tables["pairs"] if row["way"] == pairs.EACH)
     assert (each["wiped"], each["mean"]) == (0, 1.0)
     assert pairs.choose(cells[1]["found"]) == paper
+    for cell in cells:
+        cell["found"]["coefficients"] = {"apart": [1.0]}
+    assert pairs.summarise(cells)[1]["best"] == paper, "what was searched on dev cannot win there"
+    for cell in cells:
+        del cell["found"]["coefficients"]
     assert "| **apart** | 2 |" in pairs.table(tables)
 
 
