@@ -187,7 +187,7 @@ def test_a_file_in_the_way(run_cli, prompt, model_folder, tmp_path) -> None:
     ("arguments", "parts"),
     [
         (["inspect", "./nowhere"], ["a model folder"]),
-        (["inspect", "nano-brt"], ["did you mean 'nano-bert'"]),
+        (["inspect", "nano-brt"], ["Did you mean 'nano-bert'"]),
         (["eval", "--task", "country-capital"], ["a prompt folder or --backbone"]),
         (["tasks", "country-capitol"], ["country-capital"]),
         (["tasks", "lama:P36"], ["--data"]),
