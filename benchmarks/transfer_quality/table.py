@@ -99,7 +99,7 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
             "beats_manual": round(fmean(beats), 4),
         }
         rows.append(row)
-        key = column.replace(" ", "_").replace("-", "_")
+        key = column.replace(", ", "_").replace(" ", "_").replace("-", "_")
         for figure in ("score", "retention", "gain_kept", "beats_manual"):
             summary[f"{key}.{figure}"] = row[figure]
         fresh = [c for c in own if _is_fresh(c)]
