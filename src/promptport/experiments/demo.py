@@ -64,7 +64,6 @@ class DemoSettings:
         "country-capital",
         "country-currency",
         "past-tense",
-        "company-country",
         "opposite",
     )
     length: int = 5
