@@ -243,6 +243,8 @@ def start_attention(
         wrong = "sources", f"one prompt or more of {job.length} virtual tokens", str(lengths)
     elif inner < 1:
         wrong = "inner", "1 or more", str(inner)
+    elif job.noise_share:
+        wrong = "noise", "0 with attention over sources", str(job.noise_share)
     elif temperature is not None and not 0 < temperature < math.inf:
         wrong = "temperature", "a number above 0", repr(temperature)
     if wrong is not None:

@@ -171,3 +171,10 @@ def test_few_rows_are_nested_and_are_all_that_is_labelled(films) -> None:
     assert few.load("test") == films.load("test")
     with pytest.raises(TuningError, match="expected 1 to 6, got 7"):
         few_shot(films, 7)
+
+
+def test_attention_has_no_noise(backbone, films) -> None:
+    model = backbone("bert")
+    noisy = replace(jobs(films)[0], noise=0.5)
+    with pytest.raises(TuningError, match="noise: expected 0 with attention over sources"):
+        tune_attention(model, noisy, [random_prompt(model, 2, 1)])
