@@ -36,6 +36,8 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
     _fails(run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out), "no --by with")
     load = ("--load", f"a={prompt}")
     _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
+    _fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
+    _fails(run_cli("combine", "a", *load, "--max-dev-rows", 4, *out), "no --search: expected no")
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     _fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
     _fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
@@ -69,6 +71,25 @@ def test_readout_on_transfer(run_cli, prompt, model_folder, tmp_path) -> None:  
     to = ("--to", model_folder("gpt2"), "--out", tmp_path / "Q")
     assert run_cli("transfer", prompt, *to, "--readout", "is", "--json")[0] == 0
     assert load_prompt(tmp_path / "Q").provenance.template == "{subject} {soft} is {answer} ."
+
+
+def test_a_chosen_readout_needs_a_task_and_is_told(
+    run_cli,
+    prompt,  # noqa: F811
+    model_folder,
+    task_file,
+    tmp_path,
+) -> None:
+    ask = ("transfer", prompt, "--to", model_folder("gpt2"), "--readout", "choose")
+    _fails(run_cli(*ask, "--out", tmp_path / "Q"), "--readout choose: expected --task with it")
+    assert not (tmp_path / "Q").exists()
+    code, _, err = run_cli(*ask, "--out", tmp_path / "Q", "--task", task_file, "--json")
+    assert code == 0
+    told = err.partition("word in front of the answer: ")[2].split()[0]
+    found = load_prompt(tmp_path / "Q").provenance
+    middle = "" if told == "none" else f" {told}"
+    assert found.template == f"{{subject}} {{soft}}{middle} {{answer}} ."
+    assert [e.get("word") for e in found.history][-1] == (None if told == "none" else told)
 
 
 def test_the_package_is_the_command() -> None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from promptport.tuning import DistilConfig, DistilResult, SearchConfig, SearchResult, Texts
 
 _OWN = "own"
+_ROWS = 256
 
 
 def command(
@@ -102,7 +103,7 @@ def command(
     texts: TextsOption = "task",
     rows: Annotated[
         int, typer.Option(help="Reconcile: most unlabelled rows to read or make per task.")
-    ] = 256,
+    ] = _ROWS,
     truncate: TruncateFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
@@ -115,12 +116,12 @@ def command(
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
     check_out(out, *places.values())
+    if not reconcile:
+        refuse_together("no --reconcile", {"--texts": texts != "task", "--rows": rows != _ROWS})
+    if not search:
+        refuse_together("no --search", {"--max-dev-rows": max_dev_rows > 0})
     if not search and not reconcile:
-        needless = {
-            "--task": bool(task),
-            "--max-dev-rows": max_dev_rows > 0,
-            "--truncate": truncate,
-        }
+        needless = {"--task": bool(task), "--truncate": truncate}
         refuse_together("no --search and no --reconcile", needless)
     settings = _search_config(search, coefficients, method, option or [], seed)
     found = None

@@ -110,12 +110,13 @@ def _facts(names: list[str], texts: str, output: dict[str, Any]) -> list[list[An
         rows.append(["calibration starts from the mixture of", names[output["start"]]])
     if output["readout"] is not None:
         rows.append(["word in front of the answer", output["readout"]])
-    before, after = output["before"], output["after"]
+    before, after, made = output["before"], output["after"], output["calibrated"]["rows"]
     return [
         *rows,
         ["answers like the source, after transfer", f"{before['same']:.0%}"],
         ["answers like the source, after calibration", f"{after['same']:.0%}"],
         ["divergence (nats), before and after", [before["divergence"], after["divergence"]]],
-        ["rows read or made", f"{after['rows']} ({'random words' if texts == 'words' else texts})"],
+        ["of so many rows that were held back", after["rows"]],
+        ["rows read or made", f"{made} ({'random words' if texts == 'words' else texts})"],
         ["labels used", "no"],
     ]

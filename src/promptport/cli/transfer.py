@@ -25,9 +25,12 @@ from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
     from promptport.transfers import Source, TransferResult, TransferSettings
     from promptport.tuning.selection import Criterion
+
+_CHOOSE = "choose"
 
 
 def command(
@@ -102,7 +105,10 @@ def command(
     ] = None,
     readout: Annotated[
         str | None,
-        typer.Option(help="Word to put in front of {answer}, for instance is: for causal targets."),
+        typer.Option(
+            help="For causal targets: word to put in front of {answer}, for instance is. choose: "
+            "the one that answers most like the source (asks both models random words; --task)."
+        ),
     ] = None,
     task: Annotated[
         str | None,
@@ -132,6 +138,11 @@ def command(
         move_vector(prompt, home, to, method or "linear_map", settings, out, json_output)
         return
     sources = _sources(prompt, source or [], weight or [])
+    opened = None if task is None else open_tasks([task], data)[0]
+    if readout == _CHOOSE and opened is None:
+        raise PromptPortError(
+            "--readout choose", expected="--task with it", got="none", fix="Name the task"
+        )
     if candidate:
         own = {"--method": method is not None, "--option": bool(option)}
         refuse_together("--try", {**own, **chosen})
@@ -140,7 +151,7 @@ def command(
             to,
             candidate,
             by or "roundtrip",
-            None if task is None else open_tasks([task], data)[0],
+            opened,
             {
                 "words": None if words is None else read_words(words),
                 "anchors": anchors,
@@ -149,7 +160,7 @@ def command(
                 "seed": seed,
             },
         )
-        _finish(_read_behind(result, readout), out, json_output)
+        _finish(_read_behind(result, readout, sources, opened), out, json_output)
         return
     refuse_together("no --try", {"--by": by is not None})
     with progress_bar("carrying", hidden=json_output) as show:
@@ -167,28 +178,44 @@ def command(
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
-    result = _read_behind(result, readout)
-    scored = None if task is None else _scored(result, open_tasks([task], data)[0])
+    result = _read_behind(result, readout, sources, opened)
+    scored = None if opened is None else _scored(result, opened)
     _finish(result, out, json_output, scored)
 
 
-def _read_behind(result: TransferResult, word: str | None) -> TransferResult:
+def _read_behind(
+    result: TransferResult, word: str | None, sources: list[Source], task: Task | None
+) -> TransferResult:
     """The result with a word in front of the answer in its template."""
-    from promptport.tasks import Template
-
     if word is None:
         return result
-    old = result.prompt.provenance
-    if old.template is None:
+    prompt = result.prompt
+    if word == _CHOOSE and task is not None:
+        return replace(result, prompt=_chosen_word(prompt, sources, task))
+    from promptport.tasks import Template
+
+    if prompt.provenance.template is None:
         raise PromptPortError(
             "--readout",
             expected="a prompt that remembers its template",
             got="one without",
             fix="Leave it out, and give eval the template",
         )
-    template = Template.parse(old.template).with_readout(word).text
-    provenance = replace(old, template=template)
-    return replace(result, prompt=replace(result.prompt, provenance=provenance))
+    template = Template.parse(prompt.provenance.template).with_readout(word).text
+    told = replace(prompt.provenance, template=template)
+    return replace(result, prompt=replace(prompt, provenance=told))
+
+
+def _chosen_word(prompt: SoftPrompt, sources: list[Source], task: Task) -> SoftPrompt:
+    from promptport.backbone import Backbone
+    from promptport.tuning import DistilConfig, Teacher, choose_readout
+
+    model = Backbone.load(prompt.provenance.backbone)
+    teachers = [Teacher(Backbone.load(s.space.backbone), s.prompt, s.weight) for s in sources]
+    config = DistilConfig(texts="words", truncate=True)
+    found = choose_readout(prompt, model, teachers, task, config=config)
+    typer.echo(f"word in front of the answer: {found.word or 'none'}", err=True)
+    return found.prompt
 
 
 def _scored(result: TransferResult, task: Task) -> dict[str, dict[str, Any]]:

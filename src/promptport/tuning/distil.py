@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from promptport._version import __version__
 from promptport.backbone import Backbone
@@ -83,20 +84,11 @@ def calibrate(
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
-    rate = config.relative_lr * backbone.space.statistics.std
-    student = FreeStudent(prompt.vectors, backbone, rate)
-    best, record = learn(student, [lesson], config, progress)
-    entry = {
-        "step": "calibrate",
-        "teachers": [
-            {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
-        ],
-        "texts": config.texts,
-        "rows": record["rows"],
-        "labels_used": False,
-        "loss": [record["before"], record["after"]],
-        "promptport": __version__,
-    }
+    best, record = _pulled(prompt, backbone, [lesson], config, progress)
+    entry = _entry("calibrate", config, record)
+    entry["teachers"] = [
+        {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
+    ]
     old = prompt.provenance
     if old.tuning is not None or old.origin is not None:  # tuned here: they belong to the old rows
         entry |= {"origin": old.origin, "tuning": old.tuning}
@@ -146,18 +138,8 @@ def reconcile(
         lessons.append(
             Lesson.make(backbone, student, [Teacher(backbone, own)], task, split, config)
         )
-    rate = config.relative_lr * backbone.space.statistics.std
-    student_vectors = FreeStudent(prompt.vectors, backbone, rate)
-    best, record = learn(student_vectors, lessons, config, progress)
-    entry = {
-        "step": "reconcile",
-        "tasks": [task.name for _, task in parts],
-        "texts": config.texts,
-        "rows": record["rows"],
-        "labels_used": False,
-        "loss": [record["before"], record["after"]],
-        "promptport": __version__,
-    }
+    best, record = _pulled(prompt, backbone, lessons, config, progress)
+    entry = _entry("reconcile", config, record) | {"tasks": [task.name for _, task in parts]}
     old = prompt.provenance
     provenance = replace(old, history=(*old.history, entry))
     return DistilResult(
@@ -208,18 +190,33 @@ def anchor(
     student = MixedStudent(mixture, config.logit_lr, config.noise)
     best, record = learn(student, [lesson], config, progress)
     old = prompt.provenance
-    entry = {
-        "step": "anchor",
-        "origin": old.origin,
-        "tuning": old.tuning,
-        "words": len(chosen),
-        "noise": config.noise,
+    entry = _entry("anchor", config, record)
+    entry |= {"origin": old.origin, "tuning": old.tuning}
+    entry |= {"words": len(chosen), "noise": config.noise}
+    provenance: Provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
+    found = mixture.mixture(0, prompt.length)
+    return DistilResult(SoftPrompt(best, provenance, mixture=found), **record)
+
+
+def _pulled(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    lessons: Sequence[Lesson],
+    config: DistilConfig,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """The vectors of a prompt after learning as free ones, and the fields of a result."""
+    rate = config.relative_lr * backbone.space.statistics.std
+    return learn(FreeStudent(prompt.vectors, backbone, rate), lessons, config, progress)
+
+
+def _entry(step: str, config: DistilConfig, record: dict[str, Any]) -> dict[str, Any]:
+    """What the history of a prompt keeps of a step."""
+    return {
+        "step": step,
         "texts": config.texts,
         "rows": record["rows"],
         "labels_used": False,
         "loss": [record["before"], record["after"]],
         "promptport": __version__,
     }
-    provenance: Provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
-    found = mixture.mixture(0, prompt.length)
-    return DistilResult(SoftPrompt(best, provenance, mixture=found), **record)

@@ -143,8 +143,10 @@ def move(
         choose_readout(each.prompt, target, sources, task, split=split, config=config)
         for each in transfers
     ]
-    apart = [alike(each.prompt, held_back=False).divergence for each in readouts]
-    start = apart.index(min(apart))
+    start = 0
+    if len(readouts) > 1:
+        apart = [alike(each.prompt, held_back=False).divergence for each in readouts]
+        start = apart.index(min(apart))
     calibrated = calibrate(
         readouts[start].prompt,
         target,
