@@ -19,8 +19,7 @@ from typing import Any
 
 from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, limited, weights_of
-from benchmarks.task_vectors.common import BACKBONES, RESULTS, WORK
-from benchmarks.task_vectors.fewshot import VALUES, bits_of, scored
+from benchmarks.task_vectors.common import BACKBONES, RESULTS, VALUES, WORK, bits_of, scored
 from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to

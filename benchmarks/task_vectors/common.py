@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks._cells import Cells
+from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import ROOT
 
+from promptport.evaluation import Evaluation
 from promptport.interop import load_prompt, save_prompt
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
@@ -27,6 +29,8 @@ EMBEDDED = (
     *("country-capital", "person-occupation", "animal-class"),
     *("sentiment", "topic", "emotion"),
 )
+# The start may be another one when a cell is made again, its place may not.
+VALUES = ("score", "right", "start", "dev", "majority_dev", "fit")
 LENGTH = 8  # virtual tokens of all tasks, so that their vectors can be added
 WORDS = 24  # most words of a text that are read
 FEWEST_ROWS = 10
@@ -142,3 +146,20 @@ def told(what: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     print(f"{what}: {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
+    """Score, and a hexadecimal bit per test row: right or wrong, so that rows can be paired."""
+    if task.kind == "probe":
+        right = [rank == 0 for rank in found.predictions]
+    else:
+        pairs = zip(found.predictions, task.load(split), strict=True)
+        right = [said == row.answer for said, row in pairs]
+    bits = "".join(str(int(r)) for r in right)
+    return {"score": found.score.value, "right": f"{len(bits)}:{int(bits, 2):x}"}
+
+
+def bits_of(cell: Mapping[str, Any]) -> list[int]:
+    """Per test row 1 for a right answer, else 0."""
+    length, _, digits = cell["right"].partition(":")
+    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]

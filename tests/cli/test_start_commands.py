@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -120,3 +121,35 @@ def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
     assert moved.length == 2
     _fails(run_cli("transfer", "vectors/a", *common, "--method", "omp"), "a linear method")
     _fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
+
+
+def test_adapt_without_and_with_labels(run_cli, library) -> None:
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS * 2]
+    Path("rows.jsonl").write_text("\n".join(lines))
+    common = ("adapt", "runs", "vectors/a", "--task", "films.yaml", "--steps", 2)
+    code, out, err = run_cli(*common, "--out", "blind", "--json")
+    assert code == 0, out + err
+    found = json.loads(out)
+    assert {v["name"] for v in found["voices"]} == {"films-seed4", "other-seed4", "a"}
+    assert (found["rows"], found["labelled"], found["steps"]) == (12, 0, 2)
+    assert found["after"]["rows"] == 12
+    prompt = load_prompt("blind")
+    assert prompt.provenance.task == "films"
+    assert prompt.provenance.history[-1]["labels_used"] is False
+    code, out, err = run_cli(*common, "--out", "few", "--labelled", 4)
+    assert code == 0, out + err
+    assert "all together against these labels" in out
+    assert "promptport eval few --task films.yaml" in out
+    code, out, _ = run_cli(*common, "--out", "blind")
+    assert "Without labels nothing tells how right this is" in out
+    assert run_cli("eval", "few", "--task", "films.yaml")[0] == 0
+
+
+def test_adapt_refuses(run_cli, library) -> None:
+    common = ("adapt", "runs", "--task", "films.yaml")
+    _fails(run_cli(*common, "--out", "new"), "at least 8 rows of text", "got 6")
+    _fails(run_cli(*common, "--out", "runs/films-seed4"), "--out", "another folder")
+    _fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 1 to 6", "got 99")
+    _fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
+    _fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
+    assert not Path("new").exists()

@@ -13,9 +13,11 @@ from promptport.evaluation import evaluate
 from promptport.tasks import MemorySource, open_task
 from promptport.transfers import transfer_vector, transfer_word_vector
 from promptport.tuning import (
+    AdaptConfig,
     OriginSpec,
     TuneConfig,
     TuneJob,
+    adapt,
     make_origin,
     random_prompt,
     tune,
@@ -67,3 +69,18 @@ def test_a_carried_word_vector_beats_a_random_start(model) -> None:
     linear = transfer_vector(TaskPromptVector.of(found.prompt), model.space, target.space)
     assert torch.isfinite(linear.delta).all()
     assert linear.width == target.width
+
+
+@pytest.mark.parametrize("name", ["setting", "question"])
+def test_a_prompt_without_labels_beats_every_prompt_of_the_library(model, prompts, name) -> None:
+    library = {**dict(zip(TASKS, prompts, strict=True)), "random": random_prompt(model, 5, 3)}
+    task = _small(name)
+    found = adapt(model, library, task, config=AdaptConfig(rows=56, steps=24))
+
+    def score(prompt):
+        return evaluate(model, task, prompt, template=task.template).score.value
+
+    scores = {key: score(prompt) for key, prompt in library.items()}
+    few = adapt(model, library, task, labelled=8, config=AdaptConfig(rows=56, steps=24))
+    assert score(found.prompt) > max(scores.values())
+    assert score(few.prompt) > max(scores.values()) + 0.05

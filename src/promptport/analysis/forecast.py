@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,7 @@ from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, f
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
+from promptport.tuning.lesson import blind_rows, pick_rows
 from promptport.vector import TaskPromptVector
 
 Verdict = Literal["kept", "at risk", "lost"]
@@ -214,22 +215,6 @@ def _check_kind(task: Task) -> None:
             got="text to text",
             fix="Free answers cannot be compared word by word; score the combination instead",
         )
-
-
-def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
-    """A seeded choice of at most so many rows."""
-    if most < 1:
-        raise TaskError("rows", expected="1 or more", got=str(most), fix="Ask more rows")
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
-    return [rows[i] for i in order[:most].tolist()]
-
-
-def blind_rows(rows: Sequence[Row], objective: Objective) -> list[Row]:
-    """The rows with a stand-in for the answer, which only takes the answer's place."""
-    task, words = objective.task, sorted(objective.backbone.space.words)
-    answers = task.label_names if task.kind == "classification" else words
-    stand_in = next(a for a in answers if objective.can_ask(replace(rows[0], answer=a)))
-    return [replace(row, answer=stand_in) for row in rows]
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ depend on the text (mutual information). With labels the candidate with the lowe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.analysis.forecast import blind_rows, pick_rows
 from promptport.backbone import Backbone
 from promptport.errors import PromptPortError, TaskError
-from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward, run
+from promptport.evaluation import Ask, run
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
+from promptport.tuning.consensus import fit_to_others, information, log_answers, voice
+from promptport.tuning.lesson import blind_rows, pick_rows
 
 
 @dataclass(frozen=True)
@@ -200,52 +200,24 @@ def _by_text(
     for first in range(0, len(places), size):
         group = places[first : first + size]
         asks = [Ask(o, question, start) for o, start in group for question in prepared[o.length]]
-        for log_probs in _log_probs(backbone, asks, vectors).chunk(len(group)):  # (U, C) each
+        for log_probs in log_answers(backbone, asks, vectors).chunk(len(group)):  # (U, C) each
             answers.append(log_probs)
-            voice, confidence = _voice(log_probs)
-            together = together + voice if len(together) else voice  # (U, C)
+            said, confidence = voice(log_probs)
+            together = together + said if len(together) else said  # (U, C)
             measured.append({"information": information(log_probs), "confidence": confidence})
     for candidate, own, said in zip(candidates, measured, answers, strict=True):
         # What the others say together stands for the labels.
-        consensus = (together - _voice(said)[0]).argmax(1)
-        right = said.gather(1, consensus[:, None])[:, 0].exp()  # (U,)
+        others = together - voice(said)[0]
         if len(candidates) == 1:
             own |= {"fit": own["information"], "agreement": None}
         else:
-            own["fit"] = float(right.mean())
-            own["agreement"] = float((said.argmax(1) == consensus).float().mean())
+            own["fit"] = fit_to_others(said, others)
+            own["agreement"] = float((said.argmax(1) == others.argmax(1)).float().mean())
         own["label_words"] = label_similarity(backbone, candidate.task, task)
     return [
         Ranked(candidate.name, own["fit"] or 0.0, own)
         for candidate, own in zip(candidates, measured, strict=True)
     ]
-
-
-def _voice(log_probs: Tensor) -> tuple[Tensor, float]:
-    """What a candidate adds to the consensus (U, C): as loud as its answers depend on the text.
-
-    Its prior is taken off first: the mean answer (batch calibration, Zhou et al. 2023, arXiv
-    2309.17249).
-    """
-    calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
-    confidence = information(calibrated)
-    return calibrated * confidence, confidence
-
-
-def information(log_probs: Tensor) -> float:
-    """Mutual information of row and answer: H(mean p) - mean H(p), as a share of log C.
-
-    Args:
-        log_probs: (U, C), each row a distribution.
-
-    Returns:
-        0 (every row gets the same answer probabilities) to 1.
-    """
-    probs = log_probs.exp()
-    mean = probs.mean(0)
-    marginal = -(mean * mean.clamp_min(1e-30).log()).sum()
-    own = -(probs * log_probs.clamp_min(-70)).sum(1).mean()
-    return float((marginal - own).clamp_min(0) / math.log(max(2, log_probs.shape[1])))
 
 
 def label_similarity(backbone: Backbone, known: Task | None, task: Task) -> float | None:
@@ -277,17 +249,3 @@ def label_similarity(backbone: Backbone, known: Task | None, task: Task) -> floa
     if theirs is None or own is None:
         return None
     return float((own @ theirs.T).max(1).values.mean())
-
-
-@torch.no_grad()
-def _log_probs(backbone: Backbone, asks: Sequence[Ask], vectors: Tensor) -> Tensor:
-    """(Q, C) on the CPU, in the order of the asks."""
-    moved = vectors.to(backbone.device)
-    found: list[Tensor] = [torch.zeros(0)] * len(asks)
-    for batch in batches(asks, BATCH_TOKENS):
-        for objective, members, logits in forward(backbone, [asks[i] for i in batch], moved):
-            places = [batch[m] for m in members]
-            scores = objective.scores(logits, [asks[i].question for i in places])
-            for i, row in zip(places, scores.log_softmax(1).cpu(), strict=True):
-                found[i] = row
-    return torch.stack(found)

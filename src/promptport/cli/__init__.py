@@ -8,6 +8,7 @@ import sys
 import typer
 
 from promptport.cli import (
+    adapt,
     anchor,
     anchors,
     calibrate,
@@ -52,6 +53,7 @@ app.command("similarity")(similarity.command)
 app.command("origins")(origins.command)
 app.command("forecast")(forecast.command)
 app.command("rank")(rank.command)
+app.command("adapt")(adapt.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)

@@ -9,6 +9,7 @@ from promptport.tuning.coefficients import (
     search_coefficients,
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
+from promptport.tuning.consensus import AdaptConfig, AdaptResult, Voice, adapt
 from promptport.tuning.distil import DistilResult, anchor, calibrate, reconcile
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
@@ -20,6 +21,8 @@ from promptport.tuning.selection import Selection, select_transfer
 from promptport.tuning.together import TogetherResult, few_shot, tune_together
 
 __all__ = [
+    "AdaptConfig",
+    "AdaptResult",
     "Agreement",
     "AttentionPrompts",
     "DistilConfig",
@@ -39,6 +42,8 @@ __all__ = [
     "TuneConfig",
     "TuneJob",
     "TuneResult",
+    "Voice",
+    "adapt",
     "agreement",
     "anchor",
     "calibrate",

@@ -244,9 +244,7 @@ def _unlabelled(
         )
     if config.texts == "words":
         return made_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
-    rows = task.texts(split)
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
-    picked = [rows[i] for i in order[: config.rows].tolist()]
+    picked = pick_rows(task.texts(split), config.rows, config.seed)
     if len(picked) < _FEWEST_ROWS:
         raise TaskError(
             f"task {task.name!r}, {split}",
@@ -255,6 +253,22 @@ def _unlabelled(
             fix="Give more unlabelled rows, or learn on random words",
         )
     return picked
+
+
+def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+    """A seeded choice of at most so many rows."""
+    if most < 1:
+        raise TaskError("rows", expected="1 or more", got=str(most), fix="Ask more rows")
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return [rows[i] for i in order[:most].tolist()]
+
+
+def blind_rows(rows: Sequence[Row], objective: Objective) -> list[Row]:
+    """The rows with a stand-in for the answer, which only takes the answer's place."""
+    task, words = objective.task, sorted(objective.backbone.space.words)
+    answers = task.label_names if task.kind == "classification" else words
+    stand_in = next(a for a in answers if objective.can_ask(replace(rows[0], answer=a)))
+    return [replace(row, answer=stand_in) for row in rows]
 
 
 def _shared_words(backbone: Backbone, teachers: Sequence[Teacher]) -> tuple[str, ...]:

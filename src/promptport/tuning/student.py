@@ -124,7 +124,7 @@ def _gradient(
         shape = (leaf.shape[0], leaf.shape[1])
         noises = draw(student.noise, len(rows), shape, seed, step).unbind()
     table, starts = with_noise(leaf, [0] * len(rows), noises)
-    total = torch.stack(list(_losses(lessons, rows, table, starts))).sum() / len(rows)
+    total = torch.stack(list(losses(lessons, rows, table, starts))).sum() / len(rows)
     total.backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     return leaf.grad
@@ -133,10 +133,10 @@ def _gradient(
 @torch.no_grad()
 def _loss(student: Student, lessons: Sequence[Lesson], rows: Sequence[_Place]) -> float:
     starts = [0] * len(rows)
-    return sum(float(x) for x in _losses(lessons, rows, student.vectors, starts)) / len(rows)
+    return sum(float(x) for x in losses(lessons, rows, student.vectors, starts)) / len(rows)
 
 
-def _losses(
+def losses(
     lessons: Sequence[Lesson], rows: Sequence[_Place], table: Tensor, starts: Sequence[int]
 ) -> Iterator[Tensor]:
     """Sums of losses over batches, each of rows of one lesson."""

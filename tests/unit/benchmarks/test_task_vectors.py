@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from benchmarks.task_vectors import across, fewshot
+from benchmarks.task_vectors import across, common, curves, fewshot
 
 
 def bits(right: int, rows: int = 100) -> dict:
@@ -21,11 +21,11 @@ def curve(column, right, task="a", rows=(0, 5), name="nano-bert"):
 @pytest.fixture
 def cells():
     rights = {
-        "a": {"best single": 50, "ranked": 60, "picked": 48, "random": 20},
-        "b": {"best single": 70, "ranked": 40, "picked": 70, "random": 20},
+        "a": {"best single": 50, "adapted": 60, "picked": 48, "random": 20},
+        "b": {"best single": 70, "adapted": 40, "picked": 70, "random": 20},
     }
     found = []
-    for task, column in product(rights, fewshot.COLUMNS):
+    for task, column in product(rights, curves.COLUMNS):
         found += curve(column, rights[task].get(column, 30), task)
     for task, best in (("a", 55), ("b", 70)):
         found += curve("single s", best, task, rows=(0,))
@@ -45,19 +45,19 @@ def test_wins_losses_and_gaps(cells) -> None:
         "pick_gap_points_oracle": pytest.approx(3.5),
         "pick_gap_points_area": pytest.approx(1.0),
     }
-    (ranked,) = (r for r in tables["starts"] if r["column"] == "ranked")
-    assert ranked["gain_points"] == pytest.approx(-10)
-    assert ranked["rows 5"] == pytest.approx(0.5)
+    (adapted,) = (r for r in tables["starts"] if r["column"] == "adapted")
+    assert adapted["gain_points"] == pytest.approx(-10)
+    assert adapted["rows 5"] == pytest.approx(0.5)
     assert [r["task"] for r in tables["left_out"]] == ["c"]
     text = fewshot.table(tables)
     assert "Not learned, left out: c (nano-bert)." in text
-    assert "| ranked | 0.500 | 0.500 | 0.500 | -10.0" in text
+    assert "| adapted | 0.500 | 0.500 | 0.500 | -10.0" in text
 
 
 def test_bits_survive() -> None:
     cell = bits(3, 7)
-    assert fewshot.bits_of(cell) == [1, 1, 1, 0, 0, 0, 0]
-    assert fewshot.bits_of({"right": "3:0"}) == [0, 0, 0]
+    assert common.bits_of(cell) == [1, 1, 1, 0, 0, 0, 0]
+    assert common.bits_of({"right": "3:0"}) == [0, 0, 0]
 
 
 def test_gain_of_ported_vectors() -> None:

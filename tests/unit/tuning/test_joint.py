@@ -53,7 +53,7 @@ def test_the_mean_loss_falls(backbone, capitals) -> None:
         tune_jointly(models, jobs(capitals)[:1], config)[0] for config in (short, long)
     )
     losses = [sum(p.provenance.tuning["dev_loss"] for p in r.prompts) for r in (before, after)]
-    assert losses[1] < losses[0] - 0.005
+    assert losses[1] < losses[0] - 0.002
 
 
 def test_only_given_words_are_mixed(backbone, capitals) -> None:

@@ -1,0 +1,388 @@
+"""What a library of prompts says together about texts without labels, and a prompt that says it.
+
+Each prompt's prior is taken off, and it speaks as loudly as its answers depend on the text. Where
+labels of a few rows are known, they are learned beside the consensus, which counts less the less it
+agrees with them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.backbone import Backbone
+from promptport.errors import PromptPortError, TaskError, TuningError
+from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward
+from promptport.objective import Objective
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Row, Task
+from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows
+from promptport.tuning.student import FreeStudent, losses
+from promptport.tuning.together import few_shot
+
+PRIOR = 16  # labelled rows that a consensus without faults counts for
+_FEWEST_TEXTS = 8
+_SMALL_BATCH, _FEW = 4, 25  # rows per step up to so many labelled rows
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Budget and rates.
+
+    Attributes:
+        rows: most unlabelled texts to read, 8 or more.
+        steps: updates towards the consensus, and again so many with labels, 1 or more.
+        batch_size: texts per step, and labelled rows per step, 1 or more; at most 4 labelled rows
+            if there are no more than 25 of them.
+        relative_lr: step as a share of the spread of the backbone's input rows.
+        seed: of the choice and order of rows.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+
+    rows: int = 128
+    steps: int = 48
+    batch_size: int = 8
+    relative_lr: float = 0.06
+    seed: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "rows": (self.rows >= _FEWEST_TEXTS, f"{_FEWEST_TEXTS} or more"),
+            "steps": (self.steps >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
+        }
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise TuningError(
+                    name, expected=expected, got=repr(getattr(self, name)), fix=f"Correct {name}"
+                )
+
+
+@dataclass(frozen=True)
+class Voice:
+    """What one prompt of the library has to say.
+
+    Attributes:
+        name: of the prompt.
+        information: mutual information of text and answer after its prior was taken off, as a share
+            of the logarithm of the number of answers, 0 to 1: how loudly it speaks.
+        same: share of the texts on which it answers as the consensus, 0 to 1.
+    """
+
+    name: str
+    information: float
+    same: float
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """A prompt for a new task.
+
+    Attributes:
+        prompt: the prompt, with the origin of the one that it started from.
+        start: name of that one: whose answers fit best to what the others say.
+        voices: of all prompts, in their order.
+        before: how far the start answers as the consensus, on the texts that were read.
+        after: the same of `prompt`.
+        rows: unlabelled texts that were read.
+        labelled: rows whose labels were read.
+        right: how far the consensus agrees with these labels, from 0 (as by chance) to 1; None
+            without labels.
+        steps: updates.
+    """
+
+    prompt: SoftPrompt
+    start: str
+    voices: tuple[Voice, ...]
+    before: Agreement
+    after: Agreement
+    rows: int
+    labelled: int
+    right: float | None
+    steps: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the prompt."""
+        values = {name: value for name, value in vars(self).items() if name != "prompt"}
+        sides = {name: vars(values[name]) for name in ("before", "after")}
+        return values | sides | {"voices": [vars(voice) for voice in self.voices]}
+
+
+def adapt(
+    backbone: Backbone,
+    library: Mapping[str, SoftPrompt],
+    task: Task,
+    *,
+    labelled: int = 0,
+    config: AdaptConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> AdaptResult:
+    """Make a prompt for a new task from prompts of other tasks, with few labels or none.
+
+    The prompts answer the new task's texts in its template. What they say together (the product of
+    their answers, each less its own prior, as batch calibration does: Zhou et al. 2023, arXiv
+    2309.17249) is learned by the one that fits best to the others. With labels, as many updates
+    follow on labelled rows and texts together: k rows count k, the consensus at most 16.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        library: one prompt or more by name; of one prompt, only its prior is taken off.
+        task: the new task; labels should be about equally frequent among its texts, since priors
+            are taken off.
+        labelled: training rows whose labels are read, 0 or more; texts are of that split too.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        PromptPortError: no prompt.
+        MismatchError: a prompt of another backbone.
+        TaskError: a text to text task, too few rows, or one that this backbone cannot be asked.
+        TuningError: more labelled rows than there are, or a loss that is no finite number.
+    """
+    config = config or AdaptConfig()
+    _check(backbone, library, task)
+    few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
+    panel = _Panel(backbone, library, task, config)
+    texts = pick_rows(task.texts("train"), config.rows, config.seed)
+    if len(texts) < _FEWEST_TEXTS:
+        raise TaskError(
+            f"task {task.name!r}, train",
+            expected=f"at least {_FEWEST_TEXTS} rows of text",
+            got=str(len(texts)),
+            fix="Give more unlabelled rows",
+        )
+    answers = panel.answers(texts, blind=True)
+    heard = [voice(said) for said in answers]
+    together = torch.stack([said for said, _ in heard]).sum(0)  # (U, C)
+    consensus = together.softmax(1)
+    fits = [
+        fit_to_others(own, together - said) for own, (said, _) in zip(answers, heard, strict=True)
+    ]
+    start = list(library)[fits.index(max(fits))]
+    lesson = panel.lesson(library[start].length, texts, consensus, blind=True)
+    rate = config.relative_lr * backbone.space.statistics.std
+    pupil = _Pupil(FreeStudent(library[start].vectors, backbone, rate), config, progress)
+    pupil.total = config.steps * (2 if few else 1)
+    before = lesson.agreement(pupil.student.vectors)
+    pupil.follow([(lesson, 1.0, config.batch_size)])
+    right = None
+    if few:
+        labels = panel.truth(few, consensus.shape[1])
+        right = _right(panel.answers(few, blind=False), answers, heard, labels)
+        share = len(labels) / (len(labels) + PRIOR * right**2)
+        truth = panel.lesson(library[start].length, few, labels, blind=False)
+        size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
+        pupil.follow([(truth, share, size), (lesson, 1 - share, size)])
+    found = pupil.student.vectors
+    said = consensus.argmax(1)
+    voices = tuple(
+        Voice(name, loud, float((own.argmax(1) == said).float().mean()))
+        for name, (own, loud) in zip(library, heard, strict=True)
+    )
+    entry = {
+        "step": "adapt",
+        "task": task.name,
+        "library": list(library),
+        "start": start,
+        "rows": len(texts),
+        "labelled": len(few),
+        "labels_used": bool(few),
+        "steps": pupil.done,
+        "promptport": __version__,
+    }
+    old = library[start].provenance
+    provenance = replace(
+        old,
+        task=task.name,
+        template=task.template.text,
+        tuning=None,
+        history=(*old.history, entry),
+    )
+    prompt = replace(
+        library[start], vectors=found.cpu().clone(), provenance=provenance, mixture=None
+    )
+    after = lesson.agreement(found)
+    return AdaptResult(
+        prompt, start, voices, before, after, len(texts), len(few), right, pupil.done
+    )
+
+
+def voice(log_probs: Tensor) -> tuple[Tensor, float]:
+    """What a prompt adds to the consensus (U, C), and its loudness: how far texts decide answers.
+
+    Its prior is taken off first: the mean answer (Zhou et al. 2023, arXiv 2309.17249).
+    """
+    calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
+    loudness = information(calibrated)
+    return calibrated * loudness, loudness
+
+
+def information(log_probs: Tensor) -> float:
+    """Mutual information of row and answer: H(mean p) - mean H(p), as a share of log C.
+
+    Args:
+        log_probs: (U, C), each row a distribution.
+
+    Returns:
+        0 (every row gets the same answer probabilities) to 1.
+    """
+    probs = log_probs.exp()
+    mean = probs.mean(0)
+    marginal = -(mean * mean.clamp_min(1e-30).log()).sum()
+    own = -(probs * log_probs.clamp_min(-70)).sum(1).mean()
+    return float((marginal - own).clamp_min(0) / math.log(max(2, log_probs.shape[1])))
+
+
+def fit_to_others(log_probs: Tensor, others: Tensor) -> float:
+    """Mean probability (0 to 1) that a prompt (U, C) gives to what others together say (U, C)."""
+    return float(log_probs.gather(1, others.argmax(1)[:, None])[:, 0].exp().mean())
+
+
+@torch.no_grad()
+def log_answers(backbone: Backbone, asks: Sequence[Ask], vectors: Tensor) -> Tensor:
+    """(Q, C) log-probabilities on the CPU, in the order of the asks."""
+    moved = vectors.to(backbone.device)
+    found: list[Tensor] = [torch.zeros(0)] * len(asks)
+    for batch in batches(asks, BATCH_TOKENS):
+        for objective, members, logits in forward(backbone, [asks[i] for i in batch], moved):
+            places = [batch[m] for m in members]
+            scores = objective.scores(logits, [asks[i].question for i in places])
+            for i, row in zip(places, scores.log_softmax(1).cpu(), strict=True):
+                found[i] = row
+    return torch.stack(found)
+
+
+def _check(backbone: Backbone, library: Mapping[str, SoftPrompt], task: Task) -> None:
+    if not library:
+        raise PromptPortError(
+            "library", expected="one prompt or more", got="none", fix="Name prompt folders"
+        )
+    if task.kind == "text2text":
+        raise TaskError(
+            f"task {task.name!r}",
+            expected="a probe or a classification",
+            got="text to text",
+            fix="Free answers cannot be compared word by word; tune on labelled rows instead",
+        )
+    for prompt in library.values():
+        backbone.check_prompt(prompt)
+
+
+class _Panel:
+    """The prompts of a library, asked in the template of the new task."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        library: Mapping[str, SoftPrompt],
+        task: Task,
+        config: AdaptConfig,
+    ) -> None:
+        self.backbone, self.library = backbone, library
+        lengths = {prompt.length for prompt in library.values()}
+        self.objectives = {
+            n: Objective(backbone, task, length=n, truncate=config.truncate) for n in lengths
+        }
+
+    def answers(self, rows: Sequence[Row], *, blind: bool) -> list[Tensor]:
+        """For every prompt (U, C) log-probabilities."""
+        found = []
+        for name, prompt in self.library.items():
+            objective = self.objectives[prompt.length]
+            asked = blind_rows(rows, objective) if blind else rows
+            asks = [Ask(objective, question, 0) for question in objective.prepare(asked).questions]
+            found.append(log_answers(self.backbone, asks, prompt.vectors))
+            if not bool(found[-1].isfinite().all()):
+                raise PromptPortError(
+                    f"prompt {name!r} of the library",
+                    expected="answers that are finite numbers",
+                    got="others",
+                    fix="Leave it out",
+                )
+        return found
+
+    def lesson(self, length: int, rows: Sequence[Row], answers: Tensor, *, blind: bool) -> Lesson:
+        """Questions of a student of this length, and the answers to learn (Q, C)."""
+        objective = self.objectives[length]
+        asked = blind_rows(rows, objective) if blind else rows
+        return Lesson(objective, objective.prepare(asked).questions, answers, None)
+
+    def truth(self, rows: Sequence[Row], columns: int) -> Tensor:
+        """(K, C): the labels of the rows that can be asked."""
+        objective = next(iter(self.objectives.values()))
+        questions = objective.prepare(rows).questions
+        if objective.task.kind == "classification":
+            return torch.tensor([question.goal for question in questions])
+        return torch.eye(columns)[[question.gold for question in questions]]
+
+
+def _right(
+    new: Sequence[Tensor],
+    answers: Sequence[Tensor],
+    heard: Sequence[tuple[Tensor, float]],
+    labels: Tensor,
+) -> float:
+    """How far the consensus agrees with labels: its mean probability of them, counted from chance.
+
+    Two rows on which it is right are added, so that very few rows do not silence it.
+    """
+    parts = zip(new, answers, heard, strict=True)
+    said = [(own - old.mean(0)).log_softmax(1) * loud for own, old, (_, loud) in parts]
+    right = (torch.stack(said).sum(0).softmax(1) * labels).sum(1)
+    mean = float(right.sum() + 2) / (len(right) + 2)
+    chance = 1 / labels.shape[1]
+    return max(0.0, (mean - chance) / (1 - chance))
+
+
+class _Pupil:
+    """A student, and how many of its steps are done."""
+
+    def __init__(
+        self,
+        student: FreeStudent,
+        config: AdaptConfig,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.student, self.config, self.progress = student, config, progress
+        self.done = self.total = 0
+
+    def follow(self, parts: Sequence[tuple[Lesson, float, int]]) -> None:
+        """Learn from lessons, each with its share of the loss and rows per step."""
+        for _ in range(self.config.steps):
+            leaf = self.student.vectors.detach().requires_grad_(True)
+            loss = torch.stack(list(self._losses(parts, leaf))).sum()
+            if not bool(loss.isfinite()):
+                raise TuningError(
+                    "loss",
+                    expected="a finite number",
+                    got=str(float(loss.detach())),
+                    fix="Lower the learning rate",
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            self.student.step(leaf.grad)
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+
+    def _losses(
+        self, parts: Sequence[tuple[Lesson, float, int]], table: Tensor
+    ) -> Iterator[Tensor]:
+        for number, (lesson, share, size) in enumerate(parts):
+            generator = torch.Generator().manual_seed(
+                (self.config.seed * 100_003 + self.done) * 7 + number
+            )
+            order = torch.randperm(len(lesson.questions), generator=generator)[:size].tolist()
+            own = losses([lesson], [(0, i) for i in order], table, [0] * len(order))
+            yield share * torch.stack(list(own)).sum() / len(order)

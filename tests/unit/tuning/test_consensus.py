@@ -1,0 +1,173 @@
+"""A prompt for a new task from what a library says: by hand, without labels, with a few."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from promptport.errors import MismatchError, PromptPortError, TaskError, TuningError
+from promptport.evaluation import Ask
+from promptport.objective import Objective
+from promptport.tasks import MemorySource
+from promptport.tuning import (
+    AdaptConfig,
+    adapt,
+    random_prompt,
+)
+from promptport.tuning.consensus import fit_to_others, information, log_answers, voice
+
+CONFIG = AdaptConfig(rows=12, steps=12, batch_size=6, relative_lr=1.0)
+KINDS = ("bert", "gpt2", "t5")
+
+
+def repeated(task, count=12):
+    parts = {s: (task.load(s) * count)[:count] for s in ("train", "dev")}
+    return replace(task, source=MemorySource({**parts, "test": task.load("test")}), _cache={})
+
+
+def relabelled(task, answer):
+    rows = tuple(replace(row, answer=answer) for row in task.load("train"))
+    return replace(task, source=MemorySource({"train": rows, "dev": rows}), _cache={})
+
+
+@pytest.fixture(params=["capitals", "films"])
+def task(request):
+    return repeated(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def library(backbone):
+    def get(kind):
+        return {f"p{seed}": random_prompt(backbone(kind), 2, seed) for seed in (1, 2, 3)}
+
+    return get
+
+
+def test_a_voice_by_hand() -> None:
+    # Always leaning to the first answer, but the text moves it: without its prior it is undecided
+    # in the mean, and answers the second row by the second.
+    probs = torch.tensor([[0.9, 0.1], [0.6, 0.4]])
+    said, loudness = voice(probs.log())
+    middle = math.sqrt(0.9 * 0.6), math.sqrt(0.1 * 0.4)
+    odds = (0.9 / middle[0]) / (0.1 / middle[1])
+    first = odds / (1 + odds)
+    mutual = 1 + (first * math.log2(first) + (1 - first) * math.log2(1 - first))
+    assert loudness == pytest.approx(mutual, abs=1e-6)
+    assert said[0, 0] == pytest.approx(loudness * math.log(first), abs=1e-6)
+    assert said.argmax(1).tolist() == [0, 1]
+    # A prompt that says the same of every text is silent.
+    silent, loudness = voice(torch.tensor([[0.9, 0.1], [0.9, 0.1]]).log())
+    assert loudness == pytest.approx(0, abs=1e-6)
+    assert silent.abs().max() == pytest.approx(0, abs=1e-6)
+    assert fit_to_others(probs.log(), torch.tensor([[0.0, 1.0], [1.0, 0.0]])) == pytest.approx(0.35)
+    assert information(torch.eye(2).clamp_min(1e-9).log()) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_all_say_together_is_learned(backbone, task, library, kind) -> None:
+    found = adapt(backbone(kind), library(kind), task, config=CONFIG)
+    assert found.after.divergence < found.before.divergence
+    assert (found.labelled, found.right, found.rows, found.steps) == (0, None, 12, 12)
+    assert found.to_dict()["after"]["rows"] == 12
+    assert [v.name for v in found.voices] == ["p1", "p2", "p3"]
+    assert all(0 <= v.information <= 1 and 0 <= v.same <= 1 for v in found.voices)
+    start = library(kind)[found.start]
+    assert found.prompt.provenance.task == task.name
+    assert found.prompt.provenance.template == task.template.text
+    assert found.prompt.provenance.origin == start.provenance.origin
+    entry = found.prompt.provenance.history[-1]
+    assert entry["labels_used"] is False
+    assert entry["library"] == ["p1", "p2", "p3"]
+    assert not torch.equal(found.prompt.vectors, start.vectors)
+
+
+def test_labels_are_read_only_when_asked(backbone, task, library) -> None:
+    model, prompts = backbone("bert"), library("bert")
+    other = relabelled(task, task.load("train")[1].answer)
+    blind, still_blind = (adapt(model, prompts, t, config=CONFIG) for t in (task, other))
+    assert torch.equal(blind.prompt.vectors, still_blind.prompt.vectors)
+    seen, seen_otherwise = (
+        adapt(model, prompts, t, labelled=6, config=CONFIG) for t in (task, other)
+    )
+    assert not torch.allclose(seen.prompt.vectors, seen_otherwise.prompt.vectors, atol=1e-3)
+    assert (seen.labelled, seen.steps) == (6, 24)
+    assert seen.prompt.provenance.history[-1]["labels_used"] is True
+
+
+def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None:
+    model, prompts = backbone("bert"), library("bert")
+    task = repeated(films)
+    objective = Objective(model, task, length=2)
+    asks = [Ask(objective, q, 0) for q in objective.prepare(task.load("train")).questions]
+    told = [voice(log_answers(model, asks, p.vectors))[0] for p in prompts.values()]
+    said = torch.stack(told).sum(0)
+    names = task.label_names
+
+    def labelled(choice):
+        rows = zip(task.load("train"), choice.tolist(), strict=True)
+        new = tuple(replace(row, answer=names[i]) for row, i in rows)
+        return replace(task, source=MemorySource({"train": new, "dev": new}), _cache={})
+
+    right = said.softmax(1).max(1).values  # what it gives to its own answers
+    mean = (float(right.sum()) + 2) / (len(right) + 2)
+    agreeing = adapt(model, prompts, labelled(said.argmax(1)), labelled=12, config=CONFIG)
+    assert agreeing.right == pytest.approx(2 * mean - 1, abs=1e-4)
+    mean = (float((1 - right).sum()) + 2) / (len(right) + 2)
+    opposed = adapt(model, prompts, labelled(said.argmin(1)), labelled=12, config=CONFIG)
+    assert opposed.right == pytest.approx(max(0.0, 2 * mean - 1), abs=1e-4)
+    assert opposed.right < agreeing.right
+
+
+def test_order_and_seed(backbone, films, library) -> None:
+    model, prompts = backbone("bert"), library("bert")
+    task = repeated(films)
+    forward = adapt(model, prompts, task, config=CONFIG)
+    backward = adapt(model, dict(reversed(prompts.items())), task, config=CONFIG)
+    assert forward.start == backward.start
+    torch.testing.assert_close(
+        forward.prompt.vectors, backward.prompt.vectors, rtol=1e-3, atol=1e-4
+    )
+    again = adapt(model, prompts, task, config=CONFIG)
+    assert torch.equal(forward.prompt.vectors, again.prompt.vectors)
+    calls = []
+    adapt(model, prompts, task, labelled=6, config=CONFIG, progress=lambda *c: calls.append(c))
+    assert calls[-1] == (24, 24)
+
+
+def test_prompts_of_several_lengths(backbone, films, library) -> None:
+    model = backbone("gpt2")
+    prompts = {**library("gpt2"), "long": random_prompt(model, 5, 9)}
+    found = adapt(model, prompts, repeated(films), config=CONFIG)
+    assert found.prompt.length == prompts[found.start].length
+
+
+def test_bad_input(backbone, films, library) -> None:
+    model, prompts = backbone("bert"), library("bert")
+    task = repeated(films)
+    with pytest.raises(PromptPortError, match="library: expected one prompt or more"):
+        adapt(model, {}, task)
+    with pytest.raises(MismatchError):
+        adapt(backbone("gpt2"), prompts, task)
+    with pytest.raises(TaskError, match="at least 8 rows of text"):
+        adapt(model, prompts, films)
+    with pytest.raises(TuningError, match="expected 1 to 12"):
+        adapt(model, prompts, task, labelled=13)
+    with pytest.raises(TuningError, match="expected 1 to 12"):
+        adapt(model, prompts, task, labelled=-1)
+    free = replace(task, kind="text2text", metric="exact-match", labels=None)
+    with pytest.raises(TaskError, match="a probe or a classification"):
+        adapt(model, prompts, free)
+    with pytest.raises(PromptPortError, match="prompt 'broken' of the library"):
+        broken = replace(prompts["p1"], vectors=torch.full((2, model.width), 1e38))
+        adapt(model, {"broken": broken}, task, config=CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rows", 4), ("steps", 0), ("batch_size", 0), ("relative_lr", -1.0)]
+)
+def test_bad_settings(name, value) -> None:
+    with pytest.raises(TuningError, match=f"{name}: expected"):
+        AdaptConfig(**{name: value})
