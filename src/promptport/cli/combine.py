@@ -14,7 +14,6 @@ from promptport.cli.console import (
     TextsOption,
     TruncateFlag,
     check_out,
-    interval,
     open_tasks,
     print_json,
     print_table,
@@ -23,17 +22,15 @@ from promptport.cli.console import (
     show_lesson,
     task_of,
 )
+from promptport.cli.made_origin import OWN, origin_for
+from promptport.cli.searching import describe_search, search_config, searched, show_search
 from promptport.cli.transfer import parse_options
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from promptport.prompt import SoftPrompt
+    from promptport.tuning import DistilConfig, DistilResult, Texts
 
-    from promptport.prompt import Provenance, SoftPrompt
-    from promptport.tasks import Task
-    from promptport.tuning import DistilConfig, DistilResult, SearchConfig, SearchResult, Texts
-
-_OWN = "own"
 _ROWS = 256
 
 
@@ -52,7 +49,7 @@ def command(
             help="What the vectors are added to: own (the first prompt's), seed:3 (random words), "
             "normal, mixture, text:SOME WORDS, or a prompt folder."
         ),
-    ] = _OWN,
+    ] = OWN,
     method: Annotated[
         str,
         typer.Option(
@@ -123,14 +120,14 @@ def command(
     if not search and not reconcile:
         needless = {"--task": bool(task), "--truncate": truncate}
         refuse_together("no --search and no --reconcile", needless)
-    settings = _search_config(search, coefficients, method, option or [], seed)
+    settings = search_config(search, coefficients, method, option or [], seed)
     found = None
     if method in ("concatenate", "concatenate.v1"):
         _check_plain(terms, origin, option or [], search)
         prompt, norms = _concatenated(places), None
     elif settings is not None:
         settings = replace(settings, rows=max_dev_rows, truncate=truncate)
-        found = _searched(terms, places, origin, settings, backbone, open_tasks(task or [], data))
+        found = searched(terms, places, origin, settings, backbone, open_tasks(task or [], data))
         prompt, norms = found.prompt, found.vector.delta.norm(dim=1).tolist()
     else:
         prompt, norms = _merged(
@@ -156,7 +153,7 @@ def command(
         **(
             {}
             if settings is None or found is None
-            else {"search": _described(found, settings, terms)}
+            else {"search": describe_search(found, settings, terms)}
         ),
     }
     if settled is not None:
@@ -168,7 +165,7 @@ def command(
     facts = [[name.replace("_", " "), described[name]] for name in names]
     print_table(expression, ["", ""], [fact for fact in facts if fact[1] is not None])
     if "search" in described:
-        _show_search(described["search"])
+        show_search(described["search"])
     if settled is not None:
         show_lesson("reconciled with the single prompts", settled.to_dict())
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
@@ -207,7 +204,7 @@ def _check_plain(
     terms: dict[str, float], origin: str, options: list[str], search: str | None
 ) -> None:
     scaled = [f"{value:g}*{name}" for name, value in terms.items() if value != 1]
-    if scaled or origin != _OWN or options or search:
+    if scaled or origin != OWN or options or search:
         raise PromptPortError(
             "method concatenate",
             expected="whole prompts, like 'a + b', without --origin, --option and --search",
@@ -221,60 +218,6 @@ def _concatenated(places: dict[str, Path]) -> SoftPrompt:
     from promptport.merging import concatenate
 
     return concatenate([load_prompt(place) for place in places.values()])
-
-
-def _search_config(
-    criterion: str | None, coefficients: str, method: str, options: list[str], seed: int
-) -> SearchConfig | None:
-    """The settings of --search; checked before anything is loaded."""
-    from promptport.tuning import SearchConfig
-
-    if criterion is None:
-        if coefficients != "one":
-            raise PromptPortError(
-                "--coefficients",
-                expected="--search with it",
-                got="none",
-                fix="Add for instance --search min --task A --task B",
-            )
-        return None
-    return SearchConfig(
-        cast(Any, criterion),
-        cast(Any, coefficients),
-        ties="loss" if coefficients == "separate" else "smallest",
-        method=method,
-        options=parse_options(options),
-        seed=seed,
-    )
-
-
-def _searched(
-    terms: dict[str, float],
-    places: dict[str, Path],
-    origin: str,
-    config: SearchConfig,
-    backbone: str | None,
-    tasks: list[Task],
-) -> SearchResult:
-    from promptport.backbone import Backbone
-    from promptport.interop import load_vector
-    from promptport.tuning import search_coefficients
-
-    vectors = [load_vector(place, name) for name, place in places.items()]
-    first = vectors[0]
-    if origin == _OWN:
-        start, made = _own_origin(next(iter(places.values())))
-    else:
-        start, made = make_start(
-            origin, first.provenance, first.length, backbone=backbone, seed=config.seed
-        )
-    source = first.provenance
-    model = Backbone.load(
-        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
-    )
-    return search_coefficients(
-        model, vectors, tasks, start, config, terms=list(terms.values()), made=made
-    )
 
 
 def _reconciled(
@@ -309,35 +252,6 @@ def _reconciled(
     return reconcile(prompt, model, list(zip(singles, opened, strict=True)), config=config)
 
 
-def _described(
-    found: SearchResult, config: SearchConfig, terms: dict[str, float]
-) -> dict[str, Any]:
-    return {
-        "criterion": config.criterion,
-        "value": found.value,
-        "coefficients": dict(zip(terms, found.coefficients, strict=True)),
-        "tried": len(found.trials),
-        "split": config.split,
-        "tasks": {
-            name: {**score.to_dict(), "alone": found.alone[name], "kept": found.kept[name]}
-            for name, score in found.scores.items()
-        },
-    }
-
-
-def _show_search(search: dict[str, Any]) -> None:
-    chosen = ", ".join(f"{name} {value:g}" for name, value in search["coefficients"].items())
-    print_table(
-        f"{search['criterion']} {search['value']:.3f}, best of {search['tried']}: {chosen}",
-        ["task", f"{search['split']} score [95%]", "best single vector", "kept", "rows"],
-        [
-            [name, interval(s), s["alone"], s["kept"], s["rows"]]
-            for name, s in search["tasks"].items()
-        ],
-    )
-    typer.echo(f"Chosen by labels of the {search['split']} split.")
-
-
 def _merged(
     terms: dict[str, float],
     places: dict[str, Path],
@@ -352,69 +266,8 @@ def _merged(
 
     vectors = [load_vector(place, name) for name, place in places.items()]
     merged = merge(vectors, list(terms.values()), method=method, seed=seed, options=options)
-    if origin == _OWN:
-        start, made = _own_origin(next(iter(places.values())))
-    else:
-        start, made = make_start(
-            origin, merged.provenance, merged.length, backbone=backbone, seed=seed
-        )
-    return merged.apply(start, made), merged.delta.norm(dim=1).tolist()
-
-
-def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
-    from promptport.interop import load_prompt
-    from promptport.interop.peft import CONFIG_FILE
-
-    prompt = load_prompt(place) if (place / CONFIG_FILE).is_file() else None
-    if prompt is None or prompt.origin is None:
-        raise PromptPortError(
-            "--origin own",
-            expected="a first prompt with its origin",
-            got=f"{place}, which has none",
-            fix="Name another origin, for instance --origin seed:3",
-        )
-    return prompt.origin, prompt.provenance.origin
-
-
-def make_start(
-    text: str, source: Provenance, length: int, *, backbone: str | None = None, seed: int = 0
-) -> tuple[Tensor, dict[str, Any]]:
-    """Make an origin for a backbone from what a user writes, and say how it was made.
-
-    Args:
-        text: `seed:3`, what `OriginSpec.parse` reads, or a prompt folder.
-        source: tells the backbone.
-        length: n.
-        backbone: in place of the one that `source` names.
-        seed: of random kinds, but `seed:3` has its own.
-
-    Returns:
-        (n, d), and the provenance of it.
-
-    Raises:
-        PromptPortError: none of these, or a backbone that does not belong to `source`.
-    """
-    from promptport.backbone import Backbone
-    from promptport.interop import load_prompt
-    from promptport.prompt import SoftPrompt
-    from promptport.tuning import OriginSpec, make_origin
-
-    if Path(text).is_dir():
-        spec = OriginSpec("prompt", prompt=load_prompt(text))
-    elif text.startswith("seed:") and text[5:].isdecimal():
-        spec = OriginSpec("vocabulary", int(text[5:]))
-    elif text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
-        spec = OriginSpec.parse(text, seed)
-    else:
-        raise PromptPortError(
-            "--origin",
-            expected="own, seed:NUMBER, normal, mixture, text:SOME WORDS or a prompt folder",
-            got=repr(text),
-            fix="Write for instance --origin seed:3",
-        )
-    model = Backbone.load(
-        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
+    first = next(iter(places.values()))
+    start, made = origin_for(
+        origin, first, merged.provenance, merged.length, backbone=backbone, seed=seed
     )
-    start = make_origin(spec, model, length)
-    model.check_prompt(SoftPrompt(start, source))
-    return start, spec.to_dict()
+    return merged.apply(start, made), merged.delta.norm(dim=1).tolist()

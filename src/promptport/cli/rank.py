@@ -144,7 +144,7 @@ def load_library(
         PromptPortError: damaged folders, or prompts of another backbone.
     """
     from promptport.analysis import Candidate
-    from promptport.cli.combine import make_start
+    from promptport.cli.made_origin import make_start
     from promptport.prompt import SoftPrompt
 
     found = []

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.combine import make_start
 from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.made_origin import make_start
 
 
 def command(

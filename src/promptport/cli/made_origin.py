@@ -1,0 +1,93 @@
+"""Origins that a user writes: what task prompt vectors are put on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptport.errors import PromptPortError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from promptport.prompt import Provenance
+
+OWN = "own"
+
+
+def origin_for(
+    text: str,
+    first: Path,
+    source: Provenance,
+    length: int,
+    *,
+    backbone: str | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, dict[str, Any] | None]:
+    """`own`: the origin of the prompt in a folder; else as `make_start`.
+
+    Raises:
+        PromptPortError: that folder has no origin, or as `make_start`.
+    """
+    if text == OWN:
+        return _own_origin(first)
+    return make_start(text, source, length, backbone=backbone, seed=seed)
+
+
+def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
+    from promptport.interop import load_prompt
+    from promptport.interop.peft import CONFIG_FILE
+
+    prompt = load_prompt(place) if (place / CONFIG_FILE).is_file() else None
+    if prompt is None or prompt.origin is None:
+        raise PromptPortError(
+            "--origin own",
+            expected="a first prompt with its origin",
+            got=f"{place}, which has none",
+            fix="Name another origin, for instance --origin seed:3",
+        )
+    return prompt.origin, prompt.provenance.origin
+
+
+def make_start(
+    text: str, source: Provenance, length: int, *, backbone: str | None = None, seed: int = 0
+) -> tuple[Tensor, dict[str, Any]]:
+    """Make an origin for a backbone from what a user writes, and say how it was made.
+
+    Args:
+        text: `seed:3`, what `OriginSpec.parse` reads, or a prompt folder.
+        source: tells the backbone.
+        length: n.
+        backbone: in place of the one that `source` names.
+        seed: of random kinds, but `seed:3` has its own.
+
+    Returns:
+        (n, d), and the provenance of it.
+
+    Raises:
+        PromptPortError: none of these, or a backbone that does not belong to `source`.
+    """
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt
+    from promptport.prompt import SoftPrompt
+    from promptport.tuning import OriginSpec, make_origin
+
+    if Path(text).is_dir():
+        spec = OriginSpec("prompt", prompt=load_prompt(text))
+    elif text.startswith("seed:") and text[5:].isdecimal():
+        spec = OriginSpec("vocabulary", int(text[5:]))
+    elif text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
+        spec = OriginSpec.parse(text, seed)
+    else:
+        raise PromptPortError(
+            "--origin",
+            expected="own, seed:NUMBER, normal, mixture, text:SOME WORDS or a prompt folder",
+            got=repr(text),
+            fix="Write for instance --origin seed:3",
+        )
+    model = Backbone.load(
+        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
+    )
+    start = make_origin(spec, model, length)
+    model.check_prompt(SoftPrompt(start, source))
+    return start, spec.to_dict()
