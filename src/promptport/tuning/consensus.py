@@ -190,28 +190,8 @@ def adapt(
         Voice(name, loud, float((own.argmax(1) == said).float().mean()))
         for name, (own, loud) in zip(library, heard, strict=True)
     )
-    entry = {
-        "step": "adapt",
-        "task": task.name,
-        "library": list(library),
-        "start": start,
-        "rows": len(texts),
-        "labelled": len(few),
-        "labels_used": bool(few),
-        "steps": pupil.done,
-        "promptport": __version__,
-    }
-    old = library[start].provenance
-    provenance = replace(
-        old,
-        task=task.name,
-        template=task.template.text,
-        tuning=None,
-        history=(*old.history, entry),
-    )
-    prompt = replace(
-        library[start], vectors=found.cpu().clone(), provenance=provenance, mixture=None
-    )
+    record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
+    prompt = _adapted(library[start], found, task, record | {"steps": pupil.done})
     after = lesson.agreement(found)
     return AdaptResult(
         prompt, start, voices, before, after, len(texts), len(few), right, pupil.done
@@ -277,6 +257,27 @@ def _check(backbone: Backbone, library: Mapping[str, SoftPrompt], task: Task) ->
         )
     for prompt in library.values():
         backbone.check_prompt(prompt)
+
+
+def _adapted(
+    start: SoftPrompt, vectors: Tensor, task: Task, record: Mapping[str, Any]
+) -> SoftPrompt:
+    """The new vectors with the origin of the start, so that they have a task prompt vector."""
+    entry = {
+        "step": "adapt",
+        "task": task.name,
+        **record,
+        "labels_used": record["labelled"] > 0,
+        "promptport": __version__,
+    }
+    provenance = replace(
+        start.provenance,
+        task=task.name,
+        template=task.template.text,
+        tuning=None,
+        history=(*start.provenance.history, entry),
+    )
+    return replace(start, vectors=vectors.cpu().clone(), provenance=provenance, mixture=None)
 
 
 class _Panel:
