@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         transfer_method,
     )
     from promptport.tuning import (
+        AdaptConfig,
+        AdaptResult,
         Agreement,
         DistilConfig,
         DistilResult,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
         TuneConfig,
         TuneJob,
         TuneResult,
+        adapt,
         agreement,
         anchor,
         calibrate,
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
     from promptport.vector import TaskPromptVector
 
 _HOMES = {
+    "AdaptConfig": "tuning",
+    "AdaptResult": "tuning",
     "Agreement": "tuning",
     "AnchorSet": "anchors",
     "Backbone": "backbone",
@@ -92,6 +97,7 @@ _HOMES = {
     "TuneConfig": "tuning",
     "TuneJob": "tuning",
     "TuneResult": "tuning",
+    "adapt": "tuning",
     "agreement": "tuning",
     "anchor": "tuning",
     "calibrate": "tuning",
@@ -121,6 +127,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdaptConfig",
+    "AdaptResult",
     "Agreement",
     "AnchorSet",
     "Backbone",
@@ -148,6 +156,7 @@ __all__ = [
     "TuneJob",
     "TuneResult",
     "__version__",
+    "adapt",
     "agreement",
     "anchor",
     "calibrate",
