@@ -74,6 +74,9 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
         if _place(cell) in learnable:
             found[cell["column"]].append(cell)
     summary: dict[str, float] = {"cells": len(cells), "learnable": len(learnable)}
+    real = [score for place, score in tuned.items() if place in learnable and ":" in place[1]]
+    if real:  # tasks of the data folder
+        summary |= {"learnable_real": len(real), "real_least": min(real), "real_most": max(real)}
     rows = []
     for column in COLUMNS:
         own = found.get(column, [])
@@ -123,6 +126,7 @@ def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
         "pairs": _by(found, tuned, "pair"),
         "tasks": _by(found, tuned, "task"),
         "targets": _by(found, tuned, "target"),
+        "seeds": _by(found, tuned, "seed"),
     }
 
 
@@ -186,11 +190,12 @@ def _interval(cells: Cells, values: Sequence[float]) -> tuple[float, float]:
 def _by(
     found: dict[str, list[dict[str, Any]]], tuned: dict[tuple[str, str, int], float], what: str
 ) -> dict[str, dict[str, float]]:
-    """Mean retention per pair of backbones, task or target, and column."""
+    """Mean retention per pair of backbones, task, target or seed, and column."""
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for column, cells in found.items():
         for cell in cells:
-            name = f"{cell['source']} -> {cell['target']}" if what == "pair" else cell[what]
+            pair = f"{cell['source']} -> {cell['target']}"
+            name = pair if what == "pair" else str(cell[what])
             groups[name][column].append(cell["score"] / tuned[_place(cell)])
     return {
         name: {column: round(fmean(values), 4) for column, values in row.items()}
@@ -199,8 +204,8 @@ def _by(
 
 
 def write_table(path: Path, tables: dict[str, Any]) -> None:
-    """The columns, and their retention on every target, in Markdown."""
-    targets = tables["targets"]
+    """The columns, and their retention on every target and seed, in Markdown."""
+    parts = tables["targets"] | {f"seed {n}": row for n, row in tables["seeds"].items()}
     lines = [
         "| prompt | cells | score | retention | 95% | fresh cells | gain kept | beats manual |",
         "|---|---|---|---|---|---|---|---|",
@@ -211,11 +216,11 @@ def write_table(path: Path, tables: dict[str, Any]) -> None:
             for r in tables["columns"]
         ),
         "",
-        "| retention | " + " | ".join(targets) + " |",
-        "|---|" + "---|" * len(targets),
+        "| retention | " + " | ".join(parts) + " |",
+        "|---|" + "---|" * len(parts),
         *(
             f"| {r['column']} | "
-            + " | ".join(_told(targets[name].get(r["column"])) for name in targets)
+            + " | ".join(_told(parts[name].get(r["column"])) for name in parts)
             + " |"
             for r in tables["columns"]
         ),

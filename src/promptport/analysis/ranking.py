@@ -17,11 +17,10 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import Ask, run
-from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Task
-from promptport.tuning.consensus import fit_to_others, information, log_answers, voice
-from promptport.tuning.lesson import blind_rows, pick_rows
+from promptport.tasks import Row, Task
+from promptport.tuning.consensus import Panel, fit_to_others, information, voice
+from promptport.tuning.lesson import pick_rows
 
 
 @dataclass(frozen=True)
@@ -118,16 +117,11 @@ def rank(
     _check(candidates, labelled, split, rows)
     for candidate in candidates:
         backbone.check_prompt(candidate.prompt)
-    vectors = torch.cat([candidate.prompt.vectors for candidate in candidates])
-    lengths = [candidate.prompt.length for candidate in candidates]
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    objectives = {n: Objective(backbone, task, length=n, truncate=truncate) for n in set(lengths)}
-    places = [(objectives[n], start) for n, start in zip(lengths, starts, strict=True)]
+    panel = Panel(backbone, {c.name: c.prompt for c in candidates}, task, truncate=truncate)
     there = task.load(split) if labelled else task.texts(split)
     picked = pick_rows(there, labelled or rows, seed)
     if labelled:
-        prepared = {n: o.prepare(picked).questions for n, o in objectives.items()}
-        entries = _by_labels(candidates, places, prepared, vectors)
+        entries = _by_labels(panel, candidates, picked)
         touched = f"{len(picked)} labelled rows of {split}"
     else:
         if task.kind == "text2text":
@@ -137,8 +131,7 @@ def rank(
                 got="text to text",
                 fix="Rank it by labelled rows: --labelled 10",
             )
-        prepared = {n: o.prepare(blind_rows(picked, o)).questions for n, o in objectives.items()}
-        entries = _by_text(backbone, candidates, task, places, prepared, vectors)
+        entries = _by_text(panel, candidates, task, picked)
         touched = f"the text of {len(picked)} rows of {split}, no labels"
     order = sorted(entries, key=lambda entry: -entry.score)
     return Ranking(task.name, "labels" if labelled else "text", touched, tuple(order))
@@ -163,16 +156,16 @@ def _check(candidates: Sequence[Candidate], labelled: int, split: str, rows: int
         )
 
 
-Places = Sequence[tuple[Objective, int]]
-Questions = Mapping[int, Sequence[Question]]  # by length of the prompt
-
-
-def _by_labels(
-    candidates: Sequence[Candidate], places: Places, prepared: Questions, vectors: Tensor
-) -> list[Ranked]:
-    asks = [Ask(o, question, start) for o, start in places for question in prepared[o.length]]
-    outcome = run(places[0][0].backbone, asks, vectors)
-    count = len(asks) // len(places)
+def _by_labels(panel: Panel, candidates: Sequence[Candidate], rows: Sequence[Row]) -> list[Ranked]:
+    vectors = torch.cat([candidate.prompt.vectors for candidate in candidates])
+    prepared = {n: o.prepare(rows).questions for n, o in panel.objectives.items()}
+    asks, start = [], 0
+    for candidate in candidates:
+        length = candidate.prompt.length
+        asks += [Ask(panel.objectives[length], question, start) for question in prepared[length]]
+        start += length
+    outcome = run(panel.backbone, asks, vectors)
+    count = len(asks) // len(candidates)
     found = []
     for i, candidate in enumerate(candidates):
         own = range(i * count, (i + 1) * count)
@@ -185,35 +178,24 @@ def _by_labels(
 
 
 def _by_text(
-    backbone: Backbone,
-    candidates: Sequence[Candidate],
-    task: Task,
-    places: Places,
-    prepared: Questions,
-    vectors: Tensor,
+    panel: Panel, candidates: Sequence[Candidate], task: Task, rows: Sequence[Row]
 ) -> list[Ranked]:
-    measured: list[dict[str, float | None]] = []
-    answers: list[Tensor] = []
-    together = torch.zeros(0)
-    # A probe has a probability for every word, so its candidates are asked one after another.
-    size = 1 if task.kind == "probe" else len(places)
-    for first in range(0, len(places), size):
-        group = places[first : first + size]
-        asks = [Ask(o, question, start) for o, start in group for question in prepared[o.length]]
-        for log_probs in log_answers(backbone, asks, vectors).chunk(len(group)):  # (U, C) each
-            answers.append(log_probs)
-            said, confidence = voice(log_probs)
-            together = together + said if len(together) else said  # (U, C)
-            measured.append({"information": information(log_probs), "confidence": confidence})
-    for candidate, own, said in zip(candidates, measured, answers, strict=True):
+    answers = panel.answers(rows, blind=True)  # (U, C) each
+    heard = [voice(said) for said in answers]
+    together = torch.stack([said for said, _ in heard]).sum(0)
+    measured: list[dict[str, float | None]] = [
+        {"information": information(said), "confidence": confidence}
+        for said, (_, confidence) in zip(answers, heard, strict=True)
+    ]
+    for candidate, own, said, (voiced, _) in zip(candidates, measured, answers, heard, strict=True):
         # What the others say together stands for the labels.
-        others = together - voice(said)[0]
+        others = together - voiced
         if len(candidates) == 1:
             own |= {"fit": own["information"], "agreement": None}
         else:
             own["fit"] = fit_to_others(said, others)
             own["agreement"] = float((said.argmax(1) == others.argmax(1)).float().mean())
-        own["label_words"] = label_similarity(backbone, candidate.task, task)
+        own["label_words"] = label_similarity(panel.backbone, candidate.task, task)
     return [
         Ranked(candidate.name, own["fit"] or 0.0, own)
         for candidate, own in zip(candidates, measured, strict=True)

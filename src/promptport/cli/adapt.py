@@ -13,7 +13,10 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
+    OwnBackboneOption,
     TruncateFlag,
+    VectorOriginOption,
     check_out,
     open_tasks,
     print_json,
@@ -25,10 +28,7 @@ from promptport.cli.rank import find_library, load_library, open_backbone
 
 
 def command(
-    library: Annotated[
-        list[Path],
-        typer.Argument(help="Prompt or vector folders of one backbone, or folders of such."),
-    ],
+    library: LibraryArgument,
     task: Annotated[str, typer.Option(help="The new task.")],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     labelled: Annotated[
@@ -41,13 +41,9 @@ def command(
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")
     ] = 0.06,
-    origin: Annotated[
-        str, typer.Option(help="What vectors are put on; see promptport combine --origin.")
-    ] = "seed:0",
+    origin: VectorOriginOption = "seed:0",
     data: DataOption = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
-    ] = None,
+    backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice and order of rows.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
@@ -102,6 +98,5 @@ def command(
         ["steps", found.steps],
     ]
     print_table(f"adapted to {task}", ["", ""], [fact for fact in facts if fact[1] is not None])
-    if not found.labelled:
-        typer.echo("Without labels nothing tells how right this is: a few rows would.")
+    typer.echo(f"{found.verdict[0].upper()}{found.verdict[1:]}.")
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task {task}")

@@ -11,6 +11,7 @@ import typer
 from promptport.cli.console import (
     DataOption,
     JsonFlag,
+    OwnBackboneOption,
     TextsOption,
     TruncateFlag,
     check_out,
@@ -63,9 +64,7 @@ def command(
     load: Annotated[
         list[str] | None, typer.Option(help="NAME=FOLDER, prompt or vector; repeat for several.")
     ] = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
-    ] = None,
+    backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of random origins and methods.")] = 0,
     search: Annotated[
         str | None,

@@ -30,6 +30,16 @@ SplitOption = Annotated[str, typer.Option(help="Split whose texts are read.")]
 TextsOption = Annotated[
     str, typer.Option(help="words: random words, no data. task: unlabelled texts of the task.")
 ]
+LibraryArgument = Annotated[
+    list[Path],
+    typer.Argument(help="Prompt or vector folders of one backbone, or folders of such."),
+]
+OwnBackboneOption = Annotated[
+    str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
+]
+VectorOriginOption = Annotated[
+    str, typer.Option(help="What vectors are put on; see promptport combine --origin.")
+]
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
 ]

@@ -13,6 +13,7 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    OwnBackboneOption,
     SplitOption,
     TruncateFlag,
     print_json,
@@ -30,9 +31,7 @@ def command(
     ] = None,
     task_b: Annotated[str | None, typer.Option(help="Task of B, likewise.")] = None,
     data: DataOption = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
-    ] = None,
+    backbone: OwnBackboneOption = None,
     combined: Annotated[
         Path | None, typer.Option(help="Prompt folder to judge in place of A + B on A's origin.")
     ] = None,

@@ -13,7 +13,10 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
+    OwnBackboneOption,
     TruncateFlag,
+    VectorOriginOption,
     open_tasks,
     print_json,
     print_table,
@@ -36,23 +39,16 @@ _LABEL_COLUMNS = {"loss": "loss", "fit": "probability of the right answer", "met
 
 
 def command(
-    library: Annotated[
-        list[Path],
-        typer.Argument(help="Prompt or vector folders of one backbone, or folders of such."),
-    ],
+    library: LibraryArgument,
     task: Annotated[str, typer.Option(help="The new task.")],
     labelled: Annotated[
         int, typer.Option(help="Read the labels of so many training rows; 0: text alone.")
     ] = 0,
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 128,
     split: Annotated[str, typer.Option(help="Split whose rows are read: train or dev.")] = "train",
-    origin: Annotated[
-        str, typer.Option(help="What vectors are put on; see promptport combine --origin.")
-    ] = "seed:0",
+    origin: VectorOriginOption = "seed:0",
     data: DataOption = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
-    ] = None,
+    backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of rows.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",

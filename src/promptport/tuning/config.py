@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -214,3 +215,19 @@ def config_dict(config: TuneConfig) -> dict[str, Any]:
     for name in ("save_seconds",):
         del values[name]
     return values
+
+
+def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse a value that does not fit.
+
+    Args:
+        settings: whose attributes they are.
+        ranges: name -> whether the value fits, and what is expected.
+
+    Raises:
+        TuningError: the first that does not.
+    """
+    for name, (fits, expected) in ranges.items():
+        if not fits:
+            got = repr(getattr(settings, name))
+            raise TuningError(name, expected=expected, got=got, fix=f"Correct {name}")

@@ -22,12 +22,14 @@ from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
+from promptport.tuning.config import refuse_out_of_range
 from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows
 from promptport.tuning.student import FreeStudent, losses
 from promptport.tuning.together import few_shot
 
 PRIOR = 16  # labelled rows that a consensus without faults counts for
 _FEWEST_TEXTS = 8
+_LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
 _SMALL_BATCH, _FEW = 4, 25  # rows per step up to so many labelled rows
 
 
@@ -62,11 +64,7 @@ class AdaptConfig:
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
         }
-        for name, (fits, expected) in ranges.items():
-            if not fits:
-                raise TuningError(
-                    name, expected=expected, got=repr(getattr(self, name)), fix=f"Correct {name}"
-                )
+        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,29 @@ class AdaptResult:
     right: float | None
     steps: int
 
+    @property
+    def verdict(self) -> str:
+        """In plain words how far to trust the result."""
+        if self.right is not None:
+            if self.right < _LITTLE:
+                return (
+                    f"what the library says is hardly better than chance on these labels "
+                    f"({self.right:.2f} from 0 to 1): the prompt rests on {self.labelled} labelled "
+                    "rows alone"
+                )
+            return f"what the library says agrees with the labels by {self.right:.2f} from 0 to 1"
+        if max(voice.information for voice in self.voices) < _LITTLE:
+            return (
+                "the texts hardly decide what any prompt of the library answers: it is likely to "
+                "know little of this task; label some rows"
+            )
+        return "without labels nothing tells how right this is: a few rows would"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompt."""
         values = {name: value for name, value in vars(self).items() if name != "prompt"}
-        sides = {name: vars(values[name]) for name in ("before", "after")}
+        sides: dict[str, Any] = {name: vars(values[name]) for name in ("before", "after")}
+        sides["verdict"] = self.verdict
         return values | sides | {"voices": [vars(voice) for voice in self.voices]}
 
 
@@ -153,7 +170,7 @@ def adapt(
     config = config or AdaptConfig()
     _check(backbone, library, task)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
-    panel = _Panel(backbone, library, task, config)
+    panel = Panel(backbone, library, task, truncate=config.truncate)
     texts = pick_rows(task.texts("train"), config.rows, config.seed)
     if len(texts) < _FEWEST_TEXTS:
         raise TaskError(
@@ -280,7 +297,7 @@ def _adapted(
     return replace(start, vectors=vectors.cpu().clone(), provenance=provenance, mixture=None)
 
 
-class _Panel:
+class Panel:
     """The prompts of a library, asked in the template of the new task."""
 
     def __init__(
@@ -288,12 +305,13 @@ class _Panel:
         backbone: Backbone,
         library: Mapping[str, SoftPrompt],
         task: Task,
-        config: AdaptConfig,
+        *,
+        truncate: bool,
     ) -> None:
         self.backbone, self.library = backbone, library
         lengths = {prompt.length for prompt in library.values()}
         self.objectives = {
-            n: Objective(backbone, task, length=n, truncate=config.truncate) for n in lengths
+            n: Objective(backbone, task, length=n, truncate=truncate) for n in lengths
         }
 
     def answers(self, rows: Sequence[Row], *, blind: bool) -> list[Tensor]:

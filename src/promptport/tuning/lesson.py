@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from promptport.backbone import Backbone
-from promptport.errors import AnchorError, TaskError, TuningError
+from promptport.errors import AnchorError, TaskError
 from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.tasks import Row, Task, Template
-from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE
+from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE, refuse_out_of_range
 from promptport.tuning.made_text import made_rows, spread
 
 Texts = Literal["task", "words"]
@@ -77,11 +77,7 @@ class DistilConfig:
             "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),
             "noise": (0 <= self.noise <= MOST_NOISE, f"0 to {MOST_NOISE:g}"),
         }
-        for name, (fits, expected) in ranges.items():
-            if not fits:
-                raise TuningError(
-                    name, expected=expected, got=repr(getattr(self, name)), fix=f"Correct {name}"
-                )
+        refuse_out_of_range(self, ranges)
 
 
 @dataclass(frozen=True)

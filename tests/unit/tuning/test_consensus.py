@@ -119,6 +119,14 @@ def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None
     opposed = adapt(model, prompts, labelled(said.argmin(1)), labelled=12, config=CONFIG)
     assert opposed.right == pytest.approx(max(0.0, 2 * mean - 1), abs=1e-4)
     assert opposed.right < agreeing.right
+    assert replace(agreeing, right=0.1).verdict.startswith("what the library says is hardly better")
+    assert replace(agreeing, right=0.9).verdict.endswith(
+        "agrees with the labels by 0.90 from 0 to 1"
+    )
+    loud = tuple(replace(v, information=0.9) for v in agreeing.voices)
+    assert replace(agreeing, right=None, voices=loud).verdict.startswith("without labels nothing")
+    quiet = tuple(replace(v, information=0.1) for v in agreeing.voices)
+    assert replace(agreeing, right=None, voices=quiet).verdict.endswith("label some rows")
 
 
 def test_order_and_seed(backbone, films, library) -> None:
