@@ -3,17 +3,18 @@
 Run from the root of the repository: python -m benchmarks.zoo.run [--data FOLDER]
 
 Finished cells are kept in results/cells.jsonl, so a stopped run goes on where it was; cells of a
-backbone whose weights have changed since are made anew.
+backbone whose weights, or of a group whose settings, have changed since are made anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -38,7 +39,9 @@ RESULTS = HERE / "results"
 # Every fourth relation of LAMA in the order of their numbers, so that no one chose them.
 LAMA_STEP = 4
 FEWEST_ROWS = 5  # relations with fewer rows that a backbone can be asked are left out for it
+SHORT = "nlu short"  # a tenth of the updates; used where the others have not been run yet
 NLU = ("sst2", "trec", "ag_news", "dbpedia", "mnli")
+UPDATES = {"nlu": 2000, SHORT: 200}
 COMMON_WORDS = (
     *("king", "water", "war", "music", "city", "father", "river", "church", "school", "army"),
     *("red", "five", "north", "summer", "book", "doctor", "horse", "money", "law", "game"),
@@ -63,14 +66,22 @@ class Group:
     rows: Mapping[str, int]
     config: TuneConfig
 
+    @property
+    def digest(self) -> str:
+        """First 4 digits of the sha256 of the length, the rows and what is not usual in tuning."""
+        usual = asdict(TuneConfig())
+        settings = {k: v for k, v in asdict(self.config).items() if v != usual[k]}
+        text = json.dumps([self.length, self.rows, settings], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:4]
+
 
 GROUPS = (
     Group("facts", 5, {}, TuneConfig(epochs=10, patience=3, batch_size=16)),
     Group(
         "class",
         20,
-        {"train": 120, "dev": 60, "test": 240},
-        TuneConfig(epochs=6, patience=2, batch_size=8),
+        {"train": 480, "dev": 60, "test": 240},
+        TuneConfig(epochs=4, patience=2, batch_size=8),
     ),
     Group(
         "lama",
@@ -80,6 +91,12 @@ GROUPS = (
     ),
     Group(
         "nlu",
+        20,
+        {"train": 1600, "dev": 150, "test": 300},
+        TuneConfig(epochs=5, patience=0, batch_size=4, truncate=True),
+    ),
+    Group(
+        SHORT,
         20,
         {"train": 400, "dev": 100, "test": 300},
         TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True),
@@ -93,10 +110,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with lama/ and nlu/; without it: no such")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbones", nargs="*", default=embedded_names())
-    parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
+    parser.add_argument("--groups", nargs="*", default=[g.name for g in GROUPS if g.name != SHORT])
     arguments = parser.parse_args()
     silence_libraries()
-    cells = Cells(RESULTS / "cells.jsonl", lambda cell: weights_of(cell["backbone"]), "score")
+    cells = Cells(RESULTS / "cells.jsonl", stamp, "score")
     for group in GROUPS:
         if group.name not in arguments.groups:
             continue
@@ -109,6 +126,12 @@ def main() -> None:
     write_results(RESULTS, summary, tables)
     write_atomic(RESULTS / "table.md", table(summary, arguments.backbones).encode())
     print((RESULTS / "table.md").read_text())
+
+
+def stamp(cell: Mapping[str, Any]) -> str:
+    """Digest of what a cell depends on: the weights, and the settings of its group."""
+    group = next(group for group in GROUPS if group.name == cell["group"])
+    return f"{weights_of(cell['backbone'])}-{group.digest}"
 
 
 def table(summary: dict[str, float], backbones: Sequence[str]) -> str:
@@ -128,8 +151,10 @@ def table(summary: dict[str, float], backbones: Sequence[str]) -> str:
             cells.append(" / ".join("-" if value is None else f"{value:.3f}" for value in found))
         for task in NLU:
             value = summary.get(f"{name}.{task}")
-            cells.append("-" if value is None else f"{value:.3f}")
+            mark = "*" if summary.get(f"{name}.nlu_updates") == UPDATES[SHORT] else ""
+            cells.append("-" if value is None else f"{value:.3f}{mark}")
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += ["", f"\\* {UPDATES[SHORT]} updates, all others {UPDATES['nlu']:,}."]
     return "\n".join(lines) + "\n"
 
 
@@ -138,10 +163,11 @@ def group_tasks(name: str, data: Path | None) -> list[Task]:
     if name in ("facts", "class"):
         kind = "probe" if name == "facts" else "classification"
         return [open_task(e.reference) for e in list_tasks() if e.kind == kind]
-    if data is None or not (data / name).is_dir():
-        print(f"{name}: left out, no --data folder with {name}/")
+    kind = name.partition(" ")[0]
+    if data is None or not (data / kind).is_dir():
+        print(f"{name}: left out, no --data folder with {kind}/")
         return []
-    if name == "nlu":
+    if kind == "nlu":
         return [open_task(f"nlu:{task}", data / "nlu") for task in NLU]
     folder = data / "lama"
     names = sorted(
@@ -206,17 +232,20 @@ def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float],
         what = "tuned" if row["what"].startswith("seed") else row["what"]
         scores[row["backbone"], row["group"], what].append(row["score"])
         tasks[f"{row['backbone']} {row['task']}"][what].append(row["score"])
-        if row["group"] == "nlu" and what == "tuned":
-            scores[row["backbone"], "nlu", row["task"].partition(":")[2]].append(row["score"])
+        if row["group"] in ("nlu", SHORT) and what == "tuned":
+            task = row["task"].partition(":")[2]
+            scores[row["backbone"], row["group"], task].append(row["score"])
     summary: dict[str, float] = {}
     for name in backbones:
         for group in ("facts", "class", "lama"):
             for what in ("majority", "manual", "tuned"):
                 if values := scores.get((name, group, what)):
                     summary[f"{name}.{group}_{what}"] = round(fmean(values), 4)
+        group = "nlu" if (name, "nlu", NLU[0]) in scores else SHORT
         for task in NLU:
-            if values := scores.get((name, "nlu", task)):
+            if values := scores.get((name, group, task)):
                 summary[f"{name}.{task}"] = round(fmean(values), 4)
+                summary[f"{name}.nlu_updates"] = UPDATES[group]
         folder = ZOO_FOLDER / name
         record = json.loads((folder / "training.json").read_text())
         summary[f"{name}.tokens_seen"] = record["tokens"]

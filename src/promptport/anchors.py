@@ -114,7 +114,7 @@ class AnchorSet:
             minimum: refuse fewer anchors than this.
 
         Raises:
-            AnchorError: fewer than `minimum` words.
+            AnchorError: fewer than `minimum` words, or a minimum below 1.
         """
         if not spaces:
             raise AnchorError(
@@ -240,14 +240,18 @@ def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:
 def _check_enough(
     spaces: Sequence[EmbeddingSpace], count: int, zero_rows: int, minimum: int, *, asked: bool
 ) -> None:
-    if count >= max(minimum, 1):
+    if minimum < 1:
+        raise AnchorError(
+            "minimum of anchors", expected="1 or more", got=str(minimum), fix="32 is usual"
+        )
+    if count >= minimum:
         return
     names = ", ".join(space.backbone for space in spaces)
     zeros = f"; {zero_rows} more have rows of length zero" if zero_rows else ""
     fix = "Give more words, lower the minimum" if asked else "Lower the minimum"
     raise AnchorError(
         "anchors",
-        expected=f"at least {max(minimum, 1)} shared words",
+        expected=f"at least {minimum} shared words",
         got=f"{count} ({names}{zeros})",
         fix=f"{fix} or choose another pair of backbones",
     )

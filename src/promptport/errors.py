@@ -16,7 +16,8 @@ class PromptPortError(Exception):
     """
 
     def __init__(self, name: str, *, expected: str, got: str, fix: str) -> None:
-        super().__init__(f"{name}: expected {expected}, got {got}. {fix}.")
+        end = "" if fix.endswith("?") else "."
+        super().__init__(f"{name}: expected {expected}, got {got}. {fix}{end}")
         self.name = name
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,15 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, stale: Collection[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that replaces it when the block ends well.
 
     Only the files written in the block are replaced; other files in an existing `target` stay.
+
+    Args:
+        target: the folder, made if missing.
+        stale: names of files that are removed unless they are written: they would belong to what
+            was there before.
 
     Raises:
         StorageError: the place is full, read-only or not a folder.
@@ -33,8 +38,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             raise NotADirectoryError(20, "a file is in the way", str(target))
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         yield staging
+        for file in staging.iterdir():
+            _flush(file)
         os.chmod(staging, 0o777 & ~_umask())
-        _move_into(staging, target)
+        _move_into(staging, target, stale)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
@@ -44,18 +51,49 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
 
 
+def _flush(file: Path) -> None:
+    """Have it on the disk before it takes the place of another."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
-def _move_into(staging: Path, target: Path) -> None:
+def _move_into(staging: Path, target: Path, stale: Collection[str]) -> None:
+    """All files or, after an error, none: those that were there come back."""
     if not target.exists():
         os.replace(staging, target)
         return
-    for file in sorted(staging.iterdir()):
-        os.replace(file, target / file.name)
+    files = sorted(staging.iterdir())
+    old = Path(tempfile.mkdtemp(dir=staging))
+    moved: list[str] = []
+    try:
+        for file in files:
+            place = target / file.name
+            if place.is_dir():
+                raise IsADirectoryError(21, "a folder is in the way", str(place))
+            if place.exists():
+                os.replace(place, old / file.name)
+            moved.append(file.name)
+            os.replace(file, place)
+        for name in set(stale) - {file.name for file in files}:
+            if (target / name).is_file():
+                os.replace(target / name, old / name)
+                moved.append(name)
+    except OSError:
+        for name in moved:
+            if (old / name).exists():
+                os.replace(old / name, target / name)
+            else:
+                (target / name).unlink(missing_ok=True)
+        raise
 
 
 def write_atomic(target: Path, data: bytes) -> None:
@@ -70,6 +108,8 @@ def write_atomic(target: Path, data: bytes) -> None:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, target)
         temporary = None

@@ -20,7 +20,7 @@ from promptport.backbone import Backbone, EncodedRow
 from promptport.errors import TaskError
 from promptport.tasks import Answer, Row, Task, Template
 
-_MAX_NEW_TOKENS = 64
+MAX_NEW_TOKENS = 128  # of an answer in text to text
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,11 @@ class Objective:
         )
 
     def _prepare_text(self, rows: Sequence[Row]) -> tuple[Question, ...]:
-        spaced = self.backbone.kind == "causal" and self._spaced
-        targets = self.backbone.layout.answer_ids([row.answer for row in rows], spaced=spaced)
+        targets = self.backbone.layout.answer_ids(
+            [row.answer for row in rows],
+            spaced=self.backbone.kind == "causal" and self._spaced,
+            initial=self.backbone.kind == "seq2seq",
+        )
         end = self.backbone.special.end
         tail = () if end is None else (end,)
         encoded = self._encode(rows, [(*ids, *tail) for ids in targets])
@@ -250,7 +253,10 @@ class Objective:
         if self.task.kind == "probe":
             gold = torch.tensor([q.gold for q in questions], device=scores.device)
             right = scores.gather(1, gold[:, None])
-            return [int(rank) for rank in (scores > right).sum(1)]
+            # Ties, which are common in bfloat16, go to the lower id, as in argmax.
+            lower = torch.arange(scores.shape[1], device=scores.device) < gold[:, None]
+            ahead = (scores > right) | ((scores == right) & lower)
+            return [int(rank) for rank in ahead.sum(1)]
         if self.task.is_regression:
             numbers = torch.tensor(self.task.label_values, device=scores.device)
             return [float(v) for v in scores.softmax(1) @ numbers]
@@ -267,10 +273,9 @@ class Objective:
     def write(
         self, questions: Sequence[Question], vectors: Tensor, starts: Sequence[int]
     ) -> list[str]:
-        """Let the backbone write the answers of text-to-text questions."""
-        longest = max(len(q.inputs[0].targets) for q in questions)
-        limit = min(_MAX_NEW_TOKENS, 2 * longest + 4)
-        texts = self.backbone.generate([q.inputs[0] for q in questions], vectors, starts, limit)
+        """Let the backbone write the answers of text-to-text questions, 128 tokens at most."""
+        rows = [question.inputs[0] for question in questions]
+        texts = self.backbone.generate(rows, vectors, starts, MAX_NEW_TOKENS)
         return [text.strip() for text in texts]
 
 

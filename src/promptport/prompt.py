@@ -158,12 +158,13 @@ def _checked(name: str, value: Tensor) -> Tensor:
             got=str(tuple(value.shape)),
             fix="Give one row per virtual token",
         )
-    if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+    plain = value.detach().to(dtype=torch.float32, device="cpu")
+    if not value.is_floating_point() or not bool(torch.isfinite(plain).all()):
         got = "values that are not finite" if value.is_floating_point() else str(value.dtype)
         raise ShapeError(
             name,
-            expected="finite floating-point values",
+            expected="finite floating-point values (float32)",
             got=got,
             fix="Tune again with a lower learning rate, or restore the file",
         )
-    return value.detach().to(dtype=torch.float32, device="cpu").contiguous().clone()
+    return plain.contiguous().clone()

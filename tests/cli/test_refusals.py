@@ -33,7 +33,10 @@ def test_a_part_of_a_combination_is_not_overwritten(run_cli, prompt) -> None:  #
 
 def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa: F811
     out = ("--out", tmp_path / "Q")
-    _fails(run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out), "no --by with")
+    _fails(
+        run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out),
+        "--by: expected --try",
+    )
     load = ("--load", f"a={prompt}")
     _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
     _fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
@@ -100,3 +103,30 @@ def test_the_package_is_the_command() -> None:
         check=True,
     )
     assert done.stdout.startswith("promptport ")
+
+
+@pytest.mark.parametrize(
+    ("command", "parts"),
+    [
+        (("tune", "--lenght", 3), ("--lenght", "--length")),
+        (("tune", "--length", "abc"), ("--length", "integer")),
+        (("inspect", "--top", 0, "nano-bert"), ("--top", "equal to 1")),
+        (("tune",), ("Missing option",)),
+        (("tun",), ("No such command 'tun'",)),
+    ],
+)
+def test_wrong_usage_is_one_line(run_cli, command, parts) -> None:
+    code, out, err = run_cli(*command)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: ")
+    assert "--help." in err
+    assert all(part in err for part in parts), err
+
+
+def test_help_and_version_end_well(run_cli) -> None:
+    code, out, _ = run_cli("tune", "--help")
+    assert code == 0
+    assert "--backbone" in out
+    assert run_cli("--version")[0] == 0
+    code, out, err = run_cli()
+    assert "Commands" in out + err

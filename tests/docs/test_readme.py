@@ -54,7 +54,7 @@ def test_the_commands_run(run_cli, tmp_path, monkeypatch) -> None:
         for line in block.splitlines()
         if line.startswith("promptport")
     ]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         code, out, err = run_cli(*shlex.split(_with_ours(command), comments=True)[1:])
         assert code == 0, err

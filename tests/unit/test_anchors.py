@@ -52,7 +52,7 @@ def test_too_few_words(made_space):
 
 def test_no_words_at_all_even_if_none_are_asked(made_space):
     a, b = made_space("a", torch.ones(1, 2), ["x"]), made_space("b", torch.ones(1, 2), ["y"])
-    with pytest.raises(AnchorError, match="expected at least 1 shared words, got 0"):
+    with pytest.raises(AnchorError, match="minimum of anchors: expected 1 or more, got 0"):
         AnchorSet.shared(a, b, minimum=0)
 
 

@@ -159,20 +159,57 @@ def test_text_to_text_loss_and_exact_match(backbone, name) -> None:
     torch.testing.assert_close(objective.losses(logits[None], [question])[0], by_hand)
 
 
+def _writing(model, rows):
+    """Inputs of a text to text task, three virtual tokens in front."""
+    template = Template.parse("{soft} {text} : {answer}")
+    source = MemorySource({"test": rows})
+    task = Task("t", "text2text", template, "exact-match", source=source)
+    return [q.inputs[0] for q in Objective(model, task, length=3).prepare(rows).questions]
+
+
 def test_generation_of_a_row_does_not_depend_on_its_neighbours(backbone) -> None:
     """Left padding must not move positions (PEFT issue 1093)."""
     model = backbone("gpt2")
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0)) * 3
     rows = (Row({"text": "the old river and the green hill"}, "x"), Row({"text": "a dog"}, "y"))
-    task = Task(
-        "t",
-        "text2text",
-        Template.parse("{soft} {text} : {answer}"),
-        "exact-match",
-        source=MemorySource({"test": rows}),
-    )
-    objective = Objective(model, task, length=3)
-    inputs = [q.inputs[0] for q in objective.prepare(rows).questions]
+    inputs = _writing(model, rows)
     together = model.generate(inputs, vectors, [0, 0], 6)
     alone = [model.generate([i], vectors, [0], 6)[0] for i in inputs]
     assert together == alone
+
+
+def test_a_full_row_is_continued_to_its_last_position_and_no_further(backbone) -> None:
+    model = backbone("gpt2")
+    assert model.max_tokens == 64
+    vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0))
+    texts = ["the old dog " * 15, "the old dog " * 17, "a dog"]
+    rows = tuple(Row({"text": text.strip()}, "sad") for text in texts)
+    inputs = _writing(model, rows)
+    together = model.generate(inputs, vectors, [0] * 3, 40)
+    alone = [model.generate([i], vectors, [0], 40)[0] for i in inputs]
+    assert together == alone
+
+
+@pytest.mark.parametrize("name", ["t5", "bart"])
+def test_targets_of_a_decoder_are_texts_of_their_own(backbone, name) -> None:
+    model = backbone(name)
+    answer = "river and good dog"
+    task = Task(
+        "t",
+        "text2text",
+        Template.parse("{text} {answer}"),
+        "exact-match",
+        source=MemorySource({"test": (Row({"text": "the old river"}, answer),)}),
+    )
+    targets = Objective(model, task).prepare(task.load("test")).questions[0].inputs[0].targets
+    own = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
+    assert list(targets) == [*own, model.special.end]
+
+
+def test_ties_go_to_the_lower_id(backbone, capitals) -> None:
+    objective = Objective(backbone("bert"), capitals, capitals.manual)
+    question = objective.prepare(capitals.load("test")[:1]).questions[0]
+    logits = torch.zeros(1, 1, question.gold + 5)
+    assert objective.predictions(logits, [question]) == [question.gold], "all before it are ahead"
+    logits[0, 0, question.gold] = 1
+    assert objective.predictions(logits, [question]) == [0]

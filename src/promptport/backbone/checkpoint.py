@@ -40,12 +40,13 @@ _DTYPES = {
 _MAX_HEADER = 100_000_000
 
 
-def open_space(name: str, revision: str | None = None) -> EmbeddingSpace:
+def open_space(name: str, revision: str | None = None, kind: Kind | None = None) -> EmbeddingSpace:
     """The embedding space of a backbone, without loading the backbone.
 
     Args:
         name: embedded name, local folder or Hub id.
         revision: Hub revision.
+        kind: `masked`, `causal` or `seq2seq`; found from the configuration if None.
 
     Raises:
         BackboneError: no such checkpoint, or no embedding tensor in it.
@@ -53,7 +54,7 @@ def open_space(name: str, revision: str | None = None) -> EmbeddingSpace:
     """
     checkpoint = find_checkpoint(name, revision)
     config = load_config(checkpoint)
-    kind = detect_kind(config, name)
+    kind = kind or detect_kind(config, name)
     target = locate_embedding(config, kind, name)
     matrix = _read_embedding(checkpoint, target)
     tokenizer = load_tokenizer(checkpoint)

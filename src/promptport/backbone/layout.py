@@ -17,6 +17,7 @@ from promptport.tasks.template import Answer, Soft, Template, Text
 
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
+_MOST_CACHED = 100_000  # texts; a row is read several times, but not all rows of all tasks
 _COMMON = ("France", "music", "water", "seven")
 Ids = tuple[int, ...]
 
@@ -71,12 +72,15 @@ class SpecialTokens:
         start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
         vocabulary = tokenizer.get_vocab()
         pad = tokenizer.pad_token_id
+        rows = getattr(config, "vocab_size", None)
+        if pad is None or (rows is not None and pad >= rows):  # added, but the model never grew
+            pad = tokenizer.eos_token_id or 0
         return cls(
             prefix=framed[:start],
             suffix=framed[start + len(bare) :],
             mask=tokenizer.mask_token_id,
             sentinel=vocabulary.get("<extra_id_0>"),
-            pad=pad if pad is not None else (tokenizer.eos_token_id or 0),
+            pad=pad,
             decoder_start=getattr(config, "decoder_start_token_id", None),
             end=tokenizer.eos_token_id,
             unknown=tokenizer.unk_token_id,
@@ -104,19 +108,22 @@ class Layout:
         self.name = name
         self._cache: dict[tuple[bool, str], Ids] = {}
 
-    def answer_ids(self, words: Sequence[str], *, spaced: bool = True) -> list[Ids]:
-        """Token ids of answers inside a text.
+    def answer_ids(
+        self, words: Sequence[str], *, spaced: bool = True, initial: bool = False
+    ) -> list[Ids]:
+        """Token ids of answers.
 
         Args:
             words: the answers.
             spaced: they begin a new word (`Answer.spaced` of the rendered template).
+            initial: they are texts of their own, as a decoder writes them, not inside a text.
 
         Raises:
             TaskError: a word contains something that the tokenizer does not know.
         """
-        forms = [f" {word}" if spaced else word for word in words]
-        self._fill(False, forms)
-        found = [self._cache[False, form] for form in forms]
+        forms = [f" {word}" if spaced and not initial else word for word in words]
+        self._fill(initial, forms)
+        found = [self._cache[initial, form] for form in forms]
         for word, ids in zip(words, found, strict=True):
             if not ids or self.special.unknown in ids:
                 raise TaskError(
@@ -163,6 +170,8 @@ class Layout:
         """
         if self.kind == "causal":
             template = template.until_answer()
+        if len(self._cache) > _MOST_CACHED:
+            self._cache.clear()
         runs = template.soft_counts(length)
         rendered = [template.render(row) for row in rows]
         self._fill_pieces(rendered)
@@ -187,26 +196,40 @@ class Layout:
         truncate: bool,
         free_text: bool,
     ) -> EncodedRow:
+        """Every field cut to its first words, as many as fit."""
         limit = self.max_tokens or 0
-        values = dict(row)
-        while True:
+        fields = {name: value.split() for name, value in row.items()}
+
+        def cut(most: int) -> EncodedRow:
+            values = {
+                name: row[name] if len(words) <= most else " ".join(words[:most])
+                for name, words in fields.items()
+            }
             pieces = template.render(values)
             self._fill_pieces([pieces])
-            made = self._encode_one(pieces, answer, runs, free_text)
-            size = self._size(made)
-            if size <= limit:
-                return made
-            longest = max(values, key=lambda name: len(values[name].split()))
-            words = values[longest].split()
-            if not truncate or len(words) <= 1:
-                raise TaskError(
-                    f"text {_short(row)!r}",
-                    expected=f"at most {limit} tokens with the prompt ({self.name})",
-                    got=str(size),
-                    fix="Pass --truncate to cut long texts, or choose another backbone",
-                )
-            drop = max(1, (size - limit) // 3, len(words) - limit)
-            values[longest] = " ".join(words[:-drop])
+            return self._encode_one(pieces, answer, runs, free_text)
+
+        longest = max(len(words) for words in fields.values()) if fields else 0
+        whole = self._encode_one(template.render(row), answer, runs, free_text)
+        fits = cut(1) if truncate and longest > 1 else whole
+        if self._size(fits) > limit:
+            raise TaskError(
+                f"text {_short(row)!r}",
+                expected=f"at most {limit} tokens with the prompt ({self.name})",
+                got=str(self._size(whole)),
+                fix="Shorten the template or the prompt, or choose another backbone"
+                if truncate
+                else "Pass --truncate to cut long texts, or choose another backbone",
+            )
+        low, high = 1, min(longest, limit)  # a word has a token or more
+        while low < high:
+            middle = (low + high + 1) // 2
+            made = cut(middle)
+            if self._size(made) <= limit:
+                low, fits = middle, made
+            else:
+                high = middle - 1
+        return fits
 
     def _encode_one(
         self, pieces: Sequence[Any], answer: Ids, runs: Sequence[int], free_text: bool

@@ -93,10 +93,8 @@ def one_line(name: str) -> Iterator[None]:
 def _what_to_do(name: str, reason: str) -> str:
     if "gated" in reason:
         return "Ask for access on the model's page, then log in with `hf auth login`"
-    close = difflib.get_close_matches(name, embedded_names(), n=1)
-    hint = f"did you mean {close[0]!r}? Otherwise give" if close else "Give"
     return (
-        f"{hint} an embedded name ({', '.join(embedded_names())}), a model folder "
+        f"Give an embedded name ({', '.join(embedded_names())}), a model folder "
         "or a Hub id that is reachable"
     )
 
@@ -178,10 +176,25 @@ def model_class(kind: Kind) -> Any:
 
 
 def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrainedModel:
-    """Load the language model of a checkpoint, in evaluation mode and frozen."""
+    """Load the language model of a checkpoint, in evaluation mode and frozen.
+
+    Raises:
+        BackboneError: it cannot be loaded, or has no weights for a part of the model, which would
+            be random: a language-model head, most likely.
+    """
     with one_line(checkpoint.name):
-        model = model_class(kind).from_pretrained(
-            checkpoint.location, revision=checkpoint.revision, **options
+        model, found = model_class(kind).from_pretrained(
+            checkpoint.location,
+            revision=checkpoint.revision,
+            output_loading_info=True,
+            **options,
+        )
+    if missing := sorted(found["missing_keys"]):
+        raise BackboneError(
+            checkpoint.name,
+            expected=f"weights for every part of a {kind} language model",
+            got=f"none for {missing[0]} ({len(missing)} missing in all)",
+            fix="Name a checkpoint that was saved with its language-model head",
         )
     model.eval().requires_grad_(False)
     return cast("PreTrainedModel", model)

@@ -130,7 +130,7 @@ class Backbone:
     def space(self) -> EmbeddingSpace:
         """The embedding space: from memory, or from the file if the weights were rounded."""
         if self._from_checkpoint and self.dtype != torch.float32:
-            return open_space(self.name, self.revision)
+            return open_space(self.name, self.revision, self.kind)
         scale = input_scale(self.model, self._embedding)
         return make_space(
             self.name,
@@ -158,7 +158,8 @@ class Backbone:
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            values = tensor.detach().cpu().contiguous().reshape(-1)  # a scalar has no view
+            digest.update(values.view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
     def check_prompt(self, prompt: SoftPrompt) -> None:
@@ -223,14 +224,37 @@ class Backbone:
             )
         left = self.kind == "causal"
         cut = [_without_answer(row) for row in rows] if left else list(rows)
-        batch = self._collate(cut, starts, left=left)
+        # Rows of like room together, so that what a row says does not depend on its neighbours.
+        by_room: dict[int, list[int]] = {}
+        for i, row in enumerate(cut):
+            by_room.setdefault(self._room(row, max_new_tokens), []).append(i)
+        said = [""] * len(cut)
+        for room, places in by_room.items():
+            found = self._write(
+                [cut[i] for i in places], vectors, [starts[i] for i in places], room
+            )
+            for i, text in zip(places, found, strict=True):
+                said[i] = text
+        return said
+
+    def _room(self, row: EncodedRow, most: int) -> int:
+        """New tokens that there are positions for; the last one needs none."""
+        if self.max_tokens is None:
+            return most
+        taken = len(row.ids) if self.kind == "causal" else 1
+        return max(1, min(most, self.max_tokens - taken + 1))
+
+    def _write(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int], most: int
+    ) -> list[str]:
+        batch = self._collate(rows, starts, left=self.kind == "causal")
         embeds = insert_rows(self.embed(batch.ids), vectors, batch)
         out = self.model.generate(
             inputs_embeds=embeds,
             attention_mask=batch.attention,
             do_sample=False,
             num_beams=1,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=most,
             pad_token_id=self.special.pad,
         )
         return [str(t) for t in self.tokenizer.batch_decode(out, skip_special_tokens=True)]
@@ -425,7 +449,9 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
             "dtype", expected=f"auto, {', '.join(_DTYPES)}", got=repr(dtype), fix="Use --dtype auto"
         )
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Older GPUs compute bfloat16 by emulation, slowly.
+        fast_here = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast_here else torch.float32
     if device.type != "cpu":
         return torch.float32
     fast: list[Callable[[], bool]] = [

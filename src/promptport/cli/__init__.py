@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
 
@@ -31,9 +32,12 @@ from promptport.cli import (
 )
 from promptport.errors import PromptPortError
 
+# What typer raises for wrong usage; typer carries its own copy of click, whose name is private.
+_Usage: Any = typer.BadParameter.__base__
+
 app = typer.Typer(
     name="promptport",
-    help="Carry soft prompts across language models and tasks, without training on the target.",
+    help="Carry soft prompts across language models and tasks, without labels of the target.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -86,7 +90,24 @@ def main(arguments: list[str] | None = None) -> None:
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app(args=arguments)
+        code = app(args=arguments, standalone_mode=False)
     except PromptPortError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
+    except _Usage as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            typer.echo(f"error: {_usage_line(error)}", err=True)
+        sys.exit(2)
+    except typer.Abort:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _usage_line(error: Any) -> str:
+    """Wrong usage in one line, with the command that explains it."""
+    said = " ".join(error.format_message().split()).rstrip(".")
+    end = "" if said.endswith("?") else "."
+    return f"{said}{end} See {error.ctx.command_path if error.ctx else 'promptport'} --help."

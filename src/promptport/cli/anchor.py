@@ -17,6 +17,8 @@ from promptport.cli.console import (
     TextsOption,
     TruncateFlag,
     check_out,
+    home,
+    note_other_task,
     print_json,
     progress_bar,
     quiet,
@@ -76,8 +78,10 @@ def command(
     from promptport.tuning import DistilConfig, anchor
 
     found = load_prompt(prompt)
-    name = backbone or found.provenance.backbone
-    model = Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+    opened = open_task(task, data)
+    note_other_task([found], opened)
+    place = home(found.provenance, backbone)
+    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
     config = DistilConfig(
         texts=cast("Texts", texts),
         rows=rows,
@@ -91,14 +95,14 @@ def command(
         result = anchor(
             found,
             model,
-            open_task(task, data),
+            opened,
             words=shared_words(words_of or []),
             split=split,
             config=config,
             progress=lambda done, total: show(done, total, ""),
         )
     save_prompt(result.prompt, out)
-    output = {"backbone": name, "task": task, "folder": str(out), **result.to_dict()}
+    output = {"backbone": place["name"], "task": task, "folder": str(out), **result.to_dict()}
     if json_output:
         print_json(output)
         return

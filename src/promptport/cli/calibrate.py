@@ -17,6 +17,8 @@ from promptport.cli.console import (
     TextsOption,
     TruncateFlag,
     check_out,
+    home,
+    note_other_task,
     print_json,
     progress_bar,
     quiet,
@@ -24,6 +26,7 @@ from promptport.cli.console import (
 )
 
 if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
     from promptport.tuning import Texts
 
 
@@ -68,14 +71,15 @@ def command(
     from promptport.tuning import DistilConfig, Teacher, calibrate
 
     found = load_prompt(prompt)
+    opened = open_task(task, data)
+    note_other_task([found], opened)
 
-    def load(name: str) -> Backbone:
-        return Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+    def load(prompt: SoftPrompt) -> Backbone:
+        return Backbone.load(
+            **home(prompt.provenance), device=device, dtype=dtype, device_map=device_map
+        )
 
-    teachers = [
-        Teacher(load(known.provenance.backbone), known)
-        for known in (load_prompt(path) for path in teacher)
-    ]
+    teachers = [Teacher(load(known), known) for known in map(load_prompt, teacher)]
     config = DistilConfig(
         texts=cast("Texts", texts),
         rows=rows,
@@ -87,9 +91,9 @@ def command(
     with progress_bar("calibrating", hidden=json_output) as show:
         result = calibrate(
             found,
-            load(found.provenance.backbone),
+            load(found),
             teachers,
-            open_task(task, data),
+            opened,
             split=split,
             config=config,
             progress=lambda done, total: show(done, total, ""),

@@ -15,6 +15,7 @@ from promptport.cli.console import (
     TextsOption,
     TruncateFlag,
     check_out,
+    home,
     open_tasks,
     print_json,
     print_table,
@@ -245,9 +246,7 @@ def _reconciled(
     given: list[str | None] = [*tasks] or [None] * len(added)
     opened = [task_of(p, t, data, "--task") for p, t in zip(singles, given, strict=True)]
     source = prompt.provenance
-    model = Backbone.load(
-        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
-    )
+    model = Backbone.load(**home(source, backbone), device="cpu")
     return reconcile(prompt, model, list(zip(singles, opened, strict=True)), config=config)
 
 

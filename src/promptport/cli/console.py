@@ -14,7 +14,7 @@ import typer
 from promptport.errors import PromptPortError, UnknownNameError
 
 if TYPE_CHECKING:
-    from promptport.prompt import SoftPrompt
+    from promptport.prompt import Provenance, SoftPrompt
     from promptport.tasks import Task
 
 _PIPE_WIDTH = 140
@@ -43,6 +43,13 @@ VectorOriginOption = Annotated[
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
 ]
+
+
+def home(made: Provenance, named: str | None = None) -> dict[str, Any]:
+    """Name and revision of a backbone: the one that is named, else that of a prompt."""
+    if named is not None:
+        return {"name": named, "revision": None}
+    return {"name": made.backbone, "revision": made.revision}
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -122,6 +129,14 @@ def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
     from promptport.tasks import open_task
 
     return [open_task(reference, data) for reference in references]
+
+
+def note_other_task(prompts: Sequence[SoftPrompt], task: Task) -> None:
+    """Say which prompts were made for another task: a slip, most likely."""
+    for prompt in prompts:
+        made = prompt.provenance.task
+        if made is not None and task.name not in made.split(" + "):
+            typer.echo(f"note: the prompt was made for {made}, --task is {task.name}", err=True)
 
 
 def task_of(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:

@@ -58,4 +58,4 @@ def command(
     if json_output:
         print_json({"folder": str(out), **report})
         return
-    show_transfer(report, out)
+    show_transfer(report, out, result.prompt.provenance.task)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import JsonFlag, home, print_json, print_table, quiet
 from promptport.cli.transfer import read_words
 
 
@@ -31,7 +31,7 @@ def command(
     from promptport.portable import PortablePrompt
 
     found = load_prompt(prompt)
-    space = open_space(source or found.provenance.backbone, found.provenance.revision)
+    space = open_space(**home(found.provenance, source))
     chosen = None if words is None else read_words(words)
     portable = PortablePrompt.encode(found, space, chosen)
     save_portable(portable, out)

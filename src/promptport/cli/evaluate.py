@@ -14,6 +14,7 @@ from promptport.cli.console import (
     DtypeOption,
     JsonFlag,
     TruncateFlag,
+    home,
     interval,
     print_json,
     print_table,
@@ -62,7 +63,8 @@ def command(
 
     found = None if prompt is None else load_prompt(prompt)
     chosen = open_task(task, data)
-    model = Backbone.load(_name(backbone, found), device=device, dtype=dtype, device_map=device_map)
+    place_of = _home(backbone, found)
+    model = Backbone.load(**place_of, device=device, dtype=dtype, device_map=device_map)
     place = None if template is None else Template.parse(template)
     if found is not None and place is None and found.provenance.template is None:
         own = chosen.template.text
@@ -101,11 +103,11 @@ def command(
         _show(output)
 
 
-def _name(backbone: str | None, prompt: SoftPrompt | None) -> str:
-    if backbone is not None:
-        return backbone
+def _home(backbone: str | None, prompt: SoftPrompt | None) -> dict[str, Any]:
     if prompt is not None:
-        return prompt.provenance.backbone
+        return home(prompt.provenance, backbone)
+    if backbone is not None:
+        return {"name": backbone}
     raise PromptPortError(
         "eval",
         expected="a prompt folder or --backbone",

@@ -16,6 +16,7 @@ from promptport.cli.console import (
     OwnBackboneOption,
     SplitOption,
     TruncateFlag,
+    home,
     print_json,
     print_table,
     quiet,
@@ -63,14 +64,8 @@ def command(
         Part(second, task_of(second, task_b, data, "--task-b")),
     )
     whole = None if combined is None else load_prompt(combined)
-    name, revision = backbone or first.provenance.backbone, first.provenance.revision
-    model = Backbone.load(
-        name,
-        revision=None if backbone else revision,
-        device=device,
-        dtype=dtype,
-        device_map=device_map,
-    )
+    place = home(first.provenance, backbone)
+    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
     found = forecast_pair(
         model,
         *parts,

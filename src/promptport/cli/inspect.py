@@ -16,26 +16,66 @@ if TYPE_CHECKING:
 
 def command(
     thing: Annotated[
-        str, typer.Argument(help="Prompt folder, or a backbone by name, folder or Hub id.")
+        str,
+        typer.Argument(
+            help="Prompt or vector folder, portable file, or a backbone by name, folder or Hub id."
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Nearest tokens to show.")] = 3,
     json_output: JsonFlag = False,
 ) -> None:
     """Show a prompt (provenance, lengths, nearest tokens) or a backbone (kind, width, memory)."""
     quiet()
-    if (Path(thing) / "adapter_config.json").is_file():
-        described = _describe_prompt(Path(thing), top)
-        if not json_output:
-            _show_prompt(described)
-            return
+    place = Path(thing)
+    if (place / "adapter_config.json").is_file():
+        described = _describe_prompt(place, top)
+        show = _show_prompt
+    elif (place / "vector.json").is_file():
+        described, show = _describe_vector(place), _show_facts
+    elif place.is_file():
+        described, show = _describe_portable(place), _show_facts
     else:
         from promptport.backbone import describe_backbone
 
-        described = describe_backbone(thing)
-        if not json_output:
-            print_table(thing, ["", ""], [[k.replace("_", " "), v] for k, v in described.items()])
-            return
-    print_json(described)
+        described, show = {"backbone": thing, **describe_backbone(thing)}, _show_facts
+    if json_output:
+        print_json(described)
+    else:
+        show(described)
+
+
+def _show_facts(described: dict[str, Any]) -> None:
+    """The first entry is the title."""
+    title, *facts = described.items()
+    print_table(str(title[1]), ["", ""], [[k.replace("_", " "), v] for k, v in facts])
+
+
+def _describe_vector(folder: Path) -> dict[str, Any]:
+    from promptport.interop import load_vector
+
+    vector = load_vector(folder)
+    return {
+        "folder": str(folder),
+        "coefficients": dict(vector.coefficients),
+        "length": vector.delta.shape[0],
+        "width": vector.delta.shape[1],
+        "norms": vector.delta.norm(dim=1).tolist(),
+        "provenance": vector.provenance.to_dict(),
+    }
+
+
+def _describe_portable(file: Path) -> dict[str, Any]:
+    from promptport.interop import load_portable
+
+    portable = load_portable(file)
+    return {
+        "file": str(file),
+        "length": portable.length,
+        "words": len(portable.words),
+        "anchored": portable.mixture is not None,
+        "lengths_over_mean_row": portable.lengths.tolist(),
+        "provenance": portable.provenance.to_dict(),
+    }
 
 
 def _describe_prompt(folder: Path, top: int) -> dict[str, Any]:

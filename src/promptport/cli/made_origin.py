@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptport.cli.console import home
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ def make_start(
             got=repr(text),
             fix="Write for instance --origin seed:3",
         )
-    model = Backbone.load(
-        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
-    )
+    model = Backbone.load(**home(source, backbone), device="cpu")
     start = make_origin(spec, model, length)
     model.check_prompt(SoftPrompt(start, source))
     return start, spec.to_dict()

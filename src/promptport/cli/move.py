@@ -17,6 +17,8 @@ from promptport.cli.console import (
     TextsOption,
     TruncateFlag,
     check_out,
+    home,
+    note_other_task,
     print_json,
     print_table,
     progress_bar,
@@ -69,14 +71,20 @@ def command(
     from promptport.tasks import open_task
     from promptport.tuning import DistilConfig, Teacher, move
 
-    def load(name: str) -> Backbone:
-        return Backbone.load(name, device=device, dtype=dtype, device_map=device_map)
+    def load(name: str, revision: str | None = None) -> Backbone:
+        return Backbone.load(
+            name, revision=revision, device=device, dtype=dtype, device_map=device_map
+        )
 
     if source and len(source) != len(prompt):
         raise typer.BadParameter(f"{len(source)} --from for {len(prompt)} prompts")
     found = [load_prompt(path) for path in prompt]
-    names = source or [each.provenance.backbone for each in found]
-    teachers = [Teacher(load(name), each) for name, each in zip(names, found, strict=True)]
+    opened = open_task(task, data)
+    note_other_task(found, opened)
+    given: list[str | None] = [*source] if source else [None] * len(found)
+    places = [home(each.provenance, name) for each, name in zip(found, given, strict=True)]
+    teachers = [Teacher(load(**where), each) for where, each in zip(places, found, strict=True)]
+    names = [where["name"] for where in places]
     config = DistilConfig(
         texts=cast("Texts", texts), rows=rows, epochs=epochs, seed=seed, truncate=truncate
     )
@@ -84,7 +92,7 @@ def command(
         result = move(
             teachers,
             load(to),
-            open_task(task, data),
+            opened,
             split=split,
             config=config,
             progress=lambda what, done, total: show(done, total, what),

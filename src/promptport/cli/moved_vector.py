@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import typer
 
-from promptport.cli.console import print_json, print_table
+from promptport.cli.console import home, print_json, print_table
 from promptport.errors import PromptPortError
 
 
@@ -56,13 +56,13 @@ def move_vector(
         )
     vector = load_vector(places[0])
     old = vector.provenance
-    home = open_space(source or old.backbone, None if source else old.revision)
-    moved = transfer_vector(vector, home, open_space(to), method=method, **settings)
+    space = open_space(**home(old, source))
+    moved = transfer_vector(vector, space, open_space(to), method=method, **settings)
     save_vector(moved, out)
     entry = moved.provenance.history[-1]
     described = {
         "folder": str(out),
-        "source": home.backbone,
+        "source": space.backbone,
         "target": moved.provenance.backbone,
         "coefficients": dict(moved.coefficients),
         "method": entry["method"],

@@ -17,6 +17,7 @@ from promptport.cli.console import (
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
+    home,
     open_tasks,
     print_json,
     print_table,
@@ -119,8 +120,7 @@ def open_backbone(places: dict[str, Path], name: str | None, **settings: Any) ->
     from promptport.backbone import Backbone
 
     first = _load(next(iter(places.values())))
-    revision = None if name else first.provenance.revision
-    return Backbone.load(name or first.provenance.backbone, revision=revision, **settings)
+    return Backbone.load(**home(first.provenance, name), **settings)
 
 
 def _load(place: Path) -> Any:

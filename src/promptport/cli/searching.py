@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from promptport.cli.console import interval, print_table
+from promptport.cli.console import home, interval, print_table
 from promptport.cli.made_origin import origin_for
 from promptport.cli.transfer import parse_options
 from promptport.errors import PromptPortError
@@ -65,9 +65,7 @@ def searched(
         seed=config.seed,
     )
     source = first.provenance
-    model = Backbone.load(
-        backbone or source.backbone, revision=None if backbone else source.revision, device="cpu"
-    )
+    model = Backbone.load(**home(source, backbone), device="cpu")
     return search_coefficients(
         model, vectors, tasks, start, config, terms=list(terms.values()), made=made
     )

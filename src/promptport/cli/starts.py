@@ -35,7 +35,8 @@ def check_start(
     if start is not None and start not in WAYS:
         wrong = "--start", ", ".join(WAYS), repr(start), "Choose one of them"
     elif (start is None) != (not library):
-        wrong = "--start", "--library with it", "one of the two", "Give both, or none"
+        here, other = ("--start", "--library") if start else ("--library", "--start")
+        wrong = here, f"{other} with it", "none", f"Add {other}, or leave {here} out"
     elif together is not None and together not in ("one", "factors"):
         wrong = "--together", "one or factors", repr(together), "Choose one of them"
     elif mixed and (start or together):

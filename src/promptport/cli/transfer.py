@@ -13,6 +13,7 @@ from promptport.cli.console import (
     DataOption,
     JsonFlag,
     check_out,
+    home,
     interval,
     open_tasks,
     print_json,
@@ -25,6 +26,7 @@ from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
+    from promptport.backbone import Backbone
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
     from promptport.transfers import Source, TransferResult, TransferSettings
@@ -134,8 +136,8 @@ def command(
             "minimum_anchors": minimum_anchors,
             "options": parse_options(option or []),
         }
-        home = None if not source else source[0]
-        move_vector(prompt, home, to, method or "linear_map", settings, out, json_output)
+        named = None if not source else source[0]
+        move_vector(prompt, named, to, method or "linear_map", settings, out, json_output)
         return
     sources = _sources(prompt, source or [], weight or [])
     opened = None if task is None else open_tasks([task], data)[0]
@@ -162,7 +164,10 @@ def command(
         )
         _finish(_read_behind(result, readout, sources, opened), out, json_output)
         return
-    refuse_together("no --try", {"--by": by is not None})
+    if by is not None:
+        raise PromptPortError(
+            "--by", expected="--try with it", got="none", fix="Add --try METHOD, or leave --by out"
+        )
     with progress_bar("carrying", hidden=json_output) as show:
         result = transfer_many(
             sources,
@@ -210,8 +215,8 @@ def _chosen_word(prompt: SoftPrompt, sources: list[Source], task: Task) -> SoftP
     from promptport.backbone import Backbone
     from promptport.tuning import DistilConfig, Teacher, choose_readout
 
-    model = Backbone.load(prompt.provenance.backbone)
-    teachers = [Teacher(Backbone.load(s.space.backbone), s.prompt, s.weight) for s in sources]
+    model = Backbone.load(**home(prompt.provenance))
+    teachers = [Teacher(_backbone(s), s.prompt, s.weight) for s in sources]
     config = DistilConfig(texts="words", truncate=True)
     found = choose_readout(prompt, model, teachers, task, config=config)
     typer.echo(f"word in front of the answer: {found.word or 'none'}", err=True)
@@ -224,7 +229,7 @@ def _scored(result: TransferResult, task: Task) -> dict[str, dict[str, Any]]:
     from promptport.evaluation import evaluate
     from promptport.tuning import score_baselines
 
-    model = Backbone.load(result.prompt.provenance.backbone)
+    model = Backbone.load(**home(result.prompt.provenance))
     own = evaluate(model, task, result.prompt, truncate=True).score
     baselines = score_baselines(model, task, result.prompt, truncate=True)
     return {name: s.to_dict() for name, s in {"ported prompt": own, **baselines}.items()}
@@ -250,7 +255,7 @@ def _finish(
         rows = [[name, score] for name, score in selection["scores"].items()]
         title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
         print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
-    show_transfer(report, out)
+    show_transfer(report, out, result.prompt.provenance.task)
     if scored is not None:
         rows = [[name, interval(score)] for name, score in scored.items()]
         print_table("scores on test rows", ["", "score"], rows)
@@ -272,11 +277,17 @@ def _selected(
     ways: dict[str, TransferSettings] = {
         text: {**common, **parse_candidate(text, parse_options)} for text in candidates
     }
-    teachers = [] if task is None else [Backbone.load(s.space.backbone) for s in sources]
+    teachers = [] if task is None else [_backbone(s) for s in sources]
     selection = select_transfer(
         sources, Backbone.load(to), ways, by=cast("Criterion", by), task=task, teachers=teachers
     )
     return selection.result
+
+
+def _backbone(source: Source) -> Backbone:
+    from promptport.backbone import Backbone
+
+    return Backbone.load(source.space.backbone, revision=source.space.revision)
 
 
 def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) -> list[Source]:
@@ -300,8 +311,8 @@ def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) ->
     found = []
     for i, folder in enumerate(prompts):
         prompt = load_prompt(folder)
-        name = backbones[i] if backbones else prompt.provenance.backbone
-        space = open_space(name, prompt.provenance.revision)
+        named = backbones[i] if backbones else None
+        space = open_space(**home(prompt.provenance, named))
         found.append(Source(prompt, space, weights[i] if weights else 1.0))
     return found
 
@@ -343,13 +354,13 @@ def read_words(path: Path) -> list[str]:
         raise PromptPortError(
             str(path),
             expected="a text file with one word a line",
-            got=str(error),
+            got=(error.strerror or "none").lower() if isinstance(error, OSError) else "no UTF-8",
             fix="Check the path",
         ) from error
 
 
-def show_transfer(report: dict[str, Any], out: Path) -> None:
-    """The report of a transfer as tables."""
+def show_transfer(report: dict[str, Any], out: Path, task: str | None) -> None:
+    """The report of a transfer as tables, and how to score a prompt of this task."""
     facts = [
         ["anchors", report["anchors"]],
         ["agreement of anchor cosines (centred)", report["agreement"]],
@@ -372,4 +383,5 @@ def show_transfer(report: dict[str, Any], out: Path) -> None:
     print_table("nearest words of each virtual token", ["token", "before", "after"], rows)
     for line in report["verdict"]:
         typer.echo(f"- {line}")
-    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK --baselines")
+    score = f"promptport eval {out} --task {task or 'TASK'} --baselines"
+    typer.echo(f"Written to {out}. Score it with: {score}")

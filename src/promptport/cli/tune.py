@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -51,7 +52,9 @@ def command(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Learning rate. Default: a share of the embeddings' spread."),
+        typer.Option(
+            help="Learning rate. Usual: 0.1 of the embeddings' spread; --anchored: 1.0, of logits."
+        ),
     ] = None,
     origin: Annotated[
         str | None,
@@ -196,6 +199,7 @@ def command(
         return
     if start is not None:
         jobs = [started(job, model, start, library or [], config, data) for job in jobs]
+    found: list[dict[str, Any]] = []
     try:
         with progress_bar("tuning", hidden=json_output) as show:
             results = tune(
@@ -203,6 +207,7 @@ def command(
                 jobs,
                 config,
                 state=out / STATE_FILE,
+                save=lambda made: found.extend(_save(made, folders)),
                 progress=lambda p: show(
                     p.step, p.total, f"{p.active} running, best {_best(p.best)}"
                 ),
@@ -210,7 +215,6 @@ def command(
     except KeyboardInterrupt:
         typer.echo("interrupted: the same command goes on from the last saved step", err=True)
         raise typer.Exit(130) from None
-    found = _save(results, folders)
     seconds = time.perf_counter() - began
     if json_output:
         print_json({"backbone": backbone, "seconds": seconds, "prompts": found})
@@ -345,7 +349,7 @@ def _report_joint(
         )
 
 
-def _save(results: list[TuneResult], folders: list[Path]) -> list[dict[str, Any]]:
+def _save(results: Sequence[TuneResult], folders: list[Path]) -> list[dict[str, Any]]:
     from promptport.interop import save_prompt
 
     found = []

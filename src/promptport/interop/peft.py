@@ -35,6 +35,9 @@ ORIGIN_FILE = "origin.safetensors"
 MIXTURE_FILE = "mixture.safetensors"
 MIXTURE_KEY = "weights"
 PROMPT_KEY = "prompt_embeddings"
+VECTOR_FILES = ("vector.safetensors", "vector.json")
+_PARTS = (ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)  # that not every prompt folder has
+_HEADS = ("classifier", "score.", "qa_outputs")  # of models that do not answer in words
 
 # PEFT has no masked-LM type; feature extraction on a *ForMaskedLM is the one that works.
 _TASK_TYPES = {"masked": "FEATURE_EXTRACTION", "causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
@@ -46,7 +49,8 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
 
     Args:
         prompt: the prompt.
-        folder: made if missing; files of an older prompt in it are replaced.
+        folder: made if missing; files of an older prompt in it are replaced or removed, those of
+            its vector as well.
 
     Returns:
         The folder.
@@ -55,7 +59,7 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
         StorageError: the place cannot be written.
     """
     target = Path(folder)
-    with atomic_folder(target) as staging:
+    with atomic_folder(target, _PARTS) as staging:
         weights = tensor_bytes({PROMPT_KEY: prompt.vectors})
         (staging / WEIGHTS_FILE).write_bytes(weights)
         (staging / CONFIG_FILE).write_bytes(json_bytes(_peft_config(prompt)))
@@ -154,7 +158,15 @@ def _read_mixture(path: Path) -> Mixture:
             got="something else",
             fix="Restore the file from its source",
         )
-    return Mixture(tuple(words), weights)
+    try:
+        return Mixture(tuple(words), weights)
+    except ShapeError as error:
+        raise FileFormatError(
+            str(path),
+            expected="weights (n, k) over k words, none negative, rows that sum to 1",
+            got=str(error),
+            fix="Restore the file from its source",
+        ) from error
 
 
 def checksum(prompt: SoftPrompt) -> str:
@@ -216,11 +228,22 @@ def _read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> T
             fix="Give the folder of a prompt-tuning adapter",
         )
     width = config.get("token_dim")
-    fits = rows.ndim == 2 and rows.shape[0] >= length and width in (None, rows.shape[1])
-    if not fits or not rows.is_floating_point():
+    if heads := [name for name in tensors if any(part in name for part in _HEADS)]:
         raise FileFormatError(
             str(path),
-            expected=f"floating-point rows ({length} or more, {width or 'd'}) as in {CONFIG_FILE}",
+            expected="a prompt that was tuned without a head of its own",
+            got=f"a trained head, {heads[0]}",
+            fix="Tune it on the task's label words, or remove the head if it is not needed",
+        )
+    submodules = config.get("num_transformer_submodules")
+    submodules = submodules or (2 if config.get("task_type") == "SEQ_2_SEQ_LM" else 1)
+    counts = sorted({length, length * submodules})  # of two parts the second reaches no model
+    fits = rows.ndim == 2 and rows.shape[0] in counts and width in (None, rows.shape[1])
+    if not fits or not rows.is_floating_point():
+        said = " or ".join(map(str, counts))
+        raise FileFormatError(
+            str(path),
+            expected=f"floating-point rows ({said}, {width or 'd'}) as in {CONFIG_FILE}",
             got=f"{rows.dtype} {tuple(rows.shape)}",
             fix="Restore both files from the same source",
         )

@@ -15,13 +15,12 @@ from typing import Any
 from promptport._version import __version__
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
-from promptport.interop.peft import CONFIG_FILE, load_prompt
+from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
 from promptport.prompt import Provenance
 from promptport.vector import TaskPromptVector
 
 VECTOR_SCHEMA = 1
-RECORD_FILE = "vector.json"
-DELTA_FILE = "vector.safetensors"
+DELTA_FILE, RECORD_FILE = VECTOR_FILES
 DELTA_KEY = "delta"
 
 

@@ -192,10 +192,10 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
     """
     if split not in source.splits:
         raise TaskError(
-            "split",
-            expected=f"one of {', '.join(source.splits) or 'none'}",
-            got=repr(split),
-            fix="Name a split that the task has, or add its file to the task",
+            "data of the task",
+            expected=f"the split {split!r}, which is needed here",
+            got=f"only {', '.join(source.splits)}" if source.splits else "none",
+            fix=f"Add '{split}:' and its file under 'data' in the task file",
         )
     if isinstance(source, MemorySource):
         rows = source.rows[split]
@@ -290,7 +290,9 @@ def _named(value: Any, label_names: tuple[str, ...], where: str) -> Any:
         return value
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
+        return value
+    if isinstance(value, float) and value != number:  # a score is not a label number
         return value
     if number in range(len(label_names)):
         return label_names[number]

@@ -23,6 +23,7 @@ from promptport.objective import Objective, Question
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning.config import TuneConfig, TuneJob
+from promptport.tuning.lesson import blind_rows
 from promptport.tuning.origins import make_origin
 
 _NETWORK_RATE = 5e-3
@@ -98,7 +99,8 @@ class AttentionPrompts:
             split: whose texts are read; no label is.
         """
         objective = Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
-        questions = objective.prepare(self.task.load(split)).questions
+        texts = blind_rows(self.task.texts(split), objective)
+        questions = objective.prepare(texts).questions
         mean = self.attention(pool_texts(self.backbone, questions)).mean(0)  # (S + 1,)
         parts = torch.cat([self.sources, self.target[None]])
         backbone = self.backbone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -66,7 +66,11 @@ class TuneConfig:
 
 
 def _out_of_range(name: str, expected: str, value: Any) -> TuningError:
-    return TuningError(name, expected=expected, got=repr(value), fix=f"Correct {name}")
+    return TuningError(name, expected=expected, got=repr(value), fix=_mend(name))
+
+
+def _mend(name: str) -> str:
+    return f"Correct it (on the command line --{name.replace('_', '-')})"
 
 
 @dataclass(frozen=True)
@@ -217,6 +221,23 @@ def config_dict(config: TuneConfig) -> dict[str, Any]:
     return values
 
 
+def refuse_unused(config: TuneConfig, names: Sequence[str], where: str) -> None:
+    """Refuse settings that a way to tune does not know.
+
+    Raises:
+        TuningError: one of them is not as usual.
+    """
+    usual = TuneConfig()
+    for name in names:
+        if getattr(config, name) != getattr(usual, name):
+            raise TuningError(
+                name,
+                expected=f"{getattr(usual, name)!r}, all that {where} knows",
+                got=repr(getattr(config, name)),
+                fix=f"Leave {name} out",
+            )
+
+
 def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]) -> None:
     """Refuse a value that does not fit.
 
@@ -230,4 +251,4 @@ def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]
     for name, (fits, expected) in ranges.items():
         if not fits:
             got = repr(getattr(settings, name))
-            raise TuningError(name, expected=expected, got=got, fix=f"Correct {name}")
+            raise TuningError(name, expected=expected, got=got, fix=_mend(name))

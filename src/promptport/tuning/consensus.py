@@ -343,7 +343,9 @@ class Panel:
         questions = objective.prepare(rows).questions
         if objective.task.kind == "classification":
             return torch.tensor([question.goal for question in questions])
-        return torch.eye(columns)[[question.gold for question in questions]]
+        found = torch.zeros(len(questions), columns)
+        found[torch.arange(len(questions)), [question.gold for question in questions]] = 1.0
+        return found
 
 
 def _right(

@@ -19,7 +19,7 @@ from promptport.errors import TaskError, TuningError
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import MemorySource, Row, Task, Template
-from promptport.tuning.config import Progress, TuneConfig, TuneJob
+from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
 from promptport.tuning.loop import Loop, ProgressCallback
 from promptport.tuning.mixtures import MixtureRows
 
@@ -79,7 +79,8 @@ def tune_jointly(
         One result per job, in order.
 
     Raises:
-        TuningError: fewer than two backbones, no jobs, or a job that is not anchored.
+        TuningError: fewer than two backbones, no jobs, a job that is not anchored, or a setting
+            that is unknown here (clip, weight decay).
         TaskError: data or templates that do not fit one of the backbones.
         AnchorError: the backbones share no words.
     """
@@ -90,7 +91,9 @@ def tune_jointly(
             got=f"{len(backbones)} and {len(jobs)}",
             fix="Name another backbone, or use tune for a single one",
         )
-    loop = _JointLoop(backbones, jobs, config or TuneConfig(), words)
+    config = config or TuneConfig()
+    refuse_unused(config, ("clip", "weight_decay"), "joint tuning")
+    loop = _JointLoop(backbones, jobs, config, words)
     while loop.legs[0].active():
         loop.step()
         if progress is not None:

@@ -24,7 +24,14 @@ from promptport.evaluation import Ask, batches, forward, run
 from promptport.objective import Objective, Prepared
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Row
-from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult, config_dict
+from promptport.tuning.config import (
+    Progress,
+    TuneConfig,
+    TuneJob,
+    TuneResult,
+    config_dict,
+    refuse_unused,
+)
 from promptport.tuning.mixtures import LOGIT_RATE, MixtureRows, mixture_words, starting_logits
 from promptport.tuning.noise import draw, with_noise
 from promptport.tuning.optimiser import RowAdam
@@ -41,6 +48,7 @@ def tune(
     config: TuneConfig | None = None,
     *,
     state: Path | None = None,
+    save: Callable[[Sequence[TuneResult]], object] | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[TuneResult]:
     """Tune prompts against one backbone.
@@ -51,6 +59,8 @@ def tune(
         config: settings that all share.
         state: file that keeps an unfinished run; a run with the same jobs goes on from it, to the
             same result as if it had never stopped. Removed at the end.
+        save: called with the results before the state is removed: if it fails, the same call goes
+            on from there.
         progress: called after every step.
 
     Returns:
@@ -74,9 +84,12 @@ def tune(
         if file is not None and (scored or time.monotonic() - saved > loop.config.save_seconds):
             loop.save(file)
             saved = time.monotonic()
+    results = [loop.result(track) for track in loop.tracks]
+    if save is not None:
+        save(results)
     if file is not None:
         file.remove()
-    return [loop.result(track) for track in loop.tracks]
+    return results
 
 
 @dataclass
@@ -137,6 +150,7 @@ class Loop:
         anchored = [(job, start) for job, start in zip(jobs, starts, strict=True) if job.anchored]
         if not anchored:
             return None
+        refuse_unused(self.config, ("weight_decay",), "tuning of anchored prompts")
         space = self.backbone.space
         words = mixture_words(space, anchored[0][0].origin.words)
         if any(job.origin.words != anchored[0][0].origin.words for job, _ in anchored):
@@ -387,6 +401,7 @@ class Loop:
         data = {id(t.train): _data_hash(t) for t in self.tracks}  # many prompts, few tasks
         return {
             "backbone": self.backbone.space.fingerprint,
+            "precision": [str(self.backbone.dtype), self.backbone.device.type],
             "jobs": [track.job.describe() for track in self.tracks],
             "origins": hashlib.sha256(self.origins.numpy().tobytes()).hexdigest(),
             "data": [data[id(t.train)] for t in self.tracks],

@@ -72,11 +72,15 @@ class OriginSpec:
             return cls(cast(OriginKind, scaled[1]), seed, scale=float(scaled[2]))
         if kind in ("vocabulary", "normal", "mixture") and not rest:
             return cls(cast(OriginKind, kind), seed)
+        is_path = "/" in text or "\\" in text
         raise TuningError(
             "origin",
-            expected="vocabulary, normal, mixture, text:SOME WORDS or a prompt folder",
-            got=repr(text),
-            fix="Write for instance --origin 'text:the capital of this country is'",
+            expected="vocabulary, normal (both also scaled: vocabulary*0.1), mixture, text:SOME "
+            "WORDS or a prompt folder",
+            got=f"{text!r}, which is no folder" if is_path else repr(text),
+            fix="Check the path"
+            if is_path
+            else "Write for instance --origin 'text:the capital of this country is'",
         )
 
     def to_dict(self) -> dict[str, Any]:

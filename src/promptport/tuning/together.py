@@ -21,7 +21,7 @@ from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import MemorySource, Row, Task
-from promptport.tuning.config import Progress, TuneConfig, TuneJob
+from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
 from promptport.tuning.loop import Loop, ProgressCallback, Track
 from promptport.tuning.optimiser import RowAdam
 
@@ -76,13 +76,16 @@ def tune_together(
 
     Raises:
         TuningError: no jobs, jobs of several lengths, an anchored job, as many teachers as jobs are
-            not given, a share out of its range, or a loss that is not finite.
+            not given, a share out of its range, a setting that is unknown here (clip, weight decay,
+            schedule), or a loss that is not finite.
         TaskError: data or templates that do not fit.
     """
+    config = config or TuneConfig()
     _check(jobs, way, teachers, share)
+    refuse_unused(config, ("clip", "weight_decay", "schedule"), "tuning together")
     start = jobs[0].origin
     jobs = [replace(job, origin=start, relative_lr=jobs[0].relative_lr) for job in jobs]
-    run = _Together(backbone, jobs, config or TuneConfig(), way)
+    run = _Together(backbone, jobs, config, way)
     for track, teacher in zip(run.loop.tracks, teachers, strict=bool(teachers)):
         _learn_from(track, teacher, share)
     stopped = "finished"

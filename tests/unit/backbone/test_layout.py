@@ -136,3 +136,28 @@ def test_a_prompt_that_fills_the_positions_leaves_no_room(backbone) -> None:
 def test_unknown_answers_are_refused(backbone) -> None:
     with pytest.raises(TaskError, match="answer '漢': expected a word in the vocabulary of"):
         backbone("bert").layout.answer_ids(["漢"])
+
+
+def test_cutting_keeps_all_words_that_fit(backbone) -> None:
+    """A last word of very many tokens goes alone, and of two fields the longer one gives."""
+    bert, roberta = backbone("bert"), backbone("roberta")
+    row = {"text": "the old dog is sad " + "qz" * 45}
+    cut = _encode(roberta, "{soft} {text} is {answer} .", row, length=4, truncate=True)
+    kept = roberta.tokenizer.decode(cut.ids, skip_special_tokens=True).split()
+    assert kept == ["the", "old", "dog", "is", "sad", "is", "."]
+    both = {"a": "the old dog " * 20, "b": "a sad cat"}
+    cut = _encode(bert, "{a} and {b} is {answer} .", both, truncate=True)
+    assert len(cut.ids) == 64
+    assert " ".join(_tokens(bert, cut.ids)).endswith("and a sad cat is [MASK] . [SEP]")
+
+
+def test_remembered_texts_have_a_bound(backbone, monkeypatch) -> None:
+    from promptport.backbone import layout
+
+    roberta = backbone("roberta")
+    monkeypatch.setattr(layout, "_MOST_CACHED", 50)
+    first = _encode(roberta, "{text} is {answer} .", {"text": "the old dog"})
+    for i in range(80):
+        _encode(roberta, "{text} is {answer} .", {"text": f"the dog {i}"})
+    assert len(roberta.layout._cache) < 60
+    assert _encode(roberta, "{text} is {answer} .", {"text": "the old dog"}) == first

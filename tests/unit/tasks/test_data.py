@@ -107,7 +107,9 @@ def test_text_to_text(load):
 def test_memory():
     rows = (Row({"subject": "Peru"}, "Lima"),)
     assert load_rows(MemorySource({"dev": rows}), "dev", PROBE) == rows
-    with pytest.raises(TaskError, match="split: expected one of dev, got 'test'"):
+    with pytest.raises(
+        TaskError, match="expected the split 'test', which is needed here, got only dev"
+    ):
         load_rows(MemorySource({"dev": rows}), "test", PROBE)
 
 
@@ -168,7 +170,9 @@ def test_missing_file_and_split(tmp_path):
     source = FileSource({"train": tmp_path / "a.jsonl"})
     with pytest.raises(TaskError, match=r"a\.jsonl: expected a data file, got nothing"):
         load_rows(source, "train", PROBE)
-    with pytest.raises(TaskError, match="split: expected one of train, got 'dev'"):
+    with pytest.raises(
+        TaskError, match="expected the split 'dev', which is needed here, got only train"
+    ):
         load_rows(source, "dev", PROBE)
     assert count_records(tmp_path / "a.jsonl") == 0
 
@@ -257,3 +261,13 @@ def test_texts_need_no_labels(tmp_path, films, rows):
     with pytest.raises(TaskError, match="expected the columns text, got no 'text'"):
         replace(task, _cache={}).texts("train")
     assert [row.answer for row in films.texts("train")] == [""] * 6
+
+
+@pytest.mark.parametrize("value", ["0.69", "-0.3"])
+def test_a_score_is_not_a_label_number(tmp_path, value):
+    (tmp_path / "a.jsonl").write_text(f'{{"text": "a", "label": {value}}}\n')
+    source = FileSource({"train": tmp_path / "a.jsonl"}, label_names=("bad", "good"))
+    with pytest.raises(TaskError, match="expected a label among bad, good, got"):
+        load_rows(source, "train", CLASSES)
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "label": 1.0}\n')
+    assert load_rows(source, "train", CLASSES)[0].answer == "good"
