@@ -41,7 +41,6 @@ LAMA_STEP = 4
 FEWEST_ROWS = 5  # relations with fewer rows that a backbone can be asked are left out for it
 SHORT = "nlu short"  # a tenth of the updates; used where the others have not been run yet
 NLU = ("sst2", "trec", "ag_news", "dbpedia", "mnli")
-UPDATES = {"nlu": 2000, SHORT: 200}
 COMMON_WORDS = (
     *("king", "water", "war", "music", "city", "father", "river", "church", "school", "army"),
     *("red", "five", "north", "summer", "book", "doctor", "horse", "money", "law", "game"),
@@ -65,6 +64,11 @@ class Group:
     length: int
     rows: Mapping[str, int]
     config: TuneConfig
+
+    @property
+    def updates(self) -> int:
+        """Most updates of a prompt, if training rows are limited."""
+        return self.config.epochs * -(-self.rows["train"] // self.config.batch_size)
 
     @property
     def digest(self) -> str:
@@ -102,6 +106,9 @@ GROUPS = (
         TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True),
     ),
 )
+
+
+UPDATES = {group.name: group.updates for group in GROUPS if group.rows}
 
 
 def main() -> None:

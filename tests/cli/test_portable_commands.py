@@ -11,8 +11,9 @@ from tests.models import save_model
 
 from promptport.anchored import Mixture
 from promptport.backbone import Backbone
-from promptport.interop import load_portable, load_prompt, save_prompt
+from promptport.interop import load_portable, load_prompt, save_prompt, save_vector
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.vector import TaskPromptVector
 
 N = 3
 KINDS = {"bert": "masked", "llama": "causal", "t5": "seq2seq"}
@@ -141,3 +142,22 @@ def test_bad_input(run_cli, saved, model_folder) -> None:
     with open("p.portable", "r+b") as stream:
         stream.truncate(500)
     _fails(run_cli("decode", "p.portable", *few), "p.portable", "truncated")
+
+
+def test_inspect_reads_portable_files_and_vectors(run_cli, saved) -> None:
+    name = saved("bert", anchored=True)
+    assert run_cli("encode", name, "--out", "p.portable")[0] == 0
+    code, out, err = run_cli("inspect", "p.portable", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["length"], told["anchored"], told["provenance"]["task"]) == (N, True, "t")
+    assert told["words"] == len(load_portable("p.portable").words)
+    prompt = load_prompt(name)
+    save_vector(TaskPromptVector(prompt.vectors, prompt.provenance, {"t": 2.0}), "v")
+    code, out, err = run_cli("inspect", "v", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["coefficients"] == {"t": 2.0}
+    torch.testing.assert_close(torch.tensor(told["norms"]), prompt.vectors.norm(dim=1))
+    shutil.copy("v/vector.json", "x")
+    _fails(run_cli("inspect", "x"), "x: expected a whole safetensors file")

@@ -130,3 +130,16 @@ def test_help_and_version_end_well(run_cli) -> None:
     assert run_cli("--version")[0] == 0
     code, out, err = run_cli()
     assert "Commands" in out + err
+
+
+def test_a_task_that_is_not_the_prompt_s_own_is_noted(
+    run_cli,
+    prompt,  # noqa: F811
+    task_file,
+    tmp_path,
+) -> None:
+    out = ("--rows", 12, "--out", tmp_path / "Q")
+    _, _, err = run_cli("anchor", prompt, "--task", "plural", *out)
+    assert "note: the prompt was made for capitals, --task is plural" in err
+    err = run_cli("anchor", prompt, "--task", task_file, *out)[2]
+    assert "note:" not in err

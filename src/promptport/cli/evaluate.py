@@ -63,8 +63,8 @@ def command(
 
     found = None if prompt is None else load_prompt(prompt)
     chosen = open_task(task, data)
-    place_of = _home(backbone, found)
-    model = Backbone.load(**place_of, device=device, dtype=dtype, device_map=device_map)
+    whose = _home(backbone, found)
+    model = Backbone.load(**whose, device=device, dtype=dtype, device_map=device_map)
     place = None if template is None else Template.parse(template)
     if found is not None and place is None and found.provenance.template is None:
         own = chosen.template.text

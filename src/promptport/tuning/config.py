@@ -13,6 +13,7 @@ from promptport.tuning.origins import OriginSpec
 
 ANCHORED_NOISE = 1.0
 MOST_NOISE = 10.0
+_IN_RANGE = "Give a value in this range, or leave it out"
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,7 @@ class TuneConfig:
 
 
 def _out_of_range(name: str, expected: str, value: Any) -> TuningError:
-    return TuningError(name, expected=expected, got=repr(value), fix=_mend(name))
-
-
-def _mend(name: str) -> str:
-    return f"Correct it (on the command line --{name.replace('_', '-')})"
+    return TuningError(name, expected=expected, got=repr(value), fix=_IN_RANGE)
 
 
 @dataclass(frozen=True)
@@ -251,4 +248,4 @@ def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]
     for name, (fits, expected) in ranges.items():
         if not fits:
             got = repr(getattr(settings, name))
-            raise TuningError(name, expected=expected, got=got, fix=_mend(name))
+            raise TuningError(name, expected=expected, got=got, fix=_IN_RANGE)
