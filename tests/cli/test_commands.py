@@ -144,6 +144,7 @@ def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -
         ["tasks", "country-capital"],
         ["anchors", "nano-bert", "nano-roberta"],
         ["inspect", "nano-bert"],
+        ["methods"],
     ],
 )
 def test_tables_for_people(run_cli, arguments) -> None:
@@ -151,6 +152,21 @@ def test_tables_for_people(run_cli, arguments) -> None:
     assert code == 0
     assert err == ""
     assert "━" in out
+
+
+def test_methods_are_listed_as_they_can_be_named(run_cli) -> None:
+    found = json.loads(run_cli("methods", "--json")[1])
+    assert {"transfer", "magnitude", "merge"} == set(found)
+    options = {entry["name"]: entry["options"] for entry in found["transfer"]}
+    assert options["gradient.v1"]["steps"] == 2000
+    assert {"sum.v1", "concatenate"} <= {entry["name"] for entry in found["merge"]}
+    one = json.loads(run_cli("methods", "ties", "--json")[1])
+    assert [entry["name"] for entry in one["merge"]] == ["ties.v1"]
+    assert set(json.loads(run_cli("methods", "magnitude", "--json")[1])) == {"magnitude"}
+    code, _, err = run_cli("methods", "tie")
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "Did you mean 'ties'?" in err
 
 
 def test_help_needs_neither_torch_nor_transformers() -> None:

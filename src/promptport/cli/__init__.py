@@ -20,6 +20,7 @@ from promptport.cli import (
     evaluate,
     forecast,
     inspect,
+    methods,
     move,
     origins,
     rank,
@@ -63,6 +64,7 @@ app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)
 app.command("inspect")(inspect.command)
 app.command("anchors")(anchors.command)
+app.command("methods")(methods.command)
 app.command("tasks")(tasks.command)
 app.command("zoo")(zoo.command)
 

@@ -21,7 +21,7 @@ def command(
         str | None,
         typer.Option(
             help="mixture (default of anchored prompts), least_squares (default), or another that "
-            "needs no source; a wrong name lists them all."
+            "needs no source; promptport methods lists them."
         ),
     ] = None,
     magnitude: Annotated[

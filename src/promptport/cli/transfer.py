@@ -71,7 +71,7 @@ def command(
         str | None,
         typer.Option(
             help="mixture (default of anchored prompts), least_squares (default), or another; "
-            "a wrong name lists them all."
+            "promptport methods lists them."
         ),
     ] = None,
     magnitude: Annotated[
