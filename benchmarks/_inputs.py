@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.tasks import MemorySource, Task
+from promptport.tuning import TuneConfig
 from promptport.zoo import ZOO_FOLDER
 
 
@@ -28,6 +31,14 @@ def weights_of(*names: str) -> str:
     """First 8 digits of the sha256 of each backbone's weights, joined by "-"."""
     files = [(ZOO_FOLDER / name / "model.safetensors").read_bytes() for name in names]
     return "-".join(hashlib.sha256(content).hexdigest()[:8] for content in files)
+
+
+def digest_of(config: TuneConfig, *more: Any) -> str:
+    """First 4 digits of the sha256 of what is not usual in these settings, and of JSON values."""
+    usual = asdict(TuneConfig())
+    settings = {k: v for k, v in asdict(config).items() if v != usual[k]}
+    text = json.dumps([*more, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:4]
 
 
 def limited(task: Task, rows: Mapping[str, int], words: int | None = None) -> Task:

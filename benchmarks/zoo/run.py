@@ -9,12 +9,11 @@ backbone whose weights, or of a group whose settings, have changed since are mad
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -22,7 +21,7 @@ from typing import Any
 
 import torch
 from benchmarks._cells import Cells
-from benchmarks._inputs import backbone, limited, weights_of
+from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import write_results
 
 from promptport.anchors import AnchorSet
@@ -39,7 +38,6 @@ RESULTS = HERE / "results"
 # Every fourth relation of LAMA in the order of their numbers, so that no one chose them.
 LAMA_STEP = 4
 FEWEST_ROWS = 5  # relations with fewer rows that a backbone can be asked are left out for it
-SHORT = "nlu short"  # a tenth of the updates; used where the others have not been run yet
 NLU = ("sst2", "trec", "ag_news", "dbpedia", "mnli")
 COMMON_WORDS = (
     *("king", "water", "war", "music", "city", "father", "river", "church", "school", "army"),
@@ -66,17 +64,9 @@ class Group:
     config: TuneConfig
 
     @property
-    def updates(self) -> int:
-        """Most updates of a prompt, if training rows are limited."""
-        return self.config.epochs * -(-self.rows["train"] // self.config.batch_size)
-
-    @property
     def digest(self) -> str:
-        """First 4 digits of the sha256 of the length, the rows and what is not usual in tuning."""
-        usual = asdict(TuneConfig())
-        settings = {k: v for k, v in asdict(self.config).items() if v != usual[k]}
-        text = json.dumps([self.length, self.rows, settings], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:4]
+        """Of all settings."""
+        return digest_of(self.config, self.length, self.rows)
 
 
 GROUPS = (
@@ -99,16 +89,7 @@ GROUPS = (
         {"train": 1600, "dev": 150, "test": 300},
         TuneConfig(epochs=5, patience=0, batch_size=4, truncate=True),
     ),
-    Group(
-        SHORT,
-        20,
-        {"train": 400, "dev": 100, "test": 300},
-        TuneConfig(epochs=4, patience=2, batch_size=8, truncate=True),
-    ),
 )
-
-
-UPDATES = {group.name: group.updates for group in GROUPS if group.rows}
 
 
 def main() -> None:
@@ -117,7 +98,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with lama/ and nlu/; without it: no such")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--backbones", nargs="*", default=embedded_names())
-    parser.add_argument("--groups", nargs="*", default=[g.name for g in GROUPS if g.name != SHORT])
+    parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
     arguments = parser.parse_args()
     silence_libraries()
     cells = Cells(RESULTS / "cells.jsonl", stamp, "score")
@@ -158,10 +139,8 @@ def table(summary: dict[str, float], backbones: Sequence[str]) -> str:
             cells.append(" / ".join("-" if value is None else f"{value:.3f}" for value in found))
         for task in NLU:
             value = summary.get(f"{name}.{task}")
-            mark = "*" if summary.get(f"{name}.nlu_updates") == UPDATES[SHORT] else ""
-            cells.append("-" if value is None else f"{value:.3f}{mark}")
+            cells.append("-" if value is None else f"{value:.3f}")
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
-    lines += ["", f"\\* {UPDATES[SHORT]} updates, all others {UPDATES['nlu']:,}."]
     return "\n".join(lines) + "\n"
 
 
@@ -170,11 +149,10 @@ def group_tasks(name: str, data: Path | None) -> list[Task]:
     if name in ("facts", "class"):
         kind = "probe" if name == "facts" else "classification"
         return [open_task(e.reference) for e in list_tasks() if e.kind == kind]
-    kind = name.partition(" ")[0]
-    if data is None or not (data / kind).is_dir():
-        print(f"{name}: left out, no --data folder with {kind}/")
+    if data is None or not (data / name).is_dir():
+        print(f"{name}: left out, no --data folder with {name}/")
         return []
-    if kind == "nlu":
+    if name == "nlu":
         return [open_task(f"nlu:{task}", data / "nlu") for task in NLU]
     folder = data / "lama"
     names = sorted(
@@ -239,7 +217,7 @@ def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float],
         what = "tuned" if row["what"].startswith("seed") else row["what"]
         scores[row["backbone"], row["group"], what].append(row["score"])
         tasks[f"{row['backbone']} {row['task']}"][what].append(row["score"])
-        if row["group"] in ("nlu", SHORT) and what == "tuned":
+        if row["group"] == "nlu" and what == "tuned":
             task = row["task"].partition(":")[2]
             scores[row["backbone"], row["group"], task].append(row["score"])
     summary: dict[str, float] = {}
@@ -248,11 +226,9 @@ def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float],
             for what in ("majority", "manual", "tuned"):
                 if values := scores.get((name, group, what)):
                     summary[f"{name}.{group}_{what}"] = round(fmean(values), 4)
-        group = "nlu" if (name, "nlu", NLU[0]) in scores else SHORT
         for task in NLU:
-            if values := scores.get((name, group, task)):
+            if values := scores.get((name, "nlu", task)):
                 summary[f"{name}.{task}"] = round(fmean(values), 4)
-                summary[f"{name}.nlu_updates"] = UPDATES[group]
         folder = ZOO_FOLDER / name
         record = json.loads((folder / "training.json").read_text())
         summary[f"{name}.tokens_seen"] = record["tokens"]
