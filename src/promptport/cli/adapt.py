@@ -81,13 +81,13 @@ def command(
     if json_output:
         print_json({"backbone": model.name, "task": task, **found.to_dict(), "folder": str(out)})
         return
-    voices = sorted(found.voices, key=lambda voice: -voice.information)
+    voices = sorted(found.voices, key=lambda voice: -voice.information * voice.trust)
     columns = ["prompt", "text decides the answer", "answers as all together"]
-    print_table(
-        f"what {len(voices)} prompts say about {task}",
-        columns,
-        [[voice.name, voice.information, voice.same] for voice in voices],
-    )
+    lines = [[voice.name, voice.information, voice.same] for voice in voices]
+    if found.labelled:
+        columns.append("labels: to be heard times")
+        lines = [[*line, voice.trust] for line, voice in zip(lines, voices, strict=True)]
+    print_table(f"what {len(voices)} prompts say about {task}", columns, lines)
     facts: list[list[Any]] = [
         ["started from", found.start],
         ["answers as all together, at the start", found.before.same],

@@ -1,8 +1,8 @@
 """What a library of prompts says together about texts without labels, and a prompt that says it.
 
 Each prompt's prior is taken off, and it speaks as loudly as its answers depend on the text. Where
-labels of a few rows are known, they are learned beside the consensus, which counts less the less it
-agrees with them.
+labels of a few rows are known, they say which prompts to hear more, and are learned beside the
+consensus, which counts less the less it agrees with them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows
 from promptport.tuning.student import FreeStudent, losses
 from promptport.tuning.together import few_shot
 
-PRIOR = 16  # labelled rows that a consensus without faults counts for
+PRIOR = 16  # labelled rows that what is known without labels counts for
 _FEWEST_TEXTS = 8
 _LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
 _SMALL_BATCH, _FEW = 4, 25  # rows per step up to so many labelled rows
@@ -76,11 +76,13 @@ class Voice:
         information: mutual information of text and answer after its prior was taken off, as a share
             of the logarithm of the number of answers, 0 to 1: how loudly it speaks.
         same: share of the texts on which it answers as the consensus, 0 to 1.
+        trust: factor above 0 that labelled rows put on its loudness; 1 without labels.
     """
 
     name: str
     information: float
     same: float
+    trust: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def adapt(
     The prompts answer the new task's texts in its template. What they say together (the product of
     their answers, each less its own prior, as batch calibration does: Zhou et al. 2023, arXiv
     2309.17249) is learned by the one that fits best to the others. With labels, as many updates
-    follow on labelled rows and texts together: k rows count k, the consensus at most 16.
+    follow on labelled rows and texts together: k rows count k, the consensus at most 16. The labels
+    also say whom to hear (`trust`) and, beside the fit to the others, who starts.
 
     Args:
         backbone: the frozen model of all prompts.
@@ -179,39 +182,28 @@ def adapt(
             got=str(len(texts)),
             fix="Give more unlabelled rows",
         )
-    answers = panel.answers(texts, blind=True)
-    heard = [voice(said) for said in answers]
-    together = torch.stack([said for said, _ in heard]).sum(0)  # (U, C)
-    consensus = together.softmax(1)
-    fits = [
-        fit_to_others(own, together - said) for own, (said, _) in zip(answers, heard, strict=True)
-    ]
-    start = list(library)[fits.index(max(fits))]
+    meeting = _meet(panel, texts, few)
+    consensus = meeting.consensus
+    start = list(library)[meeting.fits.index(max(meeting.fits))]
     lesson = panel.lesson(library[start].length, texts, consensus, blind=True)
     rate = config.relative_lr * backbone.space.statistics.std
     pupil = _Pupil(FreeStudent(library[start].vectors, backbone, rate), config, progress)
     pupil.total = config.steps * (2 if few else 1)
     before = lesson.agreement(pupil.student.vectors)
     pupil.follow([(lesson, 1.0, config.batch_size)])
-    right = None
-    if few:
-        labels = panel.truth(few, consensus.shape[1])
-        right = _right(panel.answers(few, blind=False), answers, heard, labels)
-        share = len(labels) / (len(labels) + PRIOR * right**2)
+    if meeting.labels is not None and meeting.right is not None:
+        labels = meeting.labels
+        share = len(labels) / (len(labels) + PRIOR * meeting.right**2)
         truth = panel.lesson(library[start].length, few, labels, blind=False)
         size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
         pupil.follow([(truth, share, size), (lesson, 1 - share, size)])
     found = pupil.student.vectors
-    said = consensus.argmax(1)
-    voices = tuple(
-        Voice(name, loud, float((own.argmax(1) == said).float().mean()))
-        for name, (own, loud) in zip(library, heard, strict=True)
-    )
     record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
     prompt = _adapted(library[start], found, task, record | {"steps": pupil.done})
     after = lesson.agreement(found)
+    voices = meeting.voices(list(library))
     return AdaptResult(
-        prompt, start, voices, before, after, len(texts), len(few), right, pupil.done
+        prompt, start, voices, before, after, len(texts), len(few), meeting.right, pupil.done
     )
 
 
@@ -348,19 +340,102 @@ class Panel:
         return found
 
 
-def _right(
-    new: Sequence[Tensor],
-    answers: Sequence[Tensor],
-    heard: Sequence[tuple[Tensor, float]],
-    labels: Tensor,
-) -> float:
-    """How far the consensus agrees with labels: its mean probability of them, counted from chance.
+@dataclass(frozen=True)
+class _Meeting:
+    """What m prompts say about U texts and K labelled rows.
+
+    Attributes:
+        answers: per prompt (U, C), as it gives them.
+        loudness: per prompt, of its voice.
+        trusts: per prompt, what labels make of it.
+        consensus: (U, C).
+        fits: per prompt, how well it starts.
+        labels: (K, C), None without.
+        right: how far the consensus agrees with them.
+    """
+
+    answers: list[Tensor]
+    loudness: list[float]
+    trusts: list[float]
+    consensus: Tensor
+    fits: list[float]
+    labels: Tensor | None = None
+    right: float | None = None
+
+    def voices(self, names: Sequence[str]) -> tuple[Voice, ...]:
+        said = self.consensus.argmax(1)
+        parts = zip(names, self.answers, self.loudness, self.trusts, strict=True)
+        return tuple(
+            Voice(name, loudness, float((own.argmax(1) == said).float().mean()), factor)
+            for name, own, loudness, factor in parts
+        )
+
+
+def _meet(panel: Panel, texts: Sequence[Row], few: Sequence[Row]) -> _Meeting:
+    answers = panel.answers(texts, blind=True)
+    heard, loudness = (list(x) for x in zip(*map(voice, answers), strict=True))
+    if not few:
+        consensus, fits = _agree(answers, heard)
+        return _Meeting(answers, loudness, [1.0] * len(answers), consensus, fits)
+    labels = panel.truth(few, answers[0].shape[1])
+    asked = zip(panel.answers(few, blind=False), answers, strict=True)
+    new = [(said - prior.mean(0)).log_softmax(1) for said, prior in asked]  # (K, C) each
+    added = [said * loud for said, loud in zip(new, loudness, strict=True)]
+    trusts = trust(added, labels)
+    consensus, fits = _agree(answers, [h * t for h, t in zip(heard, trusts, strict=True)])
+    fits = [_with_labels(fit, said, labels) for fit, said in zip(fits, new, strict=True)]
+    said = torch.stack([a * t for a, t in zip(added, trusts, strict=True)]).sum(0).softmax(1)
+    return _Meeting(answers, loudness, trusts, consensus, fits, labels, _right(said, labels))
+
+
+def _agree(answers: Sequence[Tensor], heard: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
+    """The consensus (U, C), and how well each prompt fits to what the others say."""
+    together = torch.stack(list(heard)).sum(0)
+    parts = zip(answers, heard, strict=True)
+    return together.softmax(1), [fit_to_others(own, together - said) for own, said in parts]
+
+
+def trust(heard: Sequence[Tensor], labels: Tensor) -> list[float]:
+    """Factors on what prompts add to the consensus that make labelled rows likely.
+
+    A logarithmic opinion pool (Heskes 1998), its logarithmic factors under a normal prior of width
+    `PRIOR ** -0.5`: few rows move them little.
+
+    Args:
+        heard: per prompt (K, C), what it adds.
+        labels: (K, C), each row a distribution.
+
+    Returns:
+        One factor above 0 per prompt, 1 where the rows say nothing.
+    """
+    added = torch.stack(list(heard)).double()  # (m, K, C)
+    logs = torch.zeros(len(added), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([logs], max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        said = (logs.exp()[:, None, None] * added).sum(0).log_softmax(1)
+        loss = PRIOR / 2 * (logs**2).sum() - (said * labels).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    with torch.enable_grad():
+        optimiser.step(closure)  # type: ignore[no-untyped-call]
+    return [float(factor) for factor in logs.detach().exp()]
+
+
+def _with_labels(fit: float, said: Tensor, labels: Tensor) -> float:
+    """The fit to the others, which counts for `PRIOR` rows, and the rows it answers right."""
+    right = (said.argmax(1) == labels.argmax(1)).sum()
+    return float((PRIOR * fit + right) / (PRIOR + len(labels)))
+
+
+def _right(said: Tensor, labels: Tensor) -> float:
+    """How far a consensus (K, C) agrees with labels: mean probability of them, from chance on.
 
     Two rows on which it is right are added, so that very few rows do not silence it.
     """
-    parts = zip(new, answers, heard, strict=True)
-    said = [(own - old.mean(0)).log_softmax(1) * loud for own, old, (_, loud) in parts]
-    right = (torch.stack(said).sum(0).softmax(1) * labels).sum(1)
+    right = (said * labels).sum(1)
     mean = float(right.sum() + 2) / (len(right) + 2)
     chance = 1 / labels.shape[1]
     return max(0.0, (mean - chance) / (1 - chance))

@@ -17,7 +17,14 @@ from promptport.tuning import (
     adapt,
     random_prompt,
 )
-from promptport.tuning.consensus import fit_to_others, information, log_answers, voice
+from promptport.tuning.consensus import (
+    PRIOR,
+    fit_to_others,
+    information,
+    log_answers,
+    trust,
+    voice,
+)
 
 CONFIG = AdaptConfig(rows=12, steps=12, batch_size=6, relative_lr=1.0)
 KINDS = ("bert", "gpt2", "t5")
@@ -64,6 +71,49 @@ def test_a_voice_by_hand() -> None:
     assert silent.abs().max() == pytest.approx(0, abs=1e-6)
     assert fit_to_others(probs.log(), torch.tensor([[0.0, 1.0], [1.0, 0.0]])) == pytest.approx(0.35)
     assert information(torch.eye(2).clamp_min(1e-9).log()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_labels_say_whom_to_trust() -> None:
+    labels = torch.eye(2)[[0, 1, 0, 1, 0, 0, 1, 1]]
+    right = (labels * 0.8 + 0.1).log()
+    wrong, silent = right.flip(1), torch.zeros(8, 2)
+    factors = trust([right, wrong, silent], labels)
+    assert factors[0] > 1.1
+    assert factors[1] < 1 / 1.1
+    assert factors[2] == pytest.approx(1.0)
+    # At the best factors the gradient is zero: PRIOR a = w dl/dw. With one voice by hand:
+    (only,) = trust([right], labels)
+    margin = math.log(0.9 / 0.1)
+    wrong_by = only * margin / (1 + math.exp(only * margin))
+    assert PRIOR * math.log(only) == pytest.approx(8 * wrong_by, rel=1e-3)
+    (fewer,) = trust([right[:2]], labels[:2])
+    assert 1 < fewer < only
+
+
+def test_labels_choose_the_start_and_whom_to_hear(backbone, films, library) -> None:
+    model, prompts = backbone("bert"), library("bert")
+    task = repeated(films)
+    found = adapt(model, prompts, task, labelled=12, config=CONFIG)
+    assert {v.trust for v in adapt(model, prompts, task, config=CONFIG).voices} == {1.0}
+    objective = Objective(model, task, length=2)
+    questions = objective.prepare(task.load("train")).questions
+    told = {
+        n: log_answers(model, [Ask(objective, q, 0) for q in questions], p.vectors)
+        for n, p in prompts.items()
+    }
+    labels = torch.stack([torch.tensor(q.goal) for q in questions])
+    calibrated = {n: (said - said.mean(0)).log_softmax(1) for n, said in told.items()}
+    heard = [calibrated[n] * information(calibrated[n]) for n in prompts]
+    factors = trust(heard, labels)
+    assert [v.trust for v in found.voices] == pytest.approx(factors, rel=1e-3)
+    added = [h * f for h, f in zip(heard, factors, strict=True)]
+    together = torch.stack(added).sum(0)
+    right = {n: int((c.argmax(1) == labels.argmax(1)).sum()) for n, c in calibrated.items()}
+    fits = {
+        n: 16 * fit_to_others(told[n], together - own) + right[n]
+        for n, own in zip(prompts, added, strict=True)
+    }
+    assert found.start == max(fits, key=lambda n: fits[n])
 
 
 @pytest.mark.parametrize("kind", KINDS)
