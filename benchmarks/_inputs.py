@@ -14,7 +14,7 @@ import torch
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.tasks import MemorySource, Task
-from promptport.tuning import TuneConfig
+from promptport.tuning import DistilConfig, TuneConfig
 from promptport.zoo import ZOO_FOLDER
 
 
@@ -33,9 +33,9 @@ def weights_of(*names: str) -> str:
     return "-".join(hashlib.sha256(content).hexdigest()[:8] for content in files)
 
 
-def digest_of(config: TuneConfig, *more: Any) -> str:
+def digest_of(config: TuneConfig | DistilConfig, *more: Any) -> str:
     """First 4 digits of the sha256 of what is not usual in these settings, and of JSON values."""
-    usual = asdict(TuneConfig())
+    usual = asdict(type(config)())
     settings = {k: v for k, v in asdict(config).items() if v != usual[k]}
     text = json.dumps([*more, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:4]

@@ -13,17 +13,21 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from benchmarks._cells import Cell, Cells
-from benchmarks._inputs import backbone, limited, weights_of
+from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
     LENGTH,
     NLU,
+    PLANS,
     RESULTS,
     VALUES,
     WORK,
+    Plan,
+    group_of,
     scored,
 )
 from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise, table
@@ -65,11 +69,13 @@ class Settings:
     Attributes:
         counts: labelled rows of the target; 0 is scored as it starts.
         steps: updates of a few-shot run (1,000 in the paper).
-        train: rows to tune sources on, and the target for its learnability.
+        train: rows of a source, unlabelled rows of a target.
+        whole: rows and settings of tuning for real tasks, as sources and for their learnability;
+            embedded ones are tuned on `train`.
         dev: rows that choose the epoch there, and the best single source.
         test: rows that are scored.
         words: of every text, the rest is cut.
-        epochs: of sources and of targets tuned on all their rows.
+        epochs: of embedded sources and targets tuned on all their rows.
         rounds: epochs of several sources together.
     """
 
@@ -80,7 +86,23 @@ class Settings:
     test: int = 128
     words: int = 24
     epochs: int = 6
-    rounds: int = 2
+    rounds: int = 4
+    whole: Plan = PLANS["nlu"]
+
+    @property
+    def digest(self) -> str:
+        """Of all but the row counts, which are places of cells."""
+        sizes = (self.steps, self.train, self.dev, self.test, self.words, self.epochs, self.rounds)
+        return digest_of(self.whole.config, self.whole.train, *sizes)
+
+    def plan(self, task: str) -> Plan:
+        """How a task is tuned on all its rows."""
+        if group_of(task) == "nlu":
+            return self.whole
+        return Plan(
+            self.train,
+            TuneConfig(epochs=self.epochs, patience=0, batch_size=8, truncate=True),
+        )
 
     @property
     def rows(self) -> dict[str, int]:
@@ -117,15 +139,12 @@ def measure(
     settings = settings or Settings()
     if data is None:
         print("NLU tasks are left out: no --data")
-    known, new = (
-        [limited(open_any(name, data), settings.rows, settings.words) for name in names]
-        for names in (
-            sources or (*SOURCES, *(NLU if data else ())),
-            targets or (*TARGETS, *(NLU_TARGETS if data else ())),
-        )
-    )
+    known = [open_any(name, data) for name in sources or (*SOURCES, *(NLU if data else ()))]
+    new = [open_any(name, data) for name in targets or (*TARGETS, *(NLU_TARGETS if data else ()))]
     book = Cells(
-        results / "fewshot" / "cells.jsonl", lambda cell: weights_of(cell["backbone"]), *VALUES
+        results / "fewshot" / "cells.jsonl",
+        lambda cell: f"{weights_of(cell['backbone'])}-{settings.digest}",
+        *VALUES,
     )
     for seed in seeds:
         for name in backbones:
@@ -154,7 +173,16 @@ class _Bench:
         work: Path,
     ) -> None:
         self.name, self.seed, self.settings, self.book = name, seed, settings, book
-        self.sources, self.targets = list(sources), list(targets)
+        self.sources, self.targets = (
+            [limited(task, settings.rows, settings.words) for task in tasks]
+            for tasks in (sources, targets)
+        )
+        self.whole = {
+            task.name: limited(
+                task, {**settings.rows, "train": settings.plan(task.name).train}, settings.words
+            )
+            for task in (*sources, *targets)
+        }
         self.model = backbone(name)
         self.place = {"backbone": name, "seed": seed}
         self.work = work / f"{name}-{weights_of(name)}"
@@ -162,7 +190,7 @@ class _Bench:
 
     def run(self) -> None:
         """Sources, composites, then target after target."""
-        self.tune_all([*self.sources, *self.targets])
+        self.tune_all()
         self.say("single prompts")
         self.library = [t for t in self.sources if self.learnable(t)]
         if not self.library:
@@ -180,26 +208,26 @@ class _Bench:
         print(f"{self.name}, seed {self.seed}: {what} after {seconds:.0f} s", flush=True)
 
     def folder(self, name: str) -> Path:
-        return self.work / f"{name.replace(':', '-')}-{self.seed}"
+        return self.work / f"{name.replace(':', '-')}-{self.seed}-{self.settings.digest}"
 
     @property
     def origin(self) -> OriginSpec:
         return OriginSpec("vocabulary", self.seed)
 
-    def tune_all(self, tasks: Sequence[Task]) -> None:
+    def tune_all(self) -> None:
         """Tune every task on all its rows from one origin; note dev scores and the majority's."""
-        config = TuneConfig(epochs=self.settings.epochs, patience=0, batch_size=8, truncate=True)
-        missing = [t for t in tasks if not self.folder(t.name).is_dir()]
-        # A few tasks per call, so that a stopped run loses little.
-        for first in range(0, len(missing), 4):
-            jobs = [
-                TuneJob(task, self.origin, LENGTH, self.seed) for task in missing[first : first + 4]
-            ]
-            for job, result in zip(jobs, tune(self.model, jobs, config), strict=True):
-                if result.prompt is None:
-                    raise RuntimeError(f"{self.name}, {job.label}: {result.error}")
-                save_prompt(result.prompt, self.folder(job.task.name))
-        for task in tasks:
+        missing = [t for t in self.whole.values() if not self.folder(t.name).is_dir()]
+        for _, alike in groupby(missing, key=lambda task: group_of(task.name)):
+            jobs = [TuneJob(task, self.origin, LENGTH, self.seed) for task in alike]
+            config = self.settings.plan(jobs[0].task.name).config
+            # A few tasks per call, so that a stopped run loses little.
+            for first in range(0, len(jobs), 4):
+                some = jobs[first : first + 4]
+                for job, result in zip(some, tune(self.model, some, config), strict=True):
+                    if result.prompt is None:
+                        raise RuntimeError(f"{self.name}, {job.label}: {result.error}")
+                    save_prompt(result.prompt, self.folder(job.task.name))
+        for task in (*self.sources, *self.targets):
             place = {**self.place, "column": "direct", "task": task.name, "rows": -1}
             if self.book.has(**place):
                 continue

@@ -103,7 +103,7 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
             cells,
             lambda missing, way=training: tuned(name, missing, way, seed, work),
         )
-    cheap = [task for task in learned if group_of(task) != "nlu"]
+    cheap = [task for task in learned if group_of(task.name) != "nlu"]
     _add(
         name,
         seed,
@@ -242,6 +242,7 @@ def _row(
         tasks[name, task].append(value)
     interval = bootstrap_mean([fmean(values) for values in tasks.values()])
     alike = [_kept(f, "alike") for f in found.values() if f["alike"]]
+    of_direct = {p: fmean(f["other"]) / direct[p]["own"] for p, f in found.items()}
     row = {
         "training": training,
         "cells": len(found),
@@ -252,7 +253,12 @@ def _row(
         "high": interval.high,
         "min": min(fmean(values) for values in tasks.values()),
         "worst": min(min(f["other"]) / f["own"] for f in found.values() if f["own"]),
-        "of_direct": fmean(fmean(f["other"]) / direct[p]["own"] for p, f in found.items()),
+        "of_direct": fmean(of_direct.values()),
+        **{
+            f"of_direct_{kind}": fmean(shares)
+            for kind, real in (("embedded", False), ("real", True))
+            if (shares := [v for p, v in of_direct.items() if (group_of(p[1]) == "nlu") == real])
+        },
         "alike": fmean(alike) if alike else None,
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),
         "dev_other": fmean(fmean(f["dev_other"]) for f in found.values()),
@@ -286,16 +292,19 @@ def table(tables: Mapping[str, Any]) -> str:
     """The tables in Markdown."""
     lines = [
         "| training | cells | own origin | other origins | kept share [95%] | least task | worst "
-        "origin | of the directly tuned score | others of its kind | length of T / P_0 |",
+        "origin | of the directly tuned score: all, embedded, real | others of its kind "
+        "| length of T / P_0 |",
         "|---" * 10 + "|",
     ]
     for r in tables["trainings"]:
         name = f"**{r['training']}**" if r["training"] == tables["best"] else r["training"]
+        keys = ("of_direct", "of_direct_embedded", "of_direct_real")
+        direct = ["-" if r.get(key) is None else f"{r[key]:.3f}" for key in keys]
         alike = "" if r["alike"] is None else f"{r['alike']:.3f}"
         lines.append(
             f"| {name} | {r['cells']} | {r['own']:.3f} | {r['other']:.3f} | {r['mean']:.3f} "
             f"[{r['low']:.3f}, {r['high']:.3f}] | {r['min']:.3f} | {r['worst']:.3f} "
-            f"| {r['of_direct']:.3f} | {alike} | {r['length_ratio']:.2f} |"
+            f"| {', '.join(direct)} | {alike} | {r['length_ratio']:.2f} |"
         )
     names = [r["training"] for r in tables["trainings"]]
     lines += ["", f"| kept share | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]

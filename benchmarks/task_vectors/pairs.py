@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks._cells import Cell, Cells
-from benchmarks._inputs import backbone
+from benchmarks._inputs import backbone, digest_of
 from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import (
     BACKBONES,
@@ -39,7 +39,7 @@ from promptport.merging import concatenate, merge
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning import (
-    DistilConfig,
+    RECONCILE,
     SearchConfig,
     SearchResult,
     reconcile,
@@ -58,8 +58,9 @@ FORECAST_ROWS = 60
 DEV_ROWS, TEST_ROWS = 32, 80
 LARGER = {3: 3, 4: 1}  # sets of so many tasks: how many of them
 LOST = 0.8  # a task that keeps less is wiped out
-RECONCILE = DistilConfig(rows=96, epochs=8, truncate=True)
+SETTLE = replace(RECONCILE, rows=256, epochs=4, truncate=True)
 RECONCILED = f"{PAPER.name}: sum, reconciled"
+SETTLED = f"reconciled {digest_of(SETTLE)}"  # part of its cells
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 EACH = "chosen for each set on dev"
 
@@ -76,8 +77,10 @@ def measure(
     """Make the cells that are missing; arguments as in `origins.measure`, which goes first.
 
     Returns:
-        All cells of these backbones' present weights.
+        The cells of the sets that these backbones are asked now: which tasks are learned may have
+        changed since a cell was made.
     """
+    asked: set[tuple[str, int, tuple[str, ...]]] = set()
     cells = book_of(results / "pairs" / "cells.jsonl")
     opened = [t for t in benchmark_tasks(data, tasks) if t.name not in LEFT_OUT]
     for seed in seeds:
@@ -85,11 +88,15 @@ def measure(
             own = measure_origins(data, [seed], [name], results=results, work=work, tasks=tasks)
             learned = [t for t in opened if t.name in learnable(own, name, seed)]
             with told(f"pairs, seed {seed}, {name}, {len(learned)} tasks"):
-                _measure(name, seed, learned, cells, work)
-    return [cell for cell in cells.rows if cell["backbone"] in backbones]
+                sets = _measure(name, seed, learned, cells, work)
+            asked |= {(name, seed, tuple(names)) for names in sets}
+    return [cell for cell in cells.rows if _place(cell) in asked]
 
 
-def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path) -> None:
+def _measure(
+    name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path
+) -> list[list[str]]:
+    """Make the missing cells of a backbone and a seed; the names of the tasks of all sets."""
     sets = list(combinations(range(len(tasks)), 2))
     rng = np.random.default_rng(seed)
     for size, count in LARGER.items():
@@ -99,7 +106,7 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
     for chosen in sets:
         place = {"part": "pairs", "backbone": name, "seed": seed}
         place |= {"tasks": [tasks[i].name for i in chosen]}
-        settled = {**place, "part": "reconciled"}
+        settled = {**place, "part": SETTLED}
         if cells.has(**place) and cells.has(**settled):
             continue
         if not prompts:
@@ -110,6 +117,7 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
             cells.add({"found": whole.measure()}, **place)
         if not cells.has(**settled):
             cells.add({"found": whole.reconciled(seed)}, **settled)
+    return [[tasks[i].name for i in chosen] for chosen in sets]
 
 
 class _Set:
@@ -150,7 +158,7 @@ class _Set:
         assert own[0].origin is not None
         start = merge(self._vectors(PAPER.name)).apply(own[0].origin)
         parts = list(zip(own, self.tasks, strict=True))
-        found = reconcile(start, self.model, parts, config=replace(RECONCILE, seed=seed))
+        found = reconcile(start, self.model, parts, config=replace(SETTLE, seed=seed))
         scores = {}
         for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
             ((*row,),) = score_prompts(
@@ -279,10 +287,10 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
 
 def _joined(cells: Sequence[Cell]) -> list[Cell]:
     """One cell per set, with the reconciled sum among its ways."""
-    settled = {_place(c): c["found"]["ways"] for c in cells if c["part"] == "reconciled"}
+    settled = {_place(c): c["found"]["ways"] for c in cells if c["part"] == SETTLED}
     whole = []
     for cell in cells:
-        if cell["part"] != "reconciled":
+        if cell["part"] == "pairs":
             ways = {**cell["found"]["ways"], **settled.get(_place(cell), {})}
             whole.append({**cell, "found": {**cell["found"], "ways": ways}})
     return whole

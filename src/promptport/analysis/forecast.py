@@ -31,22 +31,22 @@ Verdict = Literal["kept", "at risk", "lost"]
 # P(kept) = 1 / (1 + exp(-(intercept + Σ coefficient * feature))), features as `_features` gives
 # them. Fitted by benchmarks/task_vectors (calibrate).
 COEFFICIENTS: Mapping[str, float] = {
-    "intercept": 0.22,
-    "agreement": 3.16,
-    "kl": -3.59,
-    "sign_conflict": 0.07,
-    "norm_ratio": -1.2,
-    "cosine": -0.44,
-    "token_cosine": -0.23,
-    "subspace_overlap": -0.1,
+    "intercept": 0.23,
+    "agreement": 3.26,
+    "kl": -4.84,
+    "sign_conflict": 0.0,
+    "norm_ratio": 0.68,
+    "cosine": 0.0,
+    "token_cosine": 0.15,
+    "subspace_overlap": 0.39,
     "label_overlap": 0.0,
 }
 # How often each verdict was right on pairs that the fit had not seen: times said, share right (of
 # "at risk": share kept). Both from benchmarks/task_vectors (calibrate), three embedded backbones.
 RELIABILITY: Mapping[str, tuple[int, float]] = {
-    "kept": (177, 0.915),
-    "at risk": (48, 0.521),
-    "lost": (45, 0.889),
+    "kept": (129, 0.961),
+    "at risk": (61, 0.508),
+    "lost": (116, 0.957),
 }
 KEPT, LOST = 0.75, 0.25  # P(kept) from which on a task is kept, and up to which it is lost
 

@@ -108,7 +108,7 @@ def command(
     quiet()
     from promptport.expressions import parse_expression
     from promptport.interop import save_prompt
-    from promptport.tuning import DistilConfig
+    from promptport.tuning import RECONCILE
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
@@ -135,7 +135,9 @@ def command(
         )
     settled = None
     if reconcile:
-        config = DistilConfig(texts=cast("Texts", texts), rows=rows, seed=seed, truncate=truncate)
+        config = replace(
+            RECONCILE, texts=cast("Texts", texts), rows=rows, seed=seed, truncate=truncate
+        )
         settled = _reconciled(prompt, terms, places, backbone, task or [], data, config)
         prompt = settled.prompt
     save_prompt(prompt, out)

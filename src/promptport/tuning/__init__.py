@@ -10,7 +10,7 @@ from promptport.tuning.coefficients import (
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.consensus import AdaptConfig, AdaptResult, Voice, adapt
-from promptport.tuning.distil import DistilResult, anchor, calibrate, reconcile
+from promptport.tuning.distil import RECONCILE, DistilResult, anchor, calibrate, reconcile
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
 from promptport.tuning.loop import tune
@@ -21,6 +21,7 @@ from promptport.tuning.selection import Selection, select_transfer
 from promptport.tuning.together import TogetherResult, few_shot, tune_together
 
 __all__ = [
+    "RECONCILE",
     "AdaptConfig",
     "AdaptResult",
     "Agreement",

@@ -25,6 +25,9 @@ from promptport.tuning.lesson import DistilConfig, Lesson, Teacher
 from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logits
 from promptport.tuning.student import FreeStudent, MixedStudent, learn
 
+# Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
+RECONCILE = DistilConfig(batch_size=4, relative_lr=0.06)
+
 
 @dataclass(frozen=True)
 class DistilResult:
@@ -115,7 +118,7 @@ def reconcile(
         backbone: the frozen model of all prompts.
         parts: the single prompts with their tasks, one or more.
         split: the split whose texts are read.
-        config: budget and rates; `rows` of every task.
+        config: budget and rates, `rows` of every task; None for `RECONCILE`.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -126,7 +129,7 @@ def reconcile(
         MismatchError: a prompt belongs to another backbone.
         TaskError: too few rows, or a text to text task.
     """
-    config = config or DistilConfig()
+    config = config or RECONCILE
     backbone.check_prompt(prompt)
     if not parts:
         raise TuningError("parts", expected="one or more", got="none", fix="Name a prompt")

@@ -49,7 +49,7 @@ def test_a_vector_of_zeros_leaves_every_answer(model, capitals, films) -> None:
     assert (own.task, own.verdict, own.rows) == ("capitals", "kept", 6)
     assert (own.agreement.value, own.agreement.low, own.agreement.high) == (1, 1, 1)
     assert own.kl == pytest.approx(0, abs=1e-5)
-    assert own.confidence > 0.95
+    assert own.confidence > 0.9
     assert own.features["norm_ratio"] == -1  # nothing against something
     assert found.tasks[1].features["norm_ratio"] == 1
     assert found.label_overlap is None

@@ -72,7 +72,7 @@ def test_the_reconciled_sum_is_one_of_the_ways() -> None:
     paper = pairs.PAPER_COLUMN
     cells = [_pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0))})]
     scores = {"dev": [0.8, 0.5], "test": [0.8, 0.45]}
-    cells.append({**cells[0], "part": "reconciled", "found": {"ways": {pairs.RECONCILED: scores}}})
+    cells.append({**cells[0], "part": pairs.SETTLED, "found": {"ways": {pairs.RECONCILED: scores}}})
     summary, tables = pairs.summarise(cells)
     assert tables["best"] == pairs.RECONCILED
     assert (summary["pairs"], summary["pairs_wiped_best"]) == (1, 0)
