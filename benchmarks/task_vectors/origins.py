@@ -257,7 +257,7 @@ def _row(
         **{
             f"of_direct_{kind}": fmean(shares)
             for kind, real in (("embedded", False), ("real", True))
-            if (shares := [v for p, v in of_direct.items() if (group_of(p[1]) == "nlu") == real])
+            if (shares := [v for p, v in of_direct.items() if p[1].startswith("nlu:") == real])
         },
         "alike": fmean(alike) if alike else None,
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),

@@ -34,6 +34,14 @@ def test_kept_shares_of_origins() -> None:
     assert summary["own_to_other_paper_mean"] == pytest.approx((0.75 + 0.95) / 2)
     assert summary["own_to_other_paper_min"] == pytest.approx(0.75)
     assert summary["own_to_other_paper_worst"] == pytest.approx(0.5)
+    cells += [
+        _origin("nlu:w", "one origin", 0.9, [0.6, 0.3]),
+        _origin("nlu:w", "64 origins", 0.8, [0.9, 0.9], dev=0.9),
+        _origin("nlu:w", "small origin", 0.9, [0.2, 0.2]),
+    ]
+    row = next(r for r in origins.summarise(cells)[1]["trainings"] if r["training"] == "64 origins")
+    assert (row["of_direct_embedded"], row["of_direct_real"]) == (0.95, 1.0)
+    assert row["of_direct"] == pytest.approx(2.9 / 3, abs=1e-4)
     text = origins.table(tables)
     assert "| **64 origins** | 2 |" in text
     assert "| x (b) | 0.750 | 1.000 | 0.250 |" in text
