@@ -57,7 +57,7 @@ class Plan:
 
 
 PLANS = {
-    # Real tasks need many updates: nano-bert on dbpedia 0.17 after 200, 0.48 after 2,000.
+    # Real tasks need many updates: nano-bert on dbpedia 0.17 after 200, 0.45 after 2,000.
     "nlu": Plan(1280, TuneConfig(epochs=4, patience=0, batch_size=4, truncate=True)),
     # few rows, so more passes for as many steps
     "probe": Plan(128, TuneConfig(epochs=15, patience=0, batch_size=8, truncate=True)),

@@ -408,13 +408,13 @@ def trust(heard: Sequence[Tensor], labels: Tensor) -> list[float]:
     Returns:
         One factor above 0 per prompt, 1 where the rows say nothing.
     """
-    added = torch.stack(list(heard)).double()  # (m, K, C)
-    logs = torch.zeros(len(added), dtype=torch.float64, requires_grad=True)
+    added = torch.stack(list(heard))  # (m, K, C): C is the vocabulary for probes, so no copies
+    logs = torch.zeros(len(added), requires_grad=True)
     optimiser = torch.optim.LBFGS([logs], max_iter=50, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        said = (logs.exp()[:, None, None] * added).sum(0).log_softmax(1)
+        said = torch.tensordot(logs.exp(), added, dims=1).log_softmax(1)
         loss = PRIOR / 2 * (logs**2).sum() - (said * labels).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
