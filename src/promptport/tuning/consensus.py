@@ -414,7 +414,7 @@ def trust(heard: Sequence[Tensor], labels: Tensor) -> list[float]:
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        said = torch.tensordot(logs.exp(), added, dims=1).log_softmax(1)
+        said: Tensor = torch.tensordot(logs.exp(), added, dims=1).log_softmax(1)
         loss = PRIOR / 2 * (logs**2).sum() - (said * labels).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
