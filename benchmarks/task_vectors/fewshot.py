@@ -12,7 +12,7 @@ import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -68,46 +68,39 @@ class Settings:
 
     Attributes:
         counts: labelled rows of the target; 0 is scored as it starts.
-        steps: updates of a few-shot run (1,000 in the paper).
-        train: rows of a source, unlabelled rows of a target.
-        whole: rows and settings of tuning for real tasks, as sources and for their learnability;
-            embedded ones are tuned on `train`.
+        steps: updates of a few-shot run (1,000 in the paper), but at least one pass over its rows.
+        plans: rows and settings of tuning on all rows, as sources and for the learnability of
+            targets, per group of tasks. Unlabelled rows of a target are as many as embedded tasks
+            have training rows.
         dev: rows that choose the epoch there, and the best single source.
         test: rows that are scored.
         words: of every text, the rest is cut.
-        epochs: of embedded sources and targets tuned on all their rows.
         rounds: epochs of several sources together.
     """
 
     counts: tuple[int, ...] = (0, 5, 25, 100)
     steps: int = 32
-    train: int = 128
+    plans: Mapping[str, Plan] = field(default_factory=lambda: PLANS)
     dev: int = 64
     test: int = 128
     words: int = 24
-    epochs: int = 6
     rounds: int = 4
-    whole: Plan = PLANS["nlu"]
 
     @property
     def digest(self) -> str:
         """Of all but the row counts, which are places of cells."""
-        sizes = (self.steps, self.train, self.dev, self.test, self.words, self.epochs, self.rounds)
-        return digest_of(self.whole.config, self.whole.train, *sizes)
+        plans = {name: plan.digest for name, plan in self.plans.items()}
+        sizes = (self.steps, self.dev, self.test, self.words, self.rounds)
+        return digest_of(TuneConfig(), plans, *sizes)
 
     def plan(self, task: str) -> Plan:
         """How a task is tuned on all its rows."""
-        if group_of(task) == "nlu":
-            return self.whole
-        return Plan(
-            self.train,
-            TuneConfig(epochs=self.epochs, patience=0, batch_size=8, truncate=True),
-        )
+        return self.plans[group_of(task)]
 
     @property
     def rows(self) -> dict[str, int]:
         """Most rows of each split."""
-        return {"train": self.train, "dev": self.dev, "test": self.test}
+        return {"train": self.plans["embedded"].train, "dev": self.dev, "test": self.test}
 
 
 def measure(
@@ -149,7 +142,8 @@ def measure(
     for seed in seeds:
         for name in backbones:
             _Bench(name, seed, known, new, settings, book, work / "fewshot").run()
-    return [cell for cell in book.rows if cell["backbone"] in backbones]
+    counts = {-1, *settings.counts}
+    return [c for c in book.rows if c["backbone"] in backbones and c["rows"] in counts]
 
 
 def open_any(name: str, data: Path | None) -> Task:
@@ -177,11 +171,12 @@ class _Bench:
             [limited(task, settings.rows, settings.words) for task in tasks]
             for tasks in (sources, targets)
         )
+        self.opened = {task.name: task for task in (*sources, *targets)}
         self.whole = {
-            task.name: limited(
-                task, {**settings.rows, "train": settings.plan(task.name).train}, settings.words
+            name: limited(
+                task, {**settings.rows, "train": settings.plan(name).train}, settings.words
             )
-            for task in (*sources, *targets)
+            for name, task in self.opened.items()
         }
         self.model = backbone(name)
         self.place = {"backbone": name, "seed": seed}
@@ -274,12 +269,12 @@ class _Bench:
         """All columns and row counts of one target."""
         self.adapted(task)
         place = {**self.place, "task": task.name}
-        done = [
-            self.book.has(**place, column=column, rows=count)
-            for column in COLUMNS
+        missing = [
+            count
             for count in self.settings.counts
+            if not all(self.book.has(**place, column=column, rows=count) for column in COLUMNS)
         ]
-        if all(done):
+        if not missing:
             return
         singles = [name for name in self.starts if name.startswith("single ")]
         devs = {n: self.score(task, self.starts[n], "dev").score.value for n in singles}
@@ -288,8 +283,8 @@ class _Bench:
         for name in singles:
             known = {"dev": devs[name], "fit": text[name]}
             self.book.add({**zero[name], **known}, **place, column=name, rows=0)
-        for count in self.settings.counts:
-            few = None if count == 0 else few_shot(task, min(count, self.most(task)), self.seed)
+        for count in missing:
+            few = None if count == 0 else self.few_rows(task, count)
             columns = {
                 "random": "random",
                 REFERENCE: max(singles, key=lambda name: devs[name]),
@@ -316,20 +311,34 @@ class _Bench:
             for name, prompt in self.starts.items()
             if name.startswith("single ")
         }
-        config = AdaptConfig(
-            self.settings.train, self.settings.steps, seed=self.seed, truncate=True
-        )
         for count in self.settings.counts:
             place = {**self.place, "task": task.name, "column": "adapted", "rows": count}
             if self.book.has(**place):
                 continue
-            few = min(count, self.most(task))
-            found = adapt(self.model, library, task, labelled=few, config=config)
+            pool = self.pool(task, count)
+            few = min(count, len(pool.load("train")))
+            config = AdaptConfig(
+                rows=self.settings.rows["train"],
+                steps=max(self.settings.steps, math.ceil(few / AdaptConfig.batch_size)),
+                seed=self.seed,
+                truncate=True,
+            )
+            found = adapt(self.model, library, pool, labelled=few, config=config)
             cell = scored(self.score(task, found.prompt, "test"), task)
             self.book.add({**cell, "start": found.start, "fit": found.after.same}, **place)
 
-    def most(self, task: Task) -> int:
-        return len(task.load("train"))
+    def pool(self, task: Task, count: int) -> Task:
+        """The target with enough training rows to draw so many from, if it has them."""
+        if count <= self.settings.rows["train"]:
+            return task
+        return limited(
+            self.opened[task.name], {**self.settings.rows, "train": count}, self.settings.words
+        )
+
+    def few_rows(self, task: Task, count: int) -> Task:
+        """The target with so many labelled rows and no others."""
+        pool = self.pool(task, count)
+        return few_shot(pool, min(count, len(pool.load("train"))), self.seed)
 
     def score(self, task: Task, prompt: SoftPrompt, split: str) -> Evaluation:
         """In the template of the task, not in that of the prompt."""

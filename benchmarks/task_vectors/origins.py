@@ -43,6 +43,7 @@ PAPER = Training("one origin")
 SHARED = Training("64 origins", origins=64)
 SMALL = Training("small origin", scale=0.1)
 ANCHORED = Training("anchored", kind="mixture")
+ON_ITS_KIND = f"{SMALL.name}, on small ones"
 AVERAGED = "averaged"
 TRAININGS = (PAPER, SHARED, SMALL)  # on every task
 CHEAP = (ANCHORED.name, AVERAGED)  # on embedded tasks only
@@ -199,7 +200,11 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     by_training: dict[str, dict[tuple[str, str, int], Any]] = defaultdict(dict)
     for cell in cells:
         if _place(cell) in learned:
-            by_training[cell["training"]][_place(cell)] = cell["found"]
+            found = cell["found"]
+            by_training[cell["training"]][_place(cell)] = found
+            if cell["training"] == SMALL.name:
+                there = {**found, "other": found["alike"]}
+                by_training[ON_ITS_KIND][_place(cell)] = there
     left_out = sorted({f"{task} ({name})" for name, task, _ in direct.keys() - learned})
     summary: dict[str, float] = {"origins.cells": len(cells), "origins.learned": len(learned)}
     if not learned:
@@ -208,9 +213,9 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     whole = [t.name for t in TRAININGS if len(by_training[t.name]) == len(learned)]
     best = max(whole, key=lambda n: fmean(fmean(f["dev_other"]) for f in by_training[n].values()))
     for row in rows:
-        for key, name in (("own_to_other", best), ("own_to_other_paper", PAPER.name)):
-            if row["training"] == name:
-                summary |= {f"{key}_{w}": row[w] for w in ("mean", "min", "worst")}
+        for key, name in ((best, ""), (PAPER.name, "_paper"), (ON_ITS_KIND, "_small")):
+            if row["training"] == key:
+                summary |= {f"own_to_other{name}_{w}": row[w] for w in ("mean", "min", "worst")}
     tests = _tests(by_training, whole)
     tasks = [
         {"backbone": name, "task": task, **_by_task(by_training, name, task)}
@@ -229,8 +234,8 @@ def _place(cell: Cell) -> tuple[str, str, int]:
     return cell["backbone"], cell["task"], cell["seed"]
 
 
-def _kept(found: Mapping[str, Any], where: str = "other") -> float:
-    return fmean(found[where]) / found["own"] if found["own"] else 0.0
+def _kept(found: Mapping[str, Any]) -> float:
+    return fmean(found["other"]) / found["own"] if found["own"] else 0.0
 
 
 def _row(
@@ -241,7 +246,6 @@ def _row(
     for (name, task, _), value in kept.items():
         tasks[name, task].append(value)
     interval = bootstrap_mean([fmean(values) for values in tasks.values()])
-    alike = [_kept(f, "alike") for f in found.values() if f["alike"]]
     of_direct = {p: fmean(f["other"]) / direct[p]["own"] for p, f in found.items()}
     row = {
         "training": training,
@@ -259,9 +263,7 @@ def _row(
             for kind, real in (("embedded", False), ("real", True))
             if (shares := [v for p, v in of_direct.items() if p[1].startswith("nlu:") == real])
         },
-        "alike": fmean(alike) if alike else None,
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),
-        "dev_other": fmean(fmean(f["dev_other"]) for f in found.values()),
     }
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
@@ -292,19 +294,17 @@ def table(tables: Mapping[str, Any]) -> str:
     """The tables in Markdown."""
     lines = [
         "| training | cells | own origin | other origins | kept share [95%] | least task | worst "
-        "origin | of the directly tuned score: all, embedded, real | others of its kind "
-        "| length of T / P_0 |",
-        "|---" * 10 + "|",
+        "origin | of the directly tuned score: all, embedded, real | length of T / P_0 |",
+        "|---" * 9 + "|",
     ]
     for r in tables["trainings"]:
         name = f"**{r['training']}**" if r["training"] == tables["best"] else r["training"]
         keys = ("of_direct", "of_direct_embedded", "of_direct_real")
         direct = ["-" if r.get(key) is None else f"{r[key]:.3f}" for key in keys]
-        alike = "" if r["alike"] is None else f"{r['alike']:.3f}"
         lines.append(
             f"| {name} | {r['cells']} | {r['own']:.3f} | {r['other']:.3f} | {r['mean']:.3f} "
             f"[{r['low']:.3f}, {r['high']:.3f}] | {r['min']:.3f} | {r['worst']:.3f} "
-            f"| {', '.join(direct)} | {alike} | {r['length_ratio']:.2f} |"
+            f"| {', '.join(direct)} | {r['length_ratio']:.2f} |"
         )
     names = [r["training"] for r in tables["trainings"]]
     lines += ["", f"| kept share | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]

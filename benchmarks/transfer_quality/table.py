@@ -204,7 +204,7 @@ def _by(
 
 
 def write_table(path: Path, tables: dict[str, Any]) -> None:
-    """The columns, and their retention on every target and seed, in Markdown."""
+    """The columns, and their retention on every target, seed and task, in Markdown."""
     parts = tables["targets"] | {f"seed {n}": row for n, row in tables["seeds"].items()}
     lines = [
         "| prompt | cells | score | retention | 95% | fresh cells | gain kept | beats manual |",
@@ -216,14 +216,9 @@ def write_table(path: Path, tables: dict[str, Any]) -> None:
             for r in tables["columns"]
         ),
         "",
-        "| retention | " + " | ".join(parts) + " |",
-        "|---|" + "---|" * len(parts),
-        *(
-            f"| {r['column']} | "
-            + " | ".join(_told(parts[name].get(r["column"])) for name in parts)
-            + " |"
-            for r in tables["columns"]
-        ),
+        *_retentions(parts, tables["columns"]),
+        "",
+        *_retentions(tables["tasks"], tables["columns"]),
         "",
         "| several sources: score less that of the same sources alone | cells | their mean [95%] "
         "| the best of them, known afterwards [95%] |",
@@ -235,6 +230,19 @@ def write_table(path: Path, tables: dict[str, Any]) -> None:
         ),
     ]
     write_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def _retentions(parts: dict[str, dict[str, float]], columns: Sequence[dict[str, Any]]) -> list[str]:
+    """A line per column of the benchmark, with a column for every part of its cells."""
+    names = [row["column"] for row in columns]
+    return [
+        f"| retention | {' | '.join(parts)} |",
+        "|---|" + "---|" * len(parts),
+        *(
+            f"| {name} | {' | '.join(_told(own.get(name)) for own in parts.values())} |"
+            for name in names
+        ),
+    ]
 
 
 def _told(value: float | None) -> str:

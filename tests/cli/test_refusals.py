@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
+import yaml
 from tests.cli.test_bad_input import _fails, prompt  # noqa: F401
+from tests.conftest import CAPITALS
 
 from promptport.interop import load_prompt, save_prompt
 
@@ -40,6 +43,7 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
     load = ("--load", f"a={prompt}")
     _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
     _fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
+    _fails(run_cli("combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no")
     _fails(run_cli("combine", "a", *load, "--max-dev-rows", 4, *out), "no --search: expected no")
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     _fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
@@ -86,8 +90,13 @@ def test_a_chosen_readout_needs_a_task_and_is_told(
     ask = ("transfer", prompt, "--to", model_folder("gpt2"), "--readout", "choose")
     _fails(run_cli(*ask, "--out", tmp_path / "Q"), "--readout choose: expected --task with it")
     assert not (tmp_path / "Q").exists()
-    code, _, err = run_cli(*ask, "--out", tmp_path / "Q", "--task", task_file, "--json")
-    assert code == 0
+    bare = "\n".join(json.dumps({"subject": subject}) for subject in CAPITALS)
+    (tmp_path / "bare.jsonl").write_text(bare)
+    described = yaml.safe_load(task_file.read_text())
+    task_file.write_text(yaml.safe_dump({**described, "data": {"train": "bare.jsonl"}}))
+    code, out, err = run_cli(*ask, "--out", tmp_path / "Q", "--task", task_file, "--json")
+    assert code == 0, "unlabelled rows will do"
+    assert "score" not in json.loads(out)
     told = err.partition("word in front of the answer: ")[2].split()[0]
     found = load_prompt(tmp_path / "Q").provenance
     middle = "" if told == "none" else f" {told}"

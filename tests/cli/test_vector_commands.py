@@ -7,9 +7,10 @@ import json
 import pytest
 import torch
 
+from promptport.cli import combine
 from promptport.interop import load_prompt, load_vector, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tuning import OriginSpec, make_origin
+from promptport.tuning import RECONCILE, OriginSpec, make_origin
 
 N = 3
 
@@ -205,12 +206,25 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
     )
 
 
+@pytest.mark.parametrize("more", [("--by", "labels"), ("--task", "nope"), ("--seed", 5)])
+def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, more) -> None:
+    assert run_cli("vector", "sst2", "--out", "V")[0] == 0
+    to = ("--to", model_folder("gpt2"), "--out", "W")
+    _fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
+
+
+def test_the_budget_of_reconcile_is_that_of_the_library() -> None:
+    assert RECONCILE.steps == combine._STEPS
+
+
 def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     tasks = ("--task", task_file, "--task", task_file)
-    more = ("--texts", "words", "--rows", 8, "--json")
+    more = ("--texts", "words", "--rows", 8, "--steps", 5, "--json")
     code, out, _ = run_cli("combine", "sst2 + mnli", "--out", "P", "--reconcile", *tasks, *more)
     assert code == 0
     found = json.loads(out)["reconciled"]
+    assert found["steps"] == 10
+    assert len(found["missed"]) == 2
     assert found["after"] <= found["before"]
     assert found["rows"] == 16
     prompt = load_prompt("P")

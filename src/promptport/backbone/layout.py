@@ -219,7 +219,7 @@ class Layout:
                 got=str(self._size(whole)),
                 fix="Shorten the template or the prompt, or choose another backbone"
                 if truncate
-                else "Pass --truncate to cut long texts, or choose another backbone",
+                else "Cut long texts (--truncate, truncate=True), or choose another backbone",
             )
         low, high = 1, min(longest, limit)  # a word has a token or more
         while low < high:

@@ -68,7 +68,8 @@ def command(
 ) -> None:
     """Re-anchor a finished prompt: a mixture of words that answers alike, which moves better.
 
-    Reads unlabelled texts of the task and the backbone that the prompt belongs to.
+    Reads unlabelled texts of the task, or makes random words (--texts words); needs the backbone
+    that the prompt belongs to.
     """
     quiet()
     check_out(out, prompt)

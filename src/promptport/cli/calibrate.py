@@ -60,8 +60,8 @@ def command(
 ) -> None:
     """Pull a ported prompt's answers towards those of the prompts that it came from.
 
-    Reads unlabelled texts; needs the backbones of all prompts. A fifth of the texts is held back
-    and only decides when to stop.
+    Reads unlabelled texts, or makes random words (--texts words); needs the backbones of all
+    prompts. A fifth of the texts is held back and only decides when to stop.
     """
     quiet()
     check_out(out, prompt, *teacher)

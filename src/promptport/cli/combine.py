@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.tuning import DistilConfig, DistilResult, Texts
 
-_ROWS = 256
+_STEPS = 500  # of RECONCILE, which start-up does not load
+_MADE_ROWS = 256
 
 
 def command(
@@ -99,12 +100,19 @@ def command(
     ] = False,
     texts: TextsOption = "task",
     rows: Annotated[
-        int, typer.Option(help="Reconcile: most unlabelled rows to read or make per task.")
-    ] = _ROWS,
+        int | None,
+        typer.Option(
+            help="Reconcile: most unlabelled rows per task; usually 1024 to read, or 256 to make "
+            "of random words."
+        ),
+    ] = None,
+    steps: Annotated[
+        int, typer.Option(help="Reconcile: most updates per task; 0: as many as 12 passes take.")
+    ] = _STEPS,
     truncate: TruncateFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
-    """Add, subtract, scale and merge tuned prompts, without training."""
+    """Add, subtract, scale and merge tuned prompts; trains nothing unless --reconcile is given."""
     quiet()
     from promptport.expressions import parse_expression
     from promptport.interop import save_prompt
@@ -114,7 +122,12 @@ def command(
     places = _places(list(terms), load or [])
     check_out(out, *places.values())
     if not reconcile:
-        refuse_together("no --reconcile", {"--texts": texts != "task", "--rows": rows != _ROWS})
+        needless = {
+            "--texts": texts != "task",
+            "--rows": rows is not None,
+            "--steps": steps != _STEPS,
+        }
+        refuse_together("no --reconcile", needless)
     if not search:
         refuse_together("no --search", {"--max-dev-rows": max_dev_rows > 0})
     if not search and not reconcile:
@@ -135,8 +148,15 @@ def command(
         )
     settled = None
     if reconcile:
+        if rows is None:
+            rows = RECONCILE.rows if texts == "task" else _MADE_ROWS
         config = replace(
-            RECONCILE, texts=cast("Texts", texts), rows=rows, seed=seed, truncate=truncate
+            RECONCILE,
+            texts=cast("Texts", texts),
+            rows=rows,
+            steps=steps,
+            seed=seed,
+            truncate=truncate,
         )
         settled = _reconciled(prompt, terms, places, backbone, task or [], data, config)
         prompt = settled.prompt
@@ -169,7 +189,7 @@ def command(
     if "search" in described:
         show_search(described["search"])
     if settled is not None:
-        show_lesson("reconciled with the single prompts", settled.to_dict())
+        show_lesson("reconciled with the single prompts", settled.to_dict(), _added(terms))
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
 
 
@@ -236,7 +256,7 @@ def _reconciled(
     from promptport.interop import load_prompt
     from promptport.tuning import reconcile
 
-    added = [name for name, value in terms.items() if value > 0]
+    added = _added(terms)
     if tasks and len(tasks) != len(added):
         raise PromptPortError(
             "--task",
@@ -250,6 +270,10 @@ def _reconciled(
     source = prompt.provenance
     model = Backbone.load(**home(source, backbone), device="cpu")
     return reconcile(prompt, model, list(zip(singles, opened, strict=True)), config=config)
+
+
+def _added(terms: dict[str, float]) -> list[str]:
+    return [name for name, value in terms.items() if value > 0]
 
 
 def _merged(

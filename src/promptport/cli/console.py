@@ -38,7 +38,11 @@ OwnBackboneOption = Annotated[
     str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
 ]
 VectorOriginOption = Annotated[
-    str, typer.Option(help="What vectors are put on; see promptport combine --origin.")
+    str,
+    typer.Option(
+        help="What vectors are put on: seed:3 (random words), normal, mixture, text:SOME WORDS, or "
+        "a prompt folder."
+    ),
 ]
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
@@ -171,12 +175,21 @@ def shared_words(backbones: Sequence[str]) -> list[str] | None:
     return sorted(set.intersection(*(set(open_space(name).words) for name in backbones)))
 
 
-def show_lesson(title: str, result: Mapping[str, Any]) -> None:
-    """What a prompt learned from a teacher's answers."""
+def show_lesson(title: str, result: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+    """What a prompt learned from teachers' answers.
+
+    Args:
+        title: of the table.
+        result: of a `DistilResult`.
+        names: of the teachers, if each has a task of its own.
+    """
+    shares = zip(names or [""] * len(result["missed"]), result["missed"], strict=True)
+    missed = ", ".join(f"{name} {max(0.0, share):.2f}".strip() for name, share in shares)
     facts = [
         ["cross-entropy to the teacher's answers, before", result["before"]],
         ["after", result["after"]],
         ["the teacher's own entropy (no prompt can go below)", result["floor"]],
+        ["missed of what the teacher tells the texts apart by (1: all)", missed],
         ["unlabelled rows read", result["rows"]],
         ["steps", result["steps"]],
         ["labels used", "no"],

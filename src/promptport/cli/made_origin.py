@@ -32,7 +32,7 @@ def origin_for(
     """
     if text == OWN:
         return _own_origin(first)
-    return make_start(text, source, length, backbone=backbone, seed=seed)
+    return make_start(text, source, length, backbone=backbone, seed=seed, also=f"{OWN}, ")
 
 
 def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
@@ -51,7 +51,13 @@ def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
 
 
 def make_start(
-    text: str, source: Provenance, length: int, *, backbone: str | None = None, seed: int = 0
+    text: str,
+    source: Provenance,
+    length: int,
+    *,
+    backbone: str | None = None,
+    seed: int = 0,
+    also: str = "",
 ) -> tuple[Tensor, dict[str, Any]]:
     """Make an origin for a backbone from what a user writes, and say how it was made.
 
@@ -61,6 +67,7 @@ def make_start(
         length: n.
         backbone: in place of the one that `source` names.
         seed: of random kinds, but `seed:3` has its own.
+        also: what else the user may write, for the error.
 
     Returns:
         (n, d), and the provenance of it.
@@ -82,7 +89,8 @@ def make_start(
     else:
         raise PromptPortError(
             "--origin",
-            expected="own, seed:NUMBER, normal, mixture, text:SOME WORDS or a prompt folder",
+            expected=f"{also}seed:NUMBER, vocabulary or normal (or a part of their length, like "
+            "vocabulary*0.1), mixture, text:SOME WORDS or a prompt folder",
             got=repr(text),
             fix="Write for instance --origin seed:3",
         )

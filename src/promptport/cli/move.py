@@ -24,6 +24,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
 )
+from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.tuning import Texts
@@ -77,7 +78,12 @@ def command(
         )
 
     if source and len(source) != len(prompt):
-        raise typer.BadParameter(f"{len(source)} --from for {len(prompt)} prompts")
+        raise PromptPortError(
+            "--from",
+            expected=f"one for each prompt ({len(prompt)})",
+            got=str(len(source)),
+            fix="Repeat --from in the order of the prompts",
+        )
     found = [load_prompt(path) for path in prompt]
     opened = open_task(task, data)
     note_other_task(found, opened)

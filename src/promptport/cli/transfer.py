@@ -114,7 +114,10 @@ def command(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Task that --by reads; without --try: score the result on it."),
+        typer.Option(
+            help="Task that --by and --readout choose ask about; without them: score the result on "
+            "its test rows."
+        ),
     ] = None,
     data: DataOption = None,
     json_output: JsonFlag = False,
@@ -128,8 +131,9 @@ def command(
     chosen = {"--magnitude": magnitude is not None, "--own-anchors": own_anchors}
     if any(is_vector(place) for place in prompt):
         several = {"--weight": bool(weight), "--lengths": lengths != "same"}
-        others = {"--try": bool(candidate), "--readout": readout is not None}
-        refuse_together("a vector folder", {**chosen, **several, **others})
+        others = {"--try": bool(candidate), "--by": by is not None, "--seed": seed != 0}
+        asked = {"--readout": readout is not None, "--task": task is not None}
+        refuse_together("a vector folder", {**chosen, **several, **others, **asked})
         settings: VectorSettings = {
             "words": None if words is None else read_words(words),
             "anchors": anchors,
@@ -184,7 +188,8 @@ def command(
             progress=lambda done, total: show(done, total, ""),
         )
     result = _read_behind(result, readout, sources, opened)
-    scored = None if opened is None else _scored(result, opened)
+    # What chooses a word reads no label: the task may have no labelled rows at all.
+    scored = None if opened is None or readout == _CHOOSE else _scored(result, opened)
     _finish(result, out, json_output, scored)
 
 
@@ -271,7 +276,7 @@ def _selected(
 ) -> TransferResult:
     """The best of several ways; loads the backbones only if the criterion asks them."""
     from promptport.backbone import Backbone
-    from promptport.tuning import select_transfer
+    from promptport.tuning import DistilConfig, select_transfer
     from promptport.tuning.selection import parse_candidate
 
     ways: dict[str, TransferSettings] = {
@@ -279,7 +284,13 @@ def _selected(
     }
     teachers = [] if task is None else [_backbone(s) for s in sources]
     selection = select_transfer(
-        sources, Backbone.load(to), ways, by=cast("Criterion", by), task=task, teachers=teachers
+        sources,
+        Backbone.load(to),
+        ways,
+        by=cast("Criterion", by),
+        task=task,
+        teachers=teachers,
+        config=DistilConfig(truncate=True),
     )
     return selection.result
 
@@ -318,7 +329,7 @@ def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) ->
 
 
 def parse_options(texts: list[str]) -> dict[str, Any]:
-    """`topk=512` -> {"topk": 512}: numbers and true/false are read as such.
+    """`topk=512` -> {"topk": 512}: numbers, true, false and none are read as such.
 
     Raises:
         PromptPortError: no `=`.
@@ -335,11 +346,11 @@ def parse_options(texts: list[str]) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A number or true/false as such, anything else as text (YAML would read 1e-6 as text)."""
+    """A number, true, false or none as such, all else as text (YAML would read 1e-6 as text)."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
-    return {"true": True, "false": False}.get(text.lower(), text)
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def read_words(path: Path) -> list[str]:

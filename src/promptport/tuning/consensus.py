@@ -481,4 +481,4 @@ class _Pupil:
             )
             order = torch.randperm(len(lesson.questions), generator=generator)[:size].tolist()
             own = losses([lesson], [(0, i) for i in order], table, [0] * len(order))
-            yield share * torch.stack(list(own)).sum() / len(order)
+            yield share * torch.stack([loss for _, loss in own]).sum() / len(order)

@@ -26,7 +26,7 @@ from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logi
 from promptport.tuning.student import FreeStudent, MixedStudent, learn
 
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
-RECONCILE = DistilConfig(batch_size=4, relative_lr=0.06)
+RECONCILE = DistilConfig(rows=1024, epochs=12, steps=500, batch_size=4, relative_lr=0.06)
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,15 @@ class DistilResult:
 
     Attributes:
         prompt: the student's prompt.
-        before: mean cross-entropy to the teachers' answers on the held-back rows at the start.
-        after: the same of the prompt that is returned.
+        before: mean cross-entropy to the teachers' answers on the held-back rows at the start, in
+            nats; of several tasks, the mean over them.
+        after: the same of the prompt that is returned; of several tasks it may be above `before`,
+            since each is weighed by its own unit (`missed`).
         floor: entropy of the teachers' answers there, which no student can go below.
+        missed: for each task, how far the answers on the held-back rows are from the teachers'
+            (Kullback-Leibler divergence) as a share of what these tell the texts apart by (mutual
+            information of texts and answers, 0.05 nats at least): 0 is nothing, 1 about as much
+            as answering every text alike; it may be above 1.
         rows: unlabelled rows that were read or made.
         steps: updates.
     """
@@ -46,6 +52,7 @@ class DistilResult:
     before: float
     after: float
     floor: float
+    missed: list[float]
     rows: int
     steps: int
 
@@ -111,7 +118,9 @@ def reconcile(
     """Let one prompt answer like each of several on the texts of its own task; no label is read.
 
     Sums of task prompt vectors often lose a task. Starting from the sum, a few steps bring back
-    what the single prompts said.
+    what the single prompts said. Tasks count alike: as many rows of each in every pass, and their
+    losses in units of what their prompts tell texts apart by, so that a task whose prompt is
+    unsure, or that has few texts, is not given up for another.
 
     Args:
         prompt: of `backbone`, for instance a combination; where the search begins.

@@ -27,6 +27,7 @@ from promptport.tuning.made_text import made_rows, spread
 Texts = Literal["task", "words"]
 
 _FEWEST_ROWS = 8
+_LEAST_UNIT = 0.05  # nats; teachers that tell less must not outweigh all others
 _MADE_PER_ROW = 4  # made-up texts of which one is kept
 _MOST_WORDS = 20_000  # a probe's answers are compared on at most so many shared words
 
@@ -40,7 +41,8 @@ class DistilConfig:
             share: nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
         held_back: share of them that only decides when to stop, above 0 and below 1.
-        epochs: passes over the others, 1 or more.
+        epochs: passes over the others, 1 or more; of several tasks, over those of the longest.
+        steps: most updates for each task, whatever the epochs say; 0 for no limit.
         patience: epochs without a lower loss on the held-back rows after which it ends.
         batch_size: rows per step, 1 or more.
         relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
@@ -57,6 +59,7 @@ class DistilConfig:
     rows: int = 256
     held_back: float = 0.2
     epochs: int = 10
+    steps: int = 0
     patience: int = 3
     batch_size: int = 16
     relative_lr: float = 0.03
@@ -71,6 +74,7 @@ class DistilConfig:
             "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
             "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
             "epochs": (self.epochs >= 1, "1 or more"),
+            "steps": (self.steps >= 0, "0 or more"),
             "patience": (self.patience >= 1, "1 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
@@ -192,8 +196,18 @@ class Lesson:
         )
 
     def held_back(self, config: DistilConfig) -> int:
-        """How many questions, the first ones, only decide when to stop."""
-        return max(1, round(config.held_back * len(self.questions)))
+        """How many questions, the first ones, only decide when to stop: not all of them."""
+        return min(len(self.questions) - 1, max(1, round(config.held_back * len(self.questions))))
+
+    @property
+    def unit(self) -> float:
+        """Mutual information of texts and answers in nats, `_LEAST_UNIT` or more.
+
+        How far the teachers' answers depend on the text: about the divergence of one and the same
+        answer to all of them.
+        """
+        told = entropy(self.answers.mean(0, keepdim=True)) - entropy(self.answers)
+        return max(told, _LEAST_UNIT)
 
     def asked_through(self, template: Template) -> Lesson:
         """The same questions in another template."""

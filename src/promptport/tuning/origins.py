@@ -180,7 +180,7 @@ def _existing(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
             "origin",
             expected=f"a prompt of {length} virtual tokens",
             got="none" if prompt is None else str(prompt.length),
-            fix="Set --length to the length of the prompt that tuning starts from",
+            fix="Take a prompt of that length, or the length of this one (tune --length)",
         )
     backbone.check_prompt(prompt)
     return prompt.vectors.clone()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -64,9 +65,13 @@ def learn(
 ) -> tuple[Tensor, dict[str, Any]]:
     """Move a student until its answers on held-back rows get no closer.
 
+    Several lessons count alike, however many questions they have and however sure their teachers
+    are: batches draw from them in turn, shorter ones are read again, and each loss is divided by
+    its lesson's `unit`. An epoch is a pass over the longest.
+
     Args:
         student: starts where its vectors are.
-        lessons: one or more; every batch is drawn from all of them.
+        lessons: one or more.
         config: budget and rates.
         progress: called with (steps done, steps in all).
 
@@ -76,47 +81,85 @@ def learn(
     Raises:
         TuningError: a loss that is no finite number.
     """
-    tests: list[_Place] = []
-    trained: list[_Place] = []
+    tests: list[list[_Place]] = []
+    trained: list[list[_Place]] = []
     for number, lesson in enumerate(lessons):
         held = lesson.held_back(config)
-        tests += [(number, i) for i in range(held)]
-        trained += [(number, i) for i in range(held, len(lesson.questions))]
-    before = best_loss = _loss(student, lessons, tests)
+        tests.append([(number, i) for i in range(held)])
+        trained.append([(number, i) for i in range(held, len(lesson.questions))])
+    floors = [
+        entropy(lesson.answers[: len(own)]) for lesson, own in zip(lessons, tests, strict=True)
+    ]
+    units = [lesson.unit for lesson in lessons] if len(lessons) > 1 else [1.0]
+    before = _losses(student, lessons, tests)
     best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0
+    after, best_value = before, _missed(before, floors, units)
     student.keep()
-    per_epoch = math.ceil(len(trained) / config.batch_size)
-    for epoch in range(1, config.epochs + 1):
-        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-        order = torch.randperm(len(trained), generator=generator).tolist()
+    per_epoch = math.ceil(len(lessons) * max(map(len, trained)) / config.batch_size)
+    total = per_epoch * config.epochs
+    if config.steps:
+        total = min(total, config.steps * len(lessons))
+    for epoch in range(1, math.ceil(total / per_epoch) + 1):
+        order = _in_turn(trained, config.seed * 100_003 + epoch)
         for first in range(0, len(order), config.batch_size):
-            rows = [trained[i] for i in order[first : first + config.batch_size]]
-            student.step(_gradient(student, lessons, rows, config.seed, steps))
+            if steps == total:
+                break
+            rows = order[first : first + config.batch_size]
+            student.step(_gradient(student, lessons, units, rows, config.seed, steps))
             steps += 1
             if progress is not None:
-                progress(steps, per_epoch * config.epochs)
-        loss = _loss(student, lessons, tests)
-        if not math.isfinite(loss):
+                progress(steps, total)
+        found = _losses(student, lessons, tests)
+        value = _missed(found, floors, units)
+        if not math.isfinite(value):
             raise TuningError(
-                "loss", expected="a finite number", got=str(loss), fix="Lower the learning rate"
+                "loss", expected="a finite number", got=str(value), fix="Lower the learning rate"
             )
-        if loss < best_loss:
-            best, best_loss, best_epoch = student.vectors.cpu().clone(), loss, epoch
+        if value < best_value:
+            best, best_epoch = student.vectors.cpu().clone(), epoch
+            after, best_value = found, value
             student.keep()
         elif epoch - best_epoch >= config.patience:
             break
-    floors = [entropy(lessons[number].answers[i : i + 1]) for number, i in tests]
     return best, {
-        "before": before,
-        "after": best_loss,
-        "floor": sum(floors) / len(floors),
-        "rows": len(tests) + len(trained),
+        "before": fmean(before),
+        "after": fmean(after),
+        "floor": fmean(floors),
+        "missed": [
+            (loss - floor) / lesson.unit
+            for loss, floor, lesson in zip(after, floors, lessons, strict=True)
+        ],
+        "rows": sum(map(len, tests)) + sum(map(len, trained)),
         "steps": steps,
     }
 
 
+def _in_turn(pools: Sequence[Sequence[_Place]], seed: int) -> list[_Place]:
+    """All places in a seeded order, one of each pool in turn; shorter pools begin again."""
+    generator = torch.Generator().manual_seed(seed)
+    longest = max(map(len, pools))
+    orders = []
+    for pool in pools:
+        order: list[int] = []
+        while len(order) < longest:
+            order += torch.randperm(len(pool), generator=generator).tolist()
+        orders.append([pool[i] for i in order[:longest]])
+    return [place for turn in zip(*orders, strict=True) for place in turn]
+
+
+def _missed(losses: Sequence[float], floors: Sequence[float], units: Sequence[float]) -> float:
+    """Mean over lessons of how far a student's answers are from the teacher's, in `units`."""
+    pairs = zip(losses, floors, units, strict=True)
+    return fmean((loss - floor) / unit for loss, floor, unit in pairs)
+
+
 def _gradient(
-    student: Student, lessons: Sequence[Lesson], rows: Sequence[_Place], seed: int, step: int
+    student: Student,
+    lessons: Sequence[Lesson],
+    units: Sequence[float],
+    rows: Sequence[_Place],
+    seed: int,
+    step: int,
 ) -> Tensor:
     leaf = student.vectors.detach().requires_grad_(True)
     noises: Sequence[Tensor | None] = [None] * len(rows)
@@ -124,25 +167,32 @@ def _gradient(
         shape = (leaf.shape[0], leaf.shape[1])
         noises = draw(student.noise, len(rows), shape, seed, step).unbind()
     table, starts = with_noise(leaf, [0] * len(rows), noises)
-    total = torch.stack(list(losses(lessons, rows, table, starts))).sum() / len(rows)
+    found = losses(lessons, rows, table, starts)
+    total = torch.stack([loss / units[number] for number, loss in found]).sum() / len(rows)
     total.backward()  # type: ignore[no-untyped-call]
     assert leaf.grad is not None
     return leaf.grad
 
 
 @torch.no_grad()
-def _loss(student: Student, lessons: Sequence[Lesson], rows: Sequence[_Place]) -> float:
-    starts = [0] * len(rows)
-    return sum(float(x) for x in losses(lessons, rows, student.vectors, starts)) / len(rows)
+def _losses(
+    student: Student, lessons: Sequence[Lesson], tests: Sequence[Sequence[_Place]]
+) -> list[float]:
+    """Mean loss of each lesson, in nats."""
+    return [
+        sum(float(x) for _, x in losses(lessons, own, student.vectors, [0] * len(own))) / len(own)
+        for own in tests
+    ]
 
 
 def losses(
     lessons: Sequence[Lesson], rows: Sequence[_Place], table: Tensor, starts: Sequence[int]
-) -> Iterator[Tensor]:
-    """Sums of losses over batches, each of rows of one lesson."""
+) -> Iterator[tuple[int, Tensor]]:
+    """(Number of a lesson, sum of its losses in nats, 0-dimensional) of batches, each of rows of
+    one lesson."""
     for number, lesson in enumerate(lessons):
         own = [(i, start) for (n, i), start in zip(rows, starts, strict=True) if n == number]
         questions = [lesson.questions[i] for i, _ in own]
         asked = scores_of(lesson.objective, questions, table, [start for _, start in own])
         for places, scores in asked:
-            yield lesson.losses(scores, [own[i][0] for i in places]).sum()
+            yield number, lesson.losses(scores, [own[i][0] for i in places]).sum()

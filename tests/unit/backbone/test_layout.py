@@ -120,7 +120,7 @@ def test_long_texts_are_refused_or_cut_to_the_positions(any_backbone) -> None:
         assert len(_encode(any_backbone, "{soft} {text} is {answer} .", row, length=4).ids) > 140
         return
     assert any_backbone.max_tokens == 64
-    with pytest.raises(TaskError, match=r"at most 64 tokens with the prompt .* Pass --truncate"):
+    with pytest.raises(TaskError, match=r"at most 64 tokens with the prompt .* Cut long texts"):
         _encode(any_backbone, "{soft} {text} is {answer} .", row, length=4)
     cut = _encode(any_backbone, "{soft} {text} is {answer} .", row, length=4, truncate=True)
     assert 56 <= max(len(cut.ids), len(cut.decoder_ids)) <= 64

@@ -9,8 +9,9 @@ from benchmarks.task_vectors import calibrate, common, origins, pairs
 from promptport.analysis.forecast import COEFFICIENTS
 
 
-def _origin(task, training, own, other, *, dev=0.5, majority=0.2, seed=0):
-    found = {"majority": majority, "own": own, "own_low": own - 0.05, "other": other, "alike": []}
+def _origin(task, training, own, other, *, dev=0.5, majority=0.2, seed=0, alike=None):
+    found = {"majority": majority, "own": own, "own_low": own - 0.05, "other": other}
+    found["alike"] = alike or other if training == "small origin" else []
     found |= {"dev_own": own, "dev_other": [dev, dev], "length_ratio": 1.0}
     place = {"part": "origins", "backbone": "b", "seed": seed, "training": training}
     return {**place, "task": task, "found": found}
@@ -20,7 +21,7 @@ def test_kept_shares_of_origins() -> None:
     cells = [
         _origin("x", "one origin", 0.8, [0.4, 0.8], dev=0.5),
         _origin("x", "64 origins", 0.8, [0.8, 0.8], dev=0.7),
-        _origin("x", "small origin", 0.8, [0.2, 0.2], dev=0.2),
+        _origin("x", "small origin", 0.8, [0.2, 0.2], dev=0.2, alike=[0.8, 0.6]),
         _origin("y", "one origin", 1.0, [1.0, 0.9]),
         _origin("y", "64 origins", 1.0, [0.9, 0.9], dev=0.9),
         _origin("y", "small origin", 1.0, [0.9, 0.9]),
@@ -34,6 +35,8 @@ def test_kept_shares_of_origins() -> None:
     assert summary["own_to_other_paper_mean"] == pytest.approx((0.75 + 0.95) / 2)
     assert summary["own_to_other_paper_min"] == pytest.approx(0.75)
     assert summary["own_to_other_paper_worst"] == pytest.approx(0.5)
+    assert summary["own_to_other_small_min"] == pytest.approx(0.7 / 0.8)
+    assert summary["own_to_other_small_worst"] == pytest.approx(0.75)
     cells += [
         _origin("nlu:w", "one origin", 0.9, [0.6, 0.3]),
         _origin("nlu:w", "64 origins", 0.8, [0.9, 0.9], dev=0.9),
@@ -44,7 +47,7 @@ def test_kept_shares_of_origins() -> None:
     assert row["of_direct"] == pytest.approx(2.9 / 3, abs=1e-4)
     text = origins.table(tables)
     assert "| **64 origins** | 2 |" in text
-    assert "| x (b) | 0.750 | 1.000 | 0.250 |" in text
+    assert "| x (b) | 0.750 | 1.000 | 0.250 | 0.875 |" in text
 
 
 def _pair(tasks, ways, alone=(0.8, 0.5), backbone="b"):
@@ -79,12 +82,18 @@ def test_wiped_pairs_and_the_best_way_by_dev() -> None:
 def test_the_reconciled_sum_is_one_of_the_ways() -> None:
     paper = pairs.PAPER_COLUMN
     cells = [_pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0))})]
-    scores = {"dev": [0.8, 0.5], "test": [0.8, 0.45]}
-    cells.append({**cells[0], "part": pairs.SETTLED, "found": {"ways": {pairs.RECONCILED: scores}}})
+    ways = {
+        "sum, reconciled": {"dev": [0.8, 0.5], "test": [0.8, 0.45]},
+        "concatenate, reconciled": {"dev": [0.8, 0.4], "test": [0.8, 0.3]},
+    }
+    missed = {"sum, reconciled": [0.4, 0.1], "concatenate, reconciled": [0.3, 0.2]}
+    cells.append({**cells[0], "part": pairs.SETTLED, "found": {"ways": ways, "missed": missed}})
     summary, tables = pairs.summarise(cells)
-    assert tables["best"] == pairs.RECONCILED
+    assert tables["best"] == "sum, reconciled"
     assert (summary["pairs"], summary["pairs_wiped_best"]) == (1, 0)
     assert summary["pairs_kept_best"] == pytest.approx(0.95)
+    (chosen,) = [row for row in tables["pairs"] if row["way"] == pairs.LEAST_MISSED]
+    assert chosen["mean"] == pytest.approx(0.8), "no label says that the sum is better"
 
 
 def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None:
@@ -131,3 +140,23 @@ def test_tasks_are_cut_and_missing_data_is_said(capsys) -> None:
     assert [len(tasks[1].load(s)) for s in ("train", "dev", "test")] == [128, 60, 200]
     words = [len(v.split()) for row in tasks[1].load("test") for v in row.fields.values()]
     assert max(words) <= common.WORDS
+
+
+def test_sets_that_are_not_asked_any_more_are_left_out(tmp_path, monkeypatch) -> None:
+    book = common.book_of(tmp_path / "pairs" / "cells.jsonl")
+    sets = [["topic", "emotion"], ["topic", "animal-class"], ["emotion", "animal-class"]]
+    for names in sets:
+        book.add({"found": {}}, part="pairs", backbone="nano-bert", seed=0, tasks=names)
+    learned = []
+
+    def asked(name, seed, tasks, cells, work):
+        learned.append((name, seed, [task.name for task in tasks]))
+        return sets[:1]
+
+    monkeypatch.setattr(pairs, "measure_origins", lambda *given, **more: [])
+    monkeypatch.setattr(pairs, "learnable", lambda cells, name, seed: ["topic", "emotion"])
+    monkeypatch.setattr(pairs, "_measure", asked)
+    cells = pairs.measure(None, [0], ["nano-bert"], results=tmp_path)
+    assert [cell["tasks"] for cell in cells] == sets[:1]
+    assert learned == [("nano-bert", 0, ["topic", "emotion"])]
+    assert pairs.measure(None, [1], ["nano-bert"], results=tmp_path) == []

@@ -5,7 +5,11 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
+from benchmarks._cells import Cells
 from benchmarks.task_vectors import across, common, curves, fewshot
+
+from promptport.tasks import open_task
+from promptport.tuning import few_shot
 
 
 def bits(right: int, rows: int = 100) -> dict:
@@ -71,3 +75,15 @@ def test_gain_of_ported_vectors() -> None:
     assert summary["across_gain_points.prompt"] == pytest.approx(-10)
     assert tables["pairs"][0]["gain_points"]["value"] == pytest.approx(30)
     assert "| word vector | 0.500 | 0.500 | 0.500 | +30.0" in across.table(tables)
+
+
+def test_more_rows_than_the_usual_pool_come_from_the_whole_task(tmp_path) -> None:
+    target = open_task("setting")
+    book = Cells(tmp_path / "cells.jsonl", lambda cell: "", *common.VALUES)
+    bench = fewshot._Bench("nano-bert", 0, [], [target], fewshot.Settings(), book, tmp_path)
+    (usual,) = bench.targets
+    assert len(usual.load("train")) == 128
+    few = bench.few_rows(usual, 5).load("train")
+    assert few == few_shot(usual, 5, 0).load("train")
+    assert len(bench.few_rows(usual, 250).load("train")) == 250
+    assert len(bench.few_rows(usual, 5000).load("train")) == len(target.load("train"))

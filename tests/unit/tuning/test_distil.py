@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -21,6 +22,7 @@ from promptport.tuning import (
     lesson,
     random_prompt,
     reconcile,
+    student,
     tune,
 )
 from promptport.tuning.made_text import made_rows, spread
@@ -204,6 +206,93 @@ def test_a_combination_is_brought_back_to_both_of_its_prompts(backbone, capitals
     blank = [(prompt, with_other_answers(task, "")) for prompt, task in parts]
     same = reconcile(whole, model, blank, config=replace(CONFIG, epochs=12, patience=12))
     assert torch.equal(found.prompt.vectors, same.prompt.vectors)
+
+
+def test_tasks_take_turns_and_short_ones_begin_again() -> None:
+    pools = [[(0, i) for i in range(7)], [(1, i) for i in range(3)]]
+    order = student._in_turn(pools, seed=4)
+    assert [number for number, _ in order] == [0, 1] * 7
+    assert sorted(place for place in order if place[0] == 0) == pools[0]
+    shorter = [i for number, i in order if number == 1]
+    assert sorted(shorter[:3]) == sorted(shorter[3:6]) == [0, 1, 2]
+    assert order != student._in_turn(pools, seed=5)
+
+
+def test_a_lesson_is_measured_by_what_tells_its_texts_apart(backbone, films) -> None:
+    model, task = backbone("bert"), repeated(films)
+    goal = Teacher(model, tuned(model, task))
+    made = lesson.Lesson.make(model, goal.prompt, [goal], task, "train", CONFIG)
+    sure = replace(made, answers=torch.eye(2).repeat(4, 1))
+    assert sure.unit == pytest.approx(math.log(2))
+    mixed = replace(made, answers=torch.tensor([[0.9, 0.1], [0.1, 0.9]]))
+    heard = math.log(2) + 0.9 * math.log(0.9) + 0.1 * math.log(0.1)
+    assert mixed.unit == pytest.approx(heard)
+    alike = replace(made, answers=torch.tensor([[0.9, 0.1]]).repeat(8, 1))
+    assert alike.unit == 0.05
+
+
+def test_losses_of_several_tasks_are_in_their_own_units(
+    backbone, capitals, films, monkeypatch
+) -> None:
+    model = backbone("gpt2")
+    config = replace(CONFIG, rows=48, epochs=2, batch_size=3)
+    made = [
+        lesson.Lesson.make(model, own, [Teacher(model, own)], task, "train", config)
+        for task in (repeated(films, 48), repeated(films, 10))
+        for own in [tuned(model, task)]
+    ]
+    sure, unsure = torch.eye(2), torch.tensor([[0.7, 0.3], [0.3, 0.7]])
+    lessons = [
+        replace(one, answers=rows.repeat(len(one.questions) // 2, 1))
+        for one, rows in zip(made, (sure, unsure), strict=True)
+    ]
+    learner = student.FreeStudent(random_prompt(model, 3, 2).vectors, model, 0.1)
+    asked = []
+    gradient = student._gradient
+
+    def noted(learner, lessons, units, rows, seed, step):
+        found = gradient(learner, lessons, units, rows, seed, step)
+        parts = [
+            gradient(learner, lessons, [1.0, 1.0], own, seed, step) * len(own) / unit
+            for n, unit in enumerate(units)
+            if (own := [row for row in rows if row[0] == n])
+        ]
+        assert torch.allclose(found, sum(parts) / len(rows), rtol=1e-3, atol=1e-7)
+        asked.append((list(units), [number for number, _ in rows]))
+        return found
+
+    monkeypatch.setattr(student, "_gradient", noted)
+    _, record = student.learn(learner, lessons, config, None)
+    units = [one.unit for one in lessons]
+    assert units[0] == pytest.approx(math.log(2))
+    assert units[1] < 0.1
+    assert all(used == units for used, _ in asked)
+    numbers = [number for _, numbers in asked for number in numbers]
+    assert numbers == [0, 1] * (2 * 38), "38 of 48 rows are learned from, in two passes"
+    assert record["steps"] == len(asked) == 2 * 26
+    assert len(record["missed"]) == 2
+
+
+def test_some_rows_are_always_left_to_learn_from(backbone, films) -> None:
+    model, task = backbone("bert"), repeated(films, 8)
+    config = replace(CONFIG, held_back=0.95, epochs=1)
+    found = reconcile(
+        random_prompt(model, 3, 2), model, [(tuned(model, task), task)], config=config
+    )
+    assert (found.rows, found.steps) == (8, 1)
+
+
+def test_steps_end_a_lesson(backbone, capitals) -> None:
+    model, task = backbone("bert"), repeated(capitals)
+    part = (tuned(model, task), task)
+    start = random_prompt(model, 3, 2)
+    seen = []
+    config = replace(CONFIG, steps=3, epochs=50, patience=50)
+    found = reconcile(start, model, [part], config=config, progress=lambda *s: seen.append(s))
+    assert found.steps == 3
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    with pytest.raises(TuningError, match="steps: expected 0 or more"):
+        replace(CONFIG, steps=-1)
 
 
 def test_one_part_alone_is_calibration(backbone, task) -> None:
