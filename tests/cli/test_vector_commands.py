@@ -7,10 +7,9 @@ import json
 import pytest
 import torch
 
-from promptport.cli import combine
 from promptport.interop import load_prompt, load_vector, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tuning import RECONCILE, OriginSpec, make_origin
+from promptport.tuning import OriginSpec, make_origin
 
 N = 3
 
@@ -213,10 +212,6 @@ def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, mo
     _fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
 
 
-def test_the_budget_of_reconcile_is_that_of_the_library() -> None:
-    assert RECONCILE.steps == combine._STEPS
-
-
 def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     tasks = ("--task", task_file, "--task", task_file)
     more = ("--texts", "words", "--rows", 8, "--steps", 5, "--json")
@@ -225,7 +220,7 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     found = json.loads(out)["reconciled"]
     assert found["steps"] == 10
     assert len(found["missed"]) == 2
-    assert found["after"] <= found["before"]
+    assert found["after"] >= found["floor"] - 1e-5
     assert found["rows"] == 16
     prompt = load_prompt("P")
     assert [entry["step"] for entry in prompt.provenance.history][-1] == "reconcile"

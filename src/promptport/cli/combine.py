@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.tuning import DistilConfig, DistilResult, Texts
 
-_STEPS = 500  # of RECONCILE, which start-up does not load
-_MADE_ROWS = 256
-
 
 def command(
     expression: Annotated[
@@ -107,8 +104,11 @@ def command(
         ),
     ] = None,
     steps: Annotated[
-        int, typer.Option(help="Reconcile: most updates per task; 0: as many as 12 passes take.")
-    ] = _STEPS,
+        int | None,
+        typer.Option(
+            help="Reconcile: most updates per task, usually 500; 0: as many as 12 passes take."
+        ),
+    ] = None,
     truncate: TruncateFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
@@ -116,7 +116,7 @@ def command(
     quiet()
     from promptport.expressions import parse_expression
     from promptport.interop import save_prompt
-    from promptport.tuning import RECONCILE
+    from promptport.tuning import RECONCILE, DistilConfig
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
@@ -125,7 +125,7 @@ def command(
         needless = {
             "--texts": texts != "task",
             "--rows": rows is not None,
-            "--steps": steps != _STEPS,
+            "--steps": steps is not None,
         }
         refuse_together("no --reconcile", needless)
     if not search:
@@ -148,13 +148,13 @@ def command(
         )
     settled = None
     if reconcile:
-        if rows is None:
-            rows = RECONCILE.rows if texts == "task" else _MADE_ROWS
+        # Four times as many are made as are kept: of random words the usual number will do.
+        usual = RECONCILE.rows if texts == "task" else DistilConfig.rows
         config = replace(
             RECONCILE,
             texts=cast("Texts", texts),
-            rows=rows,
-            steps=steps,
+            rows=usual if rows is None else rows,
+            steps=RECONCILE.steps if steps is None else steps,
             seed=seed,
             truncate=truncate,
         )

@@ -197,6 +197,21 @@ def show_lesson(title: str, result: Mapping[str, Any], names: Sequence[str] = ()
     print_table(title, ["", ""], facts)
 
 
+def check_one_each(option: str, values: Sequence[object], prompts: Sequence[object]) -> None:
+    """Refuse another number of values than of prompts, unless there are none.
+
+    Raises:
+        PromptPortError: neither none nor one each.
+    """
+    if values and len(values) != len(prompts):
+        raise PromptPortError(
+            option,
+            expected=f"none, or one per prompt ({len(prompts)})",
+            got=str(len(values)),
+            fix=f"Repeat {option} for every prompt, in their order",
+        )
+
+
 def quiet() -> None:
     """Keep the libraries below from talking into our output."""
     from promptport.backbone import silence_libraries

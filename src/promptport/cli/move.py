@@ -16,6 +16,7 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    check_one_each,
     check_out,
     home,
     note_other_task,
@@ -24,7 +25,6 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
 )
-from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.tuning import Texts
@@ -77,13 +77,7 @@ def command(
             name, revision=revision, device=device, dtype=dtype, device_map=device_map
         )
 
-    if source and len(source) != len(prompt):
-        raise PromptPortError(
-            "--from",
-            expected=f"one for each prompt ({len(prompt)})",
-            got=str(len(source)),
-            fix="Repeat --from in the order of the prompts",
-        )
+    check_one_each("--from", source or [], prompt)
     found = [load_prompt(path) for path in prompt]
     opened = open_task(task, data)
     note_other_task(found, opened)

@@ -12,6 +12,7 @@ import typer
 from promptport.cli.console import (
     DataOption,
     JsonFlag,
+    check_one_each,
     check_out,
     home,
     interval,
@@ -312,13 +313,7 @@ def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) ->
     from promptport.transfers import Source
 
     for name, values in (("--from", backbones), ("--weight", weights)):
-        if values and len(values) != len(prompts):
-            raise PromptPortError(
-                name,
-                expected=f"none, or one per prompt ({len(prompts)})",
-                got=str(len(values)),
-                fix=f"Repeat {name} for every prompt, in their order",
-            )
+        check_one_each(name, values, prompts)
     found = []
     for i, folder in enumerate(prompts):
         prompt = load_prompt(folder)

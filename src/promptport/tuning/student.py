@@ -90,10 +90,12 @@ def learn(
     floors = [
         entropy(lesson.answers[: len(own)]) for lesson, own in zip(lessons, tests, strict=True)
     ]
-    units = [lesson.unit for lesson in lessons] if len(lessons) > 1 else [1.0]
+    own_units = [lesson.unit for lesson in lessons]
+    # A single loss need not be weighed against others, and Adam does not see its scale.
+    units = own_units if len(lessons) > 1 else [1.0]
     before = _losses(student, lessons, tests)
     best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0
-    after, best_value = before, _missed(before, floors, units)
+    after, best_value = before, fmean(_missed(before, floors, units))
     student.keep()
     per_epoch = math.ceil(len(lessons) * max(map(len, trained)) / config.batch_size)
     total = per_epoch * config.epochs
@@ -110,7 +112,7 @@ def learn(
             if progress is not None:
                 progress(steps, total)
         found = _losses(student, lessons, tests)
-        value = _missed(found, floors, units)
+        value = fmean(_missed(found, floors, units))
         if not math.isfinite(value):
             raise TuningError(
                 "loss", expected="a finite number", got=str(value), fix="Lower the learning rate"
@@ -125,10 +127,7 @@ def learn(
         "before": fmean(before),
         "after": fmean(after),
         "floor": fmean(floors),
-        "missed": [
-            (loss - floor) / lesson.unit
-            for loss, floor, lesson in zip(after, floors, lessons, strict=True)
-        ],
+        "missed": _missed(after, floors, own_units),
         "rows": sum(map(len, tests)) + sum(map(len, trained)),
         "steps": steps,
     }
@@ -147,10 +146,11 @@ def _in_turn(pools: Sequence[Sequence[_Place]], seed: int) -> list[_Place]:
     return [place for turn in zip(*orders, strict=True) for place in turn]
 
 
-def _missed(losses: Sequence[float], floors: Sequence[float], units: Sequence[float]) -> float:
-    """Mean over lessons of how far a student's answers are from the teacher's, in `units`."""
-    pairs = zip(losses, floors, units, strict=True)
-    return fmean((loss - floor) / unit for loss, floor, unit in pairs)
+def _missed(
+    losses: Sequence[float], floors: Sequence[float], units: Sequence[float]
+) -> list[float]:
+    """How far a student's answers are from the teacher's, of each lesson in its unit."""
+    return [(loss - f) / unit for loss, f, unit in zip(losses, floors, units, strict=True)]
 
 
 def _gradient(
