@@ -62,7 +62,7 @@ SETTLE = replace(RECONCILE, truncate=True)
 SETTLED = f"reconciled {digest_of(SETTLE)}"  # part of its cells
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 EACH = "chosen for each set on dev"
-LEAST_MISSED = f"{PAPER.name}: reconciled, whichever misses less"  # on unlabelled rows
+RECONCILED = f"{PAPER.name}: reconciled"
 
 
 def measure(
@@ -109,14 +109,16 @@ def _measure(
         settled = {**place, "part": SETTLED}
         if cells.has(**place) and cells.has(**settled):
             continue
-        if not prompts:
-            prompts = {way.name: tuned(name, tasks, way, seed, work) for way in LIBRARIES}
+        whole = not cells.has(**place)
+        for way in LIBRARIES if whole else LIBRARIES[:1]:
+            if way.name not in prompts:
+                prompts[way.name] = tuned(name, tasks, way, seed, work)
         own = {way: [p[i] for i in chosen] for way, p in prompts.items()}
-        whole = _Set(name, [tasks[i] for i in chosen], own)
-        if not cells.has(**place):
-            cells.add({"found": whole.measure()}, **place)
+        some = _Set(name, [tasks[i] for i in chosen], own)
+        if whole:
+            cells.add({"found": some.measure()}, **place)
         if not cells.has(**settled):
-            cells.add({"found": whole.reconciled(seed)}, **settled)
+            cells.add({"found": some.reconciled(seed)}, **settled)
     return [[tasks[i].name for i in chosen] for chosen in sets]
 
 
@@ -153,31 +155,21 @@ class _Set:
         return {**found, "forecasts": self._forecasts(own["test"], ways) if pairs else []}
 
     def reconciled(self, seed: int) -> dict[str, Any]:
-        """Scores of the plain sum and of concatenation after learning from their prompts without
-        labels."""
+        """Scores after learning from the single prompts without labels, from the plain sum or the
+        concatenation, whichever misses less after the first updates."""
         own = self.prompts[PAPER.name]
         assert own[0].origin is not None
-        starts = {
-            "sum": merge(self._vectors(PAPER.name)).apply(own[0].origin),
-            "concatenate": concatenate(own),
-        }
+        starts = [merge(self._vectors(PAPER.name)).apply(own[0].origin), concatenate(own)]
         parts = list(zip(own, self.tasks, strict=True))
-        config = replace(SETTLE, seed=seed)
-        learned = [reconcile(s, self.model, parts, config=config) for s in starts.values()]
-        ways: dict[str, Any] = {f"{PAPER.name}: {way}, reconciled": {} for way in starts}
+        found = reconcile(starts, self.model, parts, config=replace(SETTLE, seed=seed))
+        way = {}
         for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
-            found = score_prompts(
-                self.model,
-                [result.prompt for result in learned],
-                self.tasks,
-                split=split,
-                rows=rows,
-                truncate=True,
+            (scores,) = score_prompts(
+                self.model, [found.prompt], self.tasks, split=split, rows=rows, truncate=True
             )
-            for way, row in zip(ways.values(), found, strict=True):
-                way[split] = [e.score.value for e in row]
-        missed = {way: r.missed for way, r in zip(ways, learned, strict=True)}
-        return {"ways": ways, "missed": missed}
+            way[split] = [e.score.value for e in scores]
+        learned = {"missed": found.missed, "tried": found.tried, "steps": found.steps}
+        return {"ways": {RECONCILED: way}, **learned}
 
     def _vectors(self, library: str) -> list[TaskPromptVector]:
         pairs = zip(self.prompts[library], self.tasks, strict=True)
@@ -305,9 +297,7 @@ def _joined(cells: Sequence[Cell]) -> list[Cell]:
         if cell["part"] == "pairs":
             ways = dict(cell["found"]["ways"])
             if (found := settled.get(_place(cell))) is not None:
-                missed = found["missed"]
-                least = min(missed, key=lambda way: max(missed[way]))
-                ways |= {**found["ways"], LEAST_MISSED: found["ways"][least]}
+                ways |= found["ways"]
             whole.append({**cell, "found": {**cell["found"], "ways": ways}})
     return whole
 

@@ -225,6 +225,24 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     prompt = load_prompt("P")
     assert [entry["step"] for entry in prompt.provenance.history][-1] == "reconcile"
     assert torch.equal(prompt.origin, load_prompt("sst2").origin)
+    assert not {"start", "tried"} & found.keys()
+    either = ("combine", "sst2 + mnli", "--method", "either", "--out", "E")
+    code, out, _ = run_cli(*either, "--reconcile", *tasks, *more)
+    found = json.loads(out)
+    tried = found["reconciled"]["tried"]
+    assert (code, list(tried)) == (0, ["sum", "concatenate"])
+    assert found["method"] == min(tried, key=tried.get)
+    sizes = {"sum": prompt.length, "concatenate": 2 * prompt.length}
+    assert load_prompt("E").length == found["length"] == sizes[found["method"]]
+    code, out, _ = run_cli(*either, "--reconcile", *tasks, *more[:-1])
+    assert code == 0
+    assert "begun from" in out
+    _fails(run_cli(*either), "method either: expected --reconcile")
+    _fails(
+        run_cli("combine", "sst2 + 2*mnli", *either[2:], "--reconcile", *tasks),
+        "method either: expected whole prompts",
+        "2*mnli",
+    )
     base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
     _fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
     _fails(run_cli(*base), "--task: expected a task", "'sst2'")

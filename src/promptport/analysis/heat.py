@@ -22,7 +22,7 @@ _SHOWN = {
 }
 
 
-def write_heat(similarity: Similarity, path: Path) -> Path:
+def write_heat(similarity: Similarity, path: str | Path) -> Path:
     """Write the heat maps of all measures.
 
     Args:
@@ -48,8 +48,9 @@ def write_heat(similarity: Similarity, path: Path) -> Path:
         ],
         groups=similarity.groups(),
     )
-    write_atomic(path, html.encode())
-    return path
+    target = Path(path)
+    write_atomic(target, html.encode())
+    return target
 
 
 def _cells(matrix: Tensor, white: float) -> list[list[dict[str, Any]]]:

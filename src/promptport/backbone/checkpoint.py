@@ -40,7 +40,9 @@ _DTYPES = {
 _MAX_HEADER = 100_000_000
 
 
-def open_space(name: str, revision: str | None = None, kind: Kind | None = None) -> EmbeddingSpace:
+def open_space(
+    name: str | Path, revision: str | None = None, kind: Kind | None = None
+) -> EmbeddingSpace:
     """The embedding space of a backbone, without loading the backbone.
 
     Args:
@@ -52,6 +54,7 @@ def open_space(name: str, revision: str | None = None, kind: Kind | None = None)
         BackboneError: no such checkpoint, or no embedding tensor in it.
         FileFormatError: the file that holds the tensor is damaged.
     """
+    name = str(name)  # goes into files
     checkpoint = find_checkpoint(name, revision)
     config = load_config(checkpoint)
     kind = kind or detect_kind(config, name)

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,7 +68,7 @@ class Backbone:
     @classmethod
     def load(
         cls,
-        name: str,
+        name: str | Path,
         *,
         kind: Kind | None = None,
         revision: str | None = None,
@@ -89,6 +90,7 @@ class Backbone:
         Raises:
             BackboneError: it cannot be found, loaded or used.
         """
+        name = str(name)  # goes into files
         checkpoint = find_checkpoint(name, revision)
         config = load_config(checkpoint)
         found = kind or detect_kind(config, name)

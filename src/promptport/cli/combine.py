@@ -10,6 +10,9 @@ import typer
 
 from promptport.cli.console import (
     DataOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
     JsonFlag,
     OwnBackboneOption,
     TextsOption,
@@ -31,7 +34,10 @@ from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
-    from promptport.tuning import DistilConfig, DistilResult, Texts
+    from promptport.tasks import Task
+    from promptport.tuning import Texts
+
+EITHER = "either"
 
 
 def command(
@@ -53,8 +59,9 @@ def command(
     method: Annotated[
         str,
         typer.Option(
-            help="sum, mean, weighted, ties, dare, orthogonal, select, or concatenate (whole "
-            "prompts one behind the other)."
+            help="sum, mean, weighted, ties, dare, orthogonal, select; concatenate (whole "
+            "prompts one behind the other); or either (to reconcile: sum and concatenate are both "
+            "begun, and the one that misses less goes on)."
         ),
     ] = "sum",
     option: Annotated[
@@ -91,7 +98,7 @@ def command(
         bool,
         typer.Option(
             "--reconcile",
-            help="Then let it answer like each prompt on that task's unlabelled texts: a few "
+            help="Then let it answer like each prompt on that task's unlabelled texts: some "
             "steps, no labels.",
         ),
     ] = False,
@@ -106,46 +113,55 @@ def command(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Reconcile: most updates per task, usually 500; 0: as many as 12 passes take."
+            help="Reconcile: most updates per task, 1 or more, usually 1000; it ends before if "
+            "nothing is missed, or no less than before."
         ),
     ] = None,
     truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
     """Add, subtract, scale and merge tuned prompts; trains nothing unless --reconcile is given."""
     quiet()
+    from promptport.backbone import Backbone
     from promptport.expressions import parse_expression
     from promptport.interop import save_prompt
     from promptport.tuning import RECONCILE, DistilConfig
+    from promptport.tuning import reconcile as reconciled
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
     check_out(out, *places.values())
+    told = {"--texts": texts != "task", "--rows": rows is not None, "--steps": steps is not None}
     if not reconcile:
-        needless = {
-            "--texts": texts != "task",
-            "--rows": rows is not None,
-            "--steps": steps is not None,
-        }
-        refuse_together("no --reconcile", needless)
+        refuse_together("no --reconcile", told)
     if not search:
         refuse_together("no --search", {"--max-dev-rows": max_dev_rows > 0})
     if not search and not reconcile:
         needless = {"--task": bool(task), "--truncate": truncate}
         refuse_together("no --search and no --reconcile", needless)
+    loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
     settings = search_config(search, coefficients, method, option or [], seed)
     found = None
-    if method in ("concatenate", "concatenate.v1"):
-        _check_plain(terms, origin, option or [], search)
-        prompt, norms = _concatenated(places), None
+    norms: list[float] | None = None
+    if _is_whole(method):
+        _check_whole(method, terms, origin, option or [], search, reconcile)
+        starts = {"concatenate": _concatenated(places)}
+        if method == EITHER:
+            summed, _ = _merged(terms, places, origin, "sum", {}, backbone, seed)
+            starts = {"sum": summed, **starts}
     elif settings is not None:
         settings = replace(settings, rows=max_dev_rows, truncate=truncate)
-        found = searched(terms, places, origin, settings, backbone, open_tasks(task or [], data))
-        prompt, norms = found.prompt, found.vector.delta.norm(dim=1).tolist()
+        tasks = open_tasks(task or [], data)
+        found = searched(terms, places, origin, settings, backbone, loading, tasks)
+        starts, norms = {method: found.prompt}, found.vector.delta.norm(dim=1).tolist()
     else:
-        prompt, norms = _merged(
-            terms, places, origin, method, parse_options(option or []), backbone, seed
-        )
+        options = parse_options(option or [])
+        prompt, norms = _merged(terms, places, origin, method, options, backbone, seed)
+        starts = {method: prompt}
+    prompt = next(iter(starts.values()))
     settled = None
     if reconcile:
         # Four times as many are made as are kept: of random words the usual number will do.
@@ -158,39 +174,47 @@ def command(
             seed=seed,
             truncate=truncate,
         )
-        settled = _reconciled(prompt, terms, places, backbone, task or [], data, config)
+        model = Backbone.load(**home(prompt.provenance, backbone), **loading)
+        parts = _parts(terms, places, task or [], data)
+        settled = reconciled(list(starts.values()), model, parts, config=config)
         prompt = settled.prompt
     save_prompt(prompt, out)
     described: dict[str, Any] = {
         "combination": prompt.provenance.task,
         "terms": terms,
         "folders": {name: str(place) for name, place in places.items()},
-        "method": method,
+        "method": list(starts)[settled.start if settled else 0],
         "backbone": prompt.provenance.backbone,
         "origin": prompt.provenance.origin,
         "length": prompt.length,
         "template": prompt.provenance.template,
         "vector_norms": norms,
         "folder": str(out),
-        **(
-            {}
-            if settings is None or found is None
-            else {"search": describe_search(found, settings, terms)}
-        ),
     }
+    if settings is not None and found is not None:
+        described["search"] = describe_search(found, settings, terms)
     if settled is not None:
         described["reconciled"] = settled.to_dict()
+        if settled.tried:
+            described["reconciled"]["tried"] = dict(zip(starts, settled.tried, strict=True))
     if json_output:
         print_json(described)
         return
+    _show(expression, described, _added(terms))
+    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
+
+
+def _show(expression: str, described: dict[str, Any], added: list[str]) -> None:
+    """Print what `--json` says."""
     names = ("combination", "method", "backbone", "origin", "length", "template", "vector_norms")
     facts = [[name.replace("_", " "), described[name]] for name in names]
     print_table(expression, ["", ""], [fact for fact in facts if fact[1] is not None])
     if "search" in described:
         show_search(described["search"])
-    if settled is not None:
-        show_lesson("reconciled with the single prompts", settled.to_dict(), _added(terms))
-    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
+    if "reconciled" in described:
+        if tried := described["reconciled"].get("tried"):
+            print_table("begun from", ["", "missed at the first look"], list(tried.items()))
+        show_lesson("reconciled with the single prompts", described["reconciled"], added)
 
 
 def _places(names: list[str], load: list[str]) -> dict[str, Path]:
@@ -222,13 +246,30 @@ def _here(name: str) -> Path:
     )
 
 
-def _check_plain(
-    terms: dict[str, float], origin: str, options: list[str], search: str | None
+def _is_whole(method: str) -> bool:
+    """Whether it takes prompts as they are."""
+    return method in ("concatenate", "concatenate.v1", EITHER)
+
+
+def _check_whole(
+    method: str,
+    terms: dict[str, float],
+    origin: str,
+    options: list[str],
+    search: str | None,
+    reconcile: bool,
 ) -> None:
+    if method == EITHER and not reconcile:
+        raise PromptPortError(
+            f"method {EITHER}",
+            expected="--reconcile, which tells the sum and the concatenation apart",
+            got="none",
+            fix="Add --reconcile, or choose sum or concatenate",
+        )
     scaled = [f"{value:g}*{name}" for name, value in terms.items() if value != 1]
     if scaled or origin != OWN or options or search:
         raise PromptPortError(
-            "method concatenate",
+            f"method {method}",
             expected="whole prompts, like 'a + b', without --origin, --option and --search",
             got=", ".join(scaled) or "one of them",
             fix="Leave coefficients and options out, or choose another method",
@@ -242,19 +283,11 @@ def _concatenated(places: dict[str, Path]) -> SoftPrompt:
     return concatenate([load_prompt(place) for place in places.values()])
 
 
-def _reconciled(
-    prompt: SoftPrompt,
-    terms: dict[str, float],
-    places: dict[str, Path],
-    backbone: str | None,
-    tasks: list[str],
-    data: Path | None,
-    config: DistilConfig,
-) -> DistilResult:
-    """The combination, after a few steps towards the prompts that it adds."""
-    from promptport.backbone import Backbone
+def _parts(
+    terms: dict[str, float], places: dict[str, Path], tasks: list[str], data: Path | None
+) -> list[tuple[SoftPrompt, Task]]:
+    """The single prompts that are added, with their tasks."""
     from promptport.interop import load_prompt
-    from promptport.tuning import reconcile
 
     added = _added(terms)
     if tasks and len(tasks) != len(added):
@@ -266,10 +299,7 @@ def _reconciled(
         )
     singles = [load_prompt(places[name]) for name in added]
     given: list[str | None] = [*tasks] or [None] * len(added)
-    opened = [task_of(p, t, data, "--task") for p, t in zip(singles, given, strict=True)]
-    source = prompt.provenance
-    model = Backbone.load(**home(source, backbone), device="cpu")
-    return reconcile(prompt, model, list(zip(singles, opened, strict=True)), config=config)
+    return [(p, task_of(p, t, data, "--task")) for p, t in zip(singles, given, strict=True)]
 
 
 def _added(terms: dict[str, float]) -> list[str]:

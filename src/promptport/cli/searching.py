@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +49,7 @@ def searched(
     origin: str,
     config: SearchConfig,
     backbone: str | None,
+    loading: Mapping[str, Any],
     tasks: list[Task],
 ) -> SearchResult:
     from promptport.backbone import Backbone
@@ -65,7 +67,7 @@ def searched(
         seed=config.seed,
     )
     source = first.provenance
-    model = Backbone.load(**home(source, backbone), device="cpu")
+    model = Backbone.load(**home(source, backbone), **loading)
     return search_coefficients(
         model, vectors, tasks, start, config, terms=list(terms.values()), made=made
     )

@@ -26,7 +26,7 @@ _COLOURS = {
 }
 
 
-def write_report(result: DemoResult, path: Path) -> Path:
+def write_report(result: DemoResult, path: str | Path) -> Path:
     """Write the report of a demo.
 
     Args:
@@ -63,8 +63,9 @@ def write_report(result: DemoResult, path: Path) -> Path:
         bars=_svg(_bars(result)),
         curves=_svg(_curves(result)),
     )
-    write_atomic(path, html.encode())
-    return path
+    target = Path(path)
+    write_atomic(target, html.encode())
+    return target
 
 
 def _bars(result: DemoResult) -> Figure:

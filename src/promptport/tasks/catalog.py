@@ -51,7 +51,7 @@ class TaskEntry:
         }
 
 
-def open_task(reference: str, data: Path | None = None) -> Task:
+def open_task(reference: str | Path, data: str | Path | None = None) -> Task:
     """Open a task. Its rows are read later, by `Task.load`.
 
     Args:
@@ -63,6 +63,7 @@ def open_task(reference: str, data: Path | None = None) -> Task:
         UnknownNameError: no task has this name.
         TaskError: a task file or folder that cannot be used.
     """
+    reference = str(reference)
     if reference.lower().endswith((".yaml", ".yml")):
         return load_task(Path(reference))
     family, colon, name = reference.partition(":")
@@ -83,7 +84,7 @@ def open_task(reference: str, data: Path | None = None) -> Task:
     )
 
 
-def list_tasks(data: Path | None = None) -> tuple[TaskEntry, ...]:
+def list_tasks(data: str | Path | None = None) -> tuple[TaskEntry, ...]:
     """Every embedded task, and those of a LAMA or NLU folder.
 
     Args:
@@ -95,6 +96,7 @@ def list_tasks(data: Path | None = None) -> tuple[TaskEntry, ...]:
     entries = [_entry(f"pocket:{name}", _open_pocket(name)) for name in _pocket_names()]
     if data is None:
         return tuple(entries)
+    data = Path(data)
     if (data / _RELATIONS).is_file():
         relations = _relations(data)
         found = [n for n in relations if (data / n).is_dir()]
@@ -110,7 +112,7 @@ def _entry(reference: str, task: Task) -> TaskEntry:
     return TaskEntry(reference, task.kind, rows, task.description)
 
 
-def _folder(reference: str, data: Path | None) -> Path:
+def _folder(reference: str, data: str | Path | None) -> Path:
     family = reference.partition(":")[0]
     if data is None:
         raise TaskError(
@@ -119,6 +121,7 @@ def _folder(reference: str, data: Path | None) -> Path:
             got="none",
             fix=f"Give --data FOLDER with {_LAYOUTS[family]}",
         )
+    data = Path(data)
     if not data.is_dir():
         raise TaskError(
             str(data),

@@ -183,7 +183,9 @@ class Task:
         return RowSpec(self.kind, self.fields, labels, bounds)
 
 
-def load_task(path: Path, *, folder: Path | None = None, name: str | None = None) -> Task:
+def load_task(
+    path: str | Path, *, folder: str | Path | None = None, name: str | None = None
+) -> Task:
     """Read a task file (YAML, schema 1).
 
     Args:
@@ -194,6 +196,7 @@ def load_task(path: Path, *, folder: Path | None = None, name: str | None = None
     Raises:
         TaskError: unreadable, of a newer schema, with missing, unknown or ill-typed keys.
     """
+    path = Path(path)
     where = str(path)
     values = _read_yaml(path)
     _check_schema(values, where)
@@ -212,7 +215,7 @@ def load_task(path: Path, *, folder: Path | None = None, name: str | None = None
             paraphrases=_paraphrases(values, where),
             labels=_labels(values, where),
             description=_string(values, "description", where, default=""),
-            source=_source(values, folder or path.parent, where),
+            source=_source(values, Path(folder or path.parent), where),
         )
     except TaskError as error:
         if not str(error).startswith(where):  # templates and label checks know no file

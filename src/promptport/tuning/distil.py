@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -23,10 +24,20 @@ from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning.lesson import DistilConfig, Lesson, Teacher
 from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logits
-from promptport.tuning.student import FreeStudent, MixedStudent, learn
+from promptport.tuning.student import FreeStudent, Learning, MixedStudent, Student
 
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
-RECONCILE = DistilConfig(rows=1024, epochs=12, steps=500, batch_size=4, relative_lr=0.06)
+RECONCILE = DistilConfig(
+    rows=1024,
+    epochs=0,
+    steps=1000,
+    check=100,
+    patience=4,
+    enough=0.01,
+    average=50,
+    batch_size=4,
+    relative_lr=0.06,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,10 @@ class DistilResult:
             information of texts and answers, 0.05 nats at least): 0 is nothing, 1 about as much
             as answering every text alike; it may be above 1.
         rows: unlabelled rows that were read or made.
-        steps: updates.
+        steps: updates; of several starts, those of all.
+        start: which of several starts it is, 0 the first.
+        tried: of several starts, what each missed after the first stretch, mean over the tasks;
+            else empty.
     """
 
     prompt: SoftPrompt
@@ -55,10 +69,13 @@ class DistilResult:
     missed: list[float]
     rows: int
     steps: int
+    start: int = 0
+    tried: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, without the prompt."""
-        return {name: value for name, value in vars(self).items() if name != "prompt"}
+        """As plain JSON values, without the prompt; of several starts also which one it is."""
+        left_out = {"prompt"} if self.tried else {"prompt", "start", "tried"}
+        return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
 def calibrate(
@@ -94,7 +111,7 @@ def calibrate(
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
-    best, record = _pulled(prompt, backbone, [lesson], config, progress)
+    best, record = _learned(_free(prompt, backbone, config), lesson, config, progress)
     entry = _entry("calibrate", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
@@ -107,7 +124,7 @@ def calibrate(
 
 
 def reconcile(
-    prompt: SoftPrompt,
+    prompt: SoftPrompt | Sequence[SoftPrompt],
     backbone: Backbone,
     parts: Sequence[tuple[SoftPrompt, Task]],
     *,
@@ -123,7 +140,9 @@ def reconcile(
     unsure, or that has few texts, is not given up for another.
 
     Args:
-        prompt: of `backbone`, for instance a combination; where the search begins.
+        prompt: of `backbone`, for instance a combination; where the search begins. Of several, for
+            instance the sum and the concatenation, each goes one stretch (`DistilConfig.check`),
+            and the one that misses least, in the mean of the tasks, goes on.
         backbone: the frozen model of all prompts.
         parts: the single prompts with their tasks, one or more.
         split: the split whose texts are read.
@@ -134,29 +153,41 @@ def reconcile(
         A prompt with the origin of `prompt`, so that it still has a task prompt vector.
 
     Raises:
-        TuningError: no part.
+        TuningError: no prompt, or no part.
         MismatchError: a prompt belongs to another backbone.
         TaskError: too few rows, or a text to text task.
     """
     config = config or RECONCILE
-    backbone.check_prompt(prompt)
-    if not parts:
-        raise TuningError("parts", expected="one or more", got="none", fix="Name a prompt")
-    lessons = []
-    for own, task in parts:
-        # A combination of prompts with different templates has none: each task keeps its own.
-        template = own.provenance.template
-        student = replace(prompt, provenance=replace(prompt.provenance, template=template))
-        lessons.append(
-            Lesson.make(backbone, student, [Teacher(backbone, own)], task, split, config)
-        )
-    best, record = _pulled(prompt, backbone, lessons, config, progress)
+    prompts = [prompt] if isinstance(prompt, SoftPrompt) else list(prompt)
+    for what, given in (("prompt", prompts), ("parts", parts)):
+        if not given:
+            raise TuningError(what, expected="one or more", got="none", fix="Name a prompt")
+    for each in prompts:
+        backbone.check_prompt(each)
+    ways = []
+    for each in prompts:
+        lessons = []
+        for own, task in parts:
+            # A combination of prompts with different templates has none: tasks keep their own.
+            template = own.provenance.template
+            student = replace(each, provenance=replace(each.provenance, template=template))
+            teacher = Teacher(backbone, own)
+            lessons.append(Lesson.make(backbone, student, [teacher], task, split, config))
+        ways.append(Learning(_free(each, backbone, config, len(parts)), lessons, config))
+    steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
+    tried = []
+    if len(ways) > 1:
+        for way in ways:
+            way.go_on(way.first, steps.one)
+            tried.append(fmean(way.missed))
+    start = tried.index(min(tried)) if tried else 0
+    ways[start].go_on(ways[start].total, steps.one)
+    record = ways[start].record() | {"steps": steps.done}
     entry = _entry("reconcile", config, record) | {"tasks": [task.name for _, task in parts]}
-    old = prompt.provenance
+    old = prompts[start].provenance
     provenance = replace(old, history=(*old.history, entry))
-    return DistilResult(
-        replace(prompt, vectors=best, provenance=provenance, mixture=None), **record
-    )
+    found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
+    return DistilResult(found, **record, start=start, tried=tuple(tried))
 
 
 def anchor(
@@ -200,7 +231,7 @@ def anchor(
         backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
     )
     student = MixedStudent(mixture, config.logit_lr, config.noise)
-    best, record = learn(student, [lesson], config, progress)
+    best, record = _learned(student, lesson, config, progress)
     old = prompt.provenance
     entry = _entry("anchor", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
@@ -210,16 +241,37 @@ def anchor(
     return DistilResult(SoftPrompt(best, provenance, mixture=found), **record)
 
 
-def _pulled(
-    prompt: SoftPrompt,
-    backbone: Backbone,
-    lessons: Sequence[Lesson],
+@dataclass
+class _Steps:
+    """Counts steps, and tells them."""
+
+    total: int
+    progress: Callable[[int, int], None] | None
+    done: int = 0
+
+    def one(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _free(
+    prompt: SoftPrompt, backbone: Backbone, config: DistilConfig, tasks: int = 1
+) -> FreeStudent:
+    rate = config.relative_lr * backbone.space.statistics.std
+    return FreeStudent(prompt.vectors, backbone, rate, config.average * tasks)
+
+
+def _learned(
+    student: Student,
+    lesson: Lesson,
     config: DistilConfig,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Tensor, dict[str, Any]]:
-    """The vectors of a prompt after learning as free ones, and the fields of a result."""
-    rate = config.relative_lr * backbone.space.statistics.std
-    return learn(FreeStudent(prompt.vectors, backbone, rate), lessons, config, progress)
+    """The vectors of a student after a lesson, and the fields of a result."""
+    learning = Learning(student, [lesson], config)
+    learning.go_on(learning.total, _Steps(learning.total, progress).one)
+    return learning.best, learning.record()
 
 
 def _entry(step: str, config: DistilConfig, record: dict[str, Any]) -> dict[str, Any]:

@@ -41,9 +41,15 @@ class DistilConfig:
             share: nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
         held_back: share of them that only decides when to stop, above 0 and below 1.
-        epochs: passes over the others, 1 or more; of several tasks, over those of the longest.
-        steps: most updates for each task, whatever the epochs say; 0 for no limit.
-        patience: epochs without a lower loss on the held-back rows after which it ends.
+        epochs: most passes over the others; of several tasks, over those of the longest. 0: only
+            `steps` limit it.
+        steps: most updates for each task; 0: only `epochs` limit it.
+        check: updates for each task between two looks at the held-back rows; 0: a pass.
+        patience: looks without a lower loss there after which it ends, 1 or more.
+        enough: it ends when of every task less than this share is missed (`DistilResult.missed`),
+            0 (never) or more.
+        average: of free vectors, the mean over about so many updates for each task is tried
+            beside the latest ones; 0: only these.
         batch_size: rows per step, 1 or more.
         relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
         logit_lr: step of the logits of a mixture.
@@ -60,7 +66,10 @@ class DistilConfig:
     held_back: float = 0.2
     epochs: int = 10
     steps: int = 0
+    check: int = 0
     patience: int = 3
+    enough: float = 0.0
+    average: int = 0
     batch_size: int = 16
     relative_lr: float = 0.03
     logit_lr: float = 1.0
@@ -73,9 +82,12 @@ class DistilConfig:
             "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
             "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
             "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
-            "epochs": (self.epochs >= 1, "1 or more"),
+            "epochs": (self.epochs >= (not self.steps), "1 or more, or 0 with a limit of steps"),
             "steps": (self.steps >= 0, "0 or more"),
+            "check": (self.check >= 0, "0 or more"),
             "patience": (self.patience >= 1, "1 or more"),
+            "enough": (0 <= self.enough < math.inf, "0 or more"),
+            "average": (self.average >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
             "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),

@@ -47,7 +47,7 @@ def tune(
     jobs: Sequence[TuneJob],
     config: TuneConfig | None = None,
     *,
-    state: Path | None = None,
+    state: str | Path | None = None,
     save: Callable[[Sequence[TuneResult]], object] | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[TuneResult]:
@@ -73,7 +73,7 @@ def tune(
     if not jobs:
         raise TuningError("jobs", expected="at least one", got="none", fix="Name a task")
     loop = Loop(backbone, jobs, config or TuneConfig())
-    file = StateFile(state, loop.identity()) if state is not None else None
+    file = StateFile(Path(state), loop.identity()) if state is not None else None
     if file is not None:
         loop.restore(file)
     saved = time.monotonic()

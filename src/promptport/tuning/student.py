@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from statistics import fmean
 from typing import Any
 
@@ -12,25 +13,36 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
-from promptport.tuning.lesson import DistilConfig, Lesson, entropy, scores_of
+from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward
+from promptport.tuning.lesson import DistilConfig, Lesson, entropy
 from promptport.tuning.mixtures import MixtureRows
 from promptport.tuning.noise import draw, with_noise
 from promptport.tuning.optimiser import RowAdam
 
 
 class FreeStudent:
-    """Free vectors."""
+    """Free vectors, and if asked the mean of the latest ones: steps on few rows are noisy.
+
+    Attributes:
+        vectors: (n, d), after the latest step.
+        mean: (n, d), weighed by (1 - 1 / `average`) to the power of how many steps ago they were;
+            None without `average`.
+    """
 
     noise = 0.0
 
-    def __init__(self, vectors: Tensor, backbone: Backbone, rate: float) -> None:
+    def __init__(self, vectors: Tensor, backbone: Backbone, rate: float, average: int = 0) -> None:
         self.vectors = vectors.clone().to(backbone.device)
+        self.mean = self.vectors.clone() if average else None
+        self._average = average
         self._optimiser = RowAdam(self.vectors)
         self._rates = torch.full((len(vectors), 1), rate, device=backbone.device)
         self._active = torch.ones_like(self._rates, dtype=torch.bool)
 
     def step(self, gradient: Tensor) -> None:
         self._optimiser.step(gradient, self._rates, self._active)
+        if self.mean is not None:
+            self.mean.lerp_(self.vectors, 1 / self._average)
 
     def keep(self) -> None:
         """Nothing beside the vectors."""
@@ -38,6 +50,8 @@ class FreeStudent:
 
 class MixedStudent:
     """A mixture of words, learned under noise (`TuneJob.noise`)."""
+
+    mean = None
 
     def __init__(self, mixture: MixtureRows, rate: float, noise: float) -> None:
         self.mixture, self.noise = mixture, noise
@@ -57,80 +71,128 @@ Student = FreeStudent | MixedStudent
 _Place = tuple[int, int]  # number of the lesson, and of its question
 
 
-def learn(
-    student: Student,
-    lessons: Sequence[Lesson],
-    config: DistilConfig,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Tensor, dict[str, Any]]:
-    """Move a student until its answers on held-back rows get no closer.
+class Learning:
+    """A student on its way to answers that on held-back rows get no closer, or are close enough.
 
     Several lessons count alike, however many questions they have and however sure their teachers
     are: batches draw from them in turn, shorter ones are read again, and each loss is divided by
     its lesson's `unit`. An epoch is a pass over the longest.
 
+    Attributes:
+        best: vectors (L, d) with the lowest loss on the held-back rows so far.
+        done: steps.
+        total: most steps.
+        first: steps until the first look at the held-back rows.
+
     Args:
         student: starts where its vectors are.
         lessons: one or more.
         config: budget and rates.
-        progress: called with (steps done, steps in all).
-
-    Returns:
-        The best vectors (L, d) on the held-back rows, and the fields of a `DistilResult`.
-
-    Raises:
-        TuningError: a loss that is no finite number.
     """
-    tests: list[list[_Place]] = []
-    trained: list[list[_Place]] = []
-    for number, lesson in enumerate(lessons):
-        held = lesson.held_back(config)
-        tests.append([(number, i) for i in range(held)])
-        trained.append([(number, i) for i in range(held, len(lesson.questions))])
-    floors = [
-        entropy(lesson.answers[: len(own)]) for lesson, own in zip(lessons, tests, strict=True)
-    ]
-    own_units = [lesson.unit for lesson in lessons]
-    # A single loss need not be weighed against others, and Adam does not see its scale.
-    units = own_units if len(lessons) > 1 else [1.0]
-    before = _losses(student, lessons, tests)
-    best, best_epoch, steps = student.vectors.cpu().clone(), 0, 0
-    after, best_value = before, fmean(_missed(before, floors, units))
-    student.keep()
-    per_epoch = math.ceil(len(lessons) * max(map(len, trained)) / config.batch_size)
-    total = per_epoch * config.epochs
-    if config.steps:
-        total = min(total, config.steps * len(lessons))
-    for epoch in range(1, math.ceil(total / per_epoch) + 1):
+
+    def __init__(self, student: Student, lessons: Sequence[Lesson], config: DistilConfig) -> None:
+        self.student, self.lessons, self.config = student, lessons, config
+        self._tests: list[list[_Place]] = []
+        self._trained: list[list[_Place]] = []
+        for number, lesson in enumerate(lessons):
+            held = lesson.held_back(config)
+            self._tests.append([(number, i) for i in range(held)])
+            self._trained.append([(number, i) for i in range(held, len(lesson.questions))])
+        self._floors = [
+            entropy(lesson.answers[: len(own)])
+            for lesson, own in zip(lessons, self._tests, strict=True)
+        ]
+        self._own_units = [lesson.unit for lesson in lessons]
+        # A single loss need not be weighed against others, and Adam does not see its scale.
+        self._units = self._own_units if len(lessons) > 1 else [1.0]
+        per_epoch = math.ceil(len(lessons) * max(map(len, self._trained)) / config.batch_size)
+        limits = [per_epoch * config.epochs, config.steps * len(lessons)]
+        self.total = min(limit for limit in limits if limit)
+        self._every = config.check * len(lessons) or per_epoch
+        self.first = min(self._every, self.total)
+        self._batches = _batches(self._trained, config)
+        self.done = self._stale = 0
+        self._over = False
+        self.best = student.vectors.cpu().clone()
+        self._before = self._after = self._look(student.vectors)
+        self._value = self._mean(self._before)
+        student.keep()
+
+    @property
+    def missed(self) -> list[float]:
+        """Of each lesson, how far the best vectors' answers are from the teachers', in its unit."""
+        return _missed(self._after, self._floors, self._own_units)
+
+    def go_on(self, steps: int, stepped: Callable[[], None]) -> None:
+        """Take so many steps, or fewer if that is the end.
+
+        Args:
+            steps: in all, those that are done included.
+            stepped: called after every step.
+
+        Raises:
+            TuningError: a loss that is no finite number.
+        """
+        while self.done < min(steps, self.total) and not self._over:
+            rows = next(self._batches)
+            seed = self.config.seed
+            gradient = _gradient(self.student, self.lessons, self._units, rows, seed, self.done)
+            self.student.step(gradient)
+            self.done += 1
+            stepped()
+            if self.done % self._every == 0 or self.done == self.total:
+                self._compare()
+
+    def record(self) -> dict[str, Any]:
+        """The fields of a `DistilResult`."""
+        return {
+            "before": fmean(self._before),
+            "after": fmean(self._after),
+            "floor": fmean(self._floors),
+            "missed": self.missed,
+            "rows": sum(map(len, self._tests)) + sum(map(len, self._trained)),
+            "steps": self.done,
+        }
+
+    def _compare(self) -> None:
+        """Keep the vectors if they are the best so far, and see whether it is over."""
+        student = self.student
+        tried = [student.vectors] if student.mean is None else [student.vectors, student.mean]
+        found = [self._look(vectors) for vectors in tried]
+        values = [self._mean(losses) for losses in found]
+        value = min(values)
+        if not all(map(math.isfinite, values)):
+            raise TuningError(
+                "loss", expected="a finite number", got="another", fix="Lower the learning rate"
+            )
+        if value < self._value:
+            which = values.index(value)
+            self.best, self._stale = tried[which].cpu().clone(), 0
+            self._after, self._value = found[which], value
+            student.keep()
+        else:
+            self._stale += 1
+        close = max(self.missed) < self.config.enough
+        self._over = close or self._stale == self.config.patience
+
+    def _mean(self, losses: Sequence[float]) -> float:
+        return fmean(_missed(losses, self._floors, self._units))
+
+    @torch.no_grad()
+    def _look(self, vectors: Tensor) -> list[float]:
+        """Mean loss of each lesson on its held-back rows, in nats."""
+        return [
+            sum(float(x) for _, x in losses(self.lessons, own, vectors, [0] * len(own))) / len(own)
+            for own in self._tests
+        ]
+
+
+def _batches(trained: Sequence[Sequence[_Place]], config: DistilConfig) -> Iterator[list[_Place]]:
+    """Batches without end, pass after pass."""
+    for epoch in count(1):
         order = _in_turn(trained, config.seed * 100_003 + epoch)
         for first in range(0, len(order), config.batch_size):
-            if steps == total:
-                break
-            rows = order[first : first + config.batch_size]
-            student.step(_gradient(student, lessons, units, rows, config.seed, steps))
-            steps += 1
-            if progress is not None:
-                progress(steps, total)
-        found = _losses(student, lessons, tests)
-        value = fmean(_missed(found, floors, units))
-        if not math.isfinite(value):
-            raise TuningError(
-                "loss", expected="a finite number", got=str(value), fix="Lower the learning rate"
-            )
-        if value < best_value:
-            best, best_epoch = student.vectors.cpu().clone(), epoch
-            after, best_value = found, value
-            student.keep()
-        elif epoch - best_epoch >= config.patience:
-            break
-    return best, {
-        "before": fmean(before),
-        "after": fmean(after),
-        "floor": fmean(floors),
-        "missed": _missed(after, floors, own_units),
-        "rows": sum(map(len, tests)) + sum(map(len, trained)),
-        "steps": steps,
-    }
+            yield order[first : first + config.batch_size]
 
 
 def _in_turn(pools: Sequence[Sequence[_Place]], seed: int) -> list[_Place]:
@@ -150,7 +212,8 @@ def _missed(
     losses: Sequence[float], floors: Sequence[float], units: Sequence[float]
 ) -> list[float]:
     """How far a student's answers are from the teacher's, of each lesson in its unit."""
-    return [(loss - f) / unit for loss, f, unit in zip(losses, floors, units, strict=True)]
+    parts = zip(losses, floors, units, strict=True)
+    return [max(0.0, loss - floor) / unit for loss, floor, unit in parts]  # rounded below 0
 
 
 def _gradient(
@@ -174,25 +237,20 @@ def _gradient(
     return leaf.grad
 
 
-@torch.no_grad()
-def _losses(
-    student: Student, lessons: Sequence[Lesson], tests: Sequence[Sequence[_Place]]
-) -> list[float]:
-    """Mean loss of each lesson, in nats."""
-    return [
-        sum(float(x) for _, x in losses(lessons, own, student.vectors, [0] * len(own))) / len(own)
-        for own in tests
-    ]
-
-
 def losses(
     lessons: Sequence[Lesson], rows: Sequence[_Place], table: Tensor, starts: Sequence[int]
 ) -> Iterator[tuple[int, Tensor]]:
-    """(Number of a lesson, sum of its losses in nats, 0-dimensional) of batches, each of rows of
-    one lesson."""
-    for number, lesson in enumerate(lessons):
-        own = [(i, start) for (n, i), start in zip(rows, starts, strict=True) if n == number]
-        questions = [lesson.questions[i] for i, _ in own]
-        asked = scores_of(lesson.objective, questions, table, [start for _, start in own])
-        for places, scores in asked:
-            yield number, lesson.losses(scores, [own[i][0] for i in places]).sum()
+    """(Number of a lesson, sum of losses of some of its rows in nats, 0-dimensional) until all rows
+    were asked, of all lessons together. Every lesson has an objective of its own."""
+    asks = [
+        Ask(lessons[n].objective, lessons[n].questions[i], start)
+        for (n, i), start in zip(rows, starts, strict=True)
+    ]
+    for batch in batches(asks, BATCH_TOKENS):
+        chosen = [asks[i] for i in batch]
+        for objective, members, logits in forward(lessons[0].objective.backbone, chosen, table):
+            places = [rows[batch[m]] for m in members]
+            number = places[0][0]
+            lesson = lessons[number]
+            scores = objective.scores(logits, [lesson.questions[i] for _, i in places])
+            yield number, lesson.losses(scores, [i for _, i in places]).sum()

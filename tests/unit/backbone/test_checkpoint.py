@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,8 @@ from tests.models import ARCHITECTURES
 from promptport.backbone import Backbone, open_space
 from promptport.backbone.loading import find_checkpoint
 from promptport.errors import BackboneError, FileFormatError
+from promptport.interop import load_prompt, save_prompt
+from promptport.tuning import random_prompt
 
 
 @pytest.fixture
@@ -35,6 +38,15 @@ def test_shards(model_folder, backbone, tmp_path, name) -> None:
     model.tokenizer.save_pretrained(folder)
     assert (folder / "model.safetensors.index.json").exists()
     assert open_space(str(folder)).fingerprint == model.space.fingerprint
+
+
+def test_a_folder_given_as_a_path_is_named_by_its_text(model_folder, tmp_path) -> None:
+    folder = model_folder("bert")
+    assert isinstance(folder, Path)
+    model = Backbone.load(folder, device="cpu")
+    assert model.name == str(folder) == open_space(folder).backbone
+    prompt = random_prompt(model, 2, 0)
+    assert load_prompt(save_prompt(prompt, tmp_path / "P")).provenance.backbone == str(folder)
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

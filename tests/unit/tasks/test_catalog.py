@@ -81,6 +81,19 @@ def test_path_of_a_task_file(tmp_path):
         open_task(str(tmp_path / "no.yaml"))
 
 
+def test_places_as_text_or_as_paths(tmp_path, nlu):
+    write_lines(tmp_path / "train.jsonl", {"subject": "Peru", "object": "Lima"})
+    file = tmp_path / "mine.yaml"
+    file.write_text(POCKET_TASK)
+    rows = (Row({"subject": "Peru"}, "Lima"),)
+    for task in (open_task(file), load_task(str(file)), load_task(file, folder=str(tmp_path))):
+        assert task.load("train") == rows
+    assert open_task("nlu:sst2", str(nlu)).load("train") == open_task("nlu:sst2", nlu).load("train")
+    assert list_tasks(str(nlu)) == list_tasks(nlu)
+    with pytest.raises(TaskError, match="nothing at this path"):
+        open_task("nlu:sst2", str(tmp_path / "none"))
+
+
 @pytest.mark.parametrize("reference", ["country-capital", "pocket:country-capital"])
 def test_embedded_tasks(pocket, reference):
     task = open_task(reference)

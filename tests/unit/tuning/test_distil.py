@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 import torch
 
 from promptport.errors import MismatchError, TaskError, TuningError
+from promptport.merging import concatenate
 from promptport.tasks import MemorySource
 from promptport.transfers import transfer
 from promptport.tuning import (
@@ -262,7 +264,9 @@ def test_losses_of_several_tasks_are_in_their_own_units(
         return found
 
     monkeypatch.setattr(student, "_gradient", noted)
-    _, record = student.learn(learner, lessons, config, None)
+    learning = student.Learning(learner, lessons, config)
+    learning.go_on(learning.total, lambda: None)
+    record = learning.record()
     units = [one.unit for one in lessons]
     assert units[0] == pytest.approx(math.log(2))
     assert units[1] < 0.1
@@ -291,8 +295,68 @@ def test_steps_end_a_lesson(backbone, capitals) -> None:
     found = reconcile(start, model, [part], config=config, progress=lambda *s: seen.append(s))
     assert found.steps == 3
     assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert reconcile(start, model, [part], config=replace(config, epochs=0)).steps == 3
     with pytest.raises(TuningError, match="steps: expected 0 or more"):
         replace(CONFIG, steps=-1)
+    with pytest.raises(TuningError, match="epochs: expected 1 or more, or 0 with a limit of steps"):
+        replace(CONFIG, epochs=0)
+
+
+def test_looks_at_held_back_rows_are_counted_in_updates_of_each_task(
+    backbone, capitals, films, monkeypatch
+) -> None:
+    model = backbone("bert")
+    parts = [(tuned(model, task), task) for task in (repeated(capitals), repeated(films))]
+    looks = []
+    found = student.Learning._look
+
+    def noted(*given):
+        looks.append(len(steps))
+        return found(*given)
+
+    steps: list[int] = []
+    monkeypatch.setattr(student.Learning, "_look", noted)
+    config = replace(CONFIG, epochs=0, steps=7, check=3, patience=50)
+    reconcile(parts[0][0], model, parts, config=config, progress=lambda done, _: steps.append(done))
+    assert looks == [0, 6, 12, 14]
+
+
+def test_a_student_that_is_close_enough_is_let_go(backbone, films) -> None:
+    model, task = backbone("bert"), repeated(films)
+    prompt = tuned(model, task)
+    config = replace(CONFIG, epochs=0, steps=50, check=2, patience=50, enough=0.01)
+    assert reconcile(prompt, model, [(prompt, task)], config=config).steps == 2
+    whole = replace(config, enough=0.0)
+    assert reconcile(prompt, model, [(prompt, task)], config=whole).steps == 50
+
+
+def test_the_mean_of_noisy_steps_is_tried_beside_the_latest(backbone, films, monkeypatch) -> None:
+    model, task = backbone("bert"), repeated(films)
+    start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))
+    config = replace(CONFIG, epochs=0, steps=5, check=5, average=3)
+    made = lesson.Lesson.make(model, start, [goal], task, "train", config)
+    for better in ("mean", "latest"):
+        learner = student.FreeStudent(start.vectors, model, 0.1, 3)
+
+        def rated(_, vectors, better=better, learner=learner):
+            if torch.equal(vectors, start.vectors):
+                return [3.0]
+            return [1.0 if (vectors is learner.mean) == (better == "mean") else 2.0]
+
+        monkeypatch.setattr(student.Learning, "_look", rated)
+        learning = student.Learning(learner, [made], config)
+        learning.go_on(learning.total, lambda: None)
+        wanted = learner.mean if better == "mean" else learner.vectors
+        assert torch.equal(learning.best, wanted)
+        assert learning.record()["after"] == 1.0
+    learner = student.FreeStudent(start.vectors, model, 1.0, 4)
+    seen = [learner.vectors.clone()]
+    for _ in range(3):
+        learner.step(torch.randn_like(learner.vectors))
+        seen.append(learner.vectors.clone())
+    shares = [0.75**3, 0.25 * 0.75**2, 0.25 * 0.75, 0.25]
+    wanted = sum(share * vectors for share, vectors in zip(shares, seen, strict=True))
+    assert torch.allclose(learner.mean, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_one_part_alone_is_calibration(backbone, task) -> None:
@@ -308,6 +372,29 @@ def test_one_part_alone_is_calibration(backbone, task) -> None:
         other.rows,
         other.steps,
     )
+
+
+def test_of_several_starts_the_one_that_misses_less_goes_on(backbone, capitals, films) -> None:
+    model = backbone("t5")
+    tasks = [repeated(capitals), repeated(films)]
+    singles = [tuned(model, task) for task in tasks]
+    parts = list(zip(singles, tasks, strict=True))
+    far, near = random_prompt(model, 3, 7), concatenate(singles)
+    config = replace(CONFIG, epochs=0, steps=9, check=2, patience=50)
+    seen = []
+    for order, place in (([far, near], 1), ([near, far], 0)):
+        found = reconcile(order, model, parts, config=config, progress=lambda *s: seen.append(s))
+        alone = [reconcile(p, model, parts, config=replace(config, steps=2)) for p in order]
+        assert found.tried == tuple(fmean(one.missed) for one in alone)
+        assert found.start == place == found.tried.index(min(found.tried))
+        assert found.prompt.length == order[place].length
+        assert found.steps == 4 + 18
+        whole = reconcile(order[place], model, parts, config=config)
+        assert torch.equal(found.prompt.vectors, whole.prompt.vectors)
+        assert (whole.start, whole.tried) == (0, ())
+    assert seen[:22] == [(i, 22) for i in range(1, 23)]
+    with pytest.raises(TuningError, match="prompt: expected one or more"):
+        reconcile([], model, parts, config=config)
 
 
 def test_reconcile_needs_parts_of_its_backbone(backbone, capitals) -> None:

@@ -99,7 +99,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         tune(model, jobs, config, state=state, progress=interrupt)
     seen = []
-    resumed = tune(model, jobs, config, state=state, progress=lambda p: seen.append(p.step))
+    resumed = tune(model, jobs, config, state=str(state), progress=lambda p: seen.append(p.step))
     if stop_at > 1:
         assert seen[0] == stop_at, "it must not start from the beginning"
     for a, b in zip(whole, resumed, strict=True):
