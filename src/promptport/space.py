@@ -218,6 +218,11 @@ class EmbeddingSpace:
         Returns:
             For each vector, (token, cosine) in falling order.
         """
+        found = self.nearest_ids(vectors, top)
+        return [[(self.tokens[i], cosine) for i, cosine in row] for row in found]
+
+    def nearest_ids(self, vectors: Tensor, top: int) -> list[list[tuple[int, float]]]:
+        """Like `nearest`, with the numbers of the tokens."""
         best_values = torch.full((vectors.shape[0], top), -2.0)
         best_ids = torch.zeros((vectors.shape[0], top), dtype=torch.long)
         unit = torch.nn.functional.normalize(vectors.float(), dim=1)
@@ -230,6 +235,6 @@ class EmbeddingSpace:
             best_values, order = values.topk(top, dim=1)
             best_ids = ids.gather(1, order)
         return [
-            [(self.tokens[int(i)], float(c)) for i, c in zip(row, values, strict=True)]
+            [(int(i), float(c)) for i, c in zip(row, values, strict=True)]
             for row, values in zip(best_ids, best_values, strict=True)
         ]

@@ -29,6 +29,7 @@ from promptport.tuning.student import FreeStudent, Learning, MixedStudent, Stude
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
 RECONCILE = DistilConfig(
     rows=1024,
+    fill=256,
     epochs=0,
     steps=1000,
     check=100,

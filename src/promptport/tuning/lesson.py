@@ -22,7 +22,7 @@ from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.tasks import Row, Task, Template
 from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE, refuse_out_of_range
-from promptport.tuning.made_text import made_rows, spread
+from promptport.tuning.made_text import made_rows, spread, swapped_rows
 
 Texts = Literal["task", "words"]
 
@@ -40,6 +40,8 @@ class DistilConfig:
         texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
             share: nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
+        fill: from fewer texts of the task, more are made until there are so many (words swapped
+            for near ones, `made_text.swapped_rows`); they are only learned from. 0: none.
         held_back: share of them that only decides when to stop, above 0 and below 1.
         epochs: most passes over the others; of several tasks, over those of the longest. 0: only
             `steps` limit it.
@@ -63,6 +65,7 @@ class DistilConfig:
 
     texts: Texts = "task"
     rows: int = 256
+    fill: int = 0
     held_back: float = 0.2
     epochs: int = 10
     steps: int = 0
@@ -81,6 +84,7 @@ class DistilConfig:
         ranges = {
             "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
             "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
+            "fill": (self.fill >= 0, "0 or more"),
             "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
             "epochs": (self.epochs >= (not self.steps), "1 or more, or 0 with a limit of steps"),
             "steps": (self.steps >= 0, "0 or more"),
@@ -170,12 +174,14 @@ class Lesson:
         questions: Q questions.
         answers: (Q, A) probabilities over labels, or over shared words.
         columns: tokens of these words among the student's, None for labels.
+        made: how many of the questions, the last ones, were made beside the task's texts.
     """
 
     objective: Objective
     questions: tuple[Question, ...]
     answers: Tensor
     columns: Tensor | None
+    made: int = 0
 
     @classmethod
     def make(
@@ -189,8 +195,11 @@ class Lesson:
     ) -> Lesson:
         shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
         rows = _unlabelled(task, split, config, shared)
+        more: list[Row] = []
+        if config.texts == "task" and len(rows) < config.fill:
+            more = swapped_rows(rows, backbone, config.fill - len(rows), config.seed)
         words = shared if task.kind == "probe" else None
-        blind = tuple(_blind(row, task, words) for row in rows)
+        blind = tuple(_blind(row, task, words) for row in (*rows, *more))
         total = sum(teacher.weight for teacher in teachers)
         answers = torch.zeros(0)
         for teacher in teachers:
@@ -203,13 +212,13 @@ class Lesson:
         objective = Objective(
             backbone, task, template, length=prompt.length, truncate=config.truncate
         )
-        return cls(
-            objective, objective.prepare(blind).questions, answers, _columns(backbone, words)
-        )
+        questions = objective.prepare(blind).questions
+        return cls(objective, questions, answers, _columns(backbone, words), len(more))
 
     def held_back(self, config: DistilConfig) -> int:
-        """How many questions, the first ones, only decide when to stop: not all of them."""
-        return min(len(self.questions) - 1, max(1, round(config.held_back * len(self.questions))))
+        """How many questions, the first ones, only decide when to stop: not all, and none made."""
+        count = len(self.questions) - self.made
+        return min(count - 1, max(1, round(config.held_back * count)))
 
     @property
     def unit(self) -> float:
@@ -218,7 +227,8 @@ class Lesson:
         How far the teachers' answers depend on the text: about the divergence of one and the same
         answer to all of them.
         """
-        told = entropy(self.answers.mean(0, keepdim=True)) - entropy(self.answers)
+        answers = self.answers[: len(self.answers) - self.made]
+        told = entropy(answers.mean(0, keepdim=True)) - entropy(answers)
         return max(told, _LEAST_UNIT)
 
     def asked_through(self, template: Template) -> Lesson:

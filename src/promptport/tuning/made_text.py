@@ -1,17 +1,23 @@
-"""Made-up texts of random words, for learning from a teacher where there is no text at all."""
+"""Made-up texts, for learning from a teacher where there are few texts or none at all."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from promptport.backbone import Backbone
 from promptport.tasks import Row, Task
 
 # Shortest and longest text. The fields of a probe are names, those of other tasks sentences.
 _WORDS = {"probe": (1, 2), "classification": (4, 16)}
+_NEAR = 10  # words to swap one for
+_LOOKED_AT = 60  # tokens among which they are sought: many are no whole words
+_SWAPPED = 0.25  # share of the words of a text, one at least
+_TRIES = 10  # rows made per row asked for, since some come twice
 
 
 def made_rows(task: Task, words: Sequence[str], count: int, seed: int) -> list[Row]:
@@ -32,6 +38,67 @@ def made_rows(task: Task, words: Sequence[str], count: int, seed: int) -> list[R
         return " ".join(words[i] for i in drawn)
 
     return [Row({name: text() for name in task.fields}, "") for _ in range(count)]
+
+
+def swapped_rows(rows: Sequence[Row], backbone: Backbone, count: int, seed: int) -> list[Row]:
+    """New rows: some words of a text are swapped for words near them in the embedding space.
+
+    As synonyms are in easy data augmentation (Wei & Zou 2019, arXiv 1901.11196), but without a
+    dictionary. Near words are single tokens, so that no text grows.
+
+    Args:
+        rows: one or more, whose answers are kept.
+        backbone: of the embedding space and the tokenizer.
+        count: rows to make.
+        seed: of the choice of texts and words.
+
+    Returns:
+        At most `count` rows, no two alike and none that was there: few short texts allow few.
+    """
+    words = {w for row in rows for text in row.fields.values() for w in text.split()}
+    near = _near(sorted(words), backbone)
+    generator = torch.Generator().manual_seed(seed)
+
+    def below(limit: int) -> int:
+        return int(torch.randint(limit, (1,), generator=generator))
+
+    seen = {tuple(row.fields.values()) for row in rows}
+    found: list[Row] = []
+    for _ in range(_TRIES * count):
+        if len(found) == count:
+            break
+        row = rows[below(len(rows))]
+        split = {name: text.split() for name, text in row.fields.items()}
+        places = [(name, i) for name in split for i, w in enumerate(split[name]) if near[w]]
+        if not places:
+            continue
+        order = torch.randperm(len(places), generator=generator).tolist()
+        for place in order[: max(1, round(_SWAPPED * len(places)))]:
+            name, i = places[place]
+            choice = near[split[name][i]]
+            split[name][i] = choice[below(len(choice))]
+        fields = {name: " ".join(text) for name, text in split.items()}
+        if tuple(fields.values()) not in seen:
+            seen.add(tuple(fields.values()))
+            found.append(replace(row, fields=fields))
+    return found
+
+
+def _near(words: Sequence[str], backbone: Backbone) -> dict[str, list[str]]:
+    """For each word the other words nearest to the mean of its tokens, the nearest first."""
+    space = backbone.space
+    whole = {index: word for word, index in space.words.items()}
+    ids = [backbone.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
+    known = [(word, own) for word, own in zip(words, ids, strict=True) if own]
+    found: dict[str, list[str]] = {word: [] for word in words}
+    if not known:
+        return found
+    vectors = torch.stack([space.rows(own).mean(0) for _, own in known])
+    nearest = space.nearest_ids(vectors, min(_LOOKED_AT, space.trained_rows))
+    for (word, _), others in zip(known, nearest, strict=True):
+        names = [whole[i] for i, _ in others if i in whole]
+        found[word] = [name for name in names if name.lower() != word.lower()][:_NEAR]
+    return found
 
 
 def spread(answers: Tensor, count: int) -> list[int]:

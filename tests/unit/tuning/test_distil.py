@@ -11,7 +11,7 @@ import torch
 
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.merging import concatenate
-from promptport.tasks import MemorySource
+from promptport.tasks import MemorySource, Row
 from promptport.transfers import transfer
 from promptport.tuning import (
     DistilConfig,
@@ -27,7 +27,7 @@ from promptport.tuning import (
     student,
     tune,
 )
-from promptport.tuning.made_text import made_rows, spread
+from promptport.tuning.made_text import made_rows, spread, swapped_rows
 from promptport.vector import TaskPromptVector
 
 CONFIG = DistilConfig(rows=8, epochs=6, batch_size=4, relative_lr=0.1)
@@ -162,6 +162,62 @@ def test_made_rows_fill_every_field(films) -> None:
     drawn = [row.fields[name].split() for row in rows for name in films.fields]
     assert {word for text in drawn for word in text} == set(words)
     assert {len(text) for text in drawn} <= set(range(4, 17))
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_swapped_rows_are_new_and_near(backbone, films, name) -> None:
+    model = backbone(name)
+    rows = films.load("train")
+    made = swapped_rows(rows, model, 12, seed=1)
+    assert made == swapped_rows(rows, model, 12, seed=1) != swapped_rows(rows, model, 12, seed=2)
+    texts = [row.fields["text"] for row in made]
+    assert len(set(texts)) == len(made) == 12
+    assert not {row.fields["text"] for row in rows} & set(texts)
+    for row in made:
+        # One of its own texts, with a quarter of the words swapped, one at least.
+        said = row.fields["text"].split()
+        alike = [o.fields["text"].split() for o in rows if o.answer == row.answer]
+        apart = [
+            sum(a != b for a, b in zip(own, said, strict=True))
+            for own in alike
+            if len(own) == len(said)
+        ]
+        assert 1 <= min(apart) <= max(1, round(0.25 * len(said)))
+    word = rows[0].fields["text"].split()[0]
+    (single,) = swapped_rows([Row({"text": word}, "good")], model, 1, seed=0)
+    vectors = model.space.matrix.float()
+    ids = model.tokenizer(f" {word}", add_special_tokens=False)["input_ids"]
+    cosines = torch.cosine_similarity(vectors, vectors[ids].mean(0, keepdim=True))
+    order = cosines.argsort(descending=True).tolist()
+    assert order.index(model.space.words[single.fields["text"]]) < 60
+
+
+def test_few_texts_allow_few_swaps(backbone) -> None:
+    model = backbone("bert")
+    rows = [Row({"text": "film"}, "good")]
+    made = swapped_rows(rows, model, 500, seed=0)
+    assert 1 <= len(made) <= 10
+    assert all(row.fields["text"] != "film" for row in made)
+
+
+def test_filled_up_rows_are_only_learned_from(backbone, films) -> None:
+    model, task = backbone("bert"), repeated(films)
+    goal = Teacher(model, tuned(model, task))
+    config = replace(CONFIG, fill=30)
+    plain = lesson.Lesson.make(model, goal.prompt, [goal], task, "train", CONFIG)
+    filled = lesson.Lesson.make(model, goal.prompt, [goal], task, "train", config)
+    count = len(plain.questions)
+    assert len(filled.questions) == len(filled.answers) == 30
+    assert filled.made == 30 - count
+    assert [q.row for q in filled.questions[:count]] == [q.row for q in plain.questions]
+    assert filled.held_back(config) == plain.held_back(CONFIG)
+    assert filled.unit == pytest.approx(plain.unit)
+    enough = replace(CONFIG, fill=count)
+    assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", enough).made == 0
+    words = replace(config, texts="words")
+    assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", words).made == 0
+    with pytest.raises(TuningError, match="fill: expected 0 or more"):
+        replace(CONFIG, fill=-1)
 
 
 def test_labels_need_not_be_there(backbone, task) -> None:
