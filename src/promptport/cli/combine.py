@@ -106,15 +106,16 @@ def command(
     rows: Annotated[
         int | None,
         typer.Option(
-            help="Reconcile: most unlabelled rows per task; usually 1024 to read, or 256 to make "
-            "of random words."
+            help="Reconcile: most unlabelled rows per task; usually 1024 to read (fewer than 256 "
+            "are filled up by swapping words), or 256 to make of random words."
         ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Reconcile: most updates per task, 1 or more, usually 1000; it ends before if "
-            "nothing is missed, or no less than before."
+            min=1,
+            help="Reconcile: most updates per task, usually 750; it ends before if nothing is "
+            "missed, or no less than before.",
         ),
     ] = None,
     truncate: TruncateFlag = False,
@@ -140,7 +141,8 @@ def command(
     if not search:
         refuse_together("no --search", {"--max-dev-rows": max_dev_rows > 0})
     if not search and not reconcile:
-        needless = {"--task": bool(task), "--truncate": truncate}
+        needless = {"--task": bool(task), "--truncate": truncate, "--dtype": dtype != "auto"}
+        needless |= {"--device": device != "auto", "--device-map": device_map is not None}
         refuse_together("no --search and no --reconcile", needless)
     loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
     settings = search_config(search, coefficients, method, option or [], seed)
@@ -150,7 +152,7 @@ def command(
         _check_whole(method, terms, origin, option or [], search, reconcile)
         starts = {"concatenate": _concatenated(places)}
         if method == EITHER:
-            summed, _ = _merged(terms, places, origin, "sum", {}, backbone, seed)
+            summed, norms = _merged(terms, places, origin, "sum", {}, backbone, seed)
             starts = {"sum": summed, **starts}
     elif settings is not None:
         settings = replace(settings, rows=max_dev_rows, truncate=truncate)
@@ -174,10 +176,11 @@ def command(
             seed=seed,
             truncate=truncate,
         )
-        model = Backbone.load(**home(prompt.provenance, backbone), **loading)
         parts = _parts(terms, places, task or [], data)
+        model = Backbone.load(**home(prompt.provenance, backbone), **loading)
         settled = reconciled(list(starts.values()), model, parts, config=config)
         prompt = settled.prompt
+        norms = norms if settled.start == 0 else None  # of the sum, where both were begun
     save_prompt(prompt, out)
     described: dict[str, Any] = {
         "combination": prompt.provenance.task,

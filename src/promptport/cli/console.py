@@ -184,13 +184,13 @@ def show_lesson(title: str, result: Mapping[str, Any], names: Sequence[str] = ()
         names: of the teachers, if each has a task of its own.
     """
     shares = zip(names or [""] * len(result["missed"]), result["missed"], strict=True)
-    missed = ", ".join(f"{name} {max(0.0, share):.2f}".strip() for name, share in shares)
+    missed = ", ".join(f"{name} {share:.2f}".strip() for name, share in shares)
     facts = [
         ["cross-entropy to the teacher's answers, before", result["before"]],
         ["after", result["after"]],
         ["the teacher's own entropy (no prompt can go below)", result["floor"]],
         ["missed of what the teacher tells the texts apart by (1: all)", missed],
-        ["unlabelled rows read", result["rows"]],
+        ["unlabelled rows read or made", result["rows"]],
         ["steps", result["steps"]],
         ["labels used", "no"],
     ]

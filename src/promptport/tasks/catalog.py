@@ -108,7 +108,7 @@ def list_tasks(data: str | Path | None = None) -> tuple[TaskEntry, ...]:
 
 def _entry(reference: str, task: Task) -> TaskEntry:
     files = task.source.files if isinstance(task.source, FileSource) else {}
-    rows = {split: count_records(path) for split, path in files.items()}
+    rows = {split: count_records(Path(path)) for split, path in files.items()}
     return TaskEntry(reference, task.kind, rows, task.description)
 
 

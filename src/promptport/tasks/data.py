@@ -81,7 +81,7 @@ class FileSource:
         label_names: label by number, if the files hold numbers.
     """
 
-    files: Mapping[str, Path]
+    files: Mapping[str, str | Path]
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
 
@@ -92,7 +92,7 @@ class FileSource:
 
     def records(self, split: str) -> Iterator[_Record]:
         """Raw records of a split (see `load_rows`)."""
-        return read_records(self.files[split])
+        return read_records(Path(self.files[split]))
 
     def place(self, split: str) -> str:
         """Name of a split in messages."""

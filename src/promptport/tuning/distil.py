@@ -31,7 +31,7 @@ RECONCILE = DistilConfig(
     rows=1024,
     fill=256,
     epochs=0,
-    steps=1000,
+    steps=750,
     check=100,
     patience=4,
     enough=0.01,
@@ -57,6 +57,7 @@ class DistilResult:
             information of texts and answers, 0.05 nats at least): 0 is nothing, 1 about as much
             as answering every text alike; it may be above 1.
         rows: unlabelled rows that were read or made.
+        made: those that were made beside the task's texts (`DistilConfig.fill`).
         steps: updates; of several starts, those of all.
         start: which of several starts it is, 0 the first.
         tried: of several starts, what each missed after the first stretch, mean over the tasks;
@@ -69,6 +70,7 @@ class DistilResult:
     floor: float
     missed: list[float]
     rows: int
+    made: int
     steps: int
     start: int = 0
     tried: tuple[float, ...] = ()
@@ -165,15 +167,15 @@ def reconcile(
             raise TuningError(what, expected="one or more", got="none", fix="Name a prompt")
     for each in prompts:
         backbone.check_prompt(each)
+    made = []
+    for own, task in parts:
+        # A combination of prompts with different templates has none: tasks keep their own.
+        known = replace(prompts[0].provenance, template=own.provenance.template)
+        student, teacher = replace(prompts[0], provenance=known), Teacher(backbone, own)
+        made.append(Lesson.make(backbone, student, [teacher], task, split, config))
     ways = []
     for each in prompts:
-        lessons = []
-        for own, task in parts:
-            # A combination of prompts with different templates has none: tasks keep their own.
-            template = own.provenance.template
-            student = replace(each, provenance=replace(each.provenance, template=template))
-            teacher = Teacher(backbone, own)
-            lessons.append(Lesson.make(backbone, student, [teacher], task, split, config))
+        lessons = [x.asked_through(x.objective.template, each.length) for x in made]
         ways.append(Learning(_free(each, backbone, config, len(parts)), lessons, config))
     steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
     tried = []
@@ -281,6 +283,7 @@ def _entry(step: str, config: DistilConfig, record: dict[str, Any]) -> dict[str,
         "step": step,
         "texts": config.texts,
         "rows": record["rows"],
+        "made": record["made"],
         "labels_used": False,
         "loss": [record["before"], record["after"]],
         "promptport": __version__,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import AnchorError, TaskError
-from promptport.evaluation import Ask, batches, choose_template, forward
+from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
@@ -40,8 +40,9 @@ class DistilConfig:
         texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
             share: nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
-        fill: from fewer texts of the task, more are made until there are so many (words swapped
-            for near ones, `made_text.swapped_rows`); they are only learned from. 0: none.
+        fill: fewer texts of the task are filled up to so many, but not more than `rows`, with
+            some that are only learned from (words swapped for near ones,
+            `made_text.swapped_rows`). 0: none.
         held_back: share of them that only decides when to stop, above 0 and below 1.
         epochs: most passes over the others; of several tasks, over those of the longest. 0: only
             `steps` limit it.
@@ -50,8 +51,8 @@ class DistilConfig:
         patience: looks without a lower loss there after which it ends, 1 or more.
         enough: it ends when of every task less than this share is missed (`DistilResult.missed`),
             0 (never) or more.
-        average: of free vectors, the mean over about so many updates for each task is tried
-            beside the latest ones; 0: only these.
+        average: what is looked at and kept of free vectors is their running mean over about so
+            many updates for each task; 0: the latest ones.
         batch_size: rows per step, 1 or more.
         relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
         logit_lr: step of the logits of a mixture.
@@ -195,9 +196,11 @@ class Lesson:
     ) -> Lesson:
         shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
         rows = _unlabelled(task, split, config, shared)
-        more: list[Row] = []
-        if config.texts == "task" and len(rows) < config.fill:
-            more = swapped_rows(rows, backbone, config.fill - len(rows), config.seed)
+        template = choose_template(task, prompt)
+        objective = Objective(
+            backbone, task, template, length=prompt.length, truncate=config.truncate
+        )
+        more = _filling(rows, objective, config)
         words = shared if task.kind == "probe" else None
         blind = tuple(_blind(row, task, words) for row in (*rows, *more))
         total = sum(teacher.weight for teacher in teachers)
@@ -208,17 +211,12 @@ class Lesson:
         if config.texts == "words":
             chosen = spread(answers, config.rows)
             blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
-        template = choose_template(task, prompt)
-        objective = Objective(
-            backbone, task, template, length=prompt.length, truncate=config.truncate
-        )
         questions = objective.prepare(blind).questions
         return cls(objective, questions, answers, _columns(backbone, words), len(more))
 
     def held_back(self, config: DistilConfig) -> int:
         """How many questions, the first ones, only decide when to stop: not all, and none made."""
-        count = len(self.questions) - self.made
-        return min(count - 1, max(1, round(config.held_back * count)))
+        return _held_back(len(self.questions) - self.made, config)
 
     @property
     def unit(self) -> float:
@@ -231,19 +229,20 @@ class Lesson:
         told = entropy(answers.mean(0, keepdim=True)) - entropy(answers)
         return max(told, _LEAST_UNIT)
 
-    def asked_through(self, template: Template) -> Lesson:
-        """The same questions in another template."""
+    def asked_through(self, template: Template, length: int | None = None) -> Lesson:
+        """The same questions in another template, or behind a prompt of another length."""
         own = self.objective
         objective = Objective(
-            own.backbone, own.task, template, length=own.length, truncate=own.truncate
+            own.backbone, own.task, template, length=length or own.length, truncate=own.truncate
         )
         rows = [question.row for question in self.questions]
         return replace(self, objective=objective, questions=objective.prepare(rows).questions)
 
     @torch.no_grad()
     def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
-        """How far a prompt (n, d) answers like the teachers, on the first `count` questions."""
-        count = count or len(self.questions)
+        """How far a prompt (n, d) answers like the teachers, on the first `count` questions, all
+        that were not made without it."""
+        count = count or len(self.questions) - self.made
         total, same = 0.0, 0
         for places, scores in scores_of(self.objective, self.questions[:count], vectors):
             total += float(self.losses(scores, places).sum())
@@ -285,6 +284,28 @@ def _unlabelled(
             fix="Give more unlabelled rows, or learn on random words",
         )
     return picked
+
+
+def _held_back(count: int, config: DistilConfig) -> int:
+    return min(count - 1, max(1, round(config.held_back * count)))
+
+
+def _filling(rows: Sequence[Row], objective: Objective, config: DistilConfig) -> list[Row]:
+    """Rows made of those that are learned from, where there are few."""
+    missing = min(config.fill, config.rows) - len(rows)
+    if config.texts == "words" or missing <= 0:
+        return []
+    held = _held_back(len(rows), config)
+    made = swapped_rows(rows[held:], objective.backbone, missing, config.seed, but=rows[:held])
+    return [row for row in made if _fits(row, objective)]
+
+
+def _fits(row: Row, objective: Objective) -> bool:
+    try:
+        objective.prepare([row])
+    except TaskError:
+        return False
+    return True
 
 
 def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
@@ -359,18 +380,11 @@ def _answers(
 
 
 def scores_of(
-    objective: Objective,
-    questions: Sequence[Question],
-    vectors: Tensor,
-    starts: Sequence[int] | None = None,
+    objective: Objective, questions: Sequence[Question], vectors: Tensor
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Scores over all questions, batch by batch: (their indices, (Q', A) scores).
-
-    The prompt of every question begins at its row of `vectors`, at row 0 without `starts`.
-    """
-    places = [0] * len(questions) if starts is None else starts
-    asks = [Ask(objective, *pair) for pair in zip(questions, places, strict=True)]
-    for batch in batches(asks, 8192):
+    """Scores over all questions, batch by batch: (their indices, (Q', A) scores)."""
+    asks = [Ask(objective, question, 0) for question in questions]
+    for batch in batches(asks, BATCH_TOKENS):
         chosen = [asks[i] for i in batch]
         for _, members, logits in forward(objective.backbone, chosen, vectors):
             places = [batch[m] for m in members]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +19,9 @@ _NEAR = 10  # words to swap one for
 _LOOKED_AT = 60  # tokens among which they are sought: many are no whole words
 _SWAPPED = 0.25  # share of the words of a text, one at least
 _TRIES = 10  # rows made per row asked for, since some come twice
+_MOST_PIECES = 4  # of more tokens than these the mean says little of a word
+_AT_ONCE = 1024  # words looked up together
+_CORE = re.compile(r"^(\W*)(.*?)(\W*)$", re.DOTALL)  # a word without its punctuation
 
 
 def made_rows(task: Task, words: Sequence[str], count: int, seed: int) -> list[Row]:
@@ -40,43 +44,54 @@ def made_rows(task: Task, words: Sequence[str], count: int, seed: int) -> list[R
     return [Row({name: text() for name in task.fields}, "") for _ in range(count)]
 
 
-def swapped_rows(rows: Sequence[Row], backbone: Backbone, count: int, seed: int) -> list[Row]:
+def swapped_rows(
+    rows: Sequence[Row],
+    backbone: Backbone,
+    count: int,
+    seed: int,
+    *,
+    but: Sequence[Row] = (),
+) -> list[Row]:
     """New rows: some words of a text are swapped for words near them in the embedding space.
 
     As synonyms are in easy data augmentation (Wei & Zou 2019, arXiv 1901.11196), but without a
-    dictionary. Near words are single tokens, so that no text grows.
+    dictionary. Punctuation stays, and so do words that the tokenizer does not know or cuts into
+    many pieces. Near words are single tokens, so that texts hardly grow.
 
     Args:
         rows: one or more, whose answers are kept.
         backbone: of the embedding space and the tokenizer.
         count: rows to make.
         seed: of the choice of texts and words.
+        but: rows that must not come out.
 
     Returns:
         At most `count` rows, no two alike and none that was there: few short texts allow few.
     """
-    words = {w for row in rows for text in row.fields.values() for w in text.split()}
-    near = _near(sorted(words), backbone)
+    words = {_core(w) for row in rows for text in row.fields.values() for w in text.split()}
+    near = _near(sorted(words - {""}), backbone)
     generator = torch.Generator().manual_seed(seed)
 
     def below(limit: int) -> int:
         return int(torch.randint(limit, (1,), generator=generator))
 
-    seen = {tuple(row.fields.values()) for row in rows}
+    seen = {tuple(row.fields.values()) for row in (*rows, *but)}
     found: list[Row] = []
     for _ in range(_TRIES * count):
         if len(found) == count:
             break
         row = rows[below(len(rows))]
         split = {name: text.split() for name, text in row.fields.items()}
-        places = [(name, i) for name in split for i, w in enumerate(split[name]) if near[w]]
+        places = [
+            (name, i) for name in split for i, w in enumerate(split[name]) if near.get(_core(w))
+        ]
         if not places:
             continue
         order = torch.randperm(len(places), generator=generator).tolist()
         for place in order[: max(1, round(_SWAPPED * len(places)))]:
             name, i = places[place]
-            choice = near[split[name][i]]
-            split[name][i] = choice[below(len(choice))]
+            before, core, after = _CORE.match(split[name][i]).groups()  # type: ignore[union-attr]
+            split[name][i] = before + near[core][below(len(near[core]))] + after
         fields = {name: " ".join(text) for name, text in split.items()}
         if tuple(fields.values()) not in seen:
             seen.add(tuple(fields.values()))
@@ -84,20 +99,29 @@ def swapped_rows(rows: Sequence[Row], backbone: Backbone, count: int, seed: int)
     return found
 
 
+def _core(word: str) -> str:
+    return _CORE.sub(r"\2", word)
+
+
 def _near(words: Sequence[str], backbone: Backbone) -> dict[str, list[str]]:
     """For each word the other words nearest to the mean of its tokens, the nearest first."""
     space = backbone.space
     whole = {index: word for word, index in space.words.items()}
     ids = [backbone.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in words]
-    known = [(word, own) for word, own in zip(words, ids, strict=True) if own]
-    found: dict[str, list[str]] = {word: [] for word in words}
-    if not known:
-        return found
-    vectors = torch.stack([space.rows(own).mean(0) for _, own in known])
-    nearest = space.nearest_ids(vectors, min(_LOOKED_AT, space.trained_rows))
-    for (word, _), others in zip(known, nearest, strict=True):
-        names = [whole[i] for i, _ in others if i in whole]
-        found[word] = [name for name in names if name.lower() != word.lower()][:_NEAR]
+    unknown = backbone.special.unknown
+    known = [
+        (word, own)
+        for word, own in zip(words, ids, strict=True)
+        if 0 < len(own) <= _MOST_PIECES and unknown not in own
+    ]
+    found: dict[str, list[str]] = {}
+    for first in range(0, len(known), _AT_ONCE):
+        some = known[first : first + _AT_ONCE]
+        vectors = torch.stack([space.rows(own).mean(0) for _, own in some])
+        nearest = space.nearest_ids(vectors, min(_LOOKED_AT, space.trained_rows))
+        for (word, _), others in zip(some, nearest, strict=True):
+            names = [whole[i] for i, _ in others if i in whole]
+            found[word] = [name for name in names if name.lower() != word.lower()][:_NEAR]
     return found
 
 

@@ -21,7 +21,7 @@ from promptport.tuning.optimiser import RowAdam
 
 
 class FreeStudent:
-    """Free vectors, and if asked the mean of the latest ones: steps on few rows are noisy.
+    """Free vectors, and if asked their running mean: steps on few rows are noisy.
 
     Attributes:
         vectors: (n, d), after the latest step.
@@ -151,25 +151,19 @@ class Learning:
             "floor": fmean(self._floors),
             "missed": self.missed,
             "rows": sum(map(len, self._tests)) + sum(map(len, self._trained)),
+            "made": sum(lesson.made for lesson in self.lessons),
             "steps": self.done,
         }
 
     def _compare(self) -> None:
         """Keep the vectors if they are the best so far, and see whether it is over."""
-        student = self.student
-        tried = [student.vectors] if student.mean is None else [student.vectors, student.mean]
-        found = [self._look(vectors) for vectors in tried]
-        values = [self._mean(losses) for losses in found]
-        value = min(values)
-        if not all(map(math.isfinite, values)):
-            raise TuningError(
-                "loss", expected="a finite number", got="another", fix="Lower the learning rate"
-            )
+        vectors = self.student.vectors if self.student.mean is None else self.student.mean
+        found = self._look(vectors)
+        value = self._mean(found)
         if value < self._value:
-            which = values.index(value)
-            self.best, self._stale = tried[which].cpu().clone(), 0
-            self._after, self._value = found[which], value
-            student.keep()
+            self.best, self._stale = vectors.cpu().clone(), 0
+            self._after, self._value = found, value
+            self.student.keep()
         else:
             self._stale += 1
         close = max(self.missed) < self.config.enough
@@ -180,11 +174,20 @@ class Learning:
 
     @torch.no_grad()
     def _look(self, vectors: Tensor) -> list[float]:
-        """Mean loss of each lesson on its held-back rows, in nats."""
-        return [
+        """Mean loss of each lesson on its held-back rows, in nats; finite."""
+        found = [
             sum(float(x) for _, x in losses(self.lessons, own, vectors, [0] * len(own))) / len(own)
             for own in self._tests
         ]
+        for value in found:
+            if not math.isfinite(value):
+                raise TuningError(
+                    "loss",
+                    expected="a finite number",
+                    got=str(value),
+                    fix="Lower the learning rate, or compute in float32",
+                )
+        return found
 
 
 def _batches(trained: Sequence[Sequence[_Place]], config: DistilConfig) -> Iterator[list[_Place]]:
@@ -213,7 +216,7 @@ def _missed(
 ) -> list[float]:
     """How far a student's answers are from the teacher's, of each lesson in its unit."""
     parts = zip(losses, floors, units, strict=True)
-    return [max(0.0, loss - floor) / unit for loss, floor, unit in parts]  # rounded below 0
+    return [max(loss - floor, 0.0) / unit for loss, floor, unit in parts]
 
 
 def _gradient(

@@ -170,6 +170,7 @@ def test_swapped_rows_are_new_and_near(backbone, films, name) -> None:
     rows = films.load("train")
     made = swapped_rows(rows, model, 12, seed=1)
     assert made == swapped_rows(rows, model, 12, seed=1) != swapped_rows(rows, model, 12, seed=2)
+    assert not [m for m in made if m in swapped_rows(rows, model, 12, seed=1, but=made)]
     texts = [row.fields["text"] for row in made]
     assert len(set(texts)) == len(made) == 12
     assert not {row.fields["text"] for row in rows} & set(texts)
@@ -200,24 +201,70 @@ def test_few_texts_allow_few_swaps(backbone) -> None:
     assert all(row.fields["text"] != "film" for row in made)
 
 
-def test_filled_up_rows_are_only_learned_from(backbone, films) -> None:
+def test_filled_up_rows_are_only_learned_from(backbone, films, monkeypatch) -> None:
     model, task = backbone("bert"), repeated(films)
     goal = Teacher(model, tuned(model, task))
-    config = replace(CONFIG, fill=30)
-    plain = lesson.Lesson.make(model, goal.prompt, [goal], task, "train", CONFIG)
-    filled = lesson.Lesson.make(model, goal.prompt, [goal], task, "train", config)
+    swap, asked = lesson.swapped_rows, []
+
+    def noted(rows, *rest, but):
+        asked.append((list(rows), list(but)))
+        return swap(rows, *rest, but=but)
+
+    monkeypatch.setattr(lesson, "swapped_rows", noted)
+
+    def made(**settings):
+        config = replace(CONFIG, **{"rows": 40, **settings})
+        return lesson.Lesson.make(model, goal.prompt, [goal], task, "train", config), config
+
+    (plain, _), (filled, config) = made(), made(fill=30)
     count = len(plain.questions)
+    assert count == 12
     assert len(filled.questions) == len(filled.answers) == 30
     assert filled.made == 30 - count
     assert [q.row for q in filled.questions[:count]] == [q.row for q in plain.questions]
-    assert filled.held_back(config) == plain.held_back(CONFIG)
+    held = filled.held_back(config)
+    assert held == plain.held_back(config) == 2
+    texts = [[q.row.fields for q in part] for part in (plain.questions[:held], plain.questions)]
+    learned = [row.fields for row in asked[0][0]]
+    assert ([row.fields for row in asked[0][1]], learned) == (texts[0], texts[1][held:])
     assert filled.unit == pytest.approx(plain.unit)
-    enough = replace(CONFIG, fill=count)
-    assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", enough).made == 0
-    words = replace(config, texts="words")
-    assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", words).made == 0
+    alike = filled.agreement(goal.prompt.vectors)
+    assert (alike.rows, alike.same) == (count, 1.0)
+    assert len(made(rows=20, fill=30)[0].questions) == 20, "rows are the limit"
+    assert made(fill=count)[0].made == made(fill=30, texts="words")[0].made == 0
     with pytest.raises(TuningError, match="fill: expected 0 or more"):
         replace(CONFIG, fill=-1)
+
+
+def test_made_rows_that_do_not_fit_are_left_out(backbone, films, monkeypatch) -> None:
+    model, task = backbone("bert"), repeated(films)
+    goal = Teacher(model, tuned(model, task))
+    long = Row({"text": "film " * 500}, "good")
+    monkeypatch.setattr(lesson, "swapped_rows", lambda rows, *_, but: [long, rows[0]])
+    config = replace(CONFIG, rows=40, fill=14)
+    assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", config).made == 1
+
+
+def test_words_are_swapped_without_their_punctuation(backbone) -> None:
+    model = backbone("bert")
+    rows = [Row({"text": "(film), \u8fd9\u90e8"}, "good")]
+    texts = {row.fields["text"] for row in swapped_rows(rows, model, 5, seed=0)}
+    plain = {r.fields["text"] for r in swapped_rows([Row({"text": "film"}, "good")], model, 5, 0)}
+    assert texts == {f"({word}), \u8fd9\u90e8" for word in plain}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_losses_that_are_no_numbers_are_refused(backbone, films, monkeypatch, several) -> None:
+    model, task = backbone("bert"), repeated(films)
+    start, part = random_prompt(model, 3, 2), (tuned(model, task), task)
+    plain = student.losses
+
+    def broken(lessons, rows, table, starts):
+        return ((n, loss * float("nan")) for n, loss in plain(lessons, rows, table, starts))
+
+    monkeypatch.setattr(student, "losses", broken)
+    with pytest.raises(TuningError, match="loss: expected a finite number, got nan"):
+        reconcile([start, part[0]] if several else start, model, [part], config=CONFIG)
 
 
 def test_labels_need_not_be_there(backbone, task) -> None:
@@ -386,25 +433,18 @@ def test_a_student_that_is_close_enough_is_let_go(backbone, films) -> None:
     assert reconcile(prompt, model, [(prompt, task)], config=whole).steps == 50
 
 
-def test_the_mean_of_noisy_steps_is_tried_beside_the_latest(backbone, films, monkeypatch) -> None:
+def test_the_mean_of_noisy_steps_is_what_is_kept(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)
     start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))
-    config = replace(CONFIG, epochs=0, steps=5, check=5, average=3)
+    config = replace(CONFIG, epochs=0, steps=30, check=30)
     made = lesson.Lesson.make(model, start, [goal], task, "train", config)
-    for better in ("mean", "latest"):
-        learner = student.FreeStudent(start.vectors, model, 0.1, 3)
-
-        def rated(_, vectors, better=better, learner=learner):
-            if torch.equal(vectors, start.vectors):
-                return [3.0]
-            return [1.0 if (vectors is learner.mean) == (better == "mean") else 2.0]
-
-        monkeypatch.setattr(student.Learning, "_look", rated)
+    for average in (0, 3):
+        learner = student.FreeStudent(start.vectors, model, 0.03, average)
         learning = student.Learning(learner, [made], config)
         learning.go_on(learning.total, lambda: None)
-        wanted = learner.mean if better == "mean" else learner.vectors
-        assert torch.equal(learning.best, wanted)
-        assert learning.record()["after"] == 1.0
+        record = learning.record()
+        assert record["after"] < record["before"]
+        assert torch.equal(learning.best, learner.mean if average else learner.vectors)
     learner = student.FreeStudent(start.vectors, model, 1.0, 4)
     seen = [learner.vectors.clone()]
     for _ in range(3):
