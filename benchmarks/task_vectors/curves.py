@@ -46,6 +46,11 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
                 "column": column,
                 "targets": len(own),
                 "area": round(fmean(fmean(a) for a in own.values()), 4),
+                **{
+                    f"area_{kind}": round(fmean(some), 4)
+                    for kind, real in (("embedded", False), ("real", True))
+                    if (some := [fmean(a) for p, a in own.items() if _is_real(p[1]) == real])
+                },
                 "wins": len(wins),
                 "wins_beyond_noise": sum(d["low"] > 0 for d in differences.values()),
                 "losses": len(losses),
@@ -90,6 +95,10 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         "chosen": _chosen(curves),
     }
     return summary, tables
+
+
+def _is_real(task: str) -> bool:
+    return task.startswith("nlu:")
 
 
 def _curves(cells: Sequence[Cell]) -> list[Cell]:
@@ -197,18 +206,22 @@ def table(tables: Mapping[str, Any]) -> str:
     rows = tables["starts"]
     counts = [name for name in (rows[0] if rows else {}) if name.startswith("rows ")]
     lines = [
-        f"| start | {' | '.join(counts)} | area | gain over the best single source, points [95%] "
+        f"| start | {' | '.join(counts)} | area: all, embedded, real "
+        "| gain over the best single source, points [95%] "
         "| p (Holm) | targets won, lost, of |",
         "|---" * (len(counts) + 5) + "|",
     ]
     for r in rows:
         scores = " | ".join(f"{r[count]:.3f}" for count in counts)
+        areas = [
+            f"{r[key]:.3f}" if key in r else "-" for key in ("area", "area_embedded", "area_real")
+        ]
         gain, p = "", ""
         if "gain_points" in r:
             gain = f"{r['gain_points']:+.1f} [{r['low']:+.1f}, {r['high']:+.1f}]"
             p = f"{r['p_holm']:.3f}"
         lines.append(
-            f"| {r['column']} | {scores} | {r['area']:.3f} | {gain} | {p} "
+            f"| {r['column']} | {scores} | {', '.join(areas)} | {gain} | {p} "
             f"| {r['wins']}, {r['losses']}, {r['targets']} |"
         )
     lines += ["", "| backbone | target | " + " | ".join(COLUMNS) + " |"]

@@ -78,7 +78,7 @@ class Settings:
         rounds: epochs of several sources together.
     """
 
-    counts: tuple[int, ...] = (0, 5, 25, 100)
+    counts: tuple[int, ...] = (0, 5, 10, 25, 50, 100, 250)
     steps: int = 32
     plans: Mapping[str, Plan] = field(default_factory=lambda: PLANS)
     dev: int = 64

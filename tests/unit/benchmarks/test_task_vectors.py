@@ -55,7 +55,11 @@ def test_wins_losses_and_gaps(cells) -> None:
     assert [r["task"] for r in tables["left_out"]] == ["c"]
     text = fewshot.table(tables)
     assert "Not learned, left out: c (nano-bert)." in text
-    assert "| adapted | 0.500 | 0.500 | 0.500 | -10.0" in text
+    assert "| adapted | 0.500 | 0.500 | 0.500, 0.500, - | -10.0" in text
+    real = [{**c, "task": f"nlu:{c['task']}"} if c["task"] == "b" else c for c in cells]
+    assert "| adapted | 0.500 | 0.500 | 0.500, 0.600, 0.400 |" in fewshot.table(
+        fewshot.summarise(real)[1]
+    )
 
 
 def test_bits_survive() -> None:
