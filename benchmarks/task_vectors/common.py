@@ -76,12 +76,15 @@ def _stamp(cell: Mapping[str, Any]) -> str:
     return "-".join([weights_of(cell["backbone"]), *plans])
 
 
-def benchmark_tasks(data: Path | None, names: Sequence[str] = ()) -> list[Task]:
+def benchmark_tasks(
+    data: Path | None, names: Sequence[str] = (), test: int = EVALUATION_ROWS["test"]
+) -> list[Task]:
     """The tasks, with a seeded sample of their rows.
 
     Args:
         data: folder with nlu/; None leaves those tasks out.
         names: take only these; none for all.
+        test: most test rows.
     """
     found = [open_task(name) for name in EMBEDDED if not names or name in names]
     wanted = [name for name in NLU if not names or name in names]
@@ -89,7 +92,8 @@ def benchmark_tasks(data: Path | None, names: Sequence[str] = ()) -> list[Task]:
         print(f"left out, no --data folder with nlu/: {', '.join(wanted)}")
     elif data is not None:
         found += [open_task(f"nlu:{name}", data / "nlu") for name in wanted]
-    return [limited(t, {"train": plan_of(t.name).train, **EVALUATION_ROWS}, WORDS) for t in found]
+    rows = {**EVALUATION_ROWS, "test": test}
+    return [limited(t, {"train": plan_of(t.name).train, **rows}, WORDS) for t in found]
 
 
 @cache

@@ -26,7 +26,9 @@ from benchmarks.task_vectors.common import (
     RESULTS,
     WORK,
     benchmark_tasks,
+    bits_of,
     book_of,
+    scored,
     told,
     tuned,
 )
@@ -34,7 +36,7 @@ from benchmarks.task_vectors.origins import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins
 
 from promptport.analysis import Part, bootstrap_mean, compare_to, forecast_pair
-from promptport.evaluation import score_prompts
+from promptport.evaluation import evaluate, score_prompts
 from promptport.merging import concatenate, merge
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
@@ -56,6 +58,7 @@ METHODS = {
 FORECAST_OF = ("sum", "mean", "select")  # combinations of the first library
 FORECAST_ROWS = 60
 DEV_ROWS, TEST_ROWS = 32, 80
+MORE_ROWS = 500  # test rows of the two ways that matter most, and of single prompts
 LARGER = {3: 3, 4: 1}  # sets of so many tasks: how many of them
 LOST = 0.8  # a task that keeps less is wiped out
 SETTLE = replace(RECONCILE, truncate=True)
@@ -87,14 +90,20 @@ def measure(
         for name in backbones:
             own = measure_origins(data, [seed], [name], results=results, work=work, tasks=tasks)
             learned = [t for t in opened if t.name in learnable(own, name, seed)]
+            more = {t.name: t for t in benchmark_tasks(data, tasks, MORE_ROWS)}
             with told(f"pairs, seed {seed}, {name}, {len(learned)} tasks"):
-                sets = _measure(name, seed, learned, cells, work)
+                sets = _measure(name, seed, learned, more, cells, work)
             asked |= {(name, seed, tuple(names)) for names in sets}
     return [cell for cell in cells.rows if _place(cell) in asked]
 
 
 def _measure(
-    name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path
+    name: str,
+    seed: int,
+    tasks: Sequence[Task],
+    more: Mapping[str, Task],
+    cells: Cells,
+    work: Path,
 ) -> list[list[str]]:
     """Make the missing cells of a backbone and a seed; the names of the tasks of all sets."""
     sets = list(combinations(range(len(tasks)), 2))
@@ -118,7 +127,8 @@ def _measure(
         if whole:
             cells.add({"found": some.measure()}, **place)
         if not cells.has(**settled):
-            cells.add({"found": some.reconciled(seed)}, **settled)
+            found = some.reconciled(seed, [more[n] for n in place["tasks"]])
+            cells.add({"found": found}, **settled)
     return [[tasks[i].name for i in chosen] for chosen in sets]
 
 
@@ -154,22 +164,42 @@ class _Set:
         pairs = len(self.tasks) == 2
         return {**found, "forecasts": self._forecasts(own["test"], ways) if pairs else []}
 
-    def reconciled(self, seed: int) -> dict[str, Any]:
+    def reconciled(self, seed: int, more: Sequence[Task]) -> dict[str, Any]:
         """Scores after learning from the single prompts without labels, from the plain sum or the
-        concatenation, whichever misses less after the first updates."""
+        concatenation, whichever misses less after the first updates.
+
+        Args:
+            seed: of reconciling.
+            more: the same tasks with more test rows, on which this way, paper B's and the single
+                prompts are scored as well.
+        """
         own = self.prompts[PAPER.name]
         assert own[0].origin is not None
         starts = [merge(self._vectors(PAPER.name)).apply(own[0].origin), concatenate(own)]
         parts = list(zip(own, self.tasks, strict=True))
         found = reconcile(starts, self.model, parts, config=replace(SETTLE, seed=seed))
-        way = {}
+        way: dict[str, Any] = {"alone": {}}
         for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
-            (scores,) = score_prompts(
-                self.model, [found.prompt], self.tasks, split=split, rows=rows, truncate=True
+            *alone, scores = score_prompts(
+                self.model, [*own, found.prompt], self.tasks, split=split, rows=rows, truncate=True
             )
             way[split] = [e.score.value for e in scores]
+            way["alone"][split] = [row[i].score.value for i, row in enumerate(alone)]
         learned = {"missed": found.missed, "tried": found.tried, "steps": found.steps}
-        return {"ways": {RECONCILED: way}, **learned}
+        config = SearchConfig(rows=DEV_ROWS, truncate=True)
+        paper = search_coefficients(
+            self.model, self._vectors(PAPER.name), self.tasks, own[0].origin, config
+        ).prompt
+        there = score_prompts(self.model, [paper, found.prompt], more, truncate=True)
+        longer = {
+            name: [scored(e, t) for e, t in zip(row, more, strict=True)]
+            for name, row in zip((PAPER_COLUMN, RECONCILED), there, strict=True)
+        }
+        longer["alone"] = [
+            scored(evaluate(self.model, task, prompt, truncate=True), task)
+            for task, prompt in zip(more, own, strict=True)
+        ]
+        return {"ways": {RECONCILED: way}, **learned, "more": longer}
 
     def _vectors(self, library: str) -> list[TaskPromptVector]:
         pairs = zip(self.prompts[library], self.tasks, strict=True)
@@ -283,6 +313,12 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
                 if row["way"] == way:
                     summary[f"{prefix}_wiped_{short}"] = row["wiped"]
                     summary[f"{prefix}_kept_{short}"] = row["mean"]
+    tables["more"] = {}
+    for cells_of, prefix in ((pairs, "pairs"), (larger, "larger_sets")):
+        rows = tables["more"][prefix] = _on_more_rows(cells_of)
+        for row, short in zip(rows, ("paper", "reconciled"), strict=False):
+            summary[f"{prefix}_wiped_{short}_more_rows"] = row["wiped"]
+            summary[f"{prefix}_wiped_{short}_beyond_noise"] = row["beyond_noise"]
     tables["tests"] = _tests(pairs, best)
     tables["each"] = [_each(cell, best) for cell in cells]
     forecasts, known = calibrate(pairs)
@@ -296,9 +332,11 @@ def _joined(cells: Sequence[Cell]) -> list[Cell]:
     for cell in cells:
         if cell["part"] == "pairs":
             ways = dict(cell["found"]["ways"])
-            if (found := settled.get(_place(cell))) is not None:
+            found = settled.get(_place(cell))
+            if found is not None:
                 ways |= found["ways"]
-            whole.append({**cell, "found": {**cell["found"], "ways": ways}})
+            more = {"more": found["more"]} if found and "more" in found else {}
+            whole.append({**cell, "found": {**cell["found"], "ways": ways, **more}})
     return whole
 
 
@@ -306,9 +344,16 @@ def _place(cell: Cell) -> tuple[str, int, tuple[str, ...]]:
     return cell["backbone"], cell["seed"], tuple(cell["tasks"])
 
 
+def _shares_of(found: Mapping[str, Any], way: str, split: str) -> list[float]:
+    """Kept shares of a way. One that was made later has scores of its own single prompts: tuned
+    anew beside other tasks, they are not the same to the bit."""
+    own = found["ways"][way]
+    return _shares(own[split], own.get("alone", found["alone"])[split])
+
+
 def _dev_value(found: Mapping[str, Any], way: str) -> tuple[float, float]:
     """Smallest and mean kept share on dev; more than the whole counts as the whole."""
-    shares = [min(1.0, s) for s in _shares(found["ways"][way]["dev"], found["alone"]["dev"])]
+    shares = [min(1.0, s) for s in _shares_of(found, way, "dev")]
     return min(shares), fmean(shares)
 
 
@@ -330,7 +375,7 @@ def choose(found: Mapping[str, Any]) -> str:
 
 def _kept(found: Mapping[str, Any], way: str) -> list[float]:
     name = choose(found) if way == EACH else way
-    return _shares(found["ways"][name]["test"], found["alone"]["test"])
+    return _shares_of(found, name, "test")
 
 
 def _tests(cells: Sequence[Cell], best: str) -> dict[str, Any]:
@@ -366,6 +411,39 @@ def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
+def _on_more_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Paper B's way and the reconciled prompt on more test rows; a task is lost beyond noise if
+    the 95% interval over rows of its score less 80% of the single prompt's lies below zero."""
+    known = [cell["found"]["more"] for cell in cells if "more" in cell["found"]]
+    if not known or len(known) < len(cells):
+        return []
+    rows = []
+    for way in (PAPER_COLUMN, RECONCILED):
+        kept = [
+            _shares([c["score"] for c in found[way]], [c["score"] for c in found["alone"]])
+            for found in known
+        ]
+        interval = bootstrap_mean([fmean(shares) for shares in kept])
+        row = {
+            "way": way,
+            "sets": len(known),
+            "mean": interval.value,
+            "low": interval.low,
+            "high": interval.high,
+            "smallest": fmean(map(min, kept)),
+            "worst": min(map(min, kept)),
+            "wiped": sum(min(shares) < LOST for shares in kept),
+            "beyond_noise": sum(any(map(_is_lost, found[way], found["alone"])) for found in known),
+        }
+        rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+    return rows
+
+
+def _is_lost(way: Cell, alone: Cell) -> bool:
+    pairs = zip(bits_of(way), bits_of(alone), strict=True)
+    return bootstrap_mean([a - LOST * b for a, b in pairs]).high < 0
+
+
 def _each(cell: Cell, best: str) -> dict[str, Any]:
     found = cell["found"]
     return {
@@ -398,6 +476,17 @@ def table(tables: Mapping[str, Any]) -> str:
             *(_line(row, tables["best"]) for row in tables[title]),
             "",
         ]
+    if tables["more"]["pairs"]:
+        lines += [
+            f"| on up to {MORE_ROWS} test rows: way | sets | kept share [95%] | of the weaker task "
+            "| worst | a task lost | beyond noise |",
+            "|---" * 7 + "|",
+        ]
+        for prefix, what in (("pairs", "pairs"), ("larger_sets", "three and four")):
+            for row in tables["more"][prefix]:
+                named = {**row, "way": f"{what}: {row['way']}"}
+                lines.append(f"{_line(named, '')} {row['beyond_noise']} |")
+        lines.append("")
     chosen: dict[str, int] = defaultdict(int)
     for each in tables["each"]:
         chosen[each["chosen"]] += 1

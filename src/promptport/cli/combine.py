@@ -114,7 +114,7 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Reconcile: most updates per task, usually 750; it ends before if nothing is "
+            help="Reconcile: most updates per task, usually 600; it ends before if nothing is "
             "missed, or no less than before.",
         ),
     ] = None,

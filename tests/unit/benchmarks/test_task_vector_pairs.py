@@ -90,6 +90,31 @@ def test_the_reconciled_set_is_one_of_the_ways() -> None:
     assert summary["pairs_kept_best"] == pytest.approx(0.95)
 
 
+def test_lost_tasks_on_more_rows_and_beyond_noise() -> None:
+    def bits(right, rows=100):
+        return {"score": right / rows, "right": f"{rows}:{(1 << right) - 1:x}"}
+
+    paper = pairs.PAPER_COLUMN
+    cells = []
+    for tasks, kept in ((["x", "y"], 30), (["x", "z"], 39), (["y", "z"], 50)):
+        cells.append(_pair(tasks, {paper: ((0.8, 0.1), (0.8, 0.0))}))
+        more = {"alone": [bits(80), bits(50)], paper: [bits(80), bits(20)]}
+        more |= {pairs.RECONCILED: [bits(80), bits(kept)]}
+        ways = {pairs.RECONCILED: {"dev": [0.8, 0.5], "test": [0.8, 0.45]}}
+        cells.append({**cells[-1], "part": pairs.SETTLED, "found": {"ways": ways, "more": more}})
+    summary, tables = pairs.summarise(cells)
+    assert summary["pairs_wiped_paper_more_rows"] == 3
+    assert summary["pairs_wiped_paper_beyond_noise"] == 3
+    assert summary["pairs_wiped_reconciled_more_rows"] == 2, "30 and 39 of 50"
+    assert summary["pairs_wiped_reconciled_beyond_noise"] == 1, "39 of 50 may be chance"
+    row = tables["more"]["pairs"][1]
+    assert (row["worst"], row["mean"]) == (0.6, pytest.approx((0.8 + 0.89 + 1) / 3, abs=1e-4))
+    text = pairs.table(tables)
+    assert "| pairs: one origin: reconciled | 3 | 0.897" in text
+    del cells[-1]["found"]["more"]
+    assert pairs.summarise(cells)[1]["more"]["pairs"] == [], "of some sets only: not comparable"
+
+
 def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(4000, 2))
@@ -143,7 +168,8 @@ def test_sets_that_are_not_asked_any_more_are_left_out(tmp_path, monkeypatch) ->
         book.add({"found": {}}, part="pairs", backbone="nano-bert", seed=0, tasks=names)
     learned = []
 
-    def asked(name, seed, tasks, cells, work):
+    def asked(name, seed, tasks, more, cells, work):
+        assert set(more) == set(common.EMBEDDED)
         learned.append((name, seed, [task.name for task in tasks]))
         return sets[:1]
 
