@@ -22,6 +22,7 @@ from promptport.cli.console import (
     open_tasks,
     print_json,
     print_table,
+    progress_bar,
     quiet,
     refuse_together,
     show_lesson,
@@ -178,7 +179,14 @@ def command(
         )
         parts = _parts(terms, places, task or [], data)
         model = Backbone.load(**home(prompt.provenance, backbone), **loading)
-        settled = reconciled(list(starts.values()), model, parts, config=config)
+        with progress_bar("reconciling", hidden=json_output) as show:
+            settled = reconciled(
+                list(starts.values()),
+                model,
+                parts,
+                config=config,
+                progress=lambda done, total: show(done, total, ""),
+            )
         prompt = settled.prompt
         norms = norms if settled.start == 0 else None  # of the sum, where both were begun
     save_prompt(prompt, out)

@@ -88,6 +88,10 @@ def test_the_reconciled_set_is_one_of_the_ways() -> None:
     assert tables["best"] == pairs.RECONCILED
     assert (summary["pairs"], summary["pairs_wiped_best"]) == (1, 0)
     assert summary["pairs_kept_best"] == pytest.approx(0.95)
+    ways[pairs.RECONCILED]["alone"] = {"dev": [0.8, 0.5], "test": [0.8, 0.6]}
+    summary, _ = pairs.summarise(cells)
+    assert summary["pairs_kept_best"] == pytest.approx((1 + 0.75) / 2), "of its own single prompts"
+    assert summary["pairs_kept_paper"] == pytest.approx(0.5)
 
 
 def test_lost_tasks_on_more_rows_and_beyond_noise() -> None:
