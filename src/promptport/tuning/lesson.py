@@ -40,7 +40,7 @@ class DistilConfig:
         texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
             share: nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
-        fill: fewer texts of the task are filled up to so many, but not more than `rows`, with
+        fill: fewer texts of a task are filled up to so many, but not more than `rows`, with
             some that are only learned from (words swapped for near ones,
             `made_text.swapped_rows`). 0: none.
         held_back: share of them that only decides when to stop, above 0 and below 1.
@@ -200,9 +200,10 @@ class Lesson:
         objective = Objective(
             backbone, task, template, length=prompt.length, truncate=config.truncate
         )
-        more = _filling(rows, objective, config)
         words = shared if task.kind == "probe" else None
-        blind = tuple(_blind(row, task, words) for row in (*rows, *more))
+        blind = tuple(_blind(row, task, words) for row in rows)
+        more = _filling(blind, objective, config)
+        blind = (*blind, *more)
         total = sum(teacher.weight for teacher in teachers)
         answers = torch.zeros(0)
         for teacher in teachers:

@@ -201,8 +201,9 @@ def test_few_texts_allow_few_swaps(backbone) -> None:
     assert all(row.fields["text"] != "film" for row in made)
 
 
-def test_filled_up_rows_are_only_learned_from(backbone, films, monkeypatch) -> None:
-    model, task = backbone("bert"), repeated(films)
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_filled_up_rows_are_only_learned_from(backbone, capitals, films, monkeypatch, name) -> None:
+    model, task = backbone(name), repeated(capitals)
     goal = Teacher(model, tuned(model, task))
     swap, asked = lesson.swapped_rows, []
 
@@ -236,11 +237,14 @@ def test_filled_up_rows_are_only_learned_from(backbone, films, monkeypatch) -> N
         replace(CONFIG, fill=-1)
 
 
-def test_made_rows_that_do_not_fit_are_left_out(backbone, films, monkeypatch) -> None:
-    model, task = backbone("bert"), repeated(films)
+def test_made_rows_that_do_not_fit_are_left_out(backbone, capitals, monkeypatch) -> None:
+    model, task = backbone("bert"), repeated(capitals)
     goal = Teacher(model, tuned(model, task))
-    long = Row({"text": "film " * 500}, "good")
-    monkeypatch.setattr(lesson, "swapped_rows", lambda rows, *_, but: [long, rows[0]])
+    monkeypatch.setattr(
+        lesson,
+        "swapped_rows",
+        lambda rows, *_, but: [replace(rows[0], fields={"subject": "film " * 500}), rows[0]],
+    )
     config = replace(CONFIG, rows=40, fill=14)
     assert lesson.Lesson.make(model, goal.prompt, [goal], task, "train", config).made == 1
 
