@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks._cells import Cell, Cells
@@ -96,10 +97,23 @@ def benchmark_tasks(
     return [limited(t, {"train": plan_of(t.name).train, **rows}, WORDS) for t in found]
 
 
+def is_real(task: str) -> bool:
+    """Whether a task is one of the data folder."""
+    return task.startswith("nlu:")
+
+
+def apart(values: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Means over `embedded` and `real` tasks, of (task, value); none of a kind leaves it out."""
+    groups: dict[str, list[float]] = {"embedded": [], "real": []}
+    for task, value in values:
+        groups["real" if is_real(task) else "embedded"].append(value)
+    return {kind: fmean(found) for kind, found in groups.items() if found}
+
+
 @cache
 def group_of(task: str) -> str:
     """`nlu`, or for embedded tasks `probe` or `embedded`."""
-    if task.startswith("nlu:"):
+    if is_real(task):
         return "nlu"
     return "probe" if open_task(task).kind == "probe" else "embedded"
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks._cells import Cell
-from benchmarks.task_vectors.common import bits_of
+from benchmarks.task_vectors.common import apart, bits_of
 
 from promptport.analysis import bootstrap_mean, compare_to
 
@@ -38,6 +38,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         own = {p: areas[column, *p] for p in places if (column, *p) in areas}
         if not own:
             continue
+        by_kind = apart((p[1], fmean(a)) for p, a in own.items())
         differences = {p: _difference(areas, column, p) for p in own}
         wins = [p for p, d in differences.items() if d["value"] > 0]
         losses = [p for p, d in differences.items() if d["high"] < 0]
@@ -46,11 +47,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
                 "column": column,
                 "targets": len(own),
                 "area": round(fmean(fmean(a) for a in own.values()), 4),
-                **{
-                    f"area_{kind}": round(fmean(some), 4)
-                    for kind, real in (("embedded", False), ("real", True))
-                    if (some := [fmean(a) for p, a in own.items() if _is_real(p[1]) == real])
-                },
+                **{f"area_{kind}": round(mean, 4) for kind, mean in by_kind.items()},
                 "wins": len(wins),
                 "wins_beyond_noise": sum(d["low"] > 0 for d in differences.values()),
                 "losses": len(losses),
@@ -95,10 +92,6 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         "chosen": _chosen(curves),
     }
     return summary, tables
-
-
-def _is_real(task: str) -> bool:
-    return task.startswith("nlu:")
 
 
 def _curves(cells: Sequence[Cell]) -> list[Cell]:

@@ -24,6 +24,7 @@ from benchmarks.task_vectors.common import (
     RESULTS,
     WORK,
     Training,
+    apart,
     benchmark_tasks,
     book_of,
     can_be_asked,
@@ -247,6 +248,7 @@ def _row(
         tasks[name, task].append(value)
     interval = bootstrap_mean([fmean(values) for values in tasks.values()])
     of_direct = {p: fmean(f["other"]) / direct[p]["own"] for p, f in found.items()}
+    by_kind = apart((p[1], value) for p, value in of_direct.items())
     row = {
         "training": training,
         "cells": len(found),
@@ -258,11 +260,7 @@ def _row(
         "min": min(fmean(values) for values in tasks.values()),
         "worst": min(min(f["other"]) / f["own"] for f in found.values() if f["own"]),
         "of_direct": fmean(of_direct.values()),
-        **{
-            f"of_direct_{kind}": fmean(shares)
-            for kind, real in (("embedded", False), ("real", True))
-            if (shares := [v for p, v in of_direct.items() if p[1].startswith("nlu:") == real])
-        },
+        **{f"of_direct_{kind}": mean for kind, mean in by_kind.items()},
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),
     }
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}

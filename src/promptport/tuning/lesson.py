@@ -160,7 +160,7 @@ def agreement(
         AnchorError: a probe, and the backbones share no words to compare answers on.
     """
     backbone.check_prompt(prompt)
-    config = config or DistilConfig()
+    config = replace(config or DistilConfig(), fill=0)  # made rows are only learned from
     lesson = Lesson.make(backbone, prompt, teachers, task, split, config)
     count = lesson.held_back(config) if held_back else None
     return lesson.agreement(prompt.vectors.to(backbone.device), count)
