@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import string
 from collections import Counter
 from collections.abc import Callable
@@ -36,14 +35,22 @@ TEXT = [
 WIDTH = 32
 
 
-@functools.cache  # training breaks ties at random: models with it must share one vocabulary
 def wordpiece() -> hf.PreTrainedTokenizerFast:
-    """Cased WordPiece with [CLS] and [SEP], as BERT."""
-    tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tok.decoder = decoders.WordPiece()
+    """Cased WordPiece with [CLS] and [SEP], as BERT.
+
+    Every word and every letter is a token. Nothing is trained: the trainer numbers the pieces in an
+    order that changes from run to run, and so would every test on these models.
+    """
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words = {word for line in TEXT for word, _ in splitter.pre_tokenize_str(line)}
+    letters = sorted({letter for word in words for letter in word})
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused1]"]
-    tok.train_from_iterator(TEXT, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special))
+    tokens = [*special, *letters, *(f"##{x}" for x in letters), *sorted(words - set(letters))]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tok = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tok.add_special_tokens(special)
+    tok.pre_tokenizer = splitter
+    tok.decoder = decoders.WordPiece()
     tok.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -129,7 +136,7 @@ _HEADS = {**_SMALL, "hidden_size": WIDTH, "max_position_embeddings": 64}
 
 
 def _bert(v: int) -> hf.PreTrainedModel:
-    return hf.BertForMaskedLM(hf.BertConfig(vocab_size=v, **_HEADS))
+    return hf.BertForMaskedLM(hf.BertConfig(vocab_size=v, initializer_range=0.1, **_HEADS))
 
 
 def _roberta(v: int) -> hf.PreTrainedModel:
@@ -201,6 +208,7 @@ def _gpt2(v: int) -> hf.PreTrainedModel:
             n_layer=2,
             n_head=2,
             n_positions=64,
+            initializer_range=0.1,
             bos_token_id=0,
             eos_token_id=0,
         )

@@ -161,13 +161,17 @@ def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None
         new = tuple(replace(row, answer=names[i]) for row, i in rows)
         return replace(task, source=MemorySource({"train": new, "dev": new}), _cache={})
 
-    right = said.softmax(1).max(1).values  # what it gives to its own answers
-    mean = (float(right.sum()) + 2) / (len(right) + 2)
+    def agreed(choice):
+        """From 0 to 1, with two right rows added, once the rows have said whom to hear."""
+        labels = torch.nn.functional.one_hot(choice, len(names)).float()
+        heard = torch.stack(told) * torch.tensor(trust(told, labels))[:, None, None]
+        right = (heard.sum(0).softmax(1) * labels).sum()
+        return max(0.0, 2 * (float(right) + 2) / (len(labels) + 2) - 1)
+
     agreeing = adapt(model, prompts, labelled(said.argmax(1)), labelled=12, config=CONFIG)
-    assert agreeing.right == pytest.approx(2 * mean - 1, abs=1e-4)
-    mean = (float((1 - right).sum()) + 2) / (len(right) + 2)
+    assert agreeing.right == pytest.approx(agreed(said.argmax(1)), abs=1e-4)
     opposed = adapt(model, prompts, labelled(said.argmin(1)), labelled=12, config=CONFIG)
-    assert opposed.right == pytest.approx(max(0.0, 2 * mean - 1), abs=1e-4)
+    assert opposed.right == pytest.approx(agreed(said.argmin(1)), abs=1e-4)
     assert opposed.right < agreeing.right
     assert replace(agreeing, right=0.1).verdict.startswith("what the library says is hardly better")
     assert replace(agreeing, right=0.9).verdict.endswith(
