@@ -37,6 +37,7 @@ LENGTH = 8  # virtual tokens of all tasks, so that their vectors can be added
 WORDS = 24  # most words of a text that are read
 FEWEST_ROWS = 10
 EVALUATION_ROWS = {"dev": 60, "test": 200}
+MORE_ROWS = 500  # test rows where the verdict of a single task hangs on few
 
 
 @dataclass(frozen=True)

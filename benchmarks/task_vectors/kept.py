@@ -9,13 +9,12 @@ from typing import Any
 
 from benchmarks._cells import Cell
 from benchmarks.task_vectors.calibrate import calibrate
-from benchmarks.task_vectors.common import bits_of
+from benchmarks.task_vectors.common import MORE_ROWS, bits_of
 from benchmarks.task_vectors.origins import PAPER
 
 from promptport.analysis import bootstrap_mean, compare_to
 
 LOST = 0.8  # a task that keeps less is wiped out
-MORE_ROWS = 500  # test rows of the two ways that matter most, and of single prompts
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 RECONCILED = f"{PAPER.name}: reconciled"
 EACH = "chosen for each set on dev"

@@ -17,27 +17,31 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks._cells import Cell, Cells
-from benchmarks._inputs import backbone
+from benchmarks._inputs import backbone, digest_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
     LENGTH,
+    MORE_ROWS,
     RESULTS,
     WORK,
     Training,
     apart,
     benchmark_tasks,
+    bits_of,
     book_of,
     can_be_asked,
     group_of,
+    scored,
     told,
     tuned,
 )
 
 from promptport.analysis import bootstrap_mean, compare_to
+from promptport.analysis.independence import MOVES
 from promptport.evaluation import score_prompts
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning import OriginSpec, make_origin
+from promptport.tuning import WIDEN, OriginSpec, make_origin, widen
 from promptport.vector import TaskPromptVector
 
 PAPER = Training("one origin")
@@ -46,6 +50,9 @@ SMALL = Training("small origin", scale=0.1)
 ANCHORED = Training("anchored", kind="mixture")
 ON_ITS_KIND = f"{SMALL.name}, on small ones"
 AVERAGED = "averaged"
+WIDENED = "widened"
+WIDE = replace(WIDEN, truncate=True)
+WIDE_DIGEST = digest_of(WIDE)  # part of its cells
 TRAININGS = (PAPER, SHARED, SMALL)  # on every task
 CHEAP = (ANCHORED.name, AVERAGED)  # on embedded tasks only
 AVERAGE_OF = 3
@@ -77,15 +84,24 @@ def measure(
         All cells of these backbones' present weights.
     """
     opened = benchmark_tasks(data, tasks)
+    more = {task.name: task for task in benchmark_tasks(data, tasks, MORE_ROWS)}
     cells = book_of(results / "origins" / "cells.jsonl")
     for seed in seeds:
         for name in backbones:
             with told(f"origins, seed {seed}, {name}"):
-                _measure(name, seed, opened, cells, work)
-    return [cell for cell in cells.rows if cell["backbone"] in backbones]
+                _measure(name, seed, opened, more, cells, work)
+    known = (None, WIDE_DIGEST)
+    return [c for c in cells.rows if c["backbone"] in backbones and c.get("learning") in known]
 
 
-def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Path) -> None:
+def _measure(
+    name: str,
+    seed: int,
+    tasks: Sequence[Task],
+    more: Mapping[str, Task],
+    cells: Cells,
+    work: Path,
+) -> None:
     asked = [task for task in tasks if can_be_asked(name, task)]
     _add(
         name,
@@ -96,6 +112,8 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
         lambda missing: tuned(name, missing, PAPER, seed, work),
     )
     learned = [task for task in asked if task.name in learnable(cells.rows, name, seed)]
+    for task in learned:
+        _add_widened(name, seed, task, more[task.name], cells, work)
     for training in TRAININGS[1:]:
         _add(
             name,
@@ -115,6 +133,35 @@ def _measure(name: str, seed: int, tasks: Sequence[Task], cells: Cells, work: Pa
         lambda missing: tuned(name, missing, ANCHORED, seed, work),
     )
     _add(name, seed, cheap, AVERAGED, cells, lambda missing: _averaged(name, missing, seed, work))
+
+
+def _add_widened(name: str, seed: int, task: Task, more: Task, cells: Cells, work: Path) -> None:
+    """The cell of a vector that was tuned from one origin and has learned to serve any.
+
+    It has scores of the very prompt that was widened: tuned anew beside other tasks, prompts are
+    not the same to the bit.
+    """
+    place = {"part": "origins", "backbone": name, "seed": seed, "training": WIDENED}
+    place |= {"learning": WIDE_DIGEST, "task": task.name}
+    if cells.has(**place):
+        return
+    model = backbone(name)
+    (direct,) = tuned(name, [task], PAPER, seed, work)
+    wide = widen(direct, model, task, config=replace(WIDE, seed=seed)).prompt
+    strange = [make_origin(o, model, LENGTH) for o in _strange(_TEST_SEED, TEST_ORIGINS)]
+    found: dict[str, Any] = {"direct": score_prompts(model, [direct], [task], truncate=True)}
+    found["direct"] = found["direct"][0][0].score.value
+    for key, prompt in (("paper", direct), ("wide", wide)):
+        vector = TaskPromptVector.of(prompt, task.name)
+        there = [prompt, *(vector.apply(origin) for origin in strange)]
+        rows = score_prompts(model, there, [more], truncate=True)
+        found[key] = [scored(row[0], more)["right"] for row in rows]
+    cells.add({"found": {**_scored(name, task, wide, 1.0), **found}}, **place)
+
+
+def _strange(first: int, count: int, scale: float = 1.0) -> list[OriginSpec]:
+    """Origins that nothing was tuned from."""
+    return [OriginSpec("vocabulary", first + i, scale=scale) for i in range(count)]
 
 
 def _averaged(name: str, tasks: Sequence[Task], seed: int, work: Path) -> list[SoftPrompt]:
@@ -152,7 +199,7 @@ def _scored(name: str, task: Task, prompt: SoftPrompt, scale: float) -> dict[str
     model, vector = backbone(name), TaskPromptVector.of(prompt, task.name)
 
     def on(first: int, count: int, factor: float = 1.0) -> list[SoftPrompt]:
-        specs = [OriginSpec("vocabulary", first + i, scale=factor) for i in range(count)]
+        specs = _strange(first, count, factor)
         return [vector.apply(make_origin(spec, model, LENGTH)) for spec in specs]
 
     alike = on(_TEST_SEED, TEST_ORIGINS, scale) if scale != 1 else []
@@ -209,14 +256,21 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     left_out = sorted({f"{task} ({name})" for name, task, _ in direct.keys() - learned})
     summary: dict[str, float] = {"origins.cells": len(cells), "origins.learned": len(learned)}
     if not learned:
-        return summary, {"trainings": [], "tasks": [], "left_out": left_out, "best": None}
+        empty: dict[str, Any] = {"trainings": [], "more": [], "tasks": []}
+        return summary, {**empty, "left_out": left_out, "best": None}
     rows = [_row(n, f, direct) for n, f in by_training.items()]
-    whole = [t.name for t in TRAININGS if len(by_training[t.name]) == len(learned)]
+    whole = [PAPER.name, WIDENED, *(t.name for t in TRAININGS[1:])]
+    whole = [name for name in whole if len(by_training[name]) == len(learned)]
     best = max(whole, key=lambda n: fmean(fmean(f["dev_other"]) for f in by_training[n].values()))
     for row in rows:
         for key, name in ((best, ""), (PAPER.name, "_paper"), (ON_ITS_KIND, "_small")):
             if row["training"] == key:
                 summary |= {f"own_to_other{name}_{w}": row[w] for w in ("mean", "min", "worst")}
+    more = [_on_more_rows(by_training[WIDENED], key) for key in ("paper", "wide")]
+    for row, key in zip(more, ("_paper", ""), strict=True):
+        for what in ("mean", "min", "below", "below_beyond_noise"):
+            if row:
+                summary[f"own_to_other{key}_{what}_more_rows"] = row[what]
     tests = _tests(by_training, whole)
     tasks = [
         {"backbone": name, "task": task, **_by_task(by_training, name, task)}
@@ -225,6 +279,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     return summary, {
         "trainings": rows,
         "best": best,
+        "more": [row for row in more if row],
         "tests": tests,
         "tasks": tasks,
         "left_out": left_out,
@@ -247,7 +302,7 @@ def _row(
     for (name, task, _), value in kept.items():
         tasks[name, task].append(value)
     interval = bootstrap_mean([fmean(values) for values in tasks.values()])
-    of_direct = {p: fmean(f["other"]) / direct[p]["own"] for p, f in found.items()}
+    of_direct = {p: fmean(f["other"]) / f.get("direct", direct[p]["own"]) for p, f in found.items()}
     by_kind = apart((p[1], value) for p, value in of_direct.items())
     row = {
         "training": training,
@@ -262,6 +317,37 @@ def _row(
         "of_direct": fmean(of_direct.values()),
         **{f"of_direct_{kind}": mean for kind, mean in by_kind.items()},
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),
+    }
+    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[str, Any]:
+    """Of the score of the directly tuned prompt, what its vector (`paper`) or the widened one
+    (`wide`) has on other origins, over more rows; and how many tasks keep less than 99%."""
+    tasks: dict[tuple[str, str], list[tuple[list[int], list[float]]]] = defaultdict(list)
+    for (name, task, _), found in cells.items():
+        direct = bits_of({"right": found["paper"][0]})
+        other = [bits_of({"right": bits}) for bits in found[key][1:]]
+        tasks[name, task].append((direct, [fmean(row) for row in zip(*other, strict=True)]))
+    if not tasks:
+        return {}
+    kept, below = {}, []
+    for place, parts in tasks.items():
+        kept[place] = fmean(fmean(other) / fmean(direct) for direct, other in parts)
+        rows = [(d, o) for part in parts for d, o in zip(*part, strict=True)]
+        below.append(bootstrap_mean([o - MOVES * d for d, o in rows]).high < 0)
+    interval = bootstrap_mean(list(kept.values()))
+    by_kind = apart((task, value) for (_, task), value in kept.items())
+    row = {
+        "way": {"paper": PAPER.name, "wide": WIDENED}[key],
+        "tasks": len(kept),
+        "mean": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        **by_kind,
+        "min": min(kept.values()),
+        "below": sum(value < MOVES for value in kept.values()),
+        "below_beyond_noise": sum(below),
     }
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
@@ -309,5 +395,18 @@ def table(tables: Mapping[str, Any]) -> str:
     for row in tables["tasks"]:
         shares = (f"{row[n]['kept']:.3f}" if n in row else "" for n in names)
         lines.append(f"| {row['task']} ({row['backbone']}) | {' | '.join(shares)} |")
+    if tables["more"]:
+        lines += [
+            "",
+            f"| on up to {MORE_ROWS} test rows, of the directly tuned score: vector | tasks "
+            "| on other origins [95%] | embedded, real | least task | below 99% | beyond noise |",
+            "|---" * 7 + "|",
+        ]
+    for r in tables["more"]:
+        kinds = ", ".join(f"{r[kind]:.3f}" if kind in r else "-" for kind in ("embedded", "real"))
+        lines.append(
+            f"| {r['way']} | {r['tasks']} | {r['mean']:.3f} [{r['low']:.3f}, {r['high']:.3f}] "
+            f"| {kinds} | {r['min']:.3f} | {r['below']} | {r['below_beyond_noise']} |"
+        )
     lines += ["", f"Not learned, left out: {', '.join(tables['left_out']) or 'none'}."]
     return "\n".join(lines) + "\n"

@@ -21,6 +21,7 @@ from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, digest_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
+    MORE_ROWS,
     RESULTS,
     WORK,
     benchmark_tasks,
@@ -29,7 +30,7 @@ from benchmarks.task_vectors.common import (
     told,
     tuned,
 )
-from benchmarks.task_vectors.kept import MORE_ROWS, PAPER_COLUMN, RECONCILED, shares, table
+from benchmarks.task_vectors.kept import PAPER_COLUMN, RECONCILED, shares, table
 from benchmarks.task_vectors.kept import summarise as summarise_sets
 from benchmarks.task_vectors.origins import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins

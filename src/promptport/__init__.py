@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         select_transfer,
         tune,
         tune_jointly,
+        widen,
     )
     from promptport.vector import TaskPromptVector
 
@@ -124,6 +125,7 @@ _HOMES = {
     "transfer_method": "transfers",
     "tune": "tuning",
     "tune_jointly": "tuning",
+    "widen": "tuning",
 }
 
 __all__ = [
@@ -183,6 +185,7 @@ __all__ = [
     "transfer_method",
     "tune",
     "tune_jointly",
+    "widen",
 ]
 
 

@@ -75,8 +75,8 @@ class TaskPromptVector:
                 f"prompt of {task}",
                 expected="an origin, what its tuning started from",
                 got="none (PEFT does not keep it, and a transfer loses it)",
-                fix="Name it with promptport vector --origin, or tune with promptport, which keeps "
-                "it",
+                fix="Name it with promptport vector --origin, tune with promptport, which keeps "
+                "it, or let promptport widen measure the prompt from random words",
             )
         delta = prompt.vectors - prompt.origin
         return cls(delta, replace(prompt.provenance, task=task), {task: 1.0})

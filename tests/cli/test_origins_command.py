@@ -64,3 +64,45 @@ def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
     assert prompt.provenance.tuning["origins"] == 3
     refused = run_cli("tune", *base, "--origins", 3, "--anchored", "--out", tmp_path / "Q")
     _fails(refused, "several origins: expected the kind vocabulary or normal, got mixture")
+
+
+def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_path) -> None:
+    prompt, wide, bare = tmp_path / "P", tmp_path / "W", tmp_path / "B"
+    assert run_cli("tune", *base, "--seed", 4, "--out", prompt)[0] == 0
+    few = ("--texts", "words", "--rows", 12, "--steps", 30, "--origins", 5)
+    widening = ("widen", prompt, "--task", base[3], "--backbone", base[1], *few)
+    code, text, err = run_cli(*widening, "--out", wide, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(text)
+    assert (found["origin"], found["origins"], found["task"]) == (
+        {"kind": "vocabulary", "seed": 4},
+        5,
+        "capitals",
+    )
+    assert found["after"] <= found["before"]
+    kept = load_prompt(wide)
+    assert torch.equal(kept.origin, load_prompt(prompt).origin)
+    assert kept.provenance.history[-1]["step"] == "widen"
+    # What PEFT keeps has no origin: it is measured from one that the user names.
+    bare.mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (bare / name).write_bytes((prompt / name).read_bytes())
+    code, text, _ = run_cli(
+        "widen", bare, *widening[2:], "--origin", "seed:9", "--out", tmp_path / "V"
+    )
+    assert code == 0
+    assert "labels used" in text
+    wanted = make_origin(OriginSpec("vocabulary", 9), backbone("bert"), 2)
+    assert torch.equal(load_prompt(tmp_path / "V").origin, wanted)
+
+    judging = ("origins", "--prompt", prompt, "--backbone", base[1], "--task", base[3])
+    code, text, err = run_cli(*judging, "--prompt", wide, "--unseen", 2, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(text)
+    assert found["vectors"] == [str(prompt), str(wide)]
+    assert [len(row) for row in found["other"]] == [2, 2], "their own origin is the same"
+    _fails(run_cli(*judging, "--prompt", wide, "--unseen", 0), "got only the same one")
+    _fails(run_cli(*judging, "--over", 3), "--prompt: expected no --out, --over with it")
+    _fails(run_cli("origins", "--task", base[3]), "--backbone: expected a value, got none")
+    _fails(run_cli(*widening, "--out", wide, "--origins", 1), "origins: expected 2 or more, got 1")
+    _fails(run_cli(*widening, "--out", wide, "--origin", "x"), "--origin: expected seed:NUMBER")

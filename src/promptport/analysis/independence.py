@@ -89,11 +89,15 @@ def origin_independence(
     """
     vectors = [TaskPromptVector.of(prompt, task.name) for prompt in prompts]
     origins = [p.origin for p in prompts if p.origin is not None] + list(unseen)
-    if not vectors or len(origins) < 2:
+    others = [
+        [j for j, other in enumerate(origins) if not torch.equal(own, other)]
+        for own in origins[: len(vectors)]
+    ]
+    if not vectors or not all(others):
         raise MismatchError(
             f"origins of {task.name}",
-            expected="two or more, one of them tuned from",
-            got=str(len(origins)),
+            expected="two or more different ones, one of them tuned from",
+            got=str(len(origins)) if not vectors or len(origins) < 2 else "only the same one",
             fix="Tune from another origin, or give an unseen one",
         )
     applied = [vector.apply(origin) for vector in vectors for origin in origins]
@@ -101,7 +105,7 @@ def origin_independence(
     scores = [row[0].score.value for row in found]
     table = [scores[i : i + len(origins)] for i in range(0, len(scores), len(origins))]
     own = tuple(row[i] for i, row in enumerate(table))
-    other = tuple(tuple(s for j, s in enumerate(row) if j != i) for i, row in enumerate(table))
+    other = tuple(tuple(row[j] for j in places) for row, places in zip(table, others, strict=True))
     return judge_independence(
         task.name, own, other, task.majority_score(split).value, vectors, origins
     )

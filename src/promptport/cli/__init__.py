@@ -29,6 +29,7 @@ from promptport.cli import (
     transfer,
     tune,
     vector,
+    widen,
     zoo,
 )
 from promptport.errors import PromptPortError
@@ -59,6 +60,7 @@ app.command("origins")(origins.command)
 app.command("forecast")(forecast.command)
 app.command("rank")(rank.command)
 app.command("adapt")(adapt.command)
+app.command("widen")(widen.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)
 app.command("eval")(evaluate.command)

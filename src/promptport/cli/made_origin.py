@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from promptport.prompt import Provenance
+    from promptport.tuning import OriginSpec
 
 OWN = "own"
 
@@ -76,25 +77,35 @@ def make_start(
         PromptPortError: none of these, or a backbone that does not belong to `source`.
     """
     from promptport.backbone import Backbone
-    from promptport.interop import load_prompt
     from promptport.prompt import SoftPrompt
-    from promptport.tuning import OriginSpec, make_origin
+    from promptport.tuning import make_origin
 
-    if Path(text).is_dir():
-        spec = OriginSpec("prompt", prompt=load_prompt(text))
-    elif text.startswith("seed:") and text[5:].isdecimal():
-        spec = OriginSpec("vocabulary", int(text[5:]))
-    elif text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
-        spec = OriginSpec.parse(text, seed)
-    else:
-        raise PromptPortError(
-            "--origin",
-            expected=f"{also}seed:NUMBER, vocabulary or normal (or a part of their length, like "
-            "vocabulary*0.1), mixture, text:SOME WORDS or a prompt folder",
-            got=repr(text),
-            fix="Write for instance --origin seed:3",
-        )
+    spec = written_origin(text, seed, also)
     model = Backbone.load(**home(source, backbone), device="cpu")
     start = make_origin(spec, model, length)
     model.check_prompt(SoftPrompt(start, source))
     return start, spec.to_dict()
+
+
+def written_origin(text: str, seed: int, also: str = "") -> OriginSpec:
+    """What a user writes, as in `make_start`.
+
+    Raises:
+        PromptPortError: none of these.
+    """
+    from promptport.interop import load_prompt
+    from promptport.tuning import OriginSpec
+
+    if Path(text).is_dir():
+        return OriginSpec("prompt", prompt=load_prompt(text))
+    if text.startswith("seed:") and text[5:].isdecimal():
+        return OriginSpec("vocabulary", int(text[5:]))
+    if text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
+        return OriginSpec.parse(text, seed)
+    raise PromptPortError(
+        "--origin",
+        expected=f"{also}seed:NUMBER, vocabulary or normal (or a part of their length, like "
+        "vocabulary*0.1), mixture, text:SOME WORDS or a prompt folder",
+        got=repr(text),
+        fix="Write for instance --origin seed:3",
+    )

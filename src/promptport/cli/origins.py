@@ -14,24 +14,40 @@ from promptport.cli.console import (
     DtypeOption,
     JsonFlag,
     TruncateFlag,
+    home,
     print_json,
     print_table,
     progress_bar,
     quiet,
+    refuse_together,
+    task_of,
 )
 from promptport.errors import PromptPortError, TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
     from promptport.prompt import SoftPrompt
+    from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
 
 _STATE_FILE = ".tuning-state.safetensors"
 
 
 def command(
-    backbone: Annotated[str, typer.Option(help="Embedded name, model folder or Hub id.")],
-    task: Annotated[str, typer.Option(help="Task. See 'promptport tasks'.")],
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Embedded name, model folder or Hub id; default: that of --prompt."),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Task, see 'promptport tasks'; default: that of --prompt."),
+    ] = None,
+    prompt: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Judge the vector of this finished prompt, and tune nothing; repeat for several."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the prompts; those that are there are not tuned."),
@@ -62,26 +78,30 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Tune a task from several origins and put each vector on every other one."""
+    """Tune a task from several origins, or take finished prompts; put each vector on all others."""
     quiet()
     from promptport.analysis import origin_independence
     from promptport.backbone import Backbone
-    from promptport.tasks import open_task
     from promptport.tuning import OriginSpec, TuneConfig, TuneJob, make_origin
 
-    if origins < 1 or unseen < 0 or origins + unseen < 2:
+    given = prompt or []
+    if given:
+        refuse_together("--prompt", {"--out": out is not None, "--over": over != 1})
+    finished, chosen, place = _finished(given, backbone, task, data)
+    count = len(finished) or origins
+    if count < 1 or unseen < 0 or count + unseen < 2:
         raise PromptPortError(
             "--origins and --unseen",
             expected="one origin or more to tune from, two or more together",
-            got=f"{origins} and {unseen}",
+            got=f"{count} and {unseen}",
             fix="Leave them out for 3 and 3",
         )
-    chosen = open_task(task, data)
-    jobs = [
-        TuneJob(chosen, OriginSpec.parse(origin, s), length, s, origins=over)
-        for s in range(seed, seed + origins)
-    ]
-    strangers = OriginSpec.parse(origin, seed + origins + 500_000).others(unseen)
+    strangers = OriginSpec.parse(origin, seed + count + 500_000).others(unseen)
+    if not finished:
+        jobs = [
+            TuneJob(chosen, OriginSpec.parse(origin, s), length, s, origins=over)
+            for s in range(seed, seed + origins)
+        ]
     config = TuneConfig(
         epochs=epochs,
         batch_size=batch_size,
@@ -90,20 +110,45 @@ def command(
         max_train_rows=max_train_rows,
         max_dev_rows=max_dev_rows,
     )
-    model = Backbone.load(backbone, device=device, dtype=dtype, device_map=device_map)
-    prompts = _prompts(model, jobs, config, out, json_output)
+    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
+    prompts = finished or _prompts(model, jobs, config, out, json_output)
+    for each in prompts:
+        model.check_prompt(each)
     found = origin_independence(
         model,
         chosen,
         prompts,
-        unseen=[make_origin(spec, model, length) for spec in strangers],
+        unseen=[make_origin(spec, model, prompts[0].length) for spec in strangers],
         truncate=truncate,
     )
-    output = {"backbone": model.name, "origin": origin, "over": over, **found.to_dict()}
+    names = [str(p) for p in given] or [f"origin {seed + i}" for i in range(len(prompts))]
+    output = {"backbone": model.name, "vectors": names, "origin": origin, **found.to_dict()}
+    if not given:
+        output["over"] = over
     if json_output:
         print_json(output)
     else:
-        _show(output, seed)
+        _show(output)
+
+
+def _finished(
+    given: list[Path], backbone: str | None, task: str | None, data: Path | None
+) -> tuple[list[SoftPrompt], Task, dict[str, Any]]:
+    """Prompts that are there already, the task, and how to load the backbone."""
+    from promptport.interop import load_prompt
+    from promptport.tasks import open_task
+
+    if given:
+        prompts = [load_prompt(place) for place in given]
+        chosen = task_of(prompts[0], task, data, "--task")
+        return prompts, chosen, home(prompts[0].provenance, backbone)
+    missing = {"--backbone": backbone, "--task": task}
+    for option, value in missing.items():
+        if value is None:
+            raise PromptPortError(
+                option, expected="a value", got="none", fix=f"Give {option}, or finished --prompt"
+            )
+    return [], open_task(task or "", data), {"name": backbone}
 
 
 def _prompts(
@@ -156,17 +201,20 @@ def _check_same(prompt: SoftPrompt, job: TuneJob, place: Path) -> None:
         )
 
 
-def _show(output: dict[str, Any], seed: int) -> None:
+def _show(output: dict[str, Any]) -> None:
     rows = [
-        [f"origin {seed + i}", own, sum(other) / len(other), min(other), len(other)]
-        for i, (own, other) in enumerate(zip(output["own"], output["other"], strict=True))
+        [name, own, sum(other) / len(other), min(other), len(other)]
+        for name, own, other in zip(output["vectors"], output["own"], output["other"], strict=True)
     ]
-    columns = ["vector tuned from", "own origin", "other origins, mean", "worst", "others"]
+    columns = ["vector of", "own origin", "other origins, mean", "worst", "others"]
     title = f"{output['task']} on {output['backbone']}, majority answer {output['majority']:.3f}"
     print_table(title, columns, rows)
     kept = output["kept"]
     if kept is not None:
         typer.echo(f"Kept share {kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}].")
     typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
-    if output["movement"] in ("does not move", "moves with a loss") and output["over"] == 1:
-        typer.echo("Vectors tuned over several origins move better: add --over 64.")
+    if output["movement"] in ("does not move", "moves with a loss") and output.get("over", 1) == 1:
+        typer.echo(
+            "To make it move: promptport widen PROMPT, which reads no labels, or tune over several "
+            "origins (--over 64)."
+        )

@@ -10,7 +10,15 @@ from promptport.tuning.coefficients import (
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.consensus import AdaptConfig, AdaptResult, Voice, adapt
-from promptport.tuning.distil import RECONCILE, DistilResult, anchor, calibrate, reconcile
+from promptport.tuning.distil import (
+    RECONCILE,
+    WIDEN,
+    DistilResult,
+    anchor,
+    calibrate,
+    reconcile,
+    widen,
+)
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.lesson import Agreement, DistilConfig, Teacher, Texts, agreement
 from promptport.tuning.loop import tune
@@ -22,6 +30,7 @@ from promptport.tuning.together import TogetherResult, few_shot, tune_together
 
 __all__ = [
     "RECONCILE",
+    "WIDEN",
     "AdaptConfig",
     "AdaptResult",
     "Agreement",
@@ -62,4 +71,5 @@ __all__ = [
     "tune_attention",
     "tune_jointly",
     "tune_together",
+    "widen",
 ]

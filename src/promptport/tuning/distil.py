@@ -1,10 +1,11 @@
-"""Learning from another prompt's answers without labels: calibrate, reconcile, and re-anchor.
+"""Learning from another prompt's answers without labels: calibrate, reconcile, widen, re-anchor.
 
 A teacher answers questions without labels (`lesson`); the student's prompt is moved until its
 backbone answers alike (`student`). The student may be the ported prompt in the target
 (calibration), or a mixture of words in the teacher's own backbone (re-anchoring), which can then be
 carried like any anchored prompt. Or it is the combination of several tasks' vectors, which learns
-from the prompt of each task on that task's texts (reconcile).
+from the prompt of each task on that task's texts (reconcile); or a task prompt vector, which learns
+on many origins what its prompt says on one (widen).
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning.lesson import DistilConfig, Lesson, Teacher
 from promptport.tuning.mixtures import MixtureRows, mixture_words, starting_logits
-from promptport.tuning.student import FreeStudent, Learning, MixedStudent, Student
+from promptport.tuning.origins import OriginSpec, make_origin
+from promptport.tuning.student import (
+    FreeStudent,
+    Learning,
+    MixedStudent,
+    Student,
+    WideStudent,
+)
 
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
 RECONCILE = DistilConfig(
@@ -39,6 +47,8 @@ RECONCILE = DistilConfig(
     batch_size=4,
     relative_lr=0.06,
 )
+WIDEN = replace(RECONCILE, steps=1200, batch_size=8, enough=0.002)
+_UNSEEN = 16  # origins that only held-back texts are asked on
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,86 @@ def reconcile(
     provenance = replace(old, history=(*old.history, entry))
     found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
     return DistilResult(found, **record, start=start, tried=tuple(tried))
+
+
+def widen(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    task: Task,
+    *,
+    origin: OriginSpec | None = None,
+    origins: int = 64,
+    split: str = "train",
+    config: DistilConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistilResult:
+    """Make a finished prompt's task prompt vector work on any origin; no label is read.
+
+    A vector `T = P* - P_0` answers well where it was tuned. Here it learns to say on many origins
+    what the prompt says on its own: every text of a step is put to `P_i + T`, `P_i` drawn from
+    the origins, and T comes nearer to the answers of P*.
+
+    Args:
+        prompt: finished, of `backbone`.
+        backbone: the frozen model.
+        task: gives the unlabelled rows and the template.
+        origin: what the vector is measured from, in place of the origin of the prompt. A prompt
+            without one, such as those of PEFT, is measured from random words (`config.seed`).
+        origins: how many are learned from, 2 or more: this one, and others of its kind where that
+            can be drawn again, else random words. Held-back texts are asked on 16 others.
+        split: the split whose texts are read.
+        config: budget and rates; None for `WIDEN`.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        The prompt on that origin, `P_0 + T`. Losses, and what is `missed`, are those on origins
+        that nothing was learned from.
+
+    Raises:
+        TuningError: fewer than two origins, or one that cannot be made.
+        MismatchError: the prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+    """
+    config = config or WIDEN
+    backbone.check_prompt(prompt)
+    if origins < 2:
+        raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
+    old = prompt.provenance
+    spec, start = _measured_from(prompt, backbone, origin, config.seed)
+    made = spec.to_dict() if origin is not None or prompt.origin is None else old.origin
+    kind = spec if spec.kind in ("vocabulary", "normal") else OriginSpec(seed=config.seed)
+    seeded = kind.others(origins + _UNSEEN)[1:]
+    others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
+    shifts = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
+    lesson = Lesson.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
+    student = WideStudent(
+        prompt.vectors,
+        backbone,
+        config.relative_lr * backbone.space.statistics.std,
+        config.average,
+        shifts,
+        others[origins - 1 :],
+    )
+    best, record = _learned(student, lesson, config, progress)
+    entry = _entry("widen", config, record) | {"origins": origins, "kind": kind.to_dict()}
+    entry |= {"tuning": old.tuning}
+    provenance = replace(old, origin=made, tuning=None, history=(*old.history, entry))
+    return DistilResult(SoftPrompt(best, provenance, origin=start), **record)
+
+
+def _measured_from(
+    prompt: SoftPrompt, backbone: Backbone, origin: OriginSpec | None, seed: int
+) -> tuple[OriginSpec, Tensor]:
+    """How the origin (n, d) of a vector that is widened was made, as far as that is known, and the
+    origin."""
+    if origin is not None or prompt.origin is None:
+        spec = origin or OriginSpec(seed=seed)
+        return spec, make_origin(spec, backbone, prompt.length)
+    said = prompt.provenance.origin or {}
+    if said.get("kind") in ("vocabulary", "normal"):
+        known = {name: said[name] for name in ("kind", "seed", "scale") if name in said}
+        return OriginSpec(**known), prompt.origin
+    return OriginSpec("prompt", prompt=prompt), prompt.origin
 
 
 def anchor(

@@ -1,4 +1,4 @@
-"""What learns from a lesson: free vectors, or a mixture of words."""
+"""What learns from a lesson: free vectors, on one origin or on many, or a mixture of words."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ class FreeStudent:
             None without `average`.
     """
 
-    noise = 0.0
-
     def __init__(self, vectors: Tensor, backbone: Backbone, rate: float, average: int = 0) -> None:
         self.vectors = vectors.clone().to(backbone.device)
         self.mean = self.vectors.clone() if average else None
@@ -44,8 +42,52 @@ class FreeStudent:
         if self.mean is not None:
             self.mean.lerp_(self.vectors, 1 / self._average)
 
+    def taught(self, leaf: Tensor, rows: int, seed: int, step: int) -> tuple[Tensor, list[int]]:
+        """A table (N, d) with the prompts of the rows of a step, and for each row where its own
+        begins: a function of seed and step alone."""
+        return leaf, [0] * rows
+
+    def tested(self, vectors: Tensor, rows: int) -> tuple[Tensor, list[int]]:
+        """The same for rows that are held back."""
+        return vectors, [0] * rows
+
     def keep(self) -> None:
         """Nothing beside the vectors."""
+
+
+class WideStudent(FreeStudent):
+    """Free vectors that are asked on many origins: `P_i = P + (O_i - O)`, so that what is learned
+    is one task prompt vector `P - O` for all of them.
+
+    Args:
+        vectors: (n, d) on their own origin O.
+        backbone: the frozen model.
+        rate: of Adam.
+        average: as for `FreeStudent`.
+        shifts: (k, n, d), `O_i - O` of the origins that are learned from; O itself has a 0.
+        unseen: (u, n, d), likewise, of those that held-back rows are asked on.
+    """
+
+    def __init__(
+        self,
+        vectors: Tensor,
+        backbone: Backbone,
+        rate: float,
+        average: int,
+        shifts: Tensor,
+        unseen: Tensor,
+    ) -> None:
+        super().__init__(vectors, backbone, rate, average)
+        self._shifts, self._unseen = shifts.to(backbone.device), unseen.to(backbone.device)
+
+    def taught(self, leaf: Tensor, rows: int, seed: int, step: int) -> tuple[Tensor, list[int]]:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        drawn = torch.randint(len(self._shifts), (rows,), generator=generator)
+        return (leaf + self._shifts[drawn]).flatten(0, 1), [i * len(leaf) for i in range(rows)]
+
+    def tested(self, vectors: Tensor, rows: int) -> tuple[Tensor, list[int]]:
+        turns = [i % len(self._unseen) * len(vectors) for i in range(rows)]
+        return (vectors + self._unseen).flatten(0, 1), turns
 
 
 class MixedStudent:
@@ -62,6 +104,16 @@ class MixedStudent:
     def step(self, gradient: Tensor) -> None:
         self.mixture.step(gradient, self._rates, self._active)
         self.vectors = self.mixture.vectors()
+
+    def taught(self, leaf: Tensor, rows: int, seed: int, step: int) -> tuple[Tensor, list[int]]:
+        noises: Sequence[Tensor | None] = [None] * rows
+        if self.noise:
+            shape = (leaf.shape[0], leaf.shape[1])
+            noises = draw(self.noise, rows, shape, seed, step).unbind()
+        return with_noise(leaf, [0] * rows, noises)
+
+    def tested(self, vectors: Tensor, rows: int) -> tuple[Tensor, list[int]]:
+        return vectors, [0] * rows
 
     def keep(self) -> None:
         self.mixture.keep_best(0, len(self.vectors))
@@ -175,10 +227,11 @@ class Learning:
     @torch.no_grad()
     def _look(self, vectors: Tensor) -> list[float]:
         """Mean loss of each lesson on its held-back rows, in nats; finite."""
-        found = [
-            sum(float(x) for _, x in losses(self.lessons, own, vectors, [0] * len(own))) / len(own)
-            for own in self._tests
-        ]
+        found = []
+        for own in self._tests:
+            table, starts = self.student.tested(vectors, len(own))
+            found.append(sum(float(x) for _, x in losses(self.lessons, own, table, starts)))
+            found[-1] /= len(own)
         for value in found:
             if not math.isfinite(value):
                 raise TuningError(
@@ -228,11 +281,7 @@ def _gradient(
     step: int,
 ) -> Tensor:
     leaf = student.vectors.detach().requires_grad_(True)
-    noises: Sequence[Tensor | None] = [None] * len(rows)
-    if student.noise:
-        shape = (leaf.shape[0], leaf.shape[1])
-        noises = draw(student.noise, len(rows), shape, seed, step).unbind()
-    table, starts = with_noise(leaf, [0] * len(rows), noises)
+    table, starts = student.taught(leaf, len(rows), seed, step)
     found = losses(lessons, rows, table, starts)
     total = torch.stack([loss / units[number] for number, loss in found]).sum() / len(rows)
     total.backward()  # type: ignore[no-untyped-call]

@@ -72,7 +72,9 @@ def test_what_cannot_be_compared_is_refused(backbone, capitals) -> None:
     start = make_origin(OriginSpec("vocabulary", 1), model, 2)
     provenance = Provenance(model.name, fingerprint=model.space.fingerprint)
     prompt = SoftPrompt(start + 1, provenance, start)
-    with pytest.raises(MismatchError, match="two or more, one of them tuned from, got 1"):
+    with pytest.raises(
+        MismatchError, match="two or more different ones, one of them tuned from, got 1"
+    ):
         origin_independence(model, capitals, [prompt])
     with pytest.raises(ShapeError):
         origin_independence(model, capitals, [prompt], unseen=[torch.zeros(3, model.width)])

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 from benchmarks._cells import Cells
-from benchmarks.task_vectors import across, common, curves, fewshot
+from benchmarks.task_vectors import across, common, curves, fewshot, origins
 
 from promptport.tasks import open_task
 from promptport.tuning import few_shot
@@ -91,3 +91,39 @@ def test_more_rows_than_the_usual_pool_come_from_the_whole_task(tmp_path) -> Non
     assert few == few_shot(usual, 5, 0).load("train")
     assert len(bench.few_rows(usual, 250).load("train")) == 250
     assert len(bench.few_rows(usual, 5000).load("train")) == len(target.load("train"))
+
+
+def origin_cells(task, own, other, widened, paper_right, wide_right):
+    """A task tuned directly, and widened; on more rows the numbers of right answers of 100."""
+    place = {"part": "origins", "backbone": "nano-bert", "seed": 0, "task": task, "weights": "x"}
+    rest = {"majority": 0.2, "own_low": 0.5, "alike": [], "dev_own": 0.8, "length_ratio": 1.0}
+    more = {
+        key: [bits(right)["right"] for right in rights]
+        for key, rights in (("paper", paper_right), ("wide", wide_right))
+    }
+    direct = {"own": own, "other": other, "dev_other": [other[0]]}
+    wide = {"own": widened[0], "other": widened[1:], "dev_other": [widened[1]], "direct": 0.9}
+    return [
+        {**place, "training": "one origin", "found": {**rest, **direct}},
+        {**place, "training": "widened", "learning": "x", "found": {**rest, **wide, **more}},
+    ]
+
+
+def test_what_vectors_keep_on_other_origins() -> None:
+    cells = origin_cells("a", 1.0, [0.5, 0.7], [0.8, 0.8, 0.6], [80, 40, 40], [80, 80, 79])
+    cells += origin_cells("nlu:b", 0.8, [0.8, 0.8], [0.9, 0.9, 0.9], [50, 50, 49], [50, 60, 60])
+    summary, tables = origins.summarise(cells)
+    assert tables["best"] == "widened"
+    assert summary["own_to_other_paper_mean"] == pytest.approx(0.8)
+    assert summary["own_to_other_mean"] == pytest.approx((0.7 / 0.8 + 1) / 2)
+    (wide,) = (r for r in tables["trainings"] if r["training"] == "widened")
+    assert wide["of_direct"] == pytest.approx((0.7 / 0.9 + 0.9 / 0.9) / 2, abs=1e-4)
+    paper, more = tables["more"]
+    assert (paper["mean"], more["mean"]) == (
+        pytest.approx((0.5 + 0.99) / 2),
+        pytest.approx((79.5 / 80 + 60 / 50) / 2, abs=1e-4),
+    )
+    assert (paper["min"], more["min"]) == (0.5, pytest.approx(79.5 / 80, abs=1e-4))
+    assert [(r["below"], r["below_beyond_noise"]) for r in (paper, more)] == [(1, 1), (0, 0)]
+    assert summary["own_to_other_paper_below_beyond_noise_more_rows"] == 1
+    assert "| widened | 2 | 1.097 [" in origins.table(tables)

@@ -1,0 +1,126 @@
+"""promptport widen: let the task prompt vector of a finished prompt work on any origin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from promptport.cli.console import (
+    DataOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    SplitOption,
+    TextsOption,
+    TruncateFlag,
+    check_out,
+    home,
+    note_other_task,
+    print_json,
+    progress_bar,
+    quiet,
+    show_lesson,
+    task_of,
+)
+from promptport.cli.made_origin import written_origin
+
+if TYPE_CHECKING:
+    from promptport.tuning import Texts
+
+
+def command(
+    prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Task: its template and, unless --texts words, its texts; never its labels. "
+            "Default: the one that the prompt remembers."
+        ),
+    ] = None,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            help="What the vector is measured from, in place of the prompt's own origin: seed:3, "
+            "vocabulary*0.1, text:SOME WORDS, a prompt folder ... A prompt that has none (PEFT "
+            "keeps none) is measured from random words."
+        ),
+    ] = None,
+    origins: Annotated[
+        int, typer.Option(help="Learn on so many origins at once, this one among them.")
+    ] = 64,
+    data: DataOption = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
+    ] = None,
+    texts: TextsOption = "task",
+    split: SplitOption = "train",
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            help="Most unlabelled rows; usually 1024 to read (fewer than 256 are filled up by "
+            "swapping words), or 256 to make of random words."
+        ),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of texts and origins.")] = 0,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Widen a finished prompt: its task prompt vector learns to work on any origin, no labels."""
+    quiet()
+    check_out(out, prompt)
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt, save_prompt
+    from promptport.tuning import WIDEN, DistilConfig, widen
+
+    found = load_prompt(prompt)
+    opened = task_of(found, task, data, "--task")
+    note_other_task([found], opened)
+    spec = None if origin is None else written_origin(origin, seed)
+    usual = WIDEN.rows if texts == "task" else DistilConfig.rows  # four times as many are made
+    config = replace(
+        WIDEN,
+        texts=cast("Texts", texts),
+        rows=usual if rows is None else rows,
+        steps=WIDEN.steps if steps is None else steps,
+        seed=seed,
+        truncate=truncate,
+    )
+    place = home(found.provenance, backbone)
+    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
+    with progress_bar("widening", hidden=json_output) as show:
+        result = widen(
+            found,
+            model,
+            opened,
+            origin=spec,
+            origins=origins,
+            split=split,
+            config=config,
+            progress=lambda done, total: show(done, total, ""),
+        )
+    save_prompt(result.prompt, out)
+    output = {
+        "backbone": place["name"],
+        "task": opened.name,
+        "origin": result.prompt.provenance.origin,
+        "origins": origins,
+        "folder": str(out),
+        **result.to_dict(),
+    }
+    if json_output:
+        print_json(output)
+        return
+    show_lesson(f"the vector of {prompt} on origins that it did not learn from", output)
+    typer.echo(
+        f"Written to {out}. Put its vector on another origin: "
+        f"promptport combine w --load w={out} --origin seed:3 --out Q"
+    )
