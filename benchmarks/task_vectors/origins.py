@@ -55,6 +55,7 @@ WIDE = replace(WIDEN, truncate=True)
 WIDE_DIGEST = digest_of(WIDE)  # part of its cells
 TRAININGS = (PAPER, SHARED, SMALL)  # on every task
 CHEAP = (ANCHORED.name, AVERAGED)  # on embedded tasks only
+EVERY = (WIDENED, *(t.name for t in TRAININGS[1:]), *CHEAP)  # beside paper B's
 AVERAGE_OF = 3
 MARGIN = 0.1
 TEST_ORIGINS, DEV_ORIGINS = 4, 2
@@ -69,6 +70,7 @@ def measure(
     results: Path = RESULTS,
     work: Path = WORK,
     tasks: Sequence[str] = (),
+    trainings: Sequence[str] = (),
 ) -> list[Cell]:
     """Make the cells that are missing.
 
@@ -79,17 +81,20 @@ def measure(
         results: where the folder of the cells is.
         work: where tuned prompts are kept.
         tasks: in place of those of the benchmark.
+        trainings: only these of `EVERY`, beside paper B's; none for all.
 
     Returns:
         All cells of these backbones' present weights.
     """
+    if unknown := set(trainings) - {PAPER.name, *EVERY}:
+        raise ValueError(f"trainings: {sorted(unknown)} is none of {[PAPER.name, *EVERY]}")
     opened = benchmark_tasks(data, tasks)
     more = {task.name: task for task in benchmark_tasks(data, tasks, MORE_ROWS)}
     cells = book_of(results / "origins" / "cells.jsonl")
     for seed in seeds:
         for name in backbones:
             with told(f"origins, seed {seed}, {name}"):
-                _measure(name, seed, opened, more, cells, work)
+                _measure(name, seed, opened, more, cells, work, trainings or EVERY)
     known = (None, WIDE_DIGEST)
     return [c for c in cells.rows if c["backbone"] in backbones and c.get("learning") in known]
 
@@ -101,6 +106,7 @@ def _measure(
     more: Mapping[str, Task],
     cells: Cells,
     work: Path,
+    trainings: Sequence[str],
 ) -> None:
     asked = [task for task in tasks if can_be_asked(name, task)]
     _add(
@@ -112,27 +118,23 @@ def _measure(
         lambda missing: tuned(name, missing, PAPER, seed, work),
     )
     learned = [task for task in asked if task.name in learnable(cells.rows, name, seed)]
-    for task in learned:
+    for task in learned if WIDENED in trainings else ():
         _add_widened(name, seed, task, more[task.name], cells, work)
-    for training in TRAININGS[1:]:
-        _add(
-            name,
-            seed,
-            learned,
-            training.name,
-            cells,
-            lambda missing, way=training: tuned(name, missing, way, seed, work),
-        )
     cheap = [task for task in learned if group_of(task.name) != "nlu"]
-    _add(
-        name,
-        seed,
-        cheap,
-        ANCHORED.name,
-        cells,
-        lambda missing: tuned(name, missing, ANCHORED, seed, work),
-    )
-    _add(name, seed, cheap, AVERAGED, cells, lambda missing: _averaged(name, missing, seed, work))
+    for training in (*TRAININGS[1:], ANCHORED):
+        if training.name in trainings:
+            _add(
+                name,
+                seed,
+                cheap if training.name in CHEAP else learned,
+                training.name,
+                cells,
+                lambda missing, way=training: tuned(name, missing, way, seed, work),
+            )
+    if AVERAGED in trainings:
+        _add(
+            name, seed, cheap, AVERAGED, cells, lambda missing: _averaged(name, missing, seed, work)
+        )
 
 
 def _add_widened(name: str, seed: int, task: Task, more: Task, cells: Cells, work: Path) -> None:
@@ -259,9 +261,10 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         empty: dict[str, Any] = {"trainings": [], "more": [], "tasks": []}
         return summary, {**empty, "left_out": left_out, "best": None}
     rows = [_row(n, f, direct) for n, f in by_training.items()]
-    whole = [PAPER.name, WIDENED, *(t.name for t in TRAININGS[1:])]
-    whole = [name for name in whole if len(by_training[name]) == len(learned)]
-    best = max(whole, key=lambda n: fmean(fmean(f["dev_other"]) for f in by_training[n].values()))
+    whole, common = _comparable(by_training)
+    best = max(
+        whole, key=lambda n: sum(fmean(by_training[n][place]["dev_other"]) for place in common)
+    )
     for row in rows:
         for key, name in ((best, ""), (PAPER.name, "_paper"), (ON_ITS_KIND, "_small")):
             if row["training"] == key:
@@ -271,7 +274,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         for what in ("mean", "min", "below", "below_beyond_noise"):
             if row:
                 summary[f"own_to_other{key}_{what}_more_rows"] = row[what]
-    tests = _tests(by_training, whole)
+    tests = _tests(by_training, whole, common)
     tasks = [
         {"backbone": name, "task": task, **_by_task(by_training, name, task)}
         for name, task in sorted({(n, t) for n, t, _ in learned})
@@ -284,6 +287,19 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         "tasks": tasks,
         "left_out": left_out,
     }
+
+
+def _comparable(
+    by_training: Mapping[str, Mapping[tuple[str, str, int], Any]],
+) -> tuple[list[str], list[tuple[str, str, int]]]:
+    """Trainings of every task, and the cells that all of them have: not every training need be
+    there for every seed. Where there are none in common, the rarest training is left out."""
+    names = [n for n in (PAPER.name, *EVERY) if n not in CHEAP and by_training.get(n)]
+    while True:
+        common = set.intersection(*(set(by_training[n]) for n in names))
+        if common:
+            return names, sorted(common)
+        names.remove(min(names, key=lambda n: len(by_training[n])))
 
 
 def _place(cell: Cell) -> tuple[str, str, int]:
@@ -352,9 +368,10 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
 
-def _tests(by_training: Mapping[str, Mapping[Any, Any]], whole: Sequence[str]) -> dict[str, Any]:
+def _tests(
+    by_training: Mapping[str, Mapping[Any, Any]], whole: Sequence[str], places: Sequence[Any]
+) -> dict[str, Any]:
     """Kept shares against those of paper B's training, cell by cell, with Holm's correction."""
-    places = sorted(by_training[PAPER.name])
     shares = {n: [_kept(by_training[n][p]) for p in places] for n in whole}
     reference = shares.pop(PAPER.name)
     found = compare_to(reference, shares) if shares else {}

@@ -86,7 +86,15 @@ def measure(
     more = {t.name: t for t in benchmark_tasks(data, tasks, MORE_ROWS)}
     for seed in seeds:
         for name in backbones:
-            own = measure_origins(data, [seed], [name], results=results, work=work, tasks=tasks)
+            own = measure_origins(
+                data,
+                [seed],
+                [name],
+                results=results,
+                work=work,
+                tasks=tasks,
+                trainings=[PAPER.name],
+            )
             learned = [t for t in opened if t.name in learnable(own, name, seed)]
             with told(f"pairs, seed {seed}, {name}, {len(learned)} tasks"):
                 sets = _measure(name, seed, learned, more, cells, work)

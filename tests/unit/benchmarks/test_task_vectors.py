@@ -127,3 +127,16 @@ def test_what_vectors_keep_on_other_origins() -> None:
     assert [(r["below"], r["below_beyond_noise"]) for r in (paper, more)] == [(1, 1), (0, 0)]
     assert summary["own_to_other_paper_below_beyond_noise_more_rows"] == 1
     assert "| widened | 2 | 1.097 [" in origins.table(tables)
+
+
+def test_trainings_are_compared_where_all_of_them_are() -> None:
+    cells = origin_cells("a", 1.0, [0.5], [0.8, 0.8], [80, 40], [80, 80])
+    cells += [{**c, "seed": 1} for c in cells]
+    small = {**cells[0], "training": "64 origins"}
+    small["found"] = {**small["found"], "dev_other": [0.9]}
+    summary, tables = origins.summarise([*cells, small])
+    assert tables["best"] == "64 origins", "on seed 0, where all are, it has the best dev scores"
+    assert summary["own_to_other_mean"] == pytest.approx(0.5)
+    # Nothing in common: the rarest is left out, of equal ones the first.
+    few = {"one origin": {1: 0, 2: 0}, "widened": {2: 0}, "64 origins": {1: 0}}
+    assert origins._comparable(few) == (["one origin", "64 origins"], [1])
