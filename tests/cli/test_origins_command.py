@@ -69,7 +69,7 @@ def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
 def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_path) -> None:
     prompt, wide, bare = tmp_path / "P", tmp_path / "W", tmp_path / "B"
     assert run_cli("tune", *base, "--seed", 4, "--out", prompt)[0] == 0
-    few = ("--texts", "words", "--rows", 12, "--steps", 30, "--origins", 5)
+    few = ("--texts", "words", "--rows", 12, "--steps", 60, "--origins", 5)
     widening = ("widen", prompt, "--task", base[3], "--backbone", base[1], *few)
     code, text, err = run_cli(*widening, "--out", wide, "--json")
     assert (code, err) == (0, "")
@@ -79,7 +79,8 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
         5,
         "capitals",
     )
-    assert found["after"] <= found["before"]
+    assert found["after"] < found["before"]
+    assert found["steps"] == 60
     kept = load_prompt(wide)
     assert torch.equal(kept.origin, load_prompt(prompt).origin)
     assert kept.provenance.history[-1]["step"] == "widen"
@@ -95,14 +96,38 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     wanted = make_origin(OriginSpec("vocabulary", 9), backbone("bert"), 2)
     assert torch.equal(load_prompt(tmp_path / "V").origin, wanted)
 
-    judging = ("origins", "--prompt", prompt, "--backbone", base[1], "--task", base[3])
-    code, text, err = run_cli(*judging, "--prompt", wide, "--unseen", 2, "--json")
+    _, said, _ = run_cli("inspect", wide)
+    assert "widen: 5 origins, 12 rows, loss " in said
+
+    # Each is judged on its own, and on the same origins whatever else is asked.
+    judging = ("origins", "--backbone", base[1], "--task", base[3], "--unseen", 2)
+    code, text, err = run_cli(*judging, "--prompt", prompt, "--prompt", wide, "--json")
     assert (code, err) == (0, "")
-    found = json.loads(text)
-    assert found["vectors"] == [str(prompt), str(wide)]
-    assert [len(row) for row in found["other"]] == [2, 2], "their own origin is the same"
-    _fails(run_cli(*judging, "--prompt", wide, "--unseen", 0), "got only the same one")
-    _fails(run_cli(*judging, "--over", 3), "--prompt: expected no --out, --over with it")
+    found = json.loads(text)["vectors"]
+    assert [(v["prompt"], v["origin"]) for v in found] == [
+        (str(prompt), "vocabulary"),
+        (str(wide), "vocabulary"),
+    ]
+    assert [len(v["other"]) for v in found] == [2, 2]
+    alone = json.loads(run_cli(*judging, "--prompt", wide, "--json")[1])["vectors"]
+    assert alone == found[1:]
+    code, text, _ = run_cli(*judging, "--prompt", wide)
+    assert code == 0
+    assert "widen PROMPT" not in text, "it is wide already"
+    _fails(run_cli(*judging, "--prompt", wide, "--unseen", 0), "--unseen: expected 1 or more")
+    _fails(run_cli(*judging, "--prompt", wide, "--over", 3), "with it, got --over")
+    _fails(run_cli(*judging, "--prompt", wide, "--epochs", 3), "with it, got --epochs")
+    _fails(run_cli(*judging, "--prompt", bare), "promptport widen measure the prompt")
     _fails(run_cli("origins", "--task", base[3]), "--backbone: expected a value, got none")
     _fails(run_cli(*widening, "--out", wide, "--origins", 1), "origins: expected 2 or more, got 1")
     _fails(run_cli(*widening, "--out", wide, "--origin", "x"), "--origin: expected seed:NUMBER")
+    _fails(run_cli(*widening, "--out", wide, "--steps", 0), "--steps: expected 1 or more")
+    front = ("--template", "{soft} {subject} {answer}")
+    _fails(run_cli(*widening, "--out", wide, *front), "--template: expected a prompt that names")
+    code, _, err = run_cli("widen", bare, *widening[2:], *front, "--out", tmp_path / "F")
+    assert (code, err) == (0, "")
+    assert load_prompt(tmp_path / "F").provenance.template == front[1]
+    assert (
+        "note: the prompt names no template"
+        in run_cli("widen", bare, *widening[2:], "--out", tmp_path / "F")[2]
+    )

@@ -42,7 +42,7 @@ class Independence:
         kept: mean of other / own over all pairs of vector and other origin, with its interval over
             these pairs; None if no vector beats the majority answer.
         length_ratio: mean length of the vectors over that of their origins.
-        cosine: mean cosine of vectors tuned from different origins; None for a single one.
+        cosine: mean cosine of vectors tuned from different origins; None without such a pair.
         movement: the verdict.
         reason: in plain words.
     """
@@ -127,7 +127,7 @@ def judge_independence(
         other: per vector its scores on other origins.
         majority: score of the most frequent training answer.
         vectors: as tuned, (n, d) each.
-        origins: (n, d) each.
+        origins: (n, d) each, first those of the vectors.
     """
     shares = [s / o for o, row in zip(own, other, strict=True) if o > majority for s in row]
     kept = bootstrap_mean(shares) if shares else None
@@ -135,7 +135,8 @@ def judge_independence(
     ratio = lengths / max(fmean(float(o.norm()) for o in origins), 1e-12)
     cosines = [
         float(torch.cosine_similarity(a.delta.flatten(), b.delta.flatten(), dim=0))
-        for a, b in combinations(vectors, 2)
+        for (a, start), (b, other) in combinations(zip(vectors, origins, strict=False), 2)
+        if not torch.equal(start, other)
     ]
     cosine = fmean(cosines) if cosines else None
     movement, reason = _verdict(kept, ratio, cosine)

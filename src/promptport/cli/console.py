@@ -143,6 +143,16 @@ def note_other_task(prompts: Sequence[SoftPrompt], task: Task) -> None:
             typer.echo(f"note: the prompt was made for {made}, --task is {task.name}", err=True)
 
 
+def note_no_template(prompt: SoftPrompt, task: Task) -> None:
+    """Say that the task's template is used, where the prompt names none and it may be wrong."""
+    if prompt.provenance.template is None and not task.template.leads_with_soft:
+        typer.echo(
+            "note: the prompt names no template, so that of the task is used: "
+            f"{task.template.text} (PEFT puts its rows in front: --template '{{soft}} ...')",
+            err=True,
+        )
+
+
 def task_of(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:
     """The task of a prompt: the one that is given, else the one that it remembers.
 

@@ -16,6 +16,7 @@ from promptport.cli.console import (
     TruncateFlag,
     home,
     interval,
+    note_no_template,
     print_json,
     print_table,
     progress_bar,
@@ -66,14 +67,8 @@ def command(
     whose = _home(backbone, found)
     model = Backbone.load(**whose, device=device, dtype=dtype, device_map=device_map)
     place = None if template is None else Template.parse(template)
-    if found is not None and place is None and found.provenance.template is None:
-        own = chosen.template.text
-        if not chosen.template.leads_with_soft:
-            typer.echo(
-                f"note: the prompt names no template, so that of the task is used: {own} (PEFT "
-                "puts its rows in front: --template '{soft} ...')",
-                err=True,
-            )
+    if found is not None and place is None:
+        note_no_template(found, chosen)
     result = evaluate(model, chosen, found, template=place, split=split, truncate=truncate)
     compared: dict[str, Any] = {}
     if baselines or tuned:

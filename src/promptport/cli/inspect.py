@@ -113,6 +113,19 @@ def _in_its_space(prompt: SoftPrompt, top: int) -> dict[str, Any]:
     }
 
 
+def _told(step: dict[str, Any]) -> str:
+    """One entry of the history in a line."""
+    text = str(step.get("step", "transfer"))
+    text += f" by {step['method']}" if "method" in step else ""
+    text += f" from {step['source']}" if "source" in step else ""
+    facts = [f"{step[name]} {name}" for name in ("origins", "rows", "words") if name in step]
+    if isinstance(step.get("loss"), list):
+        facts.append("loss " + " to ".join(f"{x:.3f}" for x in step["loss"]))
+    if step.get("labels_used") is False:
+        facts.append("no labels")
+    return f"{text}: {', '.join(facts)}" if facts else text
+
+
 def _show_prompt(described: dict[str, Any]) -> None:
     source = described["provenance"]
     facts = [
@@ -126,7 +139,7 @@ def _show_prompt(described: dict[str, Any]) -> None:
         ["fingerprint", source["fingerprint"]],
     ]
     for i, step in enumerate(source["history"], 1):
-        facts.append([f"transfer {i}", f"{step.get('method')} from {step.get('source')}"])
+        facts.append([f"step {i}", _told(step)])
     print_table(described["folder"], ["", ""], facts)
     mean = described["mean_embedding_norm"]
     rows = []

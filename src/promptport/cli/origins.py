@@ -15,6 +15,7 @@ from promptport.cli.console import (
     JsonFlag,
     TruncateFlag,
     home,
+    note_other_task,
     print_json,
     print_table,
     progress_bar,
@@ -25,10 +26,11 @@ from promptport.cli.console import (
 from promptport.errors import PromptPortError, TuningError
 
 if TYPE_CHECKING:
+    from promptport.analysis import Independence
     from promptport.backbone import Backbone
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
-    from promptport.tuning import TuneConfig, TuneJob
+    from promptport.tuning import OriginSpec, TuneConfig, TuneJob
 
 _STATE_FILE = ".tuning-state.safetensors"
 
@@ -45,110 +47,216 @@ def command(
     prompt: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Judge the vector of this finished prompt, and tune nothing; repeat for several."
+            help="Judge the vector of this finished prompt on unseen origins, and tune nothing; "
+            "repeat for several."
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the prompts; those that are there are not tuned."),
     ] = None,
-    origins: Annotated[int, typer.Option(help="Origins to tune from, each on its own.")] = 3,
-    unseen: Annotated[int, typer.Option(help="Further origins that nothing is tuned from.")] = 3,
+    origins: Annotated[
+        int | None, typer.Option(help="Origins to tune from, each on its own; usually 3.")
+    ] = None,
+    unseen: Annotated[
+        int | None,
+        typer.Option(
+            help="Further origins that nothing is tuned from; usually 3, with --prompt 8."
+        ),
+    ] = None,
     over: Annotated[
-        int, typer.Option(help="Tune each vector over so many origins at once: it moves better.")
-    ] = 1,
+        int | None,
+        typer.Option(help="Tune each vector over so many origins at once: it moves better."),
+    ] = None,
     origin: Annotated[
-        str, typer.Option(help="Their kind: vocabulary, normal, or vocabulary*0.1 (smaller).")
-    ] = "vocabulary",
+        str | None,
+        typer.Option(
+            help="Their kind: vocabulary (default), normal, or vocabulary*0.1 (smaller); with "
+            "--prompt that of its own origin."
+        ),
+    ] = None,
     data: DataOption = None,
-    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
-    seed: Annotated[int, typer.Option(help="Seed of the first origin.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows.")] = 20,
-    batch_size: Annotated[int, typer.Option(help="Rows per prompt and step.")] = 32,
+    length: Annotated[int | None, typer.Option(help="Virtual tokens; usually 5.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the first origin, and of the unseen.")] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the training rows; usually 20.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Rows per prompt and step; usually 32.")
+    ] = None,
     patience: Annotated[
-        int, typer.Option(help="Epochs without a better dev score before a prompt stops; 0: never.")
-    ] = 5,
+        int | None,
+        typer.Option(
+            help="Epochs without a better dev score before a prompt stops; 0: never; usually 5."
+        ),
+    ] = None,
     max_train_rows: Annotated[
-        int, typer.Option(help="Use only so many training rows; 0: all.")
-    ] = 0,
-    max_dev_rows: Annotated[int, typer.Option(help="Use only so many dev rows; 0: all.")] = 0,
+        int | None, typer.Option(help="Use only so many training rows; 0: all.")
+    ] = None,
+    max_dev_rows: Annotated[
+        int | None, typer.Option(help="Use only so many dev rows; 0: all.")
+    ] = None,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Tune a task from several origins, or take finished prompts; put each vector on all others."""
+    """Tune a task from several origins and put each vector on every other one; or judge finished
+    prompts (--prompt)."""
     quiet()
-    from promptport.analysis import origin_independence
     from promptport.backbone import Backbone
-    from promptport.tuning import OriginSpec, TuneConfig, TuneJob, make_origin
-
-    given = prompt or []
-    if given:
-        refuse_together("--prompt", {"--out": out is not None, "--over": over != 1})
-    finished, chosen, place = _finished(given, backbone, task, data)
-    count = len(finished) or origins
-    if count < 1 or unseen < 0 or count + unseen < 2:
-        raise PromptPortError(
-            "--origins and --unseen",
-            expected="one origin or more to tune from, two or more together",
-            got=f"{count} and {unseen}",
-            fix="Leave them out for 3 and 3",
-        )
-    strangers = OriginSpec.parse(origin, seed + count + 500_000).others(unseen)
-    if not finished:
-        jobs = [
-            TuneJob(chosen, OriginSpec.parse(origin, s), length, s, origins=over)
-            for s in range(seed, seed + origins)
-        ]
-    config = TuneConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        patience=patience,
-        truncate=truncate,
-        max_train_rows=max_train_rows,
-        max_dev_rows=max_dev_rows,
-    )
-    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
-    prompts = finished or _prompts(model, jobs, config, out, json_output)
-    for each in prompts:
-        model.check_prompt(each)
-    found = origin_independence(
-        model,
-        chosen,
-        prompts,
-        unseen=[make_origin(spec, model, prompts[0].length) for spec in strangers],
-        truncate=truncate,
-    )
-    names = [str(p) for p in given] or [f"origin {seed + i}" for i in range(len(prompts))]
-    output = {"backbone": model.name, "vectors": names, "origin": origin, **found.to_dict()}
-    if not given:
-        output["over"] = over
-    if json_output:
-        print_json(output)
-    else:
-        _show(output)
-
-
-def _finished(
-    given: list[Path], backbone: str | None, task: str | None, data: Path | None
-) -> tuple[list[SoftPrompt], Task, dict[str, Any]]:
-    """Prompts that are there already, the task, and how to load the backbone."""
-    from promptport.interop import load_prompt
     from promptport.tasks import open_task
+    from promptport.tuning import OriginSpec, TuneConfig, TuneJob
 
-    if given:
-        prompts = [load_prompt(place) for place in given]
-        chosen = task_of(prompts[0], task, data, "--task")
-        return prompts, chosen, home(prompts[0].provenance, backbone)
-    missing = {"--backbone": backbone, "--task": task}
-    for option, value in missing.items():
+    loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+    usual = {
+        "--origins": (origins, 3),
+        "--over": (over, 1),
+        "--length": (length, 5),
+        "--epochs": (epochs, 20),
+        "--batch-size": (batch_size, 32),
+        "--patience": (patience, 5),
+        "--max-train-rows": (max_train_rows, 0),
+        "--max-dev-rows": (max_dev_rows, 0),
+    }
+    if prompt:
+        tuning = {name: given is not None for name, (given, _) in usual.items()}
+        refuse_together("--prompt", {"--out": out is not None, **tuning})
+        _judge(prompt, backbone, task, data, unseen, origin, seed, truncate, loading, json_output)
+        return
+    for option, value in {"--backbone": backbone, "--task": task}.items():
         if value is None:
             raise PromptPortError(
                 option, expected="a value", got="none", fix=f"Give {option}, or finished --prompt"
             )
-    return [], open_task(task or "", data), {"name": backbone}
+    counts = {name: default if given is None else given for name, (given, default) in usual.items()}
+    starts, strange = counts["--origins"], 3 if unseen is None else unseen
+    kind = origin or "vocabulary"
+    if starts < 1 or strange < 0 or starts + strange < 2:
+        raise PromptPortError(
+            "--origins and --unseen",
+            expected="one origin or more to tune from, two or more together",
+            got=f"{starts} and {strange}",
+            fix="Leave them out for 3 and 3",
+        )
+    chosen = open_task(task or "", data)
+    jobs = [
+        TuneJob(chosen, OriginSpec.parse(kind, s), counts["--length"], s, origins=counts["--over"])
+        for s in range(seed, seed + starts)
+    ]
+    strangers = OriginSpec.parse(kind, seed + starts + 500_000).others(strange)
+    config = TuneConfig(
+        epochs=counts["--epochs"],
+        batch_size=counts["--batch-size"],
+        patience=counts["--patience"],
+        truncate=truncate,
+        max_train_rows=counts["--max-train-rows"],
+        max_dev_rows=counts["--max-dev-rows"],
+    )
+    model = Backbone.load(backbone or "", **loading)
+    prompts = _prompts(model, jobs, config, out, json_output)
+    found = _independence(model, chosen, prompts, strangers, truncate)
+    output = {"backbone": model.name, "origin": kind, "over": counts["--over"], **found.to_dict()}
+    if json_output:
+        print_json(output)
+    else:
+        _show(output, seed)
+
+
+def _independence(
+    model: Backbone,
+    task: Task,
+    prompts: list[SoftPrompt],
+    strangers: list[OriginSpec],
+    truncate: bool,
+) -> Independence:
+    from promptport.analysis import origin_independence
+    from promptport.tuning import make_origin
+
+    unseen = [make_origin(spec, model, prompts[0].length) for spec in strangers]
+    return origin_independence(model, task, prompts, unseen=unseen, truncate=truncate)
+
+
+def _judge(
+    places: list[Path],
+    backbone: str | None,
+    task: str | None,
+    data: Path | None,
+    unseen: int | None,
+    origin: str | None,
+    seed: int,
+    truncate: bool,
+    loading: dict[str, Any],
+    json_output: bool,
+) -> None:
+    """Judge finished prompts, each on its own, on the same unseen origins of its kind."""
+    from promptport.backbone import Backbone
+    from promptport.interop import load_prompt
+    from promptport.tuning import OriginSpec
+
+    strange = 8 if unseen is None else unseen
+    if strange < 1:
+        raise PromptPortError(
+            "--unseen", expected="1 or more", got=str(strange), fix="Leave it out for 8"
+        )
+    prompts = [load_prompt(place) for place in places]
+    chosen = task_of(prompts[0], task, data, "--task")
+    note_other_task(prompts, chosen)
+    model = Backbone.load(**home(prompts[0].provenance, backbone), **loading)
+    vectors = []
+    for place, each in zip(places, prompts, strict=True):
+        model.check_prompt(each)
+        kind = origin or _kind_of(each)
+        strangers = OriginSpec.parse(kind, seed + 500_000).others(strange)
+        found = _independence(model, chosen, [each], strangers, truncate).to_dict()
+        found |= {"own": found["own"][0], "other": found["other"][0]}
+        for name in ("task", "majority", "cosine"):  # of all, of all, and of several vectors
+            found.pop(name)
+        vectors.append({"prompt": str(place), "origin": kind, **found})
+    majority = chosen.majority_score("test").value
+    output = {
+        "backbone": model.name,
+        "task": chosen.name,
+        "majority": majority,
+        "vectors": vectors,
+    }
+    if json_output:
+        print_json(output)
+        return
+    rows = [
+        [v["prompt"], v["own"], sum(v["other"]) / strange, min(v["other"]), v["origin"], _kept(v)]
+        for v in vectors
+    ]
+    columns = ["vector of", "own origin", "other origins, mean", "worst", "kind", "kept [95%]"]
+    title = f"{chosen.name} on {model.name}, majority answer {majority:.3f}, {strange} origins"
+    print_table(title, columns, rows)
+    for v in vectors:
+        typer.echo(f"{v['prompt']}: {v['movement']}: {v['reason']}.")
+    hint = "To make it move: promptport widen PROMPT, which reads no labels."
+    bad = ("does not move", "moves with a loss")
+    if any(v["movement"] in bad and not _wide(p) for v, p in zip(vectors, prompts, strict=True)):
+        typer.echo(hint)
+
+
+def _kind_of(prompt: SoftPrompt) -> str:
+    """The kind of a prompt's origin as a user writes it, if it can be drawn again."""
+    made = prompt.provenance.origin or {}
+    if made.get("kind") not in ("vocabulary", "normal"):
+        return "vocabulary"
+    scale = made.get("scale", 1)
+    return str(made["kind"]) if scale == 1 else f"{made['kind']}*{scale:g}"
+
+
+def _kept(vector: dict[str, Any]) -> str:
+    kept = vector["kept"]
+    return "" if kept is None else f"{kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}]"
+
+
+def _wide(prompt: SoftPrompt) -> bool:
+    """Whether its vector was made for several origins."""
+    steps = [entry.get("step") for entry in prompt.provenance.history]
+    return "widen" in steps or (prompt.provenance.tuning or {}).get("origins", 1) > 1
 
 
 def _prompts(
@@ -201,20 +309,20 @@ def _check_same(prompt: SoftPrompt, job: TuneJob, place: Path) -> None:
         )
 
 
-def _show(output: dict[str, Any]) -> None:
+def _show(output: dict[str, Any], seed: int) -> None:
     rows = [
-        [name, own, sum(other) / len(other), min(other), len(other)]
-        for name, own, other in zip(output["vectors"], output["own"], output["other"], strict=True)
+        [f"origin {seed + i}", own, sum(other) / len(other), min(other), len(other)]
+        for i, (own, other) in enumerate(zip(output["own"], output["other"], strict=True))
     ]
-    columns = ["vector of", "own origin", "other origins, mean", "worst", "others"]
+    columns = ["vector tuned from", "own origin", "other origins, mean", "worst", "others"]
     title = f"{output['task']} on {output['backbone']}, majority answer {output['majority']:.3f}"
     print_table(title, columns, rows)
     kept = output["kept"]
     if kept is not None:
         typer.echo(f"Kept share {kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}].")
     typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
-    if output["movement"] in ("does not move", "moves with a loss") and output.get("over", 1) == 1:
+    if output["movement"] in ("does not move", "moves with a loss") and output["over"] == 1:
         typer.echo(
-            "To make it move: promptport widen PROMPT, which reads no labels, or tune over several "
-            "origins (--over 64)."
+            "To make them move: promptport widen PROMPT, which reads no labels, or tune over "
+            "several origins (--over 64)."
         )

@@ -1,4 +1,4 @@
-"""promptport widen: let the task prompt vector of a finished prompt work on any origin."""
+"""promptport widen: let the task prompt vector of a finished prompt work on other origins."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from promptport.cli.console import (
     TruncateFlag,
     check_out,
     home,
+    note_no_template,
     note_other_task,
     print_json,
     progress_bar,
@@ -27,9 +28,13 @@ from promptport.cli.console import (
     task_of,
 )
 from promptport.cli.made_origin import written_origin
+from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
     from promptport.tuning import Texts
+
+MUCH = 0.3  # missed on other origins; a rule of thumb
 
 
 def command(
@@ -58,6 +63,12 @@ def command(
         str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
     ] = None,
     texts: TextsOption = "task",
+    template: Annotated[
+        str | None,
+        typer.Option(
+            help="Template of a prompt that names none; PEFT puts its rows in front: '{soft} ...'."
+        ),
+    ] = None,
     split: SplitOption = "train",
     rows: Annotated[
         int | None,
@@ -74,7 +85,7 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Widen a finished prompt: its task prompt vector learns to work on any origin, no labels."""
+    """Widen a finished prompt: its vector learns to work on any origin of its kind, no labels."""
     quiet()
     check_out(out, prompt)
     from promptport.backbone import Backbone
@@ -84,6 +95,11 @@ def command(
     found = load_prompt(prompt)
     opened = task_of(found, task, data, "--task")
     note_other_task([found], opened)
+    if template is not None:
+        found = _with_template(found, template)
+    note_no_template(found, opened)
+    if steps is not None and steps < 1:
+        raise PromptPortError("--steps", expected="1 or more", got=str(steps), fix="Leave it out")
     spec = None if origin is None else written_origin(origin, seed)
     usual = WIDEN.rows if texts == "task" else DistilConfig.rows  # four times as many are made
     config = replace(
@@ -120,7 +136,29 @@ def command(
         print_json(output)
         return
     show_lesson(f"the vector of {prompt} on origins that it did not learn from", output)
+    if result.missed[0] > MUCH:
+        typer.echo(
+            f"Of what the prompt says on its own origin {result.missed[0]:.0%} is still missed on "
+            "others: this vector does not move well. Give more --steps, real --texts, or check "
+            "task and template."
+        )
+    kind = result.prompt.provenance.history[-1]["kind"]
+    other = kind["kind"] + (f"*{kind['scale']:g}" if "scale" in kind else "")
     typer.echo(
-        f"Written to {out}. Put its vector on another origin: "
-        f"promptport combine w --load w={out} --origin seed:3 --out Q"
+        f"Written to {out}. Put its vector on another origin of the kind {other}: "
+        f"promptport combine w --load w={out} --origin '{other}' --seed 3 --out Q"
     )
+
+
+def _with_template(prompt: SoftPrompt, text: str) -> SoftPrompt:
+    from promptport.tasks import Template
+
+    made = prompt.provenance.template
+    if made is not None:
+        raise PromptPortError(
+            "--template",
+            expected="a prompt that names none",
+            got=f"one with {made!r}",
+            fix="Leave the option out: the prompt was tuned in that place",
+        )
+    return prompt.with_provenance(template=Template.parse(text).text)

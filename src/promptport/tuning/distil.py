@@ -214,7 +214,7 @@ def widen(
     config: DistilConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DistilResult:
-    """Make a finished prompt's task prompt vector work on any origin; no label is read.
+    """Make a finished prompt's task prompt vector work on any origin of its kind; no label is read.
 
     A vector `T = P* - P_0` answers well where it was tuned. Here it learns to say on many origins
     what the prompt says on its own: every text of a step is put to `P_i + T`, `P_i` drawn from
@@ -233,8 +233,8 @@ def widen(
         progress: called with (steps done, steps in all).
 
     Returns:
-        The prompt on that origin, `P_0 + T`. Losses, and what is `missed`, are those on origins
-        that nothing was learned from.
+        The prompt on that origin, `P_0 + T`, of free vectors even if it was a mixture. Losses, and
+        what is `missed`, are those on origins that nothing was learned from.
 
     Raises:
         TuningError: fewer than two origins, or one that cannot be made.
@@ -262,9 +262,16 @@ def widen(
         others[origins - 1 :],
     )
     best, record = _learned(student, lesson, config, progress)
-    entry = _entry("widen", config, record) | {"origins": origins, "kind": kind.to_dict()}
-    entry |= {"tuning": old.tuning}
-    provenance = replace(old, origin=made, tuning=None, history=(*old.history, entry))
+    entry = _entry("widen", config, record)
+    entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
+    entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
+    known = {  # what a prompt of PEFT's does not say, and is clear now
+        "kind": old.kind or backbone.kind,
+        "fingerprint": old.fingerprint or backbone.space.fingerprint,
+        "task": old.task or task.name,
+        "template": old.template or lesson.objective.template.text,
+    }
+    provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
     return DistilResult(SoftPrompt(best, provenance, origin=start), **record)
 
 

@@ -115,7 +115,8 @@ def test_what_vectors_keep_on_other_origins() -> None:
     summary, tables = origins.summarise(cells)
     assert tables["best"] == "widened"
     assert summary["own_to_other_paper_mean"] == pytest.approx(0.8)
-    assert summary["own_to_other_mean"] == pytest.approx((0.7 / 0.8 + 1) / 2)
+    # of the prompt that was widened, whatever it has become on its own origin
+    assert summary["own_to_other_mean"] == pytest.approx((0.7 / 0.9 + 1) / 2, abs=1e-4)
     (wide,) = (r for r in tables["trainings"] if r["training"] == "widened")
     assert wide["of_direct"] == pytest.approx((0.7 / 0.9 + 0.9 / 0.9) / 2, abs=1e-4)
     paper, more = tables["more"]
@@ -126,7 +127,11 @@ def test_what_vectors_keep_on_other_origins() -> None:
     assert (paper["min"], more["min"]) == (0.5, pytest.approx(79.5 / 80, abs=1e-4))
     assert [(r["below"], r["below_beyond_noise"]) for r in (paper, more)] == [(1, 1), (0, 0)]
     assert summary["own_to_other_paper_below_beyond_noise_more_rows"] == 1
+    assert [r["above_95"] for r in (paper, more)] == [1, 2]
     assert "| widened | 2 | 1.097 [" in origins.table(tables)
+    # The same rows again, under another seed, tell nothing new.
+    twice = origins.summarise([*cells, *({**c, "seed": 1} for c in cells)])[1]["more"]
+    assert twice == tables["more"]
 
 
 def test_trainings_are_compared_where_all_of_them_are() -> None:
@@ -137,6 +142,7 @@ def test_trainings_are_compared_where_all_of_them_are() -> None:
     summary, tables = origins.summarise([*cells, small])
     assert tables["best"] == "64 origins", "on seed 0, where all are, it has the best dev scores"
     assert summary["own_to_other_mean"] == pytest.approx(0.5)
+    assert summary["own_to_other_paper_mean"] == pytest.approx(0.5)
     # Nothing in common: the rarest is left out, of equal ones the first.
     few = {"one origin": {1: 0, 2: 0}, "widened": {2: 0}, "64 origins": {1: 0}}
     assert origins._comparable(few) == (["one origin", "64 origins"], [1])

@@ -16,6 +16,7 @@ from promptport.tuning import (
     TuneConfig,
     TuneJob,
     agreement,
+    distil,
     make_origin,
     tune,
     widen,
@@ -45,6 +46,28 @@ def divergence(prompt, model, task, teacher, seeds):
     there = [vector.apply(make_origin(OriginSpec("vocabulary", s), model, N)) for s in seeds]
     found = [agreement(p, model, [Teacher(model, teacher)], task, config=CONFIG) for p in there]
     return sum(f.divergence for f in found) / len(found)
+
+
+def test_what_is_learned_from_and_what_is_held_back(backbone, task, monkeypatch) -> None:
+    model = backbone("bert")
+    prompt = tuned(model, task)
+    made = []
+
+    class Noted(WideStudent):
+        def __init__(self, vectors, backbone, rate, average, shifts, unseen):
+            made.append((vectors, shifts, unseen))
+            super().__init__(vectors, backbone, rate, average, shifts, unseen)
+
+    monkeypatch.setattr(distil, "WideStudent", Noted)
+    widen(prompt, model, task, origins=5, config=replace(CONFIG, steps=1))
+    ((vectors, shifts, unseen),) = made
+    assert torch.equal(vectors, prompt.vectors)
+    assert (len(shifts), len(unseen)) == (5, 16)
+    assert not shifts[0].any(), "the prompt's own origin is one of them"
+    every = torch.cat([shifts, unseen]).flatten(1)
+    assert len(every.unique(dim=0)) == 21, "no origin is asked twice"
+    wanted = [make_origin(o, model, N) for o in OriginSpec("vocabulary", 1).others(21)]
+    torch.testing.assert_close(prompt.origin.flatten() + every, torch.stack(wanted).flatten(1))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -82,12 +105,18 @@ def test_what_the_vector_is_measured_from(backbone, task) -> None:
     prompt = tuned(model, task)
     few = replace(CONFIG, steps=20, seed=5)
     bare = replace(prompt.with_provenance(origin=None), origin=None)  # as PEFT keeps it
+    bare = bare.with_provenance(task=None, template=None, fingerprint=None)
     found = widen(bare, model, task, config=few).prompt
+    known = (task.name, task.template.text, model.space.fingerprint)
+    made = found.provenance
+    assert (made.task, made.template, made.fingerprint) == known
     assert found.provenance.origin == {"kind": "vocabulary", "seed": 5}
     assert torch.equal(found.origin, make_origin(OriginSpec("vocabulary", 5), model, N))
     small = OriginSpec("normal", 2, scale=0.1)
     found = widen(prompt, model, task, origin=small, config=few).prompt
-    assert found.provenance.origin == small.to_dict() == found.provenance.history[-1]["kind"]
+    entry = found.provenance.history[-1]
+    assert found.provenance.origin == small.to_dict() == entry["kind"]
+    assert (entry["origin"], entry["task"]) == ({"kind": "vocabulary", "seed": 1}, task.name)
     assert torch.equal(found.origin, make_origin(small, model, N))
     # A text cannot be drawn again, so the other origins are random words.
     spoken = widen(tuned(model, task, OriginSpec("text", text="a film")), model, task, config=few)
