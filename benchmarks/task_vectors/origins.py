@@ -270,6 +270,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
         for key, name in ((best, ""), (PAPER.name, "_paper"), (ON_ITS_KIND, "_small")):
             if row["training"] == key:
                 summary |= {f"own_to_other{name}_{w}": row[w] for w in ("mean", "min", "worst")}
+                summary[f"own_to_other{name}_of_direct"] = row["of_direct"]
     more = [_on_more_rows(by_training[WIDENED], key) for key in ("paper", "wide")]
     for row, key in zip(more, ("_paper", ""), strict=True):
         for what in ("mean", "min", "below", "below_beyond_noise", "above_95"):
@@ -307,15 +308,14 @@ def _place(cell: Cell) -> tuple[str, str, int]:
     return cell["backbone"], cell["task"], cell["seed"]
 
 
-def _whole(found: Mapping[str, Any]) -> float:
-    """What a vector could keep: the score on its own origin, of a widened one that of the prompt
-    that it comes from."""
-    return float(found.get("direct", found["own"]))
-
-
 def _kept(found: Mapping[str, Any]) -> float:
-    whole = _whole(found)
-    return fmean(found["other"]) / whole if whole else 0.0
+    return fmean(found["other"]) / found["own"] if found["own"] else 0.0
+
+
+def _of_direct(found: Mapping[str, Any], direct: Mapping[str, Any]) -> float:
+    """Score on other origins over that of the directly tuned prompt, of a widened vector the one
+    that it comes from. Unlike the kept share it is not raised by a bad score on the own origin."""
+    return fmean(found["other"]) / float(found.get("direct", direct["own"]))
 
 
 def _row(
@@ -326,7 +326,7 @@ def _row(
     for (name, task, _), value in kept.items():
         tasks[name, task].append(value)
     interval = bootstrap_mean([fmean(values) for values in tasks.values()])
-    of_direct = {p: fmean(f["other"]) / f.get("direct", direct[p]["own"]) for p, f in found.items()}
+    of_direct = {p: _of_direct(f, direct[p]) for p, f in found.items()}
     by_kind = apart((p[1], value) for p, value in of_direct.items())
     row = {
         "training": training,
@@ -337,7 +337,7 @@ def _row(
         "low": interval.low,
         "high": interval.high,
         "min": min(fmean(values) for values in tasks.values()),
-        "worst": min(min(f["other"]) / _whole(f) for f in found.values() if _whole(f)),
+        "worst": min(min(f["other"]) / f["own"] for f in found.values() if f["own"]),
         "of_direct": fmean(of_direct.values()),
         **{f"of_direct_{kind}": mean for kind, mean in by_kind.items()},
         "length_ratio": fmean(f["length_ratio"] for f in found.values()),
@@ -383,8 +383,10 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
 def _tests(
     by_training: Mapping[str, Mapping[Any, Any]], whole: Sequence[str], places: Sequence[Any]
 ) -> dict[str, Any]:
-    """Kept shares against those of paper B's training, cell by cell, with Holm's correction."""
-    shares = {n: [_kept(by_training[n][p]) for p in places] for n in whole}
+    """Of the directly tuned score, against paper B's training, cell by cell, with Holm's
+    correction."""
+    direct = by_training[PAPER.name]
+    shares = {n: [_of_direct(by_training[n][p], direct[p]) for p in places] for n in whole}
     reference = shares.pop(PAPER.name)
     found = compare_to(reference, shares) if shares else {}
     return {name: comparison.to_dict() for name, comparison in found.items()}
