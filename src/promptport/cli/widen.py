@@ -77,7 +77,7 @@ def command(
             "swapping words), or 256 to make of random words."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of texts and origins.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
@@ -98,8 +98,6 @@ def command(
     if template is not None:
         found = _with_template(found, template)
     note_no_template(found, opened)
-    if steps is not None and steps < 1:
-        raise PromptPortError("--steps", expected="1 or more", got=str(steps), fix="Leave it out")
     spec = None if origin is None else written_origin(origin, seed)
     usual = WIDEN.rows if texts == "task" else DistilConfig.rows  # four times as many are made
     config = replace(
