@@ -152,8 +152,8 @@ def _add_widened(name: str, seed: int, task: Task, more: Task, cells: Cells, wor
     (direct,) = tuned(name, [task], PAPER, seed, work)
     wide = widen(direct, model, task, config=replace(WIDE, seed=seed)).prompt
     strange = [make_origin(o, model, LENGTH) for o in _strange(_TEST_SEED, TEST_ORIGINS)]
-    found: dict[str, Any] = {"direct": score_prompts(model, [direct], [task], truncate=True)}
-    found["direct"] = found["direct"][0][0].score.value
+    ((alone,),) = score_prompts(model, [direct], [task], truncate=True)
+    found: dict[str, Any] = {"direct": alone.score.value}
     for key, prompt in (("paper", direct), ("wide", wide)):
         vector = TaskPromptVector.of(prompt, task.name)
         there = [prompt, *(vector.apply(origin) for origin in strange)]

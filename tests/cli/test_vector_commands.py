@@ -189,6 +189,9 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     code, out, err = run_cli(
         *("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "D")
     )
+    _, said, _ = run_cli("inspect", "D")
+    assert "step 1" in said
+    assert "{'" not in said, "what is told of each step are numbers"
     assert (code, err) == (0, "")
     assert "best of 21" in out
     assert "Chosen by labels of the dev split." in out

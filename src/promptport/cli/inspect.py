@@ -118,7 +118,8 @@ def _told(step: dict[str, Any]) -> str:
     text = str(step.get("step", "transfer"))
     text += f" by {step['method']}" if "method" in step else ""
     text += f" from {step['source']}" if "source" in step else ""
-    facts = [f"{step[name]} {name}" for name in ("origins", "rows", "words") if name in step]
+    counts = {name: step.get(name) for name in ("origins", "rows", "words")}
+    facts = [f"{count} {name}" for name, count in counts.items() if isinstance(count, int)]
     if isinstance(step.get("loss"), list):
         facts.append("loss " + " to ".join(f"{x:.3f}" for x in step["loss"]))
     if step.get("labels_used") is False:

@@ -207,7 +207,8 @@ def _judge(
     vectors = []
     for place, each in zip(places, prompts, strict=True):
         model.check_prompt(each)
-        kind = origin or _kind_of(each)
+        own = OriginSpec.drawn_again(each.provenance.origin) or OriginSpec()
+        kind = origin or own.written
         strangers = OriginSpec.parse(kind, seed + 500_000).others(strange)
         found = _independence(model, chosen, [each], strangers, truncate).to_dict()
         found |= {"own": found["own"][0], "other": found["other"][0]}
@@ -233,19 +234,9 @@ def _judge(
     print_table(title, columns, rows)
     for v in vectors:
         typer.echo(f"{v['prompt']}: {v['movement']}: {v['reason']}.")
-    hint = "To make it move: promptport widen PROMPT, which reads no labels."
     bad = ("does not move", "moves with a loss")
     if any(v["movement"] in bad and not _wide(p) for v, p in zip(vectors, prompts, strict=True)):
-        typer.echo(hint)
-
-
-def _kind_of(prompt: SoftPrompt) -> str:
-    """The kind of a prompt's origin as a user writes it, if it can be drawn again."""
-    made = prompt.provenance.origin or {}
-    if made.get("kind") not in ("vocabulary", "normal"):
-        return "vocabulary"
-    scale = made.get("scale", 1)
-    return str(made["kind"]) if scale == 1 else f"{made['kind']}*{scale:g}"
+        typer.echo("To make it move: promptport widen PROMPT, which reads no labels.")
 
 
 def _kept(vector: dict[str, Any]) -> str:

@@ -90,7 +90,7 @@ def command(
     check_out(out, prompt)
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt, save_prompt
-    from promptport.tuning import WIDEN, DistilConfig, widen
+    from promptport.tuning import WIDEN, DistilConfig, OriginSpec, widen
 
     found = load_prompt(prompt)
     opened = task_of(found, task, data, "--task")
@@ -140,8 +140,8 @@ def command(
             "others: this vector does not move well. Give more --steps, real --texts, or check "
             "task and template."
         )
-    kind = result.prompt.provenance.history[-1]["kind"]
-    other = kind["kind"] + (f"*{kind['scale']:g}" if "scale" in kind else "")
+    kind = OriginSpec.drawn_again(result.prompt.provenance.history[-1]["kind"])
+    other = (kind or OriginSpec()).written
     typer.echo(
         f"Written to {out}. Put its vector on another origin of the kind {other}: "
         f"promptport combine w --load w={out} --origin '{other}' --seed 3 --out Q"

@@ -246,9 +246,12 @@ def widen(
     if origins < 2:
         raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
     old = prompt.provenance
-    spec, start = _measured_from(prompt, backbone, origin, config.seed)
-    made = spec.to_dict() if origin is not None or prompt.origin is None else old.origin
-    kind = spec if spec.kind in ("vocabulary", "normal") else OriginSpec(seed=config.seed)
+    if origin is None and prompt.origin is not None:
+        start, made = prompt.origin, old.origin
+    else:
+        spec = origin or OriginSpec(seed=config.seed)
+        start, made = make_origin(spec, backbone, prompt.length), spec.to_dict()
+    kind = OriginSpec.drawn_again(made) or OriginSpec(seed=config.seed)
     seeded = kind.others(origins + _UNSEEN)[1:]
     others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
     shifts = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
@@ -273,21 +276,6 @@ def widen(
     }
     provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
     return DistilResult(SoftPrompt(best, provenance, origin=start), **record)
-
-
-def _measured_from(
-    prompt: SoftPrompt, backbone: Backbone, origin: OriginSpec | None, seed: int
-) -> tuple[OriginSpec, Tensor]:
-    """How the origin (n, d) of a vector that is widened was made, as far as that is known, and the
-    origin."""
-    if origin is not None or prompt.origin is None:
-        spec = origin or OriginSpec(seed=seed)
-        return spec, make_origin(spec, backbone, prompt.length)
-    said = prompt.provenance.origin or {}
-    if said.get("kind") in ("vocabulary", "normal"):
-        known = {name: said[name] for name in ("kind", "seed", "scale") if name in said}
-        return OriginSpec(**known), prompt.origin
-    return OriginSpec("prompt", prompt=prompt), prompt.origin
 
 
 def anchor(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -18,6 +19,7 @@ from promptport.tuning.mixtures import mixture_words, starting_logits
 OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]
 
 _SEED_STEP = 1_000_003  # far from the seeds that people write
+_DRAWN = ("vocabulary", "normal")  # kinds that can be drawn again and shifted by one vector
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,18 @@ class OriginSpec:
             else "Write for instance --origin 'text:the capital of this country is'",
         )
 
+    @classmethod
+    def drawn_again(cls, made: Mapping[str, Any] | None) -> OriginSpec | None:
+        """The spec of an origin that provenance tells of; None if `others` cannot be drawn."""
+        if made is None or made.get("kind") not in _DRAWN:
+            return None
+        return cls(**{name: made[name] for name in ("kind", "seed", "scale") if name in made})
+
+    @property
+    def written(self) -> str:
+        """A kind that can be drawn again as `parse` reads it: `vocabulary*0.1`."""
+        return self.kind if self.scale == 1 else f"{self.kind}*{self.scale:g}"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, for provenance."""
         if self.kind == "text":
@@ -103,7 +117,7 @@ class OriginSpec:
         Raises:
             TuningError: a kind that is not random, or a mixture.
         """
-        if count > 1 and self.kind not in ("vocabulary", "normal"):
+        if count > 1 and self.kind not in _DRAWN:
             raise TuningError(
                 "several origins",
                 expected="the kind vocabulary or normal",

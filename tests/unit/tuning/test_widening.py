@@ -161,3 +161,11 @@ def test_bad_input(backbone, task) -> None:
     with pytest.raises(TuningError, match="a prompt of 3 virtual tokens"):
         other = OriginSpec("prompt", prompt=tuned(model, task))
         widen(prompt, model, task, origin=replace(other, prompt=None), config=CONFIG)
+
+
+def test_origins_that_can_be_drawn_again_are_known_and_written() -> None:
+    for spec in (OriginSpec("normal", 3, scale=0.1), OriginSpec("vocabulary", 2)):
+        assert OriginSpec.drawn_again(spec.to_dict()) == spec
+        assert OriginSpec.parse(spec.written, spec.seed) == spec
+    for made in (None, {"kind": "text", "text": "a"}, {"kind": "mixture", "seed": 1}):
+        assert OriginSpec.drawn_again(made) is None
