@@ -36,7 +36,7 @@ def command(
     ] = 0,
     rows: Annotated[int, typer.Option(help="Most unlabelled training texts to read.")] = 128,
     steps: Annotated[
-        int, typer.Option(help="Updates towards what the library says; with labels, so many again.")
+        int, typer.Option(help="Updates towards what the library says; with labels, up to as many.")
     ] = 48,
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")

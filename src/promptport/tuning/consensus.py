@@ -2,7 +2,7 @@
 
 Each prompt's prior is taken off, and it speaks as loudly as its answers depend on the text. Where
 labels of a few rows are known, they say which prompts to hear more, and are learned beside the
-consensus, which counts less the less it agrees with them.
+consensus, which counts less the less it agrees with them, until all of them are answered right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
 from promptport.tuning.config import refuse_out_of_range
-from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows
+from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows, scores_of
 from promptport.tuning.student import FreeStudent, losses
 from promptport.tuning.together import few_shot
 
@@ -31,6 +31,7 @@ PRIOR = 16  # labelled rows that what is known without labels counts for
 _FEWEST_TEXTS = 8
 _LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
 _SMALL_BATCH, _FEW = 4, 25  # rows per step up to so many labelled rows
+_ASKED = 16  # labelled rows at a time to see whether all are right
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class AdaptConfig:
 
     Attributes:
         rows: most unlabelled texts to read, 8 or more.
-        steps: updates towards the consensus, and again so many with labels, 1 or more.
+        steps: updates towards the consensus, and at most so many again with labels, 1 or more.
         batch_size: texts per step, and labelled rows per step, 1 or more; at most 4 labelled rows
             if there are no more than 25 of them.
         relative_lr: step as a share of the spread of the backbone's input rows.
@@ -151,9 +152,10 @@ def adapt(
 
     The prompts answer the new task's texts in its template. What they say together (the product of
     their answers, each less its own prior, as batch calibration does: Zhou et al. 2023, arXiv
-    2309.17249) is learned by the one that fits best to the others. With labels, as many updates
-    follow on labelled rows and texts together: k rows count k, the consensus at most 16. The labels
-    also say whom to hear (`trust`) and, beside the fit to the others, who starts.
+    2309.17249) is learned by the one that fits best to the others. With labels, at most as many
+    updates follow on labelled rows and texts together, until every labelled row is answered right:
+    k rows count k, the consensus at most 16. The labels also say whom to hear (`trust`) and, beside
+    the fit to the others, who starts.
 
     Args:
         backbone: the frozen model of all prompts.
@@ -196,7 +198,8 @@ def adapt(
         share = len(labels) / (len(labels) + PRIOR * meeting.right**2)
         truth = panel.lesson(library[start].length, few, labels, blind=False)
         size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
-        pupil.follow([(truth, share, size), (lesson, 1 - share, size)])
+        # What few rows can still teach that are all right already is themselves by heart.
+        pupil.follow([(truth, share, size), (lesson, 1 - share, size)], until=Exam(truth).passed)
     found = pupil.student.vectors
     record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
     prompt = _adapted(library[start], found, task, record | {"steps": pupil.done})
@@ -441,6 +444,30 @@ def _right(said: Tensor, labels: Tensor) -> float:
     return max(0.0, (mean - chance) / (1 - chance))
 
 
+class Exam:
+    """Labelled rows, and whether a prompt answers all of them right: those that were least sure
+    are asked first, since one that is wrong ends it."""
+
+    def __init__(self, lesson: Lesson) -> None:
+        self.lesson = lesson
+        self._gold = lesson.answers.argmax(1)
+        self._margins = torch.full((len(lesson.questions),), -math.inf)
+
+    @torch.no_grad()
+    def passed(self, vectors: Tensor) -> bool:
+        """Whether every row is right."""
+        for places in torch.split(self._margins.argsort(stable=True), _ASKED):
+            questions = [self.lesson.questions[i] for i in places.tolist()]
+            for part, scores in scores_of(self.lesson.objective, questions, vectors):
+                own = scores.cpu()
+                gold = self._gold[places[part]][:, None]
+                others = own.scatter(1, gold, -math.inf).amax(1)
+                self._margins[places[part]] = own.gather(1, gold)[:, 0] - others
+            if bool((self._margins[places] <= 0).any()):
+                return False
+        return True
+
+
 class _Pupil:
     """A student, and how many of its steps are done."""
 
@@ -453,9 +480,16 @@ class _Pupil:
         self.student, self.config, self.progress = student, config, progress
         self.done = self.total = 0
 
-    def follow(self, parts: Sequence[tuple[Lesson, float, int]]) -> None:
-        """Learn from lessons, each with its share of the loss and rows per step."""
+    def follow(
+        self,
+        parts: Sequence[tuple[Lesson, float, int]],
+        until: Callable[[Tensor], bool] = lambda vectors: False,
+    ) -> None:
+        """Learn from lessons, each with its share of the loss and rows per step, for so many steps
+        as are set or until the vectors (n, d) are good enough."""
         for _ in range(self.config.steps):
+            if until(self.student.vectors):
+                return
             leaf = self.student.vectors.detach().requires_grad_(True)
             loss = torch.stack(list(self._losses(parts, leaf))).sum()
             if not bool(loss.isfinite()):

@@ -19,12 +19,14 @@ from promptport.tuning import (
 )
 from promptport.tuning.consensus import (
     PRIOR,
+    Exam,
     fit_to_others,
     information,
     log_answers,
     trust,
     voice,
 )
+from promptport.tuning.lesson import Lesson
 
 CONFIG = AdaptConfig(rows=12, steps=12, batch_size=6, relative_lr=1.0)
 KINDS = ("bert", "gpt2", "t5")
@@ -35,9 +37,14 @@ def repeated(task, count=12):
     return replace(task, source=MemorySource({**parts, "test": task.load("test")}), _cache={})
 
 
+def answered(task, answers):
+    rows = zip(task.load("train"), answers, strict=True)
+    new = tuple(replace(row, answer=answer) for row, answer in rows)
+    return replace(task, source=MemorySource({"train": new, "dev": new}), _cache={})
+
+
 def relabelled(task, answer):
-    rows = tuple(replace(row, answer=answer) for row in task.load("train"))
-    return replace(task, source=MemorySource({"train": rows, "dev": rows}), _cache={})
+    return answered(task, [answer] * len(task.load("train")))
 
 
 @pytest.fixture(params=["capitals", "films"])
@@ -157,9 +164,7 @@ def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None
     names = task.label_names
 
     def labelled(choice):
-        rows = zip(task.load("train"), choice.tolist(), strict=True)
-        new = tuple(replace(row, answer=names[i]) for row, i in rows)
-        return replace(task, source=MemorySource({"train": new, "dev": new}), _cache={})
+        return answered(task, [names[i] for i in choice.tolist()])
 
     def agreed(choice):
         """From 0 to 1, with two right rows added, once the rows have said whom to hear."""
@@ -181,6 +186,52 @@ def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None
     assert replace(agreeing, right=None, voices=loud).verdict.startswith("without labels nothing")
     quiet = tuple(replace(v, information=0.1) for v in agreeing.voices)
     assert replace(agreeing, right=None, voices=quiet).verdict.endswith("label some rows")
+
+
+def answers_of(model, task, prompt):
+    """Scores (rows, classes) of the training rows, and the classes of their labels."""
+    objective = Objective(model, task, length=prompt.length)
+    questions = objective.prepare(task.load("train")).questions
+    said = log_answers(model, [Ask(objective, q, 0) for q in questions], prompt.vectors)
+    return said, torch.tensor([q.goal for q in questions]).argmax(1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_that_are_all_right_teach_nothing_more(backbone, films, library, kind) -> None:
+    model, prompts = backbone(kind), {"p1": library(kind)["p1"]}
+    task = repeated(films)
+    blind = adapt(model, prompts, task, config=CONFIG).prompt
+    said, _ = answers_of(model, task, blind)
+    known = answered(task, [task.label_names[i] for i in said.argmax(1).tolist()])
+    found = adapt(model, prompts, known, labelled=12, config=CONFIG)
+    own, gold = answers_of(model, known, found.prompt)
+    assert 12 <= found.steps < 24
+    assert bool((own.argmax(1) == gold).all())
+    # One and the same text with both labels: never all right, so no step is left out.
+    torn = answered(task, [task.label_names[i % 2] for i in range(12)])
+    rows = tuple(replace(row, fields=torn.load("train")[0].fields) for row in torn.load("train"))
+    torn = replace(torn, source=MemorySource({"train": rows, "dev": rows}), _cache={})
+    assert adapt(model, prompts, torn, labelled=12, config=CONFIG).steps == 24
+
+
+def test_an_exam_over_many_rows(backbone, films) -> None:
+    """The unsure rows come first the next time, and no wrong one is overlooked."""
+    model = backbone("gpt2")
+    task = repeated(films, 40)
+    prompts = [random_prompt(model, 2, seed) for seed in range(8)]
+    said, _ = answers_of(model, task, prompts[0])
+    for row in (None, 0, 20, 39):
+        classes = said.argmax(1)
+        if row is not None:
+            classes[row] = 1 - classes[row]
+        labelled = answered(task, [task.label_names[i] for i in classes.tolist()])
+        objective = Objective(model, labelled, length=2)
+        questions = objective.prepare(labelled.load("train")).questions
+        answers = torch.tensor([q.goal for q in questions])
+        exam = Exam(Lesson(objective, questions, answers, None))
+        for prompt in (*prompts, *prompts[::-1]):
+            own, gold = answers_of(model, labelled, prompt)
+            assert exam.passed(prompt.vectors) == bool((own.argmax(1) == gold).all())
 
 
 def test_order_and_seed(backbone, films, library) -> None:
