@@ -19,7 +19,15 @@ from typing import Any
 
 from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, limited, weights_of
-from benchmarks.task_vectors.common import BACKBONES, RESULTS, VALUES, WORK, bits_of, scored
+from benchmarks.task_vectors.common import (
+    BACKBONES,
+    RESULTS,
+    VALUES,
+    WORK,
+    bits_of,
+    over_seeds,
+    scored,
+)
 from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to
@@ -32,7 +40,10 @@ from promptport.tuning import OriginSpec, TuneConfig, TuneJob, few_shot, make_or
 from promptport.tuning.mixtures import starting_mixture
 from promptport.vector import TaskPromptVector
 
-TASKS = ("country-capital", "person-occupation", "city-country", "sentiment", "topic", "emotion")
+TASKS = (
+    *("country-capital", "person-occupation", "city-country", "sentiment", "topic", "emotion"),
+    *("question", "tense", "setting", "formality", "subjectivity", "country-currency"),
+)
 LENGTH = 5
 RANDOM, PORTED = "random", "word vector"
 COLUMNS = (*(RANDOM, "random mixture", "prompt", "vector", "anchored prompt", PORTED),)
@@ -270,7 +281,8 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
 
     The area under a curve is the mean score over the row counts. `ported_start_gain_points` is the
     area from the carried word vector on a native origin minus that from random words, in points,
-    over pairs and tasks that tuning on either backbone learns.
+    over pairs and tasks that tuning on either backbone learns. Intervals and tests are over tasks:
+    the pairs of backbones that share a task, and their random starts, are not independent.
     """
     counts = sorted({c["rows"] for c in cells if c["column"] in COLUMNS})
     areas = _areas(cells, len(counts))
@@ -302,7 +314,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     summary: dict[str, float] = {"across_cells": len(ways)}
     if RANDOM in compared:
         reference = compared.pop(RANDOM)
-        for name, test in compare_to(reference, compared).items():
+        for name, test in compare_to(reference, compared, groups=[w[2] for w in ways]).items():
             (row,) = (r for r in rows if r["column"] == name)
             row |= {
                 "gain_points": round(100 * test.difference.value, 2),
@@ -335,17 +347,16 @@ def _place(column: str, way: tuple[str, str, str]) -> tuple[str, str, str, str]:
 
 
 def _areas(cells: Sequence[Cell], counts: int) -> dict[tuple[str, str, str, str], list[float]]:
-    """Per (column, source, target, task): per test row of each seed the mean over row counts."""
+    """Per (column, source, target, task): per test row the mean over row counts and seeds."""
     groups: dict[tuple[Any, ...], list[list[int]]] = defaultdict(list)
     for c in cells:
         if c["column"] in COLUMNS:
             groups[(*_key(c), c["seed"])].append(bits_of(c))
-    areas: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    areas: dict[tuple[str, str, str, str], list[list[float]]] = defaultdict(list)
     for (column, source, target, task, _), bits in sorted(groups.items()):
         if len(bits) == counts:
-            means = [fmean(row) for row in zip(*bits, strict=True)]
-            areas[column, source, target, task] += means
-    return areas
+            areas[column, source, target, task].append(over_seeds(bits))
+    return {key: over_seeds(parts) for key, parts in areas.items()}
 
 
 def _by_pair(

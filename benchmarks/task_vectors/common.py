@@ -196,6 +196,11 @@ def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
     return {"score": found.score.value, "right": f"{len(bits)}:{int(bits, 2):x}"}
 
 
+def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:
+    """Per test row its mean over seeds, which share their rows: more seeds are not more rows."""
+    return [fmean(row) for row in zip(*parts, strict=True)]
+
+
 def bits_of(cell: Mapping[str, Any]) -> list[int]:
     """Per test row 1 for a right answer, else 0."""
     length, _, digits = cell["right"].partition(":")

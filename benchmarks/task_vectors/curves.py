@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks._cells import Cell
-from benchmarks.task_vectors.common import apart, bits_of
+from benchmarks.task_vectors.common import apart, bits_of, over_seeds
 
 from promptport.analysis import bootstrap_mean, compare_to
 
@@ -26,8 +26,9 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
 
     The area under a curve is the mean score over the row counts (which grow about geometrically).
     A win is a target of a backbone where the area of `adapted` is above that of the best single
-    source; a loss is one where the 95% interval of the difference over test rows and seeds lies
-    below zero. The best single source is the one with the best dev score before any tuning.
+    source; a loss is one where the 95% interval of the difference over test rows lies below zero.
+    Intervals and tests of the means are over tasks: backbones share them. The best single source is
+    the one with the best dev score before any tuning.
     """
     curves = _curves(cells)
     places = sorted({(c["backbone"], c["task"]) for c in curves})
@@ -68,7 +69,8 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
             compared[column] = [fmean(own[p]) for p in own]
     reference = [fmean(areas[REFERENCE, *p]) for p in places if (REFERENCE, *p) in areas]
     full = {name: a for name, a in compared.items() if len(a) == len(reference)}
-    tests = compare_to(reference, full) if reference else {}
+    tasks = [p[1] for p in places if (REFERENCE, *p) in areas]
+    tests = compare_to(reference, full, groups=tasks) if reference else {}
     for row in rows:
         if row["column"] in tests:
             test = tests[row["column"]]
@@ -106,14 +108,14 @@ def _curves(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _areas(curves: Sequence[Cell]) -> dict[tuple[str, str, str], list[float]]:
-    """Per (column, backbone, task): for every test row of every seed the mean over row counts."""
+    """Per (column, backbone, task): per test row the mean over row counts and seeds."""
     groups: dict[tuple[str, str, str, int], list[list[int]]] = defaultdict(list)
     for c in sorted(curves, key=lambda c: (c["seed"], c["rows"])):
         groups[c["column"], c["backbone"], c["task"], c["seed"]].append(bits_of(c))
-    areas: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    areas: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
     for (column, name, task, _), bits in sorted(groups.items()):
-        areas[column, name, task] += [fmean(row) for row in zip(*bits, strict=True)]
-    return areas
+        areas[column, name, task].append(over_seeds(bits))
+    return {key: over_seeds(parts) for key, parts in areas.items()}
 
 
 def _difference(

@@ -12,7 +12,7 @@ from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import MORE_ROWS, bits_of
 from benchmarks.task_vectors.origins import PAPER
 
-from promptport.analysis import bootstrap_mean, compare_to
+from promptport.analysis import bootstrap_difference, bootstrap_mean
 
 LOST = 0.8  # a task that keeps less is wiped out
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
@@ -86,12 +86,15 @@ def _kept(found: Mapping[str, Any], way: str) -> list[float]:
 
 
 def _tests(cells: Sequence[Cell], best: str) -> dict[str, Any]:
-    """Smaller kept share of each pair against paper B's, with Holm's correction."""
+    """Smaller kept share of each pair less that by paper B's way, its interval over tasks."""
     if not cells or best == PAPER_COLUMN:
         return {}
     least = {w: [min(_kept(c["found"], w)) for c in cells] for w in (best, EACH, PAPER_COLUMN)}
     reference = least.pop(PAPER_COLUMN)
-    return {way: found.to_dict() for way, found in compare_to(reference, least).items()}
+    units = [cell["tasks"] for cell in cells]
+    return {
+        way: vars(bootstrap_difference(own, reference, units=units)) for way, own in least.items()
+    }
 
 
 def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -101,7 +104,7 @@ def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
     for way in (*cells[0]["found"]["ways"], EACH):
         kept = [_kept(cell["found"], way) for cell in cells]
-        row = _row(way, kept)
+        row = _row(way, kept, cells)
         if way != EACH:
             smallest = fmean(_dev_value(c["found"], way)[0] for c in cells)
             row["dev_smallest"] = round(smallest, 4)
@@ -109,9 +112,11 @@ def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(way: str, kept: Sequence[Sequence[float]]) -> dict[str, Any]:
-    """Kept shares of the tasks of every set, summed up."""
-    interval = bootstrap_mean([fmean(own) for own in kept])
+def _row(way: str, kept: Sequence[Sequence[float]], cells: Sequence[Cell]) -> dict[str, Any]:
+    """Kept shares of the tasks of every set, summed up; the interval draws tasks, which sets
+    share."""
+    units = [cell["tasks"] for cell in cells]
+    interval = bootstrap_mean([fmean(own) for own in kept], units=units)
     row = {
         "way": way,
         "sets": len(kept),
@@ -138,7 +143,7 @@ def _on_more_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
             for found in known
         ]
         noise = sum(any(map(_is_lost, found[way], found["alone"])) for found in known)
-        rows.append({**_row(way, kept), "beyond_noise": noise})
+        rows.append({**_row(way, kept, cells), "beyond_noise": noise})
     return rows
 
 
@@ -190,6 +195,11 @@ def table(tables: Mapping[str, Any]) -> str:
                 named = {**row, "way": f"{what}: {row['way']}"}
                 lines.append(f"{_line(named, '')} {row['beyond_noise']} |")
         lines.append("")
+    gains = (
+        f"{way} {test['value']:+.3f} [{test['low']:+.3f}, {test['high']:+.3f}]"
+        for way, test in tables["tests"].items()
+    )
+    lines += [f"Of the weaker task of a pair, beyond {PAPER_COLUMN}: {', '.join(gains)}.", ""]
     chosen: dict[str, int] = defaultdict(int)
     for each in tables["each"]:
         chosen[each["chosen"]] += 1

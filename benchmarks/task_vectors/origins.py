@@ -31,6 +31,7 @@ from benchmarks.task_vectors.common import (
     book_of,
     can_be_asked,
     group_of,
+    over_seeds,
     scored,
     told,
     tuned,
@@ -325,7 +326,7 @@ def _row(
     tasks: dict[tuple[str, str], list[float]] = defaultdict(list)
     for (name, task, _), value in kept.items():
         tasks[name, task].append(value)
-    interval = bootstrap_mean([fmean(values) for values in tasks.values()])
+    interval = bootstrap_mean([fmean(v) for v in tasks.values()], units=[(t,) for _, t in tasks])
     of_direct = {p: _of_direct(f, direct[p]) for p, f in found.items()}
     by_kind = apart((p[1], value) for p, value in of_direct.items())
     row = {
@@ -358,12 +359,11 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
     kept, below, above = {}, 0, 0
     for place, parts in tasks.items():
         kept[place] = fmean(fmean(other) / fmean(direct) for direct, other in parts)
-        # Seeds share their test rows: one number for each row, its mean over the seeds.
-        pairs = [list(zip(*part, strict=True)) for part in parts]
-        rows = [(fmean(d for d, _ in r), fmean(o for _, o in r)) for r in zip(*pairs, strict=True)]
+        ends = (over_seeds(side) for side in zip(*parts, strict=True))
+        rows = list(zip(*ends, strict=True))
         below += bootstrap_mean([o - MOVES * d for d, o in rows]).high < 0
         above += bootstrap_mean([o - SURE * d for d, o in rows]).low > 0
-    interval = bootstrap_mean(list(kept.values()))
+    interval = bootstrap_mean(list(kept.values()), units=[(task,) for _, task in kept])
     by_kind = apart((task, value) for (_, task), value in kept.items())
     row = {
         "way": {"paper": PAPER.name, "wide": WIDENED}[key],
@@ -383,12 +383,13 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
 def _tests(
     by_training: Mapping[str, Mapping[Any, Any]], whole: Sequence[str], places: Sequence[Any]
 ) -> dict[str, Any]:
-    """Of the directly tuned score, against paper B's training, cell by cell, with Holm's
+    """Of the directly tuned score, against paper B's training, task by task, with Holm's
     correction."""
     direct = by_training[PAPER.name]
     shares = {n: [_of_direct(by_training[n][p], direct[p]) for p in places] for n in whole}
     reference = shares.pop(PAPER.name)
-    found = compare_to(reference, shares) if shares else {}
+    tasks = [task for _, task, _ in places]
+    found = compare_to(reference, shares, groups=tasks) if shares else {}
     return {name: comparison.to_dict() for name, comparison in found.items()}
 
 
@@ -421,6 +422,12 @@ def table(tables: Mapping[str, Any]) -> str:
             f"[{r['low']:.3f}, {r['high']:.3f}] | {r['min']:.3f} | {r['worst']:.3f} "
             f"| {', '.join(direct)} | {r['length_ratio']:.2f} |"
         )
+    gains = (
+        f"{name} {test['difference']['value']:+.3f} [{test['difference']['low']:+.3f}, "
+        f"{test['difference']['high']:+.3f}], p (Holm) {test['adjusted']:.3f}"
+        for name, test in tables.get("tests", {}).items()
+    )
+    lines += ["", f"Of the directly tuned score, more than {PAPER.name}: {'; '.join(gains)}."]
     names = [r["training"] for r in tables["trainings"]]
     lines += ["", f"| kept share | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for row in tables["tasks"]:

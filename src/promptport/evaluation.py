@@ -13,7 +13,7 @@ from promptport.backbone import Backbone
 from promptport.errors import TaskError
 from promptport.objective import Objective, Prepared, Question
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Score, Task, Template, bootstrap_score
+from promptport.tasks import Score, Task, Template, bootstrap_score, hits
 
 # Tokens per forward pass: beyond a few thousand, larger batches only cost memory.
 BATCH_TOKENS = 8192
@@ -44,6 +44,7 @@ class Evaluation:
         skipped: rows that could not be asked (probes whose object is several tokens).
         template: the template that was used.
         predictions: per row, see `Objective.predictions`; texts for text to text.
+        right: per row whether it is right, where the score is the share of these rows; else None.
     """
 
     score: Score
@@ -51,6 +52,7 @@ class Evaluation:
     skipped: int
     template: str
     predictions: tuple[Any, ...]
+    right: tuple[bool, ...] | None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the predictions."""
@@ -94,7 +96,7 @@ def evaluate(
     prepared = objective.prepare(task.load(split))
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
     asks = [Ask(objective, question, 0) for question in prepared.questions]
-    return _evaluation(run(backbone, asks, vectors), asks[0], prepared, chosen.text)
+    return evaluation_of(run(backbone, asks, vectors), asks[0], prepared, chosen.text)
 
 
 def score_prompts(
@@ -151,17 +153,19 @@ def score_prompts(
             parts.append((range(first, len(asks)), questions, template.text))
         start += prompt.length
     outcome = run(backbone, asks, torch.cat([prompt.vectors for prompt in prompts]))
-    found = [_evaluation(outcome.part(places), asks[places[0]], q, t) for places, q, t in parts]
+    found = [evaluation_of(outcome.part(places), asks[places[0]], q, t) for places, q, t in parts]
     return [found[i : i + len(tasks)] for i in range(0, len(found), len(tasks))]
 
 
-def _evaluation(outcome: Outcome, ask: Ask, prepared: Prepared, template: str) -> Evaluation:
+def evaluation_of(outcome: Outcome, ask: Ask, prepared: Prepared, template: str) -> Evaluation:
+    """What came out for all questions of one task and template, one of which is `ask`."""
     return Evaluation(
         outcome.score([ask]),
         outcome.mean_loss,
         prepared.skipped,
         template,
         tuple(outcome.predictions),
+        hits(ask.objective.task.metric, outcome.gold, outcome.predictions),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,13 @@ class Interval:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against the reference, on the same seeds or rows.
+    """One method against the reference, on the same seeds, rows or tasks.
 
     Attributes:
         difference: mean of method minus reference, with its interval.
         p: two-sided, of the sign-flip test.
         adjusted: the same after Holm's correction for all comparisons made together.
-        pairs: number of seeds or rows.
+        pairs: number of seeds or rows, or of the groups that they belong to.
     """
 
     difference: Interval
@@ -59,7 +59,12 @@ class Comparison:
 
 
 def sign_flip_test(
-    left: Sequence[float], right: Sequence[float], *, seed: int = 0, resamples: int = 10_000
+    left: Sequence[float],
+    right: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
+    resamples: int = 10_000,
 ) -> float:
     """Two-sided paired permutation test of the mean difference.
 
@@ -70,7 +75,9 @@ def sign_flip_test(
     Args:
         left: one score per seed or row.
         right: the scores of the other method, in the same order.
-        seed: of the random signs beyond 12 pairs.
+        groups: per pair what it belongs to, for instance its task; pairs of one group are not
+            independent and change their sign together. None: every pair on its own.
+        seed: of the random signs beyond 12 pairs or groups.
         resamples: number of random patterns, 1 or more.
 
     Returns:
@@ -80,6 +87,9 @@ def sign_flip_test(
         PromptPortError: no pairs, different lengths, or values that are not finite.
     """
     differences = _differences(left, right)
+    if groups is not None:
+        places = _numbered(groups, len(differences))
+        differences = np.bincount(places, weights=differences).astype(np.float64)
     count = len(differences)
     bound = abs(differences.sum()) - _ROUNDING * np.abs(differences).sum()
     if count <= _EXACT_PAIRS:
@@ -120,12 +130,20 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def bootstrap_mean(
-    values: Sequence[float], *, confidence: float = 0.95, seed: int = 0, resamples: int = 2000
+    values: Sequence[float],
+    *,
+    units: Sequence[Sequence[Hashable]] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = 2000,
 ) -> Interval:
     """The mean with its percentile bootstrap interval.
 
     Args:
         values: one per seed or row.
+        units: per value what is drawn in its place, for instance its task, or both tasks of a
+            pair: values that share one are not independent. A value counts as often as all its
+            units are drawn, multiplied. None: every value is drawn on its own.
         confidence: of the interval, above 0 and below 1.
         seed: of the resampling.
         resamples: 1 or more.
@@ -139,52 +157,146 @@ def bootstrap_mean(
     rng = np.random.default_rng(seed)
     count = len(data)
     step = max(1, _BLOCK // count)
-    means = np.concatenate(
-        [
-            data[rng.integers(0, count, (min(step, resamples - first), count))].mean(1)
-            for first in range(0, resamples, step)
-        ]
-    )
+    sizes = [min(step, resamples - first) for first in range(0, resamples, step)]
+    if units is None:
+        means = np.concatenate([data[rng.integers(0, count, (n, count))].mean(1) for n in sizes])
+    else:
+        weigh = _Weights(units, count)
+        means = np.concatenate([_weighted(data, weigh.draw(rng, n)) for n in sizes])
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(data.mean()), float(low), float(high), confidence)
 
 
 def bootstrap_difference(
-    left: Sequence[float], right: Sequence[float], *, confidence: float = 0.95, seed: int = 0
+    left: Sequence[float],
+    right: Sequence[float],
+    *,
+    units: Sequence[Sequence[Hashable]] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
-    """The mean of left minus right over pairs, with its interval: pairs are drawn whole.
+    """The mean of left minus right over pairs, with its interval: pairs are drawn whole, or by
+    their units as in `bootstrap_mean`.
 
     Raises:
         PromptPortError: as `sign_flip_test`.
     """
-    return bootstrap_mean(_differences(left, right).tolist(), confidence=confidence, seed=seed)
+    differences = _differences(left, right).tolist()
+    return bootstrap_mean(differences, units=units, confidence=confidence, seed=seed)
+
+
+def bootstrap_ratio(
+    above: Sequence[Sequence[float]],
+    below: Sequence[Sequence[float]],
+    *,
+    units: Sequence[Sequence[Hashable]],
+    confidence: float = 0.95,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> Interval:
+    """One mean over another, with an interval for both what was tried and the rows it was asked on.
+
+    Args:
+        above: (P, R) scores of P cases on the same R rows.
+        below: (P, R), what they are measured by; its mean must be above 0.
+        units: per case what is drawn in its place, as in `bootstrap_mean`; rows are drawn as well.
+        confidence: of the interval, above 0 and below 1.
+        seed: of the resampling.
+        resamples: 1 or more. Those whose mean below is 0 or less are left out.
+
+    Raises:
+        PromptPortError: no cases, shapes that differ, values that are not finite, a mean below
+            that is not above 0.
+    """
+    tops, bottoms = (np.asarray(table, dtype=np.float64) for table in (above, below))
+    if tops.ndim != 2 or tops.shape != bottoms.shape or not tops.size:
+        raise _bad("ratio", "two tables of cases by rows", f"{tops.shape} and {bottoms.shape}")
+    if not np.isfinite(tops).all() or not np.isfinite(bottoms).all() or bottoms.mean() <= 0:
+        raise _bad("ratio", "finite scores, of a mean above 0 below", f"{bottoms.mean():.3g}")
+    rng = np.random.default_rng(seed)
+    weights = _Weights(units, len(tops)).draw(rng, resamples)  # (B, P)
+    rows = rng.multinomial(tops.shape[1], [1 / tops.shape[1]] * tops.shape[1], resamples)  # (B, R)
+    numerators, denominators = (
+        np.einsum("bp,pr,br->b", weights, t, rows, optimize=True) for t in (tops, bottoms)
+    )
+    ratios = numerators[denominators > 0] / denominators[denominators > 0]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return Interval(float(tops.mean() / bottoms.mean()), float(low), float(high), confidence)
 
 
 def compare_to(
-    reference: Sequence[float], others: Mapping[str, Sequence[float]], *, seed: int = 0
+    reference: Sequence[float],
+    others: Mapping[str, Sequence[float]],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    seed: int = 0,
 ) -> dict[str, Comparison]:
     """Compare several methods with one, and correct for their number.
 
     Args:
         reference: one score per seed or row.
         others: the scores of each method, in the same order.
+        groups: per score what it belongs to, as in `sign_flip_test`; intervals draw groups too.
         seed: of tests and intervals.
 
     Raises:
         PromptPortError: as `sign_flip_test`.
     """
-    tests = {name: sign_flip_test(s, reference, seed=seed) for name, s in others.items()}
+    tests = {
+        name: sign_flip_test(s, reference, groups=groups, seed=seed) for name, s in others.items()
+    }
     adjusted = holm(list(tests.values()))
+    units = None if groups is None else [(group,) for group in groups]
+    pairs = len(reference if groups is None else set(groups))
     return {
         name: Comparison(
-            bootstrap_difference(others[name], reference, seed=seed),
+            bootstrap_difference(others[name], reference, units=units, seed=seed),
             tests[name],
             corrected,
-            len(reference),
+            pairs,
         )
         for name, corrected in zip(tests, adjusted, strict=True)
     }
+
+
+class _Weights:
+    """How often values count when their units are drawn with replacement."""
+
+    def __init__(self, units: Sequence[Sequence[Hashable]], count: int) -> None:
+        if len(units) != count or not all(units):
+            raise _bad("units", f"one or more for each of {count} values", f"{len(units)} lists")
+        flat = _numbered([u for own in units for u in own], sum(map(len, units)))
+        self.kinds = int(flat.max()) + 1
+        # (values, most units of one); values with fewer have one more that is always drawn once.
+        self.places = np.full((count, max(map(len, units))), self.kinds)
+        ends = np.cumsum([len(own) for own in units])
+        for row, own in enumerate(np.split(flat, ends[:-1])):
+            self.places[row, : len(own)] = own
+
+    def draw(self, rng: np.random.Generator, times: int) -> Floats:
+        """(times, values), no row of which is all 0: such draws are made again."""
+        found = np.zeros((0, len(self.places)))
+        while len(found) < times:
+            drawn = rng.multinomial(self.kinds, [1 / self.kinds] * self.kinds, times)
+            counts = np.concatenate([drawn, np.ones((times, 1))], axis=1)
+            weights = counts[:, self.places].prod(2)
+            found = np.concatenate([found, weights[weights.sum(1) > 0]])
+        return found[:times]
+
+
+def _weighted(data: Floats, weights: Floats) -> Floats:
+    means: Floats = weights @ data / weights.sum(1)
+    return means
+
+
+def _numbered(names: Sequence[Hashable], count: int) -> NDArray[np.int64]:
+    """Every name's number, in the order of their first appearance."""
+    if len(names) != count:
+        raise _bad("groups", f"one for each of {count} pairs", str(len(names)))
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(name, len(known)) for name in names])
 
 
 def _differences(left: Sequence[float], right: Sequence[float]) -> Floats:

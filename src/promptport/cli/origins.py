@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -211,7 +212,7 @@ def _judge(
         kind = origin or own.written
         strangers = OriginSpec.parse(kind, seed + 500_000).others(strange)
         found = _independence(model, chosen, [each], strangers, truncate).to_dict()
-        found |= {"own": found["own"][0], "other": found["other"][0]}
+        found |= {name: found[name][0] for name in ("own", "other", "bare", "alone")}
         for name in ("task", "majority", "cosine"):  # of all, of all, and of several vectors
             found.pop(name)
         vectors.append({"prompt": str(place), "origin": kind, **found})
@@ -226,10 +227,16 @@ def _judge(
         print_json(output)
         return
     rows = [
-        [v["prompt"], v["own"], sum(v["other"]) / strange, min(v["other"]), v["origin"], _kept(v)]
-        for v in vectors
+        [
+            *(name, v["own"], fmean(v["other"]), min(v["other"]), fmean(v["bare"]), v["alone"]),
+            *(v["origin"], _share(v["kept"])),
+        ]
+        for name, v in zip(_short(places), vectors, strict=True)
     ]
-    columns = ["vector of", "own origin", "other origins, mean", "worst", "kind", "kept [95%]"]
+    columns = [
+        *("vector of", "own origin", "others", "worst", "others bare", "no origin", "kind"),
+        "kept [95%]",
+    ]
     title = f"{chosen.name} on {model.name}, majority answer {majority:.3f}, {strange} origins"
     print_table(title, columns, rows)
     for v in vectors:
@@ -239,9 +246,16 @@ def _judge(
         typer.echo("To make it move: promptport widen PROMPT, which reads no labels.")
 
 
-def _kept(vector: dict[str, Any]) -> str:
-    kept = vector["kept"]
-    return "" if kept is None else f"{kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}]"
+def _short(places: list[Path]) -> list[str]:
+    """Names of folders, with what is before them only where two are the same."""
+    names = [place.resolve().name for place in places]
+    return names if len(set(names)) == len(names) else [str(place) for place in places]
+
+
+def _share(found: dict[str, float] | None) -> str:
+    return (
+        "" if found is None else f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    )
 
 
 def _wide(prompt: SoftPrompt) -> bool:
@@ -301,16 +315,17 @@ def _check_same(prompt: SoftPrompt, job: TuneJob, place: Path) -> None:
 
 
 def _show(output: dict[str, Any], seed: int) -> None:
+    scores = zip(*(output[name] for name in ("own", "other", "bare", "alone")), strict=True)
     rows = [
-        [f"origin {seed + i}", own, sum(other) / len(other), min(other), len(other)]
-        for i, (own, other) in enumerate(zip(output["own"], output["other"], strict=True))
+        [f"origin {seed + i}", own, fmean(other), min(other), len(other), fmean(bare), alone]
+        for i, (own, other, bare, alone) in enumerate(scores)
     ]
-    columns = ["vector tuned from", "own origin", "other origins, mean", "worst", "others"]
+    columns = ["vector tuned from", "own origin", "others", "worst", "number", "others bare"]
+    columns.append("no origin")
     title = f"{output['task']} on {output['backbone']}, majority answer {output['majority']:.3f}"
     print_table(title, columns, rows)
-    kept = output["kept"]
-    if kept is not None:
-        typer.echo(f"Kept share {kept['value']:.3f} [{kept['low']:.3f}, {kept['high']:.3f}].")
+    if output["kept"] is not None:
+        typer.echo(f"Kept share {_share(output['kept'])}.")
     typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
     if output["movement"] in ("does not move", "moves with a loss") and output["over"] == 1:
         typer.echo(

@@ -6,6 +6,7 @@ from promptport.tasks.metrics import (
     METRICS,
     Score,
     bootstrap_score,
+    hits,
     majority_score,
     normalise,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Text",
     "bootstrap_score",
     "escape",
+    "hits",
     "list_tasks",
     "load_task",
     "majority_score",

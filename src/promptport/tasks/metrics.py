@@ -117,6 +117,22 @@ def bootstrap_score(
     return Score(metric, float(value), float(low), float(high), len(gold))
 
 
+def hits(metric: str, gold: Sequence[Any], predicted: Sequence[Any]) -> tuple[bool, ...] | None:
+    """Per row whether it is right, where the metric is the share of these rows; else None.
+
+    Args:
+        metric: a name in `METRICS`.
+        gold: as in `bootstrap_score`.
+        predicted: likewise.
+    """
+    if match := _AT_K.fullmatch(metric):
+        return tuple(int(rank) < int(match[1]) for rank in predicted)
+    pairs = zip(gold, predicted, strict=True)
+    if metric == "exact-match":
+        return tuple(normalise(str(g)) == normalise(str(p)) for g, p in pairs)
+    return tuple(g == p for g, p in pairs) if metric == "accuracy" else None
+
+
 def majority_score(
     metric: str, train: Sequence[str], test: Sequence[str], *, seed: int = 0
 ) -> Score:
@@ -168,14 +184,7 @@ def _hits(
     """Share of rows that are right: accuracy, p@K, exact match."""
     import numpy as np
 
-    match = _AT_K.fullmatch(metric)
-    if match:
-        right = np.asarray(predicted) < int(match[1])
-    elif metric == "exact-match":
-        pairs = zip(gold, predicted, strict=True)
-        right = np.array([normalise(str(g)) == normalise(str(p)) for g, p in pairs])
-    else:
-        right = np.array([g == p for g, p in zip(gold, predicted, strict=True)])
+    right = np.asarray(hits(metric, gold, predicted))
     rng, resamples = draw
     # the sum of rows drawn with replacement from zeros and ones is binomial: exact and quick
     samples = rng.binomial(len(right), right.mean(), size=resamples) / len(right)

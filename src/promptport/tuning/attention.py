@@ -18,7 +18,15 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import TaskError, TuningError
-from promptport.evaluation import BATCH_TOKENS, Ask, Evaluation, Outcome, batches, forward
+from promptport.evaluation import (
+    BATCH_TOKENS,
+    Ask,
+    Evaluation,
+    Outcome,
+    batches,
+    evaluation_of,
+    forward,
+)
 from promptport.objective import Objective, Question
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
@@ -125,13 +133,7 @@ class AttentionPrompts:
         prepared = objective.prepare(self.task.load(split))
         asks = [Ask(objective, question, 0) for question in prepared.questions]
         outcome = _outcome(self, asks, pool_texts(self.backbone, prepared.questions))
-        return Evaluation(
-            outcome.score(asks),
-            outcome.mean_loss,
-            prepared.skipped,
-            objective.template.text,
-            tuple(outcome.predictions),
-        )
+        return evaluation_of(outcome, asks[0], prepared, objective.template.text)
 
 
 def tune_attention(

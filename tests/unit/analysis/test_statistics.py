@@ -9,6 +9,7 @@ from scipy import stats
 from promptport.analysis import (
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_ratio,
     compare_to,
     holm,
     sign_flip_test,
@@ -99,6 +100,67 @@ def test_compare_to_corrects_for_the_number_of_methods() -> None:
     assert 1 <= better.difference.low < 1.5 < better.difference.high <= 2
     assert found["same"].adjusted == 1
     assert better.to_dict()["difference"]["value"] == 1.5
+
+
+def test_what_belongs_together_is_drawn_together() -> None:
+    # Ten copies of the same three numbers tell no more than three.
+    values, tasks = [0.0, 1.0, 2.0] * 10, ["a", "b", "c"] * 10
+    alone = bootstrap_mean([0.0, 1.0, 2.0], resamples=20_000)
+    together = bootstrap_mean(values, units=[(task,) for task in tasks], resamples=20_000)
+    assert (together.value, together.low, together.high) == pytest.approx(
+        (alone.value, alone.low, alone.high), abs=0.05
+    )
+    apart = bootstrap_mean(values)
+    assert apart.high - apart.low < 0.5 * (together.high - together.low)
+    assert sign_flip_test(values, [-1] * 30, groups=tasks) == 2 / 8
+    assert sign_flip_test(values, [-1] * 30) < 0.001
+    found = compare_to([0.0] * 30, {"x": values}, groups=tasks)["x"]
+    assert (found.p, found.pairs) == (sign_flip_test(values, [0] * 30, groups=tasks), 3)
+    assert found.difference.low == pytest.approx(alone.low, abs=0.05)
+
+
+def test_pairs_are_drawn_by_both_of_their_tasks() -> None:
+    # Three tasks, draws (n_a, n_b, n_c) of a multinomial of 3 in 3; each pair counts as the product
+    # of its two, and a draw of one task alone (3, 0, 0) has no pair and is made again. Left are
+    # (1,1,1) with 6/24 and the six like (2,1,0), where one pair alone is left, with 3/24 each.
+    pairs, values = [("a", "b"), ("a", "c"), ("b", "c")], [0.0, 0.0, 3.0]
+    for confidence, low, high in ((0.95, 0.0, 3.0), (0.2, 0.0, 1.0)):
+        found = bootstrap_mean(values, units=pairs, confidence=confidence, resamples=20_000)
+        # 0 with 12/24, 1 with 6/24, 3 with 6/24.
+        assert (found.value, found.low, found.high) == pytest.approx((1.0, low, high))
+    # A value with fewer units than others counts as often as these few.
+    found = bootstrap_mean([0.0, 1.0], units=[("a", "b"), ("a",)])
+    assert found.low == 0.5
+    assert found.high == 1.0  # b is not drawn
+
+
+def test_a_ratio_over_cases_and_rows() -> None:
+    # All cases alike: the rows are left, of which half are right above and all below.
+    rows = [[1.0, 0.0] * 50] * 3
+    found = bootstrap_ratio(rows, [[1.0] * 100] * 3, units=[("a",), ("b",), ("c",)])
+    assert found.value == 0.5
+    assert (found.low, found.high) == (pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
+    # All rows alike: the cases are left, half of which are right.
+    cases = [[float(i % 2)] * 9 for i in range(100)]
+    found = bootstrap_ratio(cases, [[1.0] * 9] * 100, units=[(i,) for i in range(100)])
+    assert (found.low, found.high) == (pytest.approx(0.4, abs=0.02), pytest.approx(0.6, abs=0.02))
+    # A mean over a mean, no mean of ratios; and rows that are hard for both cancel.
+    assert bootstrap_ratio([[1.0], [1.0]], [[1.0], [3.0]], units=[(0,), (1,)]).value == 0.5
+    hard = [[1.0, 0.0, 1.0, 0.0]]
+    found = bootstrap_ratio(hard, hard, units=[("a",)])
+    assert (found.low, found.high) == (1.0, 1.0)
+    for above, below in (([], []), ([[1.0]], [[1.0, 2.0]]), ([[1.0]], [[0.0]])):
+        with pytest.raises(PromptPortError, match="ratio: expected"):
+            bootstrap_ratio(above, below, units=[("a",)])
+
+
+def test_bad_units() -> None:
+    with pytest.raises(PromptPortError, match="one or more for each of 2 values, got 1 lists"):
+        bootstrap_mean([1, 2], units=[("a",)])
+    with pytest.raises(PromptPortError, match="one or more for each of 1 values"):
+        bootstrap_mean([1], units=[()])
+    with pytest.raises(PromptPortError, match="one for each of 2 pairs, got 1"):
+        sign_flip_test([1, 2], [0, 0], groups=["a"])
 
 
 @pytest.mark.parametrize(
