@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from promptport.interop import load_prompt, load_vector
+from promptport.interop import load_prompt, load_vector, save_prompt
 
 FILMS = {
     "schema": 1,
@@ -153,3 +153,23 @@ def test_adapt_refuses(run_cli, library) -> None:
     _fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
     _fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
     assert not Path("new").exists()
+
+
+def test_a_library_stays_a_library(run_cli, library) -> None:
+    tune = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
+    holds = "--out: expected a folder that holds no prompt folders, got runs, which holds films-se"
+    _fails(run_cli(*tune, "--out", "runs"), holds)
+    _fails(run_cli("combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
+    _fails(run_cli("vector", "runs/films-seed4", "--out", "runs"), holds)
+    adapt = ("adapt", "runs/films-seed4", "--task", "films.yaml")
+    _fails(run_cli(*adapt, "--out", "runs"), holds)
+    read = "--out: expected another folder than the one that is read"
+    _fails(run_cli("adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
+    _fails(run_cli(*adapt, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
+    text = ("--start", "text", "--library", "runs")
+    _fails(run_cli(*tune, *text, "--out", "runs/films-seed4"), read)
+    _fails(run_cli(*tune, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
+    # Where a prompt was written into such a folder before, both are read.
+    save_prompt(load_prompt("runs/films-seed4"), "runs")
+    found = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
+    assert {"films-seed4", "other-seed4"} <= {e["name"] for e in found["entries"]}

@@ -249,3 +249,29 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
     _fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
     _fails(run_cli(*base), "--task: expected a task", "'sst2'")
+
+
+def test_what_is_read_or_another_s_is_not_overwritten(run_cli, library, model_folder) -> None:
+    read = "--out: expected another folder than the one that is read"
+    _fails(run_cli("combine", "sst2", "--origin", "bare", "--out", "bare"), read)
+    _fails(run_cli("widen", "sst2", "--origin", "bare", "--out", "bare"), read)
+    other = "--out: expected a folder of its own, or that of the prompt whose vector it is"
+    _fails(run_cli("vector", "sst2", "--out", "bare"), other)
+    assert run_cli("vector", "sst2", "--out", "sst2")[0] == 0
+    assert run_cli("vector", "sst2", "--out", "V")[0] == 0
+    _fails(run_cli("transfer", "V", "--to", model_folder("gpt2"), "--out", "bare"), other)
+    # A name that is no folder is no input, whatever it is called.
+    assert run_cli("combine", "sst2", "--origin", "normal", "--out", "normal")[0] == 0
+    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
+    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
+
+
+def test_a_file_of_something_else_is_not_overwritten(run_cli, library) -> None:
+    stranger = "--out: expected a new file, or one that this command made, got sst2/promptport.json"
+    out = ("--out", "sst2/promptport.json")
+    _fails(run_cli("similarity", "sst2", "mnli.prompt", *out), stranger)
+    _fails(run_cli("encode", "sst2", *out), stranger)
+    _fails(run_cli("demo", *out), stranger)
+    for again in range(2):
+        assert run_cli("similarity", "sst2", "mnli.prompt", "--out", "heat.html")[0] == 0, again
+        assert run_cli("encode", "sst2", "--out", "p.portable")[0] == 0, again

@@ -19,6 +19,7 @@ from promptport.cli.console import (
     VectorOriginOption,
     check_out,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -64,7 +65,7 @@ def command(
         rows=rows, steps=steps, relative_lr=relative_lr, seed=seed, truncate=truncate
     )
     places = find_library(library)
-    check_out(out, *places.values())
+    check_out(out, *library, *places.values(), *origin_folder(origin))
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)

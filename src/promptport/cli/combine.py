@@ -20,6 +20,7 @@ from promptport.cli.console import (
     check_out,
     home,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -135,7 +136,7 @@ def command(
 
     terms = parse_expression(expression)
     places = _places(list(terms), load or [])
-    check_out(out, *places.values())
+    check_out(out, *places.values(), *origin_folder(None if origin == OWN else origin))
     told = {"--texts": texts != "task", "--rows": rows is not None, "--steps": steps is not None}
     if not reconcile:
         refuse_together("no --reconcile", told)

@@ -21,6 +21,7 @@ from promptport.cli.console import (
     open_tasks,
     print_json,
     print_table,
+    prompt_folders,
     quiet,
 )
 from promptport.errors import PromptPortError, StorageError
@@ -85,16 +86,14 @@ def command(
 
 
 def find_library(given: list[Path]) -> dict[str, Path]:
-    """Prompt and vector folders by name: those that are given, and those in a folder that is none.
+    """Prompt and vector folders by name: those that are given, and those in a given folder.
 
     Raises:
         StorageError: a folder with neither, or that does not exist.
     """
     found: dict[str, Path] = {}
     for place in given:
-        own = [place] if _is_entry(place) else []
-        if not own and place.is_dir():
-            own = [inner for inner in sorted(place.iterdir()) if _is_entry(inner)]
+        own = prompt_folders(place)
         if not own:
             raise StorageError(
                 str(place),
@@ -106,13 +105,6 @@ def find_library(given: list[Path]) -> dict[str, Path]:
             name = folder.name if folder.name not in found else str(folder)
             found[name] = folder
     return found
-
-
-def _is_entry(place: Path) -> bool:
-    from promptport.interop.peft import CONFIG_FILE
-    from promptport.interop.vectors import RECORD_FILE
-
-    return (place / CONFIG_FILE).is_file() or (place / RECORD_FILE).is_file()
 
 
 def open_backbone(places: dict[str, Path], name: str | None, **settings: Any) -> Backbone:

@@ -17,7 +17,9 @@ from promptport.cli.console import (
     DtypeOption,
     JsonFlag,
     TruncateFlag,
+    check_out,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -25,6 +27,7 @@ from promptport.cli.console import (
     refuse_together,
     shared_words,
 )
+from promptport.cli.rank import find_library
 from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
@@ -167,8 +170,11 @@ def command(
         )
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
+    names = [backbone, *(together_with or [])]
+    entries = find_library(library).values() if library else []
+    for folder in _written(out, jobs, names, together):
+        check_out(folder, *(library or []), *entries, *origin_folder(origin))
     if together_with:
-        names = [backbone, *together_with]
         _check_folders(names)
         models = [
             Backbone.load(name, device=device, dtype=dtype, device_map=device_map) for name in names
@@ -292,6 +298,17 @@ def _origin(text: str, seed: int, words: list[str] | None) -> OriginSpec:
 
 def _folders(out: Path, jobs: list[TuneJob]) -> list[Path]:
     return [out] if len(jobs) == 1 else [out / job.label for job in jobs]
+
+
+def _written(
+    out: Path, jobs: list[TuneJob], backbones: list[str], together: str | None
+) -> list[Path]:
+    """Every prompt folder that a run writes."""
+    if together is not None:
+        return [out]
+    if len(backbones) == 1:
+        return _folders(out, jobs)
+    return [base / Path(name).name for base in _folders(out, jobs) for name in backbones]
 
 
 def _check_folders(backbones: list[str]) -> None:
