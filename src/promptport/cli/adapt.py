@@ -42,7 +42,7 @@ def command(
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")
     ] = 0.06,
-    origin: VectorOriginOption = "seed:0",
+    origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice and order of rows.")] = 0,
@@ -64,7 +64,7 @@ def command(
     config = AdaptConfig(
         rows=rows, steps=steps, relative_lr=relative_lr, seed=seed, truncate=truncate
     )
-    places = find_library(library)
+    places = find_library(library, origin)
     check_out(out, *library, *places.values(), *origin_folder(origin))
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)

@@ -39,10 +39,10 @@ OwnBackboneOption = Annotated[
     str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
 ]
 VectorOriginOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What vectors are put on: seed:3 (random words), normal, mixture, text:SOME WORDS, or "
-        "a prompt folder."
+        "a prompt folder; usually seed:0."
     ),
 ]
 TruncateFlag = Annotated[

@@ -164,6 +164,8 @@ def command(
         option = "--anchored" if anchored else "--with"
         refuse_together(option, {"--origin": origin not in (None, "mixture")})
     check_start(start, library, together, mixed=kind == "mixture")
+    if start in ("text", "labels"):
+        refuse_together(f"--start {start}", {"--origin": origin is not None})
     if together is not None and len(tasks) < 2:
         raise TuningError(
             "--together", expected="two tasks or more", got="one", fix="Repeat --task"
