@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from promptport.interop import load_prompt
+from promptport.interop import load_prompt, save_prompt
 from promptport.tuning import OriginSpec, make_origin
 
 
@@ -26,7 +26,7 @@ def _fails(result, *parts):
         assert part in err, err
 
 
-def test_origins(run_cli, base, tmp_path) -> None:
+def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
     out = tmp_path / "kept"
     command = ("origins", *base, "--origins", 2, "--unseen", 1, "--out", out, "--json")
     code, text, err = run_cli(*command)
@@ -40,7 +40,23 @@ def test_origins(run_cli, base, tmp_path) -> None:
     code, again, _ = run_cli(*command)
     assert json.loads(again) == found
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
-    _fails(run_cli(*command, "--over", 3), "of this origin, length and number of origins")
+    kept = f"error: {out / 'capitals-seed0'}: expected "
+    _fails(run_cli(*command, "--over", 3), kept, "origins 3, got origins 1. Ask as it was tuned")
+    _fails(run_cli(*command, "--epochs", 3), kept, "epochs 3, got epochs 2.")
+    rows = ("--max-train-rows", 4, "--batch-size", 2)
+    _fails(
+        run_cli(*command, *rows),
+        "expected batch_size 2, max_train_rows 4, got batch_size 32, max_train_rows 0.",
+    )
+    _fails(run_cli(*command, "--backbone", model_folder("gpt2")), "expected backbone ", ", another")
+    described = task_file.read_text()
+    task_file.write_text(described.replace("{subject} {soft}", "{soft} {subject}"))
+    _fails(run_cli(*command), "expected template {soft} {subject} {answer} ., got template {subj")
+    task_file.write_text(described)
+    steps = ({"step": "widen"},)
+    changed = load_prompt(out / "capitals-seed1")
+    save_prompt(changed.with_provenance(history=steps), out / "capitals-seed1")
+    _fails(run_cli(*command), "expected steps after tuning 0, got steps after tuning 1")
     code, text, err = run_cli("origins", *base, "--origins", 1, "--unseen", 1)
     assert (code, err) == (0, "")
     assert "Verdict: " in text
@@ -132,3 +148,19 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
         "note: the prompt names no template"
         in run_cli("widen", bare, *widening[2:], "--out", tmp_path / "F")[2]
     )
+
+
+def test_finished_prompts_are_judged_on_their_own_tasks(run_cli, base, task_file, tmp_path) -> None:
+    assert run_cli("tune", *base, "--out", tmp_path / "P")[0] == 0
+    made = load_prompt(tmp_path / "P")
+    for name in ("rivers", "towns"):
+        other = tmp_path / f"{name}.yaml"
+        other.write_text(task_file.read_text().replace("name: capitals", f"name: {name}"))
+        save_prompt(made.with_provenance(task=str(other)), tmp_path / name)
+    judging = ("origins", "--prompt", tmp_path / "rivers", "--prompt", tmp_path / "towns")
+    code, text, err = run_cli(*judging, "--unseen", 1, "--json")
+    assert (code, err) == (0, "")
+    assert [v["task"] for v in json.loads(text)["vectors"]] == ["rivers", "towns"]
+    code, text, err = run_cli(*judging, "--unseen", 1, "--task", task_file)
+    assert (code, err.count("--task is capitals")) == (0, 2)
+    assert text.startswith("capitals (majority answer ")

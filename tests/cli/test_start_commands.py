@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from promptport.interop import load_prompt, load_vector
+from promptport.interop import load_prompt, load_vector, save_prompt
 
 FILMS = {
     "schema": 1,
@@ -24,19 +24,23 @@ ROWS = [("a great film", "good"), ("a terrible film", "bad"), ("a bad story", "b
 
 @pytest.fixture
 def library(model_folder, run_cli, tmp_path, monkeypatch):
-    """Two prompts in runs/ and the vector of the first in vectors/a; the task file of the films."""
+    """Two prompts in runs/ and the vector of another in vectors/a; the task file of the films."""
     monkeypatch.chdir(tmp_path)
+    Path("runs").mkdir()
     lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
-    for name in ("films", "other"):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**FILMS, "name": name}))
+    other = {"name": "other", "labels": {"good": ["good"], "bad": ["unhappy"]}}
+    (tmp_path / "films.yaml").write_text(yaml.safe_dump(FILMS))
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({**FILMS, **other}))
     model = str(model_folder("bert"))
     code, out, err = run_cli(
         *("tune", "--backbone", model, "--task", "films.yaml", "--task", "other.yaml"),
-        *("--length", 2, "--epochs", 1, "--seed", 4, "--out", "runs"),
+        *("--length", 2, "--epochs", 1, "--seed", 4, "--seed", 5, "--out", "all"),
     )
     assert code == 0, out + err
-    assert run_cli("vector", "runs/films-seed4", "--out", "vectors/a")[0] == 0
+    for name in ("films-seed4", "other-seed4"):
+        Path("all", name).rename(Path("runs", name))
+    assert run_cli("vector", "all/films-seed5", "--out", "vectors/a")[0] == 0
     return model
 
 
@@ -149,7 +153,55 @@ def test_adapt_refuses(run_cli, library) -> None:
     common = ("adapt", "runs", "--task", "films.yaml")
     _fails(run_cli(*common, "--out", "new"), "at least 8 rows of text", "got 6")
     _fails(run_cli(*common, "--out", "runs/films-seed4"), "--out", "another folder")
-    _fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 1 to 6", "got 99")
+    _fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 0 to 6", "got 99")
     _fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
     _fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
     assert not Path("new").exists()
+
+
+def test_a_library_stays_a_library(run_cli, library) -> None:
+    tune = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
+    holds = "--out: expected a folder that holds no prompt folders, got runs, which holds films-se"
+    _fails(run_cli(*tune, "--out", "runs"), holds)
+    _fails(run_cli("combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
+    _fails(run_cli("vector", "runs/films-seed4", "--out", "runs"), holds)
+    adapt = ("adapt", "runs/films-seed4", "--task", "films.yaml")
+    _fails(run_cli(*adapt, "--out", "runs"), holds)
+    read = "--out: expected another folder than the one that is read"
+    _fails(run_cli("adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
+    both = (*adapt, "vectors/a", "--origin", "runs/other-seed4")
+    _fails(run_cli(*both, "--out", "runs/other-seed4"), read)
+    text = ("--start", "text", "--library", "runs")
+    _fails(run_cli(*tune, *text, "--out", "runs/films-seed4"), read)
+    _fails(run_cli(*tune, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
+    # Where a prompt was written into such a folder before, both are read.
+    save_prompt(load_prompt("all/films-seed5"), "runs")
+    found = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
+    assert {e["name"] for e in found["entries"]} == {"runs", "films-seed4", "other-seed4"}
+
+
+def test_equal_prompts_count_once(run_cli, library) -> None:
+    assert run_cli("vector", "runs/films-seed4", "--out", "vectors/b")[0] == 0
+    ranked = ("rank", "vectors", "runs", "runs/../runs", "--task", "films.yaml", "--json")
+    code, out, err = run_cli(*ranked)
+    assert code == 0
+    assert [e["name"] for e in json.loads(out)["entries"]].count("b") == 0
+    assert {e["name"] for e in json.loads(out)["entries"]} == {"films-seed4", "other-seed4", "a"}
+    again = "runs/../runs/films-seed4 (as films-seed4), runs/../runs/other-seed4 (as other-seed4)"
+    assert err == f"note: the same prompts again are left out: {again}, b (as films-seed4)\n"
+    alone = run_cli("rank", "runs", "vectors/a", "--task", "films.yaml", "--json")[1]
+    assert json.loads(alone) == json.loads(out)
+
+
+def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
+    ranked = ("rank", "runs", "--task", "films.yaml")
+    _fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")
+    _fails(run_cli(*ranked, "--origin", "normal"), "a library without vectors: expected no --orig")
+    assert run_cli(*ranked, "vectors", "--origin", "normal")[0] == 0
+    for number in (-1, 7):
+        wrong = f"labelled: expected 0 to 6, the rows of films, train, got {number}"
+        _fails(run_cli(*ranked, "--labelled", number), wrong)
+    start = ("tune", "--backbone", library, "--task", "films.yaml", "--library", "runs")
+    for way in ("text", "labels"):
+        options = ("--start", way, "--origin", "normal", "--out", "x")
+        _fails(run_cli(*start, *options), f"--start {way}: expected no --origin with it")

@@ -159,7 +159,17 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     _fails(combine("sst2 + bare"), "prompt of mnli: expected an origin")
     _fails(combine("sst2", "--load", "other=V"), "--load: expected NAME=FOLDER")
     _fails(combine("sst2", "--load", "sst2"), "--load: expected NAME=FOLDER")
-    _fails(combine("sst2", "--method", "tie"), "Did you mean 'ties'?")
+    tie = combine("sst2", "--method", "tie")
+    _fails(tie, "Did you mean 'ties'?", "one of concatenate, dare, either, mean, orthogonal")
+    twice = ("--load", "sst2=bare", "--load", "sst2=mnli.prompt")
+    _fails(combine("sst2", *twice), "--load: expected NAME=FOLDER", "each once (sst2), got 'sst2=m")
+    hyphen = "put spaces around a minus: a hyphen belongs to a name"
+    _fails(combine("a-b", "--load", "a=sst2"), "(a-b)", hyphen)
+    nano = ("--backbone", "nano-gpt2")
+    _fails(combine("sst2", *nano), "--origin own: expected no --backbone with it")
+    separate = ("--coefficients", "separate", "--task", "topic")
+    _fails(combine("sst2", *separate), "--coefficients: expected --search with it", "--search min")
+    _fails(combine("sst2", "--max-dev-rows", -3), "no --search: expected no --max-dev-rows")
     _fails(combine("sst2", "--origin", "seeds:3"), "--origin: expected own, seed:NUMBER")
     _fails(
         combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
@@ -249,3 +259,40 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
     _fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
     _fails(run_cli(*base), "--task: expected a task", "'sst2'")
+
+
+def test_what_is_read_or_another_s_is_not_overwritten(run_cli, library, model_folder) -> None:
+    read = "--out: expected another folder than the one that is read"
+    _fails(run_cli("combine", "sst2", "--origin", "bare", "--out", "bare"), read)
+    _fails(run_cli("widen", "sst2", "--origin", "bare", "--out", "bare"), read)
+    other = "--out: expected a folder of its own, or that of the prompt whose vector it is"
+    _fails(run_cli("vector", "sst2", "--out", "bare"), other)
+    assert run_cli("vector", "sst2", "--out", "sst2")[0] == 0
+    assert run_cli("vector", "sst2", "--out", "V")[0] == 0
+    _fails(run_cli("transfer", "V", "--to", model_folder("gpt2"), "--out", "bare"), other)
+    # A name that is no folder is no input, whatever it is called.
+    assert run_cli("combine", "sst2", "--origin", "normal", "--out", "normal")[0] == 0
+    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
+    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
+
+
+def test_a_file_of_something_else_is_not_overwritten(run_cli, library) -> None:
+    stranger = "--out: expected a new file, or one that this command made, got sst2/promptport.json"
+    out = ("--out", "sst2/promptport.json")
+    _fails(run_cli("similarity", "sst2", "mnli.prompt", *out), stranger)
+    _fails(run_cli("encode", "sst2", *out), stranger)
+    _fails(run_cli("demo", *out), stranger)
+    for again in range(2):
+        assert run_cli("similarity", "sst2", "mnli.prompt", "--out", "heat.html")[0] == 0, again
+        assert run_cli("encode", "sst2", "--out", "p.portable")[0] == 0, again
+
+
+@pytest.mark.parametrize("expression", ["-sst2", "-sst2 + mnli", "-0.5*sst2"])
+def test_an_expression_that_begins_with_a_minus(run_cli, library, expression) -> None:
+    code, out, err = run_cli("combine", expression, "--out", "P")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "begins with a minus needs parentheses: '(-a + b)'. See " in err
+    assert run_cli("combine", f"({expression})", "--origin", "seed:1", "--out", "P")[0] == 0
+    code, _, err = run_cli("combine", "sst2", "--ouut", "P")
+    assert code == 2
+    assert "parentheses" not in err

@@ -21,6 +21,7 @@ from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
 from promptport.tuning.consensus import Panel, fit_to_others, information, voice
 from promptport.tuning.lesson import pick_rows
+from promptport.tuning.together import check_labelled
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def rank(
         MismatchError: a candidate of another backbone.
         TaskError: a text to text task without labels, or one that this backbone cannot be asked.
     """
-    _check(candidates, labelled, split, rows)
+    _check(candidates, split, rows)
+    check_labelled(task, labelled, split)
     for candidate in candidates:
         backbone.check_prompt(candidate.prompt)
     panel = Panel(backbone, {c.name: c.prompt for c in candidates}, task, truncate=truncate)
@@ -137,7 +139,7 @@ def rank(
     return Ranking(task.name, "labels" if labelled else "text", touched, tuple(order))
 
 
-def _check(candidates: Sequence[Candidate], labelled: int, split: str, rows: int) -> None:
+def _check(candidates: Sequence[Candidate], split: str, rows: int) -> None:
     names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) < len(names):
         raise PromptPortError(
@@ -146,10 +148,8 @@ def _check(candidates: Sequence[Candidate], labelled: int, split: str, rows: int
             got="none" if not names else f"{max(names, key=names.count)} more than once",
             fix="Name other folders",
         )
-    if labelled < 0 or rows < 2:
-        name, value = ("labelled", labelled) if labelled < 0 else ("rows", rows)
-        least = "0 or more" if labelled < 0 else "2 or more"
-        raise PromptPortError(name, expected=least, got=str(value), fix="Read more rows")
+    if rows < 2:
+        raise PromptPortError("rows", expected="2 or more", got=str(rows), fix="Read more rows")
     if split == "test":
         raise PromptPortError(
             "split", expected="train or dev", got="test", fix="Nothing is chosen on test rows"

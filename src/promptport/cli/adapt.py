@@ -19,6 +19,7 @@ from promptport.cli.console import (
     VectorOriginOption,
     check_out,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -41,7 +42,7 @@ def command(
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")
     ] = 0.06,
-    origin: VectorOriginOption = "seed:0",
+    origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice and order of rows.")] = 0,
@@ -63,8 +64,8 @@ def command(
     config = AdaptConfig(
         rows=rows, steps=steps, relative_lr=relative_lr, seed=seed, truncate=truncate
     )
-    places = find_library(library)
-    check_out(out, *places.values())
+    places = find_library(library, origin)
+    check_out(out, *library, *places.values(), *origin_folder(origin))
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)

@@ -20,6 +20,7 @@ from promptport.cli.console import (
     check_out,
     home,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -46,7 +47,8 @@ def command(
         str,
         typer.Argument(
             help="For instance 'sst2 + 0.5*mnli - (a + b)/2'. A name is a folder NAME or "
-            "NAME.prompt here; a minus between names needs a space."
+            "NAME.prompt here; a minus between names needs a space, and an expression that begins "
+            "with one parentheses: '(-a + b)'."
         ),
     ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
@@ -134,19 +136,22 @@ def command(
     from promptport.tuning import reconcile as reconciled
 
     terms = parse_expression(expression)
+    _check_method(method)
     places = _places(list(terms), load or [])
-    check_out(out, *places.values())
+    check_out(out, *places.values(), *origin_folder(None if origin == OWN else origin))
+    settings = search_config(search, coefficients, method, option or [], seed)
     told = {"--texts": texts != "task", "--rows": rows is not None, "--steps": steps is not None}
     if not reconcile:
         refuse_together("no --reconcile", told)
     if not search:
-        refuse_together("no --search", {"--max-dev-rows": max_dev_rows > 0})
+        refuse_together("no --search", {"--max-dev-rows": max_dev_rows != 0})
     if not search and not reconcile:
         needless = {"--task": bool(task), "--truncate": truncate, "--dtype": dtype != "auto"}
         needless |= {"--device": device != "auto", "--device-map": device_map is not None}
         refuse_together("no --search and no --reconcile", needless)
+        unread = origin == OWN and backbone is not None
+        refuse_together("--origin own", {"--backbone": unread})
     loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
-    settings = search_config(search, coefficients, method, option or [], seed)
     found = None
     norms: list[float] | None = None
     if _is_whole(method):
@@ -233,12 +238,15 @@ def _places(names: list[str], load: list[str]) -> dict[str, Path]:
     given = {}
     for text in load:
         name, equals, folder = text.partition("=")
-        if not equals or name not in names:
+        if not equals or name not in names or name in given:
+            hyphen = ", or put spaces around a minus: a hyphen belongs to a name"
             raise PromptPortError(
                 "--load",
-                expected=f"NAME=FOLDER with a name of the expression ({', '.join(names)})",
+                expected="NAME=FOLDER with a name of the expression, each once "
+                f"({', '.join(names)})",
                 got=repr(text),
-                fix="Write for instance --load sst2=runs/sst2-seed1",
+                fix="Write for instance --load sst2=runs/sst2-seed1"
+                + (hyphen if any("-" in known for known in names) else ""),
             )
         given[name] = Path(folder)
     return {name: given.get(name) or _here(name) for name in names}
@@ -260,6 +268,17 @@ def _here(name: str) -> Path:
 def _is_whole(method: str) -> bool:
     """Whether it takes prompts as they are."""
     return method in ("concatenate", "concatenate.v1", EITHER)
+
+
+def _check_method(method: str) -> None:
+    """Refuse a name that is none, with all that there are."""
+    from promptport.merging import list_merges
+    from promptport.transfers.registry import unknown_name
+
+    full = {"concatenate.v1", *(found.name for found in list_merges())}
+    bare = {EITHER, *(name.rpartition(".")[0] for name in full)}
+    if method not in full | bare:
+        raise unknown_name("merge method", method, full if "." in method else bare)
 
 
 def _check_whole(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from promptport.tasks import Task
 
 _PIPE_WIDTH = 140
+HTML_MARK = b"<title>promptport"  # of the reports
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, mps ...")]
@@ -38,10 +39,10 @@ OwnBackboneOption = Annotated[
     str | None, typer.Option(help="Backbone, if it is not where the prompts say.")
 ]
 VectorOriginOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         help="What vectors are put on: seed:3 (random words), normal, mixture, text:SOME WORDS, or "
-        "a prompt folder."
+        "a prompt folder; usually seed:0."
     ),
 ]
 TruncateFlag = Annotated[
@@ -249,11 +250,26 @@ def refuse_together(option: str, others: Mapping[str, bool]) -> None:
         )
 
 
+def prompt_folders(place: Path) -> list[Path]:
+    """A folder, if it holds a prompt or a vector, and the folders in it that do."""
+    from promptport.interop.peft import CONFIG_FILE
+    from promptport.interop.vectors import RECORD_FILE
+
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    marks = (CONFIG_FILE, RECORD_FILE)
+    return [f for f in (place, *inside) if any((f / mark).is_file() for mark in marks)]
+
+
+def origin_folder(text: str | None) -> list[Path]:
+    """The prompt folder that a user names as the origin, if it is one."""
+    return [Path(text)] if text is not None and Path(text).is_dir() else []
+
+
 def check_out(out: Path, *inputs: Path) -> None:
-    """Refuse to write a result over what it is made of.
+    """Refuse to write a result over what it is made of, or into a folder of prompt folders.
 
     Raises:
-        PromptPortError: the output is one of the inputs.
+        PromptPortError: the output is one of the inputs, or holds prompt folders and no prompt.
     """
     if any(place.resolve() == out.resolve() for place in inputs):
         raise PromptPortError(
@@ -261,4 +277,55 @@ def check_out(out: Path, *inputs: Path) -> None:
             expected="another folder than the one that is read",
             got=str(out),
             fix="Name a new folder: the source would be lost",
+        )
+    found = prompt_folders(out)
+    if found and out not in found:
+        raise PromptPortError(
+            "--out",
+            expected="a folder that holds no prompt folders",
+            got=f"{out}, which holds {found[0].name}",
+            fix=f"Name a folder of its own, for instance {out / 'NAME'}",
+        )
+
+
+def check_vector_out(out: Path, prompt: SoftPrompt | None = None) -> None:
+    """Refuse to write a vector where it would count in place of another prompt's.
+
+    Args:
+        out: the vector folder.
+        prompt: that the vector is taken of, if there is one.
+
+    Raises:
+        PromptPortError: the folder of another prompt, or as `check_out`.
+    """
+    from promptport.interop import load_prompt
+    from promptport.interop.peft import CONFIG_FILE, checksum
+
+    check_out(out)
+    taken = (out / CONFIG_FILE).is_file()
+    if taken and (prompt is None or checksum(load_prompt(out)) != checksum(prompt)):
+        raise PromptPortError(
+            "--out",
+            expected="a folder of its own, or that of the prompt whose vector it is",
+            got=f"{out}, which holds another prompt",
+            fix="Name a new folder: combine would take this vector for that prompt's",
+        )
+
+
+def check_file(out: Path, mark: bytes) -> None:
+    """Refuse to write over a file that the command did not make.
+
+    Args:
+        out: the file.
+        mark: what every file that it makes holds.
+
+    Raises:
+        PromptPortError: another file stands there.
+    """
+    if out.is_file() and mark not in out.read_bytes():
+        raise PromptPortError(
+            "--out",
+            expected="a new file, or one that this command made",
+            got=f"{out}, which is another",
+            fix="Name a new file",
         )

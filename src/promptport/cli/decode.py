@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, progress_bar, quiet
+from promptport.cli.console import JsonFlag, check_out, print_json, progress_bar, quiet
 from promptport.cli.transfer import parse_options, show_transfer
 
 
@@ -39,6 +39,7 @@ def command(
 ) -> None:
     """Read a portable prompt on any backbone: what transfer gives, without the source model."""
     quiet()
+    check_out(out)
     from promptport.backbone import open_space
     from promptport.interop import load_portable, save_prompt
 

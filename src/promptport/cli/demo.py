@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import HTML_MARK, JsonFlag, check_file, print_json, print_table, quiet
 
 
 def command(
@@ -24,6 +24,7 @@ def command(
 ) -> None:
     """Tune prompts on one embedded backbone, carry them to another, compare with every baseline."""
     quiet()
+    check_file(out, HTML_MARK)
     from promptport.experiments import DemoSettings, run_demo, write_report
 
     settings = DemoSettings(source=source, target=target, seed=seed, epochs=epochs)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, home, print_json, print_table, quiet
+from promptport.cli.console import JsonFlag, check_file, home, print_json, print_table, quiet
 from promptport.cli.transfer import read_words
 
 
@@ -26,6 +26,7 @@ def command(
 ) -> None:
     """Describe a prompt by words alone: decode needs no source model."""
     quiet()
+    check_file(out, b'"promptport":"{')
     from promptport.backbone import open_space
     from promptport.interop import load_prompt, save_portable
     from promptport.portable import PortablePrompt

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 import typer
 
-from promptport.cli.console import home, print_json, print_table
+from promptport.cli.console import check_vector_out, home, print_json, print_table
 from promptport.errors import PromptPortError
 
 
@@ -54,6 +54,7 @@ def move_vector(
             got=f"{len(places)} folders, some of them vectors",
             fix="Carry each vector by itself and add them with promptport combine",
         )
+    check_vector_out(out)
     vector = load_vector(places[0])
     old = vector.provenance
     space = open_space(**home(old, source))

@@ -43,7 +43,7 @@ def command(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option(help="Task, see 'promptport tasks'; default: that of --prompt."),
+        typer.Option(help="Task, see 'promptport tasks'; default: of each --prompt its own."),
     ] = None,
     prompt: Annotated[
         list[Path] | None,
@@ -191,7 +191,7 @@ def _judge(
     loading: dict[str, Any],
     json_output: bool,
 ) -> None:
-    """Judge finished prompts, each on its own, on the same unseen origins of its kind."""
+    """Judge finished prompts, each on its own task, on the same unseen origins of its kind."""
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt
     from promptport.tuning import OriginSpec
@@ -202,27 +202,21 @@ def _judge(
             "--unseen", expected="1 or more", got=str(strange), fix="Leave it out for 8"
         )
     prompts = [load_prompt(place) for place in places]
-    chosen = task_of(prompts[0], task, data, "--task")
-    note_other_task(prompts, chosen)
+    tasks = [task_of(each, task, data, "--task") for each in prompts]
+    if task is not None:
+        note_other_task(prompts, tasks[0])
     model = Backbone.load(**home(prompts[0].provenance, backbone), **loading)
     vectors = []
-    for place, each in zip(places, prompts, strict=True):
+    for place, each, chosen in zip(places, prompts, tasks, strict=True):
         model.check_prompt(each)
         own = OriginSpec.drawn_again(each.provenance.origin) or OriginSpec()
         kind = origin or own.written
         strangers = OriginSpec.parse(kind, seed + 500_000).others(strange)
         found = _independence(model, chosen, [each], strangers, truncate).to_dict()
         found |= {name: found[name][0] for name in ("own", "other", "bare", "alone")}
-        for name in ("task", "majority", "cosine"):  # of all, of all, and of several vectors
-            found.pop(name)
+        found.pop("cosine")  # of several vectors
         vectors.append({"prompt": str(place), "origin": kind, **found})
-    majority = chosen.majority_score("test").value
-    output = {
-        "backbone": model.name,
-        "task": chosen.name,
-        "majority": majority,
-        "vectors": vectors,
-    }
+    output = {"backbone": model.name, "vectors": vectors}
     if json_output:
         print_json(output)
         return
@@ -237,8 +231,8 @@ def _judge(
         *("vector of", "own origin", "others", "worst", "others bare", "no origin", "kind"),
         "kept [95%]",
     ]
-    title = f"{chosen.name} on {model.name}, majority answer {majority:.3f}, {strange} origins"
-    print_table(title, columns, rows)
+    asked = {v["task"]: f"{v['task']} (majority answer {v['majority']:.3f})" for v in vectors}
+    print_table(f"{', '.join(asked.values())} on {model.name}, {strange} origins", columns, rows)
     for v in vectors:
         typer.echo(f"{v['prompt']}: {v['movement']}: {v['reason']}.")
     bad = ("does not move", "moves with a loss")
@@ -275,7 +269,7 @@ def _prompts(
     found = {name: load_prompt(place) for name, place in places.items() if place.is_dir()}
     for job in jobs:
         if job.label in found:
-            _check_same(found[job.label], job, places[job.label])
+            _check_same(found[job.label], job, config, model, places[job.label])
     missing = [job for job in jobs if job.label not in found]
     if missing:
         with progress_bar("tuning", hidden=hidden) as show:
@@ -300,17 +294,43 @@ def _prompts(
     return [found[job.label] for job in jobs]
 
 
-def _check_same(prompt: SoftPrompt, job: TuneJob, place: Path) -> None:
-    """Refuse a kept prompt that was tuned otherwise."""
-    tuned = prompt.provenance.tuning or {}
-    here = (prompt.provenance.origin, prompt.length, tuned.get("origins", 1))
-    asked = (job.origin.to_dict(), job.length, job.origins)
-    if here != asked:
+def _check_same(
+    prompt: SoftPrompt, job: TuneJob, config: TuneConfig, model: Backbone, place: Path
+) -> None:
+    """Refuse a kept prompt that was tuned otherwise, on another backbone, or changed since."""
+    from promptport.tuning.config import config_dict
+
+    made, tuned = prompt.provenance, prompt.provenance.tuning or {}
+    at_home = made.fingerprint == model.space.fingerprint
+    usual = {"origins": 1, "noise": 0.0, "rest": 0.0}
+    asked = {
+        "backbone": model.name,
+        "task": job.task.name,
+        "template": (job.template or job.task.template).text,
+        "origin": job.origin.to_dict(),
+        "length": job.length,
+        "steps after tuning": 0,
+        "origins": job.origins,
+        "noise": job.noise_share,
+        "rest": job.rest,
+        "learning_rate": job.relative_lr * model.space.statistics.std,
+        **config_dict(config),
+    }
+    del asked["batch_tokens"]  # memory, not results
+    here = {name: tuned.get(name, usual.get(name)) for name in asked} | {
+        "backbone": model.name if at_home else f"{made.backbone}, another",
+        "task": made.task,
+        "template": made.template,
+        "origin": made.origin,
+        "length": prompt.length,
+        "steps after tuning": len(made.history),
+    }
+    if other := [name for name in asked if here[name] != asked[name]]:
         raise PromptPortError(
             str(place),
-            expected="a prompt of this origin, length and number of origins",
-            got=", ".join(map(str, here)),
-            fix="Name another --out, or delete the folder",
+            expected=", ".join(f"{name} {asked[name]}" for name in other),
+            got=", ".join(f"{name} {here[name]}" for name in other),
+            fix="Ask as it was tuned, name another --out, or delete the folder",
         )
 
 

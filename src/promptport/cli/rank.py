@@ -21,11 +21,15 @@ from promptport.cli.console import (
     open_tasks,
     print_json,
     print_table,
+    prompt_folders,
     quiet,
+    refuse_together,
 )
 from promptport.errors import PromptPortError, StorageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from promptport.analysis import Candidate
     from promptport.backbone import Backbone
     from promptport.prompt import SoftPrompt
@@ -45,9 +49,11 @@ def command(
     labelled: Annotated[
         int, typer.Option(help="Read the labels of so many training rows; 0: text alone.")
     ] = 0,
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read.")] = 128,
+    rows: Annotated[
+        int | None, typer.Option(help="Most unlabelled rows to read; usually 128.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Split whose rows are read: train or dev.")] = "train",
-    origin: VectorOriginOption = "seed:0",
+    origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the choice of rows.")] = 0,
@@ -64,7 +70,9 @@ def command(
     quiet()
     from promptport.analysis import rank
 
-    places = find_library(library)
+    if labelled:
+        refuse_together("--labelled", {"--rows": rows is not None})
+    places = find_library(library, origin)
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
@@ -74,7 +82,7 @@ def command(
         opened,
         labelled=labelled,
         split=split,
-        rows=rows,
+        rows=128 if rows is None else rows,
         seed=seed,
         truncate=truncate,
     ).to_dict()
@@ -84,17 +92,16 @@ def command(
         show_ranking(found)
 
 
-def find_library(given: list[Path]) -> dict[str, Path]:
-    """Prompt and vector folders by name: those that are given, and those in a folder that is none.
+def find_library(given: list[Path], origin: str | None = None) -> dict[str, Path]:
+    """Prompt and vector folders by name: those that are given, and those in a given folder.
 
     Raises:
         StorageError: a folder with neither, or that does not exist.
+        PromptPortError: an origin, which no folder has a use for.
     """
     found: dict[str, Path] = {}
     for place in given:
-        own = [place] if _is_entry(place) else []
-        if not own and place.is_dir():
-            own = [inner for inner in sorted(place.iterdir()) if _is_entry(inner)]
+        own = prompt_folders(place)
         if not own:
             raise StorageError(
                 str(place),
@@ -105,14 +112,15 @@ def find_library(given: list[Path]) -> dict[str, Path]:
         for folder in own:
             name = folder.name if folder.name not in found else str(folder)
             found[name] = folder
+    if all(map(_is_prompt, found.values())):
+        refuse_together("a library without vectors", {"--origin": origin is not None})
     return found
 
 
-def _is_entry(place: Path) -> bool:
+def _is_prompt(place: Path) -> bool:
     from promptport.interop.peft import CONFIG_FILE
-    from promptport.interop.vectors import RECORD_FILE
 
-    return (place / CONFIG_FILE).is_file() or (place / RECORD_FILE).is_file()
+    return (place / CONFIG_FILE).is_file()
 
 
 def open_backbone(places: dict[str, Path], name: str | None, **settings: Any) -> Backbone:
@@ -126,15 +134,14 @@ def open_backbone(places: dict[str, Path], name: str | None, **settings: Any) ->
 def _load(place: Path) -> Any:
     """A prompt, or the vector of a folder that holds no prompt."""
     from promptport.interop import load_prompt, load_vector
-    from promptport.interop.peft import CONFIG_FILE
 
-    return load_prompt(place) if (place / CONFIG_FILE).is_file() else load_vector(place)
+    return load_prompt(place) if _is_prompt(place) else load_vector(place)
 
 
 def load_library(
-    places: dict[str, Path], model: Backbone, origin: str, data: Path | None
+    places: dict[str, Path], model: Backbone, origin: str | None, data: Path | None
 ) -> list[Candidate]:
-    """All prompts of a library; vectors are put on an origin.
+    """All prompts of a library, equal ones once; vectors are put on an origin (None: seed:0).
 
     Raises:
         PromptPortError: damaged folders, or prompts of another backbone.
@@ -144,16 +151,54 @@ def load_library(
     from promptport.prompt import SoftPrompt
 
     found = []
-    for name, place in places.items():
-        loaded = _load(place)
+    for name, loaded in _once({name: _load(place) for name, place in places.items()}).items():
         task = _known_task(loaded.provenance.task, data)
         if isinstance(loaded, SoftPrompt):
             prompt: SoftPrompt = loaded
         else:
-            start, made = make_start(origin, loaded.provenance, loaded.length, backbone=model.name)
+            start, made = make_start(
+                origin or "seed:0", loaded.provenance, loaded.length, backbone=model.name
+            )
             prompt = loaded.apply(start, made)
         found.append(Candidate(name, prompt, task))
     return found
+
+
+def _once(loaded: dict[str, Any]) -> dict[str, Any]:
+    """Each prompt once: two equal ones would count twice among what the others say."""
+    from promptport.prompt import SoftPrompt
+
+    kept: dict[str, Any] = {}
+    again = []
+    for name in sorted(loaded, key=lambda name: not isinstance(loaded[name], SoftPrompt)):
+        twin = next((other for other in kept if _same(kept[other], loaded[name])), None)
+        if twin is None:
+            kept[name] = loaded[name]
+        else:
+            again.append(f"{name} (as {twin})")
+    if again:
+        typer.echo(f"note: the same prompts again are left out: {', '.join(again)}", err=True)
+    return {name: kept[name] for name in loaded if name in kept}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two prompts or vectors are equal, or one is the vector of the other."""
+    import torch
+
+    from promptport.prompt import SoftPrompt
+
+    if isinstance(one, SoftPrompt) and isinstance(other, SoftPrompt):
+        return torch.equal(one.vectors, other.vectors)
+    first, second = _delta(one), _delta(other)
+    return first is not None and second is not None and torch.equal(first, second)
+
+
+def _delta(loaded: Any) -> Tensor | None:
+    from promptport.vector import TaskPromptVector
+
+    if isinstance(loaded, TaskPromptVector):
+        return loaded.delta
+    return None if loaded.origin is None else TaskPromptVector.of(loaded).delta
 
 
 def _known_task(name: str | None, data: Path | None) -> Task | None:

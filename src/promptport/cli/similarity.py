@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import HTML_MARK, JsonFlag, check_file, print_json, print_table, quiet
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def command(
         raise PromptPortError(
             "--of", expected="prompts or vectors", got=repr(of), fix="Choose one of them"
         )
+    if out is not None:
+        check_file(out, HTML_MARK)
     places = _names(prompts)
     if of == "prompts":
         found = compare({name: load_prompt(place) for name, place in places.items()})

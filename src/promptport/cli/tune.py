@@ -17,7 +17,9 @@ from promptport.cli.console import (
     DtypeOption,
     JsonFlag,
     TruncateFlag,
+    check_out,
     open_tasks,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -25,6 +27,7 @@ from promptport.cli.console import (
     refuse_together,
     shared_words,
 )
+from promptport.cli.rank import find_library
 from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
@@ -161,14 +164,19 @@ def command(
         option = "--anchored" if anchored else "--with"
         refuse_together(option, {"--origin": origin not in (None, "mixture")})
     check_start(start, library, together, mixed=kind == "mixture")
+    if start in ("text", "labels"):
+        refuse_together(f"--start {start}", {"--origin": origin is not None})
     if together is not None and len(tasks) < 2:
         raise TuningError(
             "--together", expected="two tasks or more", got="one", fix="Repeat --task"
         )
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
+    names = [backbone, *(together_with or [])]
+    entries = find_library(library).values() if library else []
+    for folder in _written(out, jobs, names, together):
+        check_out(folder, *(library or []), *entries, *origin_folder(origin))
     if together_with:
-        names = [backbone, *together_with]
         _check_folders(names)
         models = [
             Backbone.load(name, device=device, dtype=dtype, device_map=device_map) for name in names
@@ -292,6 +300,17 @@ def _origin(text: str, seed: int, words: list[str] | None) -> OriginSpec:
 
 def _folders(out: Path, jobs: list[TuneJob]) -> list[Path]:
     return [out] if len(jobs) == 1 else [out / job.label for job in jobs]
+
+
+def _written(
+    out: Path, jobs: list[TuneJob], backbones: list[str], together: str | None
+) -> list[Path]:
+    """Every prompt folder that a run writes."""
+    if together is not None:
+        return [out]
+    if len(backbones) == 1:
+        return _folders(out, jobs)
+    return [base / Path(name).name for base in _folders(out, jobs) for name in backbones]
 
 
 def _check_folders(backbones: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import JsonFlag, check_vector_out, print_json, print_table, quiet
 from promptport.cli.made_origin import make_start
 
 
@@ -30,6 +30,8 @@ def command(
     from promptport.vector import TaskPromptVector
 
     found = load_prompt(prompt)
+    if out is not None:
+        check_vector_out(out, found)
     if origin is not None:
         start, made = make_start(origin, found.provenance, found.length)
         found = replace(found.with_provenance(origin=made), origin=start)

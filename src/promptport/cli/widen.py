@@ -21,6 +21,7 @@ from promptport.cli.console import (
     home,
     note_no_template,
     note_other_task,
+    origin_folder,
     print_json,
     progress_bar,
     quiet,
@@ -87,7 +88,7 @@ def command(
 ) -> None:
     """Widen a finished prompt: its vector learns to work on any origin of its kind, no labels."""
     quiet()
-    check_out(out, prompt)
+    check_out(out, prompt, *origin_folder(origin))
     from promptport.backbone import Backbone
     from promptport.interop import load_prompt, save_prompt
     from promptport.tuning import WIDEN, DistilConfig, OriginSpec, widen

@@ -80,12 +80,19 @@ class SearchConfig:
                     got=repr(getattr(self, name)),
                     fix="Choose one of them",
                 )
-        if not self.grid or self.rows < 0:
+        if not self.grid:
             raise TuningError(
                 "search",
-                expected="a grid of one number or more, and 0 rows or more",
-                got=f"{len(self.grid)} numbers, {self.rows} rows",
-                fix="Leave them out for paper B's grid and all rows",
+                expected="a grid of one number or more",
+                got="none",
+                fix="Leave it out for paper B's grid",
+            )
+        if self.rows < 0:
+            raise TuningError(
+                "rows of the search",
+                expected="0 or more",
+                got=str(self.rows),
+                fix="Leave it out for all rows",
             )
 
 

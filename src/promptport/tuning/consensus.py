@@ -25,7 +25,7 @@ from promptport.tasks import Row, Task
 from promptport.tuning.config import refuse_out_of_range
 from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows, scores_of
 from promptport.tuning.student import FreeStudent, losses
-from promptport.tuning.together import few_shot
+from promptport.tuning.together import check_labelled, few_shot
 
 PRIOR = 16  # labelled rows that what is known without labels counts for
 _FEWEST_TEXTS = 8
@@ -174,6 +174,7 @@ def adapt(
     """
     config = config or AdaptConfig()
     _check(backbone, library, task)
+    check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
     panel = Panel(backbone, library, task, truncate=config.truncate)
     texts = pick_rows(task.texts("train"), config.rows, config.seed)

@@ -103,6 +103,22 @@ def tune_together(
     return run.result(stopped)
 
 
+def check_labelled(task: Task, labelled: int, split: str = "train") -> None:
+    """Refuse a number of labelled rows that a split does not have; of 0 none is read.
+
+    Raises:
+        TuningError: below 0, or more than there are.
+    """
+    there = len(task.load(split)) if labelled else 0
+    if not 0 <= labelled <= there:
+        raise TuningError(
+            "labelled",
+            expected=f"0 to {there}, the rows of {task.name}, {split}",
+            got=str(labelled),
+            fix="Ask for another number",
+        )
+
+
 def few_shot(task: Task, count: int, seed: int = 0) -> Task:
     """The task with `count` random training rows, which are its dev rows as well.
 

@@ -85,8 +85,10 @@ def test_bad_input(backbone, films) -> None:
         rank(model, [], films)
     with pytest.raises(PromptPortError, match="p0 more than once"):
         rank(model, library(model, 1) * 2, films)
-    with pytest.raises(PromptPortError, match="labelled: expected 0 or more, got -1"):
+    with pytest.raises(PromptPortError, match="labelled: expected 0 to 6, .*, got -1"):
         rank(model, library(model), films, labelled=-1)
+    with pytest.raises(PromptPortError, match="labelled: expected 0 to 6, .*, got 7"):
+        rank(model, library(model), films, labelled=7)
     with pytest.raises(PromptPortError, match="split: expected train or dev, got test"):
         rank(model, library(model), films, split="test")
     with pytest.raises(MismatchError):

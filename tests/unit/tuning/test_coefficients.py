@@ -118,6 +118,8 @@ def test_bad_settings_are_refused(scored) -> None:
         SearchConfig(criterion="median")
     with pytest.raises(TuningError, match="grid of one number or more"):
         SearchConfig(grid=())
+    with pytest.raises(TuningError, match="rows of the search: expected 0 or more, got -3"):
+        SearchConfig(rows=-3)
     with pytest.raises(TuningError, match="one or more, each once, got a, a"):
         search_coefficients(None, [FIRST], [TASKS[0]] * 2, ORIGIN)
     with pytest.raises(TuningError, match="got none"):

@@ -266,9 +266,9 @@ def test_bad_input(backbone, films, library) -> None:
         adapt(backbone("gpt2"), prompts, task)
     with pytest.raises(TaskError, match="at least 8 rows of text"):
         adapt(model, prompts, films)
-    with pytest.raises(TuningError, match="expected 1 to 12"):
+    with pytest.raises(TuningError, match="expected 0 to 12"):
         adapt(model, prompts, task, labelled=13)
-    with pytest.raises(TuningError, match="expected 1 to 12"):
+    with pytest.raises(TuningError, match="expected 0 to 12"):
         adapt(model, prompts, task, labelled=-1)
     free = replace(task, kind="text2text", metric="exact-match", labels=None)
     with pytest.raises(TaskError, match="a probe or a classification"):
