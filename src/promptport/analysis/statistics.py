@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from promptport.errors import PromptPortError
+from promptport.tasks.metrics import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +24,7 @@ _ROUNDING = 1e-9  # share of the mean size below which two means count as equal
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its percentile bootstrap interval.
+    """A mean with its interval.
 
     Attributes:
         value: the mean.
@@ -134,20 +136,54 @@ def bootstrap_mean(
         PromptPortError: no values, or values that are not finite.
     """
     data = _checked("values", values)
+    return _resampled(data, np.ones(len(data)), confidence, seed, resamples)
+
+
+def bootstrap_share(
+    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, seed: int = 0
+) -> Interval:
+    """A share of rows with its percentile bootstrap interval; groups of rows are drawn whole.
+
+    Where all rows agree, all samples are alike: the interval is then Wilson's of as many rows as
+    there are groups.
+
+    Args:
+        groups: rows that belong together, each 0 or 1; groups of one row if none do.
+        confidence: of the interval, above 0 and below 1.
+        seed: of the resampling.
+
+    Raises:
+        PromptPortError: no groups, a group without rows, or values that are not finite.
+    """
+    sizes = [float(len(group)) or math.nan for group in groups]
+    found = _resampled(
+        _checked("groups", [sum(group) for group in groups]),
+        _checked("groups", sizes),
+        confidence,
+        seed,
+    )
+    if found.value not in (0, 1):
+        return found
+    low, high = wilson(found.value, len(groups), confidence)
+    return replace(found, low=low, high=high)
+
+
+def _resampled(
+    sums: Floats, sizes: Floats, confidence: float, seed: int, resamples: int = 2000
+) -> Interval:
+    """Mean over all rows of m groups, given each group's sum and size (m,)."""
     if not 0 < confidence < 1:
         raise _bad("confidence", "a number above 0 and below 1", repr(confidence))
     rng = np.random.default_rng(seed)
-    count = len(data)
+    count = len(sums)
     step = max(1, _BLOCK // count)
-    means = np.concatenate(
-        [
-            data[rng.integers(0, count, (min(step, resamples - first), count))].mean(1)
-            for first in range(0, resamples, step)
-        ]
-    )
+    means = []
+    for first in range(0, resamples, step):
+        drawn = rng.integers(0, count, (min(step, resamples - first), count))
+        means.append(sums[drawn].sum(1) / sizes[drawn].sum(1))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(data.mean()), float(low), float(high), confidence)
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    return Interval(float(sums.sum() / sizes.sum()), float(low), float(high), confidence)
 
 
 def bootstrap_difference(

@@ -9,6 +9,7 @@ from scipy import stats
 from promptport.analysis import (
     bootstrap_difference,
     bootstrap_mean,
+    bootstrap_share,
     compare_to,
     holm,
     sign_flip_test,
@@ -80,6 +81,26 @@ def test_bootstrap_interval() -> None:
         bootstrap_mean([0, 1, 2], confidence=0.5),
     )
     assert wide.low <= narrow.low <= 1 <= narrow.high <= wide.high
+
+
+def test_interval_of_a_share() -> None:
+    values = [0.0, 1.0, 1.0, 0.0, 1.0] * 10
+    assert bootstrap_share([[v] for v in values]) == bootstrap_mean(values)
+    # Rows that always agree with their neighbours say half as much.
+    single = bootstrap_share([[v] for v in values for _ in range(2)])
+    double = bootstrap_share([[v, v] for v in values])
+    assert double.value == single.value == 0.6
+    assert double.high - double.low > 1.2 * (single.high - single.low)
+    # Wilson, 16 of 16 by hand: 1 / (1 + 1.96^2 / 16).
+    assert vars(bootstrap_share([[1.0]] * 16)) == {
+        "value": 1.0,
+        "low": pytest.approx(1 / (1 + 1.95996**2 / 16)),
+        "high": 1.0,
+        "confidence": 0.95,
+    }
+    assert bootstrap_share([[0.0, 0.0]] * 16).high == pytest.approx(0.1936, abs=1e-4)
+    with pytest.raises(PromptPortError, match="groups: expected one finite number"):
+        bootstrap_share([[1.0], []])
 
 
 def test_paired_interval_ignores_what_pairs_share() -> None:
