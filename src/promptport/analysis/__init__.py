@@ -1,6 +1,6 @@
 """Looking at prompts and results: statistics, similarity, forecasts of interference."""
 
-from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair
+from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair, forecast_pairs
 from promptport.analysis.heat import write_heat
 from promptport.analysis.independence import Independence, origin_independence
 from promptport.analysis.ranking import Candidate, Ranked, Ranking, rank
@@ -33,6 +33,7 @@ __all__ = [
     "compare",
     "compare_to",
     "forecast_pair",
+    "forecast_pairs",
     "holm",
     "label_overlap",
     "origin_independence",
