@@ -64,14 +64,13 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     assert "best first (read: the text of 6 rows of train, no labels)" in out
 
 
-def test_tune_from_the_best_and_from_the_mean(run_cli, library) -> None:
+def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
-    for way in ("text", "labels", "mean"):
+    for way in ("text", "labels", "mean", "sum"):
         options = ("--start", way, "--library", "runs", "--out", way)
         code, out, err = run_cli(*common, *options)
         assert code == 0, out + err
         assert "starts from" in err
-    found = load_prompt("mean")
     parts = [load_prompt(f"runs/{name}-seed4") for name in ("films", "other")]
     deltas = [part.vectors - part.origin for part in parts]
     # The origin is that of --seed 0, not the library's.
@@ -80,7 +79,13 @@ def test_tune_from_the_best_and_from_the_mean(run_cli, library) -> None:
 
     model = Backbone.load(library, device="cpu", dtype="float32")
     start = make_origin(OriginSpec("vocabulary", 0), model, 2)
-    assert (found.origin - start - sum(deltas) / 2).abs().max() < 1e-5
+    for way, coefficient in (("mean", 0.5), ("sum", 1)):
+        origin = load_prompt(way).origin
+        assert (origin - start - coefficient * sum(deltas)).abs().max() < 1e-5
+    # A choice of sources; the vector of the same prompt is another one.
+    chosen = ("--start", "sum", "--library", "runs/other-seed4", "--library", "vectors/a")
+    assert run_cli(*common, *chosen, "--out", "chosen")[0] == 0
+    assert (load_prompt("chosen").origin - load_prompt("sum").origin).abs().max() < 1e-5
 
 
 def test_tune_together(run_cli, library) -> None:
@@ -98,7 +103,7 @@ def test_tune_together(run_cli, library) -> None:
 
 def test_bad_starts(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--out", "x")
-    _fails(run_cli(*common, "--start", "luck", "--library", "runs"), "text, labels, mean")
+    _fails(run_cli(*common, "--start", "luck", "--library", "runs"), "text, labels, mean, sum")
     _fails(run_cli(*common, "--start", "text"), "--library with it")
     _fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
     _fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")

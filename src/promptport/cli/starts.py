@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.together import TogetherResult
 
-WAYS = ("text", "labels", "mean")
+WAYS = ("text", "labels", "mean", "sum")
 _MOST_LABELLED = 100
 
 
@@ -76,11 +76,11 @@ def started(
                 got=str(candidate.prompt.length),
                 fix="Set --length to the length of the library's prompts",
             )
-    if way == "mean":
+    if way in ("mean", "sum"):
         vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
         origin = make_origin(job.origin, model, vectors[0].length)
-        prompt = merge(vectors, method="mean").apply(origin, job.origin.to_dict())
-        typer.echo(f"{job.label} starts from the mean of {len(vectors)} vectors", err=True)
+        prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
+        typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)
     else:
         seen = _seen(job.task, config.max_train_rows)
         labelled = min(_MOST_LABELLED, len(seen.load("train"))) if way == "labels" else 0

@@ -112,7 +112,7 @@ def command(
         str | None,
         typer.Option(
             help="Start from --library: text (the prompt that ranks first by unlabelled text), "
-            "labels (by up to 100 training rows), mean (the mean vector on --origin)."
+            "labels (by up to 100 training rows), mean or sum (of the vectors, on --origin)."
         ),
     ] = None,
     library: Annotated[
