@@ -13,12 +13,13 @@ from promptport.cli.rank import find_library, load_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
+    from promptport.analysis import Candidate
     from promptport.backbone import Backbone
     from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.together import TogetherResult
 
-WAYS = ("text", "labels", "mean", "sum")
+WAYS = ("text", "labels", "mean", "sum", "attention")
 _MOST_LABELLED = 100
 
 
@@ -67,15 +68,7 @@ def started(
     from promptport.tuning import OriginSpec, make_origin
     from promptport.vector import TaskPromptVector
 
-    candidates = load_library(find_library(library), model, "seed:0", data)
-    for candidate in candidates:
-        if candidate.prompt.length != job.length:
-            raise TuningError(
-                f"--library, {candidate.name}",
-                expected=f"{job.length} virtual tokens",
-                got=str(candidate.prompt.length),
-                fix="Set --length to the length of the library's prompts",
-            )
+    candidates = sources(job, model, library, data)
     if way in ("mean", "sum"):
         vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
         origin = make_origin(job.origin, model, vectors[0].length)
@@ -90,6 +83,26 @@ def started(
         prompt = next(c.prompt for c in candidates if c.name == found.best)
         typer.echo(f"{job.label} starts from {found.best} (read: {found.touched})", err=True)
     return replace(job, origin=OriginSpec("prompt", job.seed, prompt=prompt))
+
+
+def sources(
+    job: TuneJob, model: Backbone, library: list[Path], data: Path | None
+) -> list[Candidate]:
+    """The prompts of a library for a job.
+
+    Raises:
+        PromptPortError: folders that cannot be used, or prompts of another length.
+    """
+    candidates = load_library(find_library(library), model, "seed:0", data)
+    for candidate in candidates:
+        if candidate.prompt.length != job.length:
+            raise TuningError(
+                f"--library, {candidate.name}",
+                expected=f"{job.length} virtual tokens",
+                got=str(candidate.prompt.length),
+                fix="Set --length to the length of the library's prompts",
+            )
+    return candidates
 
 
 def _seen(task: Task, most: int) -> Task:
