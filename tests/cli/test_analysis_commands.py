@@ -103,14 +103,21 @@ def test_forecast(run_cli, library, task_file) -> None:
     assert [task["task"] for task in found["tasks"]] == ["capitals", "capitals"]
     for task in found["tasks"]:
         assert task["verdict"] in ("kept", "at risk", "lost")
-        assert 0 <= task["confidence"] <= 1
+        assert (task["confidence"] is None) == (task["verdict"] == "at risk")
+        assert 0 <= task["probability"] <= 1
         assert task["rows"] == 6
         assert 0 <= task["agreement"]["low"] <= task["agreement"]["value"] <= 1
     assert found["similarity"]["cosine"] == pytest.approx(-1, abs=1e-5)
     assert found["label_overlap"] is None
     code, out, err = run_cli(*arguments, "--rows", 3)
     assert (code, err) == (0, "")
-    for part in ("verdict", "a0 + b0.prompt", "subspace overlap"):
+    for part in (
+        "verdict",
+        "a0 + b0.prompt",
+        "subspace overlap",
+        "P(kept)",
+        "51 sums of two tasks",
+    ):
         assert part in out, out
 
 
@@ -123,6 +130,54 @@ def test_forecast_of_a_combination(run_cli, library, task_file) -> None:
     same = json.loads(run_cli("forecast", "a0", "b0.prompt", "--combined", "a0", *tasks)[1])
     assert same["tasks"][0]["verdict"] == "kept"
     assert same["tasks"][0]["agreement"]["value"] == 1
+    assert same["reliability"] is None
+    out = run_cli("forecast", "a0", "b0.prompt", "--combined", "a0", *tasks[:4])[1]
+    assert "of such a combination come true was not measured" in out
+    assert "sums of two tasks" not in out
+
+
+def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
+    save_vector(TaskPromptVector.of(load_prompt("b0.prompt")), "more/minus")
+    tasks = ("--task", task_file) * 3
+    prompts = ("a0", "a1", "more")
+    code, out, err = run_cli("forecast", *prompts, *tasks, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["prompts"] == ["a0", "a1", "minus"]
+    assert {(p["a"], p["b"]) for p in found["pairs"]} == {
+        ("a0", "a1"),
+        ("a0", "minus"),
+        ("a1", "minus"),
+    }
+    danger = [p["probability"] for p in found["pairs"]]
+    assert danger == sorted(danger)
+    assert found["reliability"]["way"] == "sum"
+    # The same as of the two alone, the vector on the origin that is named.
+    other = run_cli("forecast", *prompts, *tasks, "--json", "--origin", "seed:1")[1]
+    pair = ("forecast", "a1", "more/minus", "--task", task_file, "--task", task_file)
+    alone = json.loads(run_cli(*pair, "--origin", "seed:1", "--json")[1])
+    (told,) = (p for p in json.loads(other)["pairs"] if (p["a"], p["b"]) == ("a1", "minus"))
+    assert {name: alone[name] for name in told if name not in "ab"} == {
+        name: value for name, value in told.items() if name not in "ab"
+    }
+    code, out, err = run_cli("forecast", *prompts, *tasks)
+    assert (code, err) == (0, "")
+    for part in ("3 pairs", "in greatest danger first", "a0 + minus", "51 sums of two tasks"):
+        assert part in out, out
+
+
+def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) -> None:
+    three = ("forecast", "a0", "a1", "b0.prompt")
+    _fails(run_cli("forecast", "a0"), "expected two prompts or more, got 1")
+    _fails(run_cli(*three), "--task: expected a task", "'a'")
+    _fails(run_cli(*three, "--task", task_file), "one per prompt (3), got 1")
+    for option in ("--task-a", "--task-b", "--combined"):
+        _fails(
+            run_cli(*three, option, "a0"),
+            f"3 prompts: expected no --task-a, --task-b, --combined with it, got {option}",
+        )
+    tasks = ("--task", task_file, "--task", task_file, "--task-a", task_file)
+    _fails(run_cli("forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
 
 
 def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
@@ -152,10 +207,17 @@ def test_the_measured_reliability_is_shown(run_cli, library, task_file, monkeypa
     from promptport.analysis import forecast
 
     tasks = ("--task-a", task_file, "--task-b", task_file)
-    measured = {"kept": (210, 0.93), "at risk": (40, 0.55)}
-    monkeypatch.setattr(forecast, "RELIABILITY", measured)
+    measured = {"kept": forecast.Record(210, 0.93, 0.9, 0.95)}
+    monkeypatch.setattr(forecast, "RELIABILITY", {"sum": measured})
+    monkeypatch.setattr(forecast, "PAIRS", 120)
     code, out, _ = run_cli("forecast", "a0", "b0.prompt", *tasks)
     assert code == 0
-    assert "had not seen: kept: 93% of 210 right, at risk: 55% of 40 kept." in out
+    told = " ".join(out.split())
+    assert "120 sums of two tasks" in told
+    assert "had not seen: kept: 93% of 210 right [90%, 95%]." in told
     found = json.loads(run_cli("forecast", "a0", "b0.prompt", *tasks, "--json")[1])
-    assert found["reliability"]["kept"] == {"said": 210, "right": 0.93}
+    assert found["reliability"] == {
+        "way": "sum",
+        "pairs": 120,
+        "verdicts": {"kept": {"said": 210, "right": 0.93, "low": 0.9, "high": 0.95}},
+    }

@@ -68,14 +68,13 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     assert "best first (read: the text of 6 rows of train, no labels)" in out
 
 
-def test_tune_from_the_best_and_from_the_mean(run_cli, library) -> None:
+def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
-    for way in ("text", "labels", "mean"):
+    for way in ("text", "labels", "mean", "sum"):
         options = ("--start", way, "--library", "runs", "--out", way)
         code, out, err = run_cli(*common, *options)
         assert code == 0, out + err
         assert "starts from" in err
-    found = load_prompt("mean")
     parts = [load_prompt(f"runs/{name}-seed4") for name in ("films", "other")]
     deltas = [part.vectors - part.origin for part in parts]
     # The origin is that of --seed 0, not the library's.
@@ -84,7 +83,55 @@ def test_tune_from_the_best_and_from_the_mean(run_cli, library) -> None:
 
     model = Backbone.load(library, device="cpu", dtype="float32")
     start = make_origin(OriginSpec("vocabulary", 0), model, 2)
-    assert (found.origin - start - sum(deltas) / 2).abs().max() < 1e-5
+    for way, coefficient in (("mean", 0.5), ("sum", 1)):
+        origin = load_prompt(way).origin
+        assert (origin - start - coefficient * sum(deltas)).abs().max() < 1e-5
+    # Sources may be chosen, and may be vectors.
+    chosen = ("--start", "sum", "--library", "runs/other-seed4", "--library", "vectors/a")
+    assert run_cli(*common, *chosen, "--out", "chosen")[0] == 0
+    other = load_prompt("all/films-seed5")
+    wanted = start + deltas[1] + (other.vectors - other.origin)
+    assert (load_prompt("chosen").origin - wanted).abs().max() < 1e-5
+
+
+def test_tune_with_attention_and_score_it(run_cli, library) -> None:
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
+    attention = (*common, "--start", "attention", "--library", "runs", "--library", "vectors/a")
+    code, out, err = run_cli(*attention, "--out", "found", "--json")
+    assert code == 0, out + err
+    (told,) = json.loads(out)["attentions"]
+    assert list(told["attention"]) == ["films-seed4", "other-seed4", "a", "its own"]
+    assert sum(told["attention"].values()) == pytest.approx(1, abs=1e-5)
+    for place, score in (("found", told), ("found/averaged", told["averaged"])):
+        assert score["folder"] == place
+        code, out, err = run_cli("eval", place, "--task", "films.yaml", "--split", "dev", "--json")
+        assert code == 0, err
+        scored = json.loads(out)
+        assert scored["value"] == score["dev_score"]
+        assert scored["loss"] == pytest.approx(score["dev_loss"], rel=1e-5)
+    assert load_prompt("found/averaged").length == 2
+    code, out, _ = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
+    assert code == 0
+    assert "2 tuned with attention" in out
+    assert "promptport eval several/films-seed1 --task TASK" in out
+    code, out, _ = run_cli("eval", "several/films-seed2", "--task", "films.yaml")
+    assert code == 0
+    assert "accuracy" in out
+
+
+def test_bad_attention(run_cli, library) -> None:
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--start", "attention")
+    runs = ("--library", "runs", "--out", "found")
+    _fails(run_cli(*common, *runs), "films-seed4: expected 5 virtual tokens, got 2", "--length")
+    two = (*common, *runs, "--length", 2)
+    _fails(run_cli(*two, "--origins", 2), "origins: expected 1 with attention")
+    _fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
+    _fails(run_cli(*two, "--anchored"), "--start: expected free vectors")
+    assert not Path("found").exists()
+    assert run_cli(*two, "--epochs", 1)[0] == 0
+    for option in (("--baselines",), ("--tuned",), ("--template", "{text} {soft} {answer}")):
+        result = run_cli("eval", "found", "--task", "films.yaml", *option)
+        _fails(result, "attention folder: expected no --template, --baselines, --tuned", option[0])
 
 
 def test_tune_together(run_cli, library) -> None:
@@ -102,7 +149,10 @@ def test_tune_together(run_cli, library) -> None:
 
 def test_bad_starts(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--out", "x")
-    _fails(run_cli(*common, "--start", "luck", "--library", "runs"), "text, labels, mean")
+    _fails(
+        run_cli(*common, "--start", "luck", "--library", "runs"),
+        "text, labels, mean, sum, attention",
+    )
     _fails(run_cli(*common, "--start", "text"), "--library with it")
     _fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
     _fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")

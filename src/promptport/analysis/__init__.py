@@ -1,6 +1,6 @@
 """Looking at prompts and results: statistics, similarity, forecasts of interference."""
 
-from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair
+from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair, forecast_pairs
 from promptport.analysis.heat import write_heat
 from promptport.analysis.independence import Independence, origin_independence
 from promptport.analysis.ranking import Candidate, Ranked, Ranking, rank
@@ -11,6 +11,7 @@ from promptport.analysis.statistics import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
+    bootstrap_share,
     compare_to,
     holm,
     sign_flip_test,
@@ -30,9 +31,11 @@ __all__ = [
     "bootstrap_difference",
     "bootstrap_mean",
     "bootstrap_ratio",
+    "bootstrap_share",
     "compare",
     "compare_to",
     "forecast_pair",
+    "forecast_pairs",
     "holm",
     "label_overlap",
     "origin_independence",

@@ -8,21 +8,22 @@ answers stay the same, so does the score, whatever the labels are.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
-from promptport.analysis.statistics import Interval, bootstrap_mean
+from promptport.analysis.statistics import Interval, bootstrap_share
 from promptport.backbone import Backbone
-from promptport.errors import TaskError
+from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Row, Task
+from promptport.tasks import Task
 from promptport.tuning.lesson import blind_rows, pick_rows
 from promptport.vector import TaskPromptVector
 
@@ -41,14 +42,46 @@ COEFFICIENTS: Mapping[str, float] = {
     "subspace_overlap": 0.39,
     "label_overlap": 0.0,
 }
-# How often each verdict was right on pairs that the fit had not seen: times said, share right (of
-# "at risk": share kept). Both from benchmarks/task_vectors (calibrate), three embedded backbones.
-RELIABILITY: Mapping[str, tuple[int, float]] = {
-    "kept": (129, 0.961),
-    "at risk": (61, 0.508),
-    "lost": (116, 0.957),
-}
 KEPT, LOST = 0.75, 0.25  # P(kept) from which on a task is kept, and up to which it is lost
+
+
+@dataclass(frozen=True)
+class Record:
+    """How often a verdict came true.
+
+    Attributes:
+        said: number of tasks that it was given to.
+        right: share of them for which it was right; of those at risk, share kept.
+        low: lower end of the 95% interval over pairs.
+        high: upper end.
+    """
+
+    said: int
+    right: float
+    low: float
+    high: float
+
+
+# By the way to combine, on pairs of one backbone judged by a fit to the others. Each way was tried
+# on the same pairs. From benchmarks/task_vectors (calibrate), three embedded backbones.
+PAIRS = 51
+RELIABILITY: Mapping[str, Mapping[Verdict, Record]] = {
+    "sum": {
+        "kept": Record(37, 0.919, 0.829, 1.000),
+        "at risk": Record(31, 0.516, 0.355, 0.677),
+        "lost": Record(34, 0.971, 0.912, 1.000),
+    },
+    "mean": {
+        "kept": Record(32, 0.938, 0.828, 1.000),
+        "at risk": Record(29, 0.517, 0.346, 0.690),
+        "lost": Record(41, 0.951, 0.881, 1.000),
+    },
+    "select": {
+        "kept": Record(60, 1.000, 0.927, 1.000),
+        "at risk": Record(1, 0.000, 0.000, 0.793),
+        "lost": Record(41, 0.951, 0.875, 1.000),
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -71,8 +104,8 @@ class TaskForecast:
     Attributes:
         task: its name.
         verdict: `kept`, `at risk` or `lost`.
-        confidence: in the verdict, 0 to 1: P(kept) if kept, 1 - P(kept) if lost, and
-            1 - |2 P(kept) - 1| if at risk.
+        probability: P(kept), 0 to 1.
+        confidence: in the verdict, 0 to 1: P(kept) if kept, 1 - P(kept) if lost; None if at risk.
         agreement: share of texts with the same answer, with its 95% interval.
         kl: mean KL divergence from the answers of the prompt alone to those of the sum, in nats.
         rows: unlabelled texts that were asked.
@@ -81,7 +114,8 @@ class TaskForecast:
 
     task: str
     verdict: Verdict
-    confidence: float
+    probability: float
+    confidence: float | None
     agreement: Interval
     kl: float
     rows: int
@@ -96,15 +130,25 @@ class Forecast:
         tasks: one forecast each.
         similarity: measures of the two vectors; `norm_ratio` is first over second.
         label_overlap: shared share of the label words, None if a task has none.
+        way: how the two are combined, if that way is in `RELIABILITY`, else None.
     """
 
     tasks: tuple[TaskForecast, TaskForecast]
     similarity: Mapping[str, float]
     label_overlap: float | None
+    way: str | None
+
+    @property
+    def weakest(self) -> TaskForecast:
+        """The task that is less likely to be kept: its verdict is that of the pair."""
+        return min(self.tasks, key=lambda task: task.probability)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
+        """As plain JSON values, with the verdict of the pair."""
+        weakest = self.weakest
+        names = ("verdict", "probability", "confidence")
+        said = {name: getattr(weakest, name) for name in names}
+        return {**said, "weakest": weakest.task, **asdict(self)}
 
 
 def forecast_pair(
@@ -136,27 +180,42 @@ def forecast_pair(
         ShapeError: prompts of different lengths.
         TaskError: a text to text task, or a task that this backbone cannot be asked.
     """
-    parts = (first, second)
-    for part in parts:
-        _check_kind(part.task)
-        backbone.check_prompt(part.prompt)
-    vectors = [TaskPromptVector.of(part.prompt, part.task.name) for part in parts]
-    if combined is None:
-        assert first.prompt.origin is not None, "the vector was made from it"
-        combined = (vectors[0] + vectors[1]).apply(first.prompt.origin)
-    else:
-        vectors[0].check_fits(vectors[1])
-        backbone.check_prompt(combined)
-    deltas = [vector.delta for vector in vectors]
-    alike = {name: measure(deltas[0], deltas[1]) for name, measure in MEASURES.items()}
-    shared = label_overlap(first.task, second.task)
-    found = []
-    for part, own, other in zip(parts, deltas, reversed(deltas), strict=True):
-        picked = pick_rows(part.task.texts(split), rows, seed)
-        equal, divergences = _answers(backbone, part, combined, picked, truncate)
-        given = {**alike, "norm_ratio": norm_ratio(other, own), "label_overlap": shared or 0.0}
-        found.append(_judge(part.task, equal, divergences, given))
-    return Forecast((found[0], found[1]), alike, shared)
+    texts = _Texts(split, rows, seed, truncate)
+    return _forecasts(backbone, (first, second), texts, combined)[0, 1]
+
+
+def forecast_pairs(
+    backbone: Backbone,
+    parts: Mapping[str, Part],
+    *,
+    split: str = "train",
+    rows: int = 256,
+    seed: int = 0,
+    truncate: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[tuple[str, str], Forecast]:
+    """Judge the sum of every two prompts of a library. No label is used.
+
+    Args:
+        backbone: the frozen model of all.
+        parts: two or more, by name.
+        split: as in `forecast_pair`, like all that follows.
+        rows: most texts per task, 1 or more.
+        seed: of their choice.
+        truncate: cut texts that are too long.
+        progress: called with (sums asked on a task's texts, their number in all).
+
+    Returns:
+        The forecast of each two names, the pair in greatest danger first.
+
+    Raises:
+        PromptPortError: fewer than two parts, or as `forecast_pair`.
+    """
+    texts = _Texts(split, rows, seed, truncate)
+    found = _forecasts(backbone, tuple(parts.values()), texts, progress=progress)
+    names = list(parts)
+    order = sorted(found, key=lambda pair: found[pair].weakest.probability)
+    return {(names[a], names[b]): found[a, b] for a, b in order}
 
 
 def probability_kept(features: Mapping[str, float]) -> float:
@@ -170,22 +229,105 @@ def probability_kept(features: Mapping[str, float]) -> float:
     return 1 / (1 + math.exp(-logit))
 
 
-def verdict(probability: float) -> tuple[Verdict, float]:
-    """The verdict on P(kept), and the confidence in it."""
+def verdict(probability: float) -> tuple[Verdict, float | None]:
+    """The verdict on P(kept), and the confidence in it: none in `at risk`."""
     if probability >= KEPT:
         return "kept", probability
     if probability <= LOST:
         return "lost", 1 - probability
-    return "at risk", 1 - abs(2 * probability - 1)
+    return "at risk", None
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Which texts are read, as in `forecast_pair`."""
+
+    split: str
+    rows: int
+    seed: int
+    truncate: bool
+
+
+def _forecasts(
+    backbone: Backbone,
+    parts: Sequence[Part],
+    texts: _Texts,
+    combined: SoftPrompt | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[tuple[int, int], Forecast]:
+    """Of every two parts, by their places; `combined` stands for the sum of the only two."""
+    if len(parts) < 2:
+        raise PromptPortError(
+            "forecast", expected="two prompts or more", got=str(len(parts)), fix="Name another"
+        )
+    for part in parts:
+        _check_kind(part.task)
+        backbone.check_prompt(part.prompt)
+    vectors = [TaskPromptVector.of(part.prompt, part.task.name) for part in parts]
+    for vector in vectors:
+        vectors[0].check_fits(vector)
+    if combined is not None:
+        backbone.check_prompt(combined)
+    pairs = list(combinations(range(len(parts)), 2))
+    judged: dict[tuple[int, int], list[TaskForecast]] = {pair: [] for pair in pairs}
+    alike = {(a, b): _likeness(vectors[a], vectors[b]) for a, b in pairs}
+    shared = {(a, b): label_overlap(parts[a].task, parts[b].task) for a, b in pairs}
+    for i, part in enumerate(parts):
+        alone = _Alone(backbone, part, texts)  # one at a time: they are as wide as the vocabulary
+        for pair in pairs:
+            if i not in pair:
+                continue
+            other = vectors[sum(pair) - i].delta
+            whole = combined or _sum(parts, vectors, pair)
+            given = {**alike[pair], "norm_ratio": norm_ratio(other, vectors[i].delta)}
+            given["label_overlap"] = shared[pair] or 0.0
+            judged[pair].append(_judge(part.task, *alone.against(whole), given))
+            if progress is not None:
+                progress(sum(map(len, judged.values())), 2 * len(pairs))
+    way = "sum" if combined is None else _way(combined, parts, vectors)
+    return {
+        pair: Forecast((found[0], found[1]), alike[pair], shared[pair], way)
+        for pair, found in judged.items()
+    }
+
+
+def _likeness(left: TaskPromptVector, right: TaskPromptVector) -> dict[str, float]:
+    return {name: measure(left.delta, right.delta) for name, measure in MEASURES.items()}
+
+
+def _sum(
+    parts: Sequence[Part], vectors: Sequence[TaskPromptVector], pair: tuple[int, int]
+) -> SoftPrompt:
+    first, second = pair
+    origin = parts[first].prompt.origin
+    assert origin is not None, "the vector was made from it"
+    return (vectors[first] + vectors[second]).apply(origin)
+
+
+def _way(
+    combined: SoftPrompt, parts: Sequence[Part], vectors: Sequence[TaskPromptVector]
+) -> str | None:
+    """How the two were merged on an origin of theirs, if it is known and was measured."""
+    steps = combined.provenance.history[-2:]
+    if [step.get("step") for step in steps] != ["merge", "apply"] or combined.origin is None:
+        return None
+    first, second = vectors
+    plain = steps[0].get("source") in ((first + second).label, (second + first).label)
+    origins = [part.prompt.origin for part in parts]
+    own = any(o is not None and torch.equal(o, combined.origin) for o in origins)
+    name = str(steps[0].get("method")).partition(".")[0]
+    return name if plain and own and name in RELIABILITY else None
 
 
 def _judge(
     task: Task, equal: Sequence[float], divergences: Sequence[float], alike: Mapping[str, float]
 ) -> TaskForecast:
-    agreement, kl = bootstrap_mean(equal), sum(divergences) / len(divergences)
+    agreement = bootstrap_share(equal)
+    kl = sum(divergences) / len(divergences)
     features = _features(agreement.value, kl, len(task.label_names), alike)
-    said, confidence = verdict(probability_kept(features))
-    return TaskForecast(task.name, said, confidence, agreement, kl, len(equal), features)
+    likely = probability_kept(features)
+    said, confidence = verdict(likely)
+    return TaskForecast(task.name, said, likely, confidence, agreement, kl, len(equal), features)
 
 
 def _features(
@@ -217,27 +359,41 @@ def _check_kind(task: Task) -> None:
         )
 
 
-@torch.no_grad()
-def _answers(
-    backbone: Backbone, part: Part, combined: SoftPrompt, rows: Sequence[Row], truncate: bool
-) -> tuple[list[float], list[float]]:
-    """Per row: 1 if the prompt alone and the combination answer alike, else 0; KL divergence."""
-    template = choose_template(part.task, part.prompt)
-    sides: list[tuple[list[Ask], Tensor]] = []
-    for prompt in (part.prompt, combined):
-        objective = Objective(
-            backbone, part.task, template, length=prompt.length, truncate=truncate
-        )
-        questions = objective.prepare(blind_rows(rows, objective)).questions
-        asks = [Ask(objective, question, 0) for question in questions]
-        sides.append((asks, prompt.vectors.to(backbone.device)))
-    equal, divergences = torch.zeros(len(rows)), torch.zeros(len(rows))
-    for batch in batches(sides[0][0], BATCH_TOKENS):
-        alone, mixed = (_log_probs(backbone, [asks[i] for i in batch], v) for asks, v in sides)
-        equal[batch] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
-        kl = (alone.exp() * (alone - mixed)).sum(1)
-        divergences[batch] = kl.clamp_min(0).cpu()  # below 0 only by rounding
-    return equal.tolist(), divergences.tolist()
+class _Alone:
+    """What one prompt answers to unlabelled texts of its task, to hold combinations against."""
+
+    def __init__(self, backbone: Backbone, part: Part, texts: _Texts) -> None:
+        self.backbone, self.part, self.truncate = backbone, part, texts.truncate
+        self.rows = pick_rows(part.task.texts(texts.split), texts.rows, texts.seed)
+        self.asks: dict[int, list[Ask]] = {}  # by number of virtual tokens
+        self.batches = batches(self._asks(part.prompt.length), BATCH_TOKENS)
+        self.said = [self._say(part.prompt, batch) for batch in self.batches]
+
+    def against(self, combined: SoftPrompt) -> tuple[list[float], list[float]]:
+        """Per row: 1 if the combination answers alike, else 0; KL divergence of its answer."""
+        equal, divergences = torch.zeros(len(self.rows)), torch.zeros(len(self.rows))
+        for batch, alone in zip(self.batches, self.said, strict=True):
+            mixed = self._say(combined, batch)
+            equal[batch] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
+            kl = (alone.exp() * (alone - mixed)).sum(1)
+            divergences[batch] = kl.clamp_min(0).cpu()  # below 0 only by rounding
+        return equal.tolist(), divergences.tolist()
+
+    @torch.no_grad()
+    def _say(self, prompt: SoftPrompt, batch: Sequence[int]) -> Tensor:
+        asks = self._asks(prompt.length)
+        vectors = prompt.vectors.to(self.backbone.device)
+        return _log_probs(self.backbone, [asks[i] for i in batch], vectors)
+
+    def _asks(self, length: int) -> list[Ask]:
+        if length not in self.asks:
+            task, template = self.part.task, choose_template(self.part.task, self.part.prompt)
+            objective = Objective(
+                self.backbone, task, template, length=length, truncate=self.truncate
+            )
+            questions = objective.prepare(blind_rows(self.rows, objective)).questions
+            self.asks[length] = [Ask(objective, question, 0) for question in questions]
+        return self.asks[length]
 
 
 def _log_probs(backbone: Backbone, asks: Sequence[Ask], vectors: Tensor) -> Tensor:

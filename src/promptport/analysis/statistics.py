@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from promptport.errors import PromptPortError
+from promptport.tasks.metrics import wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ _ROUNDING = 1e-9  # share of the mean size below which two means count as equal
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its percentile bootstrap interval.
+    """A mean with its interval.
 
     Attributes:
         value: the mean.
@@ -166,6 +167,35 @@ def bootstrap_mean(
     tail = (1 - confidence) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(data.mean()), float(low), float(high), confidence)
+
+
+def bootstrap_share(
+    rows: Sequence[float],
+    *,
+    units: Sequence[Sequence[Hashable]] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """A share of rows with its percentile bootstrap interval.
+
+    Where all rows agree, all samples are alike: the interval is then Wilson's, of as many rows as
+    there are rows or units.
+
+    Args:
+        rows: each 0 or 1.
+        units: of each row, as in `bootstrap_mean`.
+        confidence: of the interval, above 0 and below 1.
+        seed: of the resampling.
+
+    Raises:
+        PromptPortError: as `bootstrap_mean`.
+    """
+    found = bootstrap_mean(rows, units=units, confidence=confidence, seed=seed)
+    if found.value not in (0, 1):
+        return found
+    count = len(rows if units is None else {unit for own in units for unit in own})
+    low, high = wilson(found.value, count, confidence)
+    return replace(found, low=low, high=high)
 
 
 def bootstrap_difference(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptport.cli.attention import is_attention, score_attention
 from promptport.cli.console import (
     DataOption,
     DeviceMapOption,
@@ -21,18 +22,25 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    refuse_together,
 )
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
+    from promptport.backbone import Backbone
+    from promptport.evaluation import Evaluation
     from promptport.prompt import SoftPrompt
+    from promptport.tasks import Task
 
 
 def command(
     task: Annotated[str, typer.Option(help="Task. See 'promptport tasks'.")],
     prompt: Annotated[
         Path | None,
-        typer.Argument(help="Prompt folder; without one the manual template is scored."),
+        typer.Argument(
+            help="Prompt folder, or attention folder of tune; without one the manual template is "
+            "scored."
+        ),
     ] = None,
     data: DataOption = None,
     backbone: Annotated[
@@ -62,10 +70,17 @@ def command(
     from promptport.tasks import Template, open_task
     from promptport.tuning import score_baselines
 
-    found = None if prompt is None else load_prompt(prompt)
     chosen = open_task(task, data)
+    loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+    if prompt is not None and is_attention(prompt):
+        given = {"--template": template, "--baselines": baselines, "--tuned": tuned}
+        refuse_together("attention folder", {name: bool(value) for name, value in given.items()})
+        model, result = score_attention(prompt, chosen, split, backbone, truncate, **loading)
+        _report(model, chosen, split, prompt, result, {}, json_output)
+        return
+    found = None if prompt is None else load_prompt(prompt)
     whose = _home(backbone, found)
-    model = Backbone.load(**whose, device=device, dtype=dtype, device_map=device_map)
+    model = Backbone.load(**whose, **loading)
     place = None if template is None else Template.parse(template)
     if found is not None and place is None:
         note_no_template(found, chosen)
@@ -84,9 +99,21 @@ def command(
                 progress=lambda p: show(p.step, p.total, "tuning on this backbone"),
             )
         compared = {name: score.to_dict() for name, score in scores.items()}
+    _report(model, chosen, split, prompt, result, compared, json_output)
+
+
+def _report(
+    model: Backbone,
+    task: Task,
+    split: str,
+    prompt: Path | None,
+    result: Evaluation,
+    compared: dict[str, Any],
+    json_output: bool,
+) -> None:
     output = {
         "backbone": model.name,
-        "task": chosen.name,
+        "task": task.name,
         "split": split,
         "prompt": None if prompt is None else str(prompt),
         **result.to_dict(),

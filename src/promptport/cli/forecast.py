@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,28 +14,42 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     SplitOption,
     TruncateFlag,
-    home,
+    VectorOriginOption,
+    check_one_each,
+    interval,
     print_json,
     print_table,
+    progress_bar,
     quiet,
+    refuse_together,
     task_of,
 )
+from promptport.cli.rank import find_library, load_library, open_backbone
+from promptport.errors import PromptPortError
+
+_FACTS = ("P(kept)", "same answers [95%]", "mean KL")
 
 
 def command(
-    a: Annotated[Path, typer.Argument(help="Prompt folder with its origin.")],
-    b: Annotated[Path, typer.Argument(help="Another of the same backbone.")],
-    task_a: Annotated[
-        str | None, typer.Option(help="Task of A, if its folder names none that is embedded.")
+    library: LibraryArgument,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(help="Task of each prompt, in order, if folders name none that is embedded."),
     ] = None,
-    task_b: Annotated[str | None, typer.Option(help="Task of B, likewise.")] = None,
+    task_a: Annotated[
+        str | None, typer.Option(help="Of two prompts: task of the first, likewise.")
+    ] = None,
+    task_b: Annotated[str | None, typer.Option(help="Task of the second.")] = None,
+    origin: VectorOriginOption = "seed:0",
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
     combined: Annotated[
-        Path | None, typer.Option(help="Prompt folder to judge in place of A + B on A's origin.")
+        Path | None,
+        typer.Option(help="Of two: prompt folder to judge in place of A + B on A's origin."),
     ] = None,
     split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
@@ -47,65 +62,117 @@ def command(
 ) -> None:
     """Forecast whether A + B keeps the tasks of both, from unlabelled text.
 
-    Labels are not read: the prompts alone and their sum answer the same texts, and what counts is
-    how often they agree.
+    Of more than two prompts every pair is judged. Labels are not read: the prompts alone and their
+    sum answer the same texts, and what counts is how often they agree.
     """
     quiet()
-    from promptport.analysis import Part, forecast_pair
-    from promptport.analysis.forecast import RELIABILITY
-    from promptport.backbone import Backbone
+    from promptport.analysis import Part, forecast_pair, forecast_pairs
     from promptport.interop import load_prompt
-    from promptport.vector import check_same_backbone
 
-    first, second = load_prompt(a), load_prompt(b)
-    check_same_backbone(first.provenance, second.provenance)
-    parts = (
-        Part(first, task_of(first, task_a, data, "--task-a")),
-        Part(second, task_of(second, task_b, data, "--task-b")),
-    )
+    places = find_library(library)
+    tasks = _tasks(len(places), task or [], task_a, task_b, combined)
     whole = None if combined is None else load_prompt(combined)
-    place = home(first.provenance, backbone)
-    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
-    found = forecast_pair(
-        model,
-        *parts,
-        combined=whole,
-        split=split,
-        rows=rows,
-        seed=seed,
-        truncate=truncate,
-    )
-    measured = {name: {"said": n, "right": share} for name, (n, share) in RELIABILITY.items()}
-    output = {"backbone": model.name, "a": str(a), "b": str(b), **found.to_dict()}
-    output |= {"reliability": measured}
+    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
+    candidates = load_library(places, model, origin, data)
+    parts = {
+        candidate.name: Part(candidate.prompt, task_of(candidate.prompt, given, data, option))
+        for candidate, (option, given) in zip(candidates, tasks, strict=True)
+    }
+    texts: dict[str, Any] = {"split": split, "rows": rows, "seed": seed, "truncate": truncate}
+    if len(parts) == 2:
+        found = forecast_pair(model, *parts.values(), combined=whole, **texts)
+        first, second = map(str, places.values())
+        output = {"backbone": model.name, "a": first, "b": second, **found.to_dict()}
+        show, way = _show, found.way
+    else:
+        with progress_bar("asking", hidden=json_output) as bar:
+            pairs = forecast_pairs(
+                model, parts, **texts, progress=lambda done, total: bar(done, total, "")
+            )
+        told = [{"a": a, "b": b, **one.to_dict()} for (a, b), one in pairs.items()]
+        output = {"backbone": model.name, "prompts": list(parts), "pairs": told}
+        show, way = _show_pairs, "sum"
+    output |= {"reliability": _reliability(way)}
     if json_output:
         print_json(output)
     else:
-        _show(output)
+        show(output)
+        _show_reliability(output["reliability"])
+
+
+def _tasks(
+    count: int, given: list[str], first: str | None, second: str | None, combined: Path | None
+) -> list[tuple[str, str | None]]:
+    """The option that names the task of each prompt, and what it says.
+
+    Raises:
+        PromptPortError: fewer than two prompts, or options that do not suit their number.
+    """
+    if count < 2:
+        raise PromptPortError(
+            "forecast", expected="two prompts or more", got=str(count), fix="Name another"
+        )
+    of_two = {"--task-a": first is not None, "--task-b": second is not None}
+    if count > 2:
+        refuse_together(f"{count} prompts", {**of_two, "--combined": combined is not None})
+    if given:
+        refuse_together("--task", of_two)
+        check_one_each("--task", given, range(count))
+    if given:
+        return [("--task", name) for name in given]
+    if count > 2:
+        return [("--task", None)] * count
+    return [("--task-a", first), ("--task-b", second)]
+
+
+def _reliability(way: str | None) -> dict[str, Any] | None:
+    from promptport.analysis.forecast import PAIRS, RELIABILITY
+
+    if way is None:
+        return None
+    verdicts = {name: asdict(record) for name, record in RELIABILITY[way].items()}
+    return {"way": way, "pairs": PAIRS, "verdicts": verdicts}
 
 
 def _show(output: dict[str, Any]) -> None:
-    rows = [
-        [
-            f["task"],
-            f["verdict"],
-            f["confidence"],
-            f"{f['agreement']['value']:.3f} "
-            f"[{f['agreement']['low']:.3f}, {f['agreement']['high']:.3f}]",
-            f["kl"],
-            f["rows"],
-        ]
-        for f in output["tasks"]
-    ]
-    columns = ["task", "verdict", "confidence", "same answers [95%]", "mean KL", "rows"]
-    print_table(f"{output['a']} + {output['b']} on {output['backbone']}", columns, rows)
+    print_table(
+        f"{output['a']} + {output['b']} on {output['backbone']}: {output['verdict']}",
+        ["task", "verdict", *_FACTS, "rows"],
+        [[task["task"], *_facts(task), task["rows"]] for task in output["tasks"]],
+    )
     facts = [[name.replace("_", " "), value] for name, value in output["similarity"].items()]
     facts.append(["label overlap", output["label_overlap"]])
     print_table("the two vectors", ["", ""], facts)
-    if output["reliability"]:
-        words = {"kept": "right", "lost": "right", "at risk": "kept"}
-        parts = [
-            f"{name}: {found['right']:.0%} of {found['said']} {words[name]}"
-            for name, found in output["reliability"].items()
-        ]
-        typer.echo(f"On pairs that the formula had not seen: {', '.join(parts)}.")
+
+
+def _show_pairs(output: dict[str, Any]) -> None:
+    rows = []
+    for pair in output["pairs"]:
+        weak, strong = sorted(pair["tasks"], key=lambda task: task["probability"])
+        label = f"{pair['a']} + {pair['b']}"
+        rows.append([label, *_facts(weak), weak["task"], strong["verdict"]])
+    print_table(
+        f"{len(rows)} pairs on {output['backbone']}, in greatest danger first",
+        ["pair", "verdict", *_FACTS, "weakest task", "other task"],
+        rows,
+    )
+
+
+def _facts(task: dict[str, Any]) -> list[Any]:
+    return [task["verdict"], task["probability"], interval(task["agreement"]), task["kl"]]
+
+
+def _show_reliability(known: dict[str, Any] | None) -> None:
+    if known is None:
+        typer.echo("How often forecasts of such a combination come true was not measured.")
+        return
+    words = {"kept": "right", "lost": "right", "at risk": "kept"}
+    parts = [
+        f"{name}: {r['right']:.0%} of {r['said']} {words[name]} [{r['low']:.0%}, {r['high']:.0%}]"
+        for name, r in known["verdicts"].items()
+    ]
+    ways = {"sum": "sums", "mean": "means", "select": "selections"}
+    typer.echo(
+        f"On three small embedded models, {known['pairs']} {ways[known['way']]} of two tasks that "
+        f"were tuned from one origin and that the formula had not seen: {', '.join(parts)}."
+    )

@@ -13,12 +13,13 @@ from promptport.cli.rank import find_library, load_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
+    from promptport.analysis import Candidate
     from promptport.backbone import Backbone
     from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.together import TogetherResult
 
-WAYS = ("text", "labels", "mean")
+WAYS = ("text", "labels", "mean", "sum", "attention")
 _MOST_LABELLED = 100
 
 
@@ -67,20 +68,12 @@ def started(
     from promptport.tuning import OriginSpec, make_origin
     from promptport.vector import TaskPromptVector
 
-    candidates = load_library(find_library(library), model, "seed:0", data)
-    for candidate in candidates:
-        if candidate.prompt.length != job.length:
-            raise TuningError(
-                f"--library, {candidate.name}",
-                expected=f"{job.length} virtual tokens",
-                got=str(candidate.prompt.length),
-                fix="Set --length to the length of the library's prompts",
-            )
-    if way == "mean":
+    candidates = sources(job, model, library, data)
+    if way in ("mean", "sum"):
         vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
         origin = make_origin(job.origin, model, vectors[0].length)
-        prompt = merge(vectors, method="mean").apply(origin, job.origin.to_dict())
-        typer.echo(f"{job.label} starts from the mean of {len(vectors)} vectors", err=True)
+        prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
+        typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)
     else:
         seen = _seen(job.task, config.max_train_rows)
         labelled = min(_MOST_LABELLED, len(seen.load("train"))) if way == "labels" else 0
@@ -90,6 +83,26 @@ def started(
         prompt = next(c.prompt for c in candidates if c.name == found.best)
         typer.echo(f"{job.label} starts from {found.best} (read: {found.touched})", err=True)
     return replace(job, origin=OriginSpec("prompt", job.seed, prompt=prompt))
+
+
+def sources(
+    job: TuneJob, model: Backbone, library: list[Path], data: Path | None
+) -> list[Candidate]:
+    """The prompts of a library for a job.
+
+    Raises:
+        PromptPortError: folders that cannot be used, or prompts of another length.
+    """
+    candidates = load_library(find_library(library), model, "seed:0", data)
+    for candidate in candidates:
+        if candidate.prompt.length != job.length:
+            raise TuningError(
+                f"--library, {candidate.name}",
+                expected=f"{job.length} virtual tokens",
+                got=str(candidate.prompt.length),
+                fix="Set --length to the length of the library's prompts",
+            )
+    return candidates
 
 
 def _seen(task: Task, most: int) -> Task:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from promptport.cli.attention import report_attentions, tune_attentions
 from promptport.cli.console import (
     DataOption,
     DeviceMapOption,
@@ -115,7 +116,9 @@ def command(
         str | None,
         typer.Option(
             help="Start from --library: text (the prompt that ranks first by unlabelled text), "
-            "labels (by up to 100 training rows), mean (the mean vector on --origin)."
+            "labels (by up to 100 training rows), mean or sum (of the vectors, on --origin). "
+            "attention: a prompt for each row by tuned attention over the library (ATTEMPT); --out "
+            "then gets an attention folder for eval, and in it 'averaged', an ordinary prompt."
         ),
     ] = None,
     library: Annotated[
@@ -141,7 +144,7 @@ def command(
     """Tune soft prompts against one frozen backbone, all in the same batch.
 
     An interrupted run goes on where it stopped when the same command is given again (not with
-    --with or --together, which begin anew).
+    --with, --together or --start attention, which begin anew).
     """
     quiet()
     from promptport.backbone import Backbone
@@ -204,6 +207,12 @@ def command(
                 progress=lambda p: show(p.step, p.total, f"best {_best(p.best)}"),
             )
         report_together(one, out, time.perf_counter() - began, json_output)
+        return
+    if start == "attention":
+        heard = tune_attentions(
+            model, jobs, library or [], config, folders, data=data, hidden=json_output
+        )
+        report_attentions(heard, backbone, time.perf_counter() - began, json_output)
         return
     if start is not None:
         jobs = [started(job, model, start, library or [], config, data) for job in jobs]

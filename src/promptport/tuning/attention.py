@@ -39,7 +39,8 @@ _NETWORK_RATE = 5e-3
 
 @dataclass(frozen=True)
 class AttentionPrompts:
-    """Prompts that differ from row to row; not a prompt folder, but see `averaged`.
+    """Prompts that differ from row to row; not a prompt folder, but see `averaged` and
+    `interop.save_attention`.
 
     Attributes:
         backbone: the frozen model.
@@ -97,43 +98,60 @@ class AttentionPrompts:
         mixed = torch.einsum("qs,snd->qnd", self.attention(pooled), parts)
         return (self.target + mixed).flatten(0, 1)
 
+    @property
+    def provenance(self) -> Provenance:
+        """Where it was tuned, and on what."""
+        backbone = self.backbone
+        return Provenance(
+            backbone.name,
+            backbone.kind,
+            backbone.revision,
+            backbone.space.fingerprint,
+            template=self.task.template.text,
+            task=self.task.name,
+            tuning={"way": "attention"},
+        )
+
     @torch.no_grad()
-    def averaged(self, split: str = "train") -> SoftPrompt:
+    def averaged(self, split: str = "train", *, rows: int = 0) -> SoftPrompt:
         """The ordinary prompt of the mean attention over a split: what a prompt folder can hold.
 
         It answers as the mean row is answered; how far that is from `evaluate` must be measured.
 
         Args:
             split: whose texts are read; no label is.
+            rows: read only so many (the first ones); 0 for all.
         """
-        objective = Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
-        texts = blind_rows(self.task.texts(split), objective)
+        objective = self._objective()
+        texts = blind_rows(self.task.texts(split)[: rows or None], objective)
         questions = objective.prepare(texts).questions
         mean = self.attention(pool_texts(self.backbone, questions)).mean(0)  # (S + 1,)
         parts = torch.cat([self.sources, self.target[None]])
-        backbone = self.backbone
-        provenance = Provenance(
-            backbone.name,
-            backbone.kind,
-            backbone.revision,
-            backbone.space.fingerprint,
-            template=objective.template.text,
-            task=self.task.name,
-            tuning={"way": "attention, averaged", "attention": mean.tolist()},
+        tuning = {"way": "attention, averaged", "attention": mean.tolist()}
+        return SoftPrompt(
+            self.target + torch.einsum("s,snd->nd", mean, parts),
+            replace(self.provenance, tuning=tuning),
         )
-        return SoftPrompt(self.target + torch.einsum("s,snd->nd", mean, parts), provenance)
 
-    def evaluate(self, split: str = "test") -> Evaluation:
+    def evaluate(self, split: str = "test", *, rows: int = 0) -> Evaluation:
         """Score on a split, each row behind its own prompt.
 
+        Args:
+            split: `train`, `dev` or `test`.
+            rows: use only so many (the first ones); 0 for all.
+
         Raises:
-            TaskError: the data do not fit.
+            TaskError: the data do not fit, or a text to text task.
         """
-        objective = Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
-        prepared = objective.prepare(self.task.load(split))
+        _check_kind(self.task)
+        objective = self._objective()
+        prepared = objective.prepare(self.task.load(split)[: rows or None])
         asks = [Ask(objective, question, 0) for question in prepared.questions]
         outcome = _outcome(self, asks, pool_texts(self.backbone, prepared.questions))
         return evaluation_of(outcome, asks[0], prepared, objective.template.text)
+
+    def _objective(self) -> Objective:
+        return Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
 
 
 def tune_attention(
@@ -240,7 +258,9 @@ def start_attention(
     Raises:
         TuningError: no sources, another length, or numbers out of range.
         MismatchError: a source of another backbone.
+        TaskError: a text to text task.
     """
+    _check_kind(job.task)
     wrong = None
     lengths = sorted({prompt.length for prompt in sources})
     if lengths != [job.length]:
@@ -249,6 +269,8 @@ def start_attention(
         wrong = "inner", "1 or more", str(inner)
     elif job.noise_share:
         wrong = "noise", "0 with attention over sources", str(job.noise_share)
+    elif job.origins != 1:
+        wrong = "origins", "1 with attention over sources", str(job.origins)
     elif temperature is not None and not 0 < temperature < math.inf:
         wrong = "temperature", "a number above 0", repr(temperature)
     if wrong is not None:
@@ -274,6 +296,16 @@ def start_attention(
         math.e * width if temperature is None else temperature,
         truncate,
     )
+
+
+def _check_kind(task: Task) -> None:
+    if task.kind == "text2text":
+        raise TaskError(
+            f"task {task.name!r}",
+            expected="a probe or a classification",
+            got="text to text",
+            fix="Tune a prompt for it",
+        )
 
 
 def _detached(model: AttentionPrompts) -> AttentionPrompts:
@@ -318,13 +350,6 @@ def _answers(
 @torch.no_grad()
 def _outcome(model: AttentionPrompts, asks: Sequence[Ask], pooled: Tensor) -> Outcome:
     objective = asks[0].objective
-    if objective.task.kind == "text2text":
-        raise TaskError(
-            f"task {objective.task.name!r}",
-            expected="a probe or a classification",
-            got="text to text",
-            fix="Tune a prompt for it",
-        )
     losses = torch.zeros(len(asks))
     predictions: list[Any] = [None] * len(asks)
     for found, places, logits in _answers(model, asks, pooled, BATCH_TOKENS):

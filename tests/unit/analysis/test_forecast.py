@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from math import exp
 
 import pytest
 import torch
 
-from promptport.analysis import Part, forecast_pair
+from promptport.analysis import Part, forecast_pair, forecast_pairs
 from promptport.analysis.forecast import COEFFICIENTS, _features, probability_kept, verdict
 from promptport.backbone import Backbone
-from promptport.errors import MismatchError, ShapeError, TaskError
+from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import evaluate
+from promptport.merging import merge
 from promptport.objective import Objective
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import MemorySource, open_task
@@ -47,7 +49,8 @@ def test_a_vector_of_zeros_leaves_every_answer(model, capitals, films) -> None:
     found = forecast_pair(model, Part(first, capitals), Part(nothing, films))
     own = found.tasks[0]
     assert (own.task, own.verdict, own.rows) == ("capitals", "kept", 6)
-    assert (own.agreement.value, own.agreement.low, own.agreement.high) == (1, 1, 1)
+    assert (own.agreement.value, own.agreement.high) == (1, 1)
+    assert own.agreement.low == pytest.approx(1 / (1 + 1.96**2 / 6), abs=1e-4)  # Wilson, 6 of 6
     assert own.kl == pytest.approx(0, abs=1e-5)
     assert own.confidence > 0.9
     assert own.features["norm_ratio"] == -1  # nothing against something
@@ -142,11 +145,63 @@ def test_combination_of_another_length(backbone, capitals, films) -> None:
     assert found != forecast_pair(model, *parts, rows=4)
 
 
+def test_every_pair_of_a_library(backbone, capitals, films, monkeypatch) -> None:
+    model = backbone("gpt2")
+    parts = {
+        "a": Part(made(model, capitals, seed=1), capitals),
+        "b": Part(made(model, films, seed=2, size=0.1), films),
+        "c": Part(made(model, films, seed=3, size=10), films),
+        "d": Part(made(model, capitals, seed=4, size=0.0), capitals),
+    }
+    single = {
+        (a, b): forecast_pair(model, parts[a], parts[b], rows=4)
+        for a, b in itertools.combinations(parts, 2)
+    }
+    passes, steps = [], []
+    answers = Backbone.answer_logits
+    monkeypatch.setattr(
+        Backbone, "answer_logits", lambda *given: passes.append(1) or answers(*given)
+    )
+    found = forecast_pairs(model, parts, rows=4, progress=lambda *step: steps.append(step))
+    assert found == single
+    danger = [one.weakest.probability for one in found.values()]
+    assert danger == sorted(danger)
+    for one in found.values():
+        assert one.weakest.probability == min(task.probability for task in one.tasks)
+        assert one.to_dict()["verdict"] == one.weakest.verdict
+    # One pass for each prompt alone, and two for each of the six sums.
+    assert (len(passes), steps[-1]) == (4 + 12, (12, 12))
+    with pytest.raises(PromptPortError, match="two prompts or more, got 1"):
+        forecast_pairs(model, {"a": parts["a"]})
+
+
+@pytest.mark.parametrize("way", ["sum", "mean", "select", "ties"])
+def test_only_combinations_that_were_measured_have_a_record(backbone, capitals, films, way) -> None:
+    model = backbone("gpt2")
+    first, second = (
+        replace(made(model, task, seed=seed), origin=torch.zeros(N, model.width))
+        for task, seed in ((capitals, 1), (films, 2))
+    )
+    vectors = [TaskPromptVector.of(prompt) for prompt in (first, second)]
+    parts = Part(first, capitals), Part(second, films)
+
+    def way_of(*given, method=way, origin=first.origin):
+        combined = merge(*given, method=method).apply(origin)
+        return forecast_pair(model, *parts, combined=combined, rows=1).way
+
+    known = None if way == "ties" else way
+    assert way_of(vectors) == way_of(vectors[::-1]) == known
+    assert way_of(vectors, [0.5, 1]) is None
+    assert way_of([*vectors, vectors[0]]) is None
+    assert way_of(vectors, origin=torch.ones(N, model.width)) is None
+    assert forecast_pair(model, *parts, combined=first, rows=1).way is None
+
+
 def test_verdicts_of_the_formula() -> None:
     assert verdict(0.75) == ("kept", 0.75)
     assert verdict(0.25) == ("lost", 0.75)
-    assert verdict(0.5) == ("at risk", 1.0)
-    assert verdict(0.6) == ("at risk", pytest.approx(0.8))
+    assert verdict(0.5) == ("at risk", None)
+    assert verdict(0.6) == ("at risk", None)
     nothing = dict.fromkeys(COEFFICIENTS, 0.0)
     logit = COEFFICIENTS["intercept"]
     assert probability_kept(nothing) == pytest.approx(1 / (1 + exp(-logit)))

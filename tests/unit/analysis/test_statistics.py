@@ -10,6 +10,7 @@ from promptport.analysis import (
     bootstrap_difference,
     bootstrap_mean,
     bootstrap_ratio,
+    bootstrap_share,
     compare_to,
     holm,
     sign_flip_test,
@@ -81,6 +82,25 @@ def test_bootstrap_interval() -> None:
         bootstrap_mean([0, 1, 2], confidence=0.5),
     )
     assert wide.low <= narrow.low <= 1 <= narrow.high <= wide.high
+
+
+def test_interval_of_a_share() -> None:
+    values = [0.0, 1.0, 1.0, 0.0, 1.0] * 10
+    assert bootstrap_share(values) == bootstrap_mean(values)
+    units = [(i // 2,) for i in range(50)]
+    assert bootstrap_share(values, units=units) == bootstrap_mean(values, units=units)
+    # Wilson, 16 of 16 by hand: 1 / (1 + 1.96^2 / 16).
+    assert vars(bootstrap_share([1.0] * 16)) == {
+        "value": 1.0,
+        "low": pytest.approx(1 / (1 + 1.95996**2 / 16)),
+        "high": 1.0,
+        "confidence": 0.95,
+    }
+    # Rows that always agree with their neighbours say half as much.
+    halves = bootstrap_share([0.0] * 32, units=[(i // 2,) for i in range(32)])
+    assert halves.high == pytest.approx(0.1936, abs=1e-4)
+    with pytest.raises(PromptPortError, match="values: expected one finite number"):
+        bootstrap_share([])
 
 
 def test_paired_interval_ignores_what_pairs_share() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from promptport.errors import TaskError
 from promptport.tasks import bootstrap_score, majority_score, normalise
-from promptport.tasks.metrics import check_metric
+from promptport.tasks.metrics import check_metric, wilson
 
 
 def noisy_labels(rows, classes, seed=0):
@@ -114,6 +114,25 @@ def test_numbers_may_be_text():
 def test_undefined_correlations_are_zero(metric, gold, predicted):
     score = bootstrap_score(metric, gold, predicted)
     assert (score.value, score.low, score.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "exact-match", "p@1"])
+def test_a_share_of_all_rows_or_none_is_not_certain(metric):
+    right, wrong = (0, 1) if metric == "p@1" else ("a", "b")
+    gold = ["a"] * 16
+    best, worst = (bootstrap_score(metric, gold, [said] * 16) for said in (right, wrong))
+    # Wilson by hand: 1 / (1 + 1.96^2 / 16)
+    assert (best.value, best.high) == (1, 1)
+    assert best.low == pytest.approx(0.8064, abs=1e-4)
+    assert (worst.value, worst.low) == (0, 0)
+    assert worst.high == pytest.approx(1 - best.low)
+
+
+def test_wilson_agrees_with_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    for right, rows in ((0, 5), (3, 7), (40, 40), (50, 200)):
+        wanted = stats.binomtest(right, rows).proportion_ci(0.9, method="wilson")
+        assert wilson(right / rows, rows, 0.9) == pytest.approx((wanted.low, wanted.high))
 
 
 def test_one_class_all_right():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from promptport.errors import TuningError
+from promptport.errors import TaskError, TuningError
 from promptport.evaluation import evaluate
 from promptport.tasks import Template
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, random_prompt, tune
@@ -173,8 +173,29 @@ def test_few_rows_are_nested_and_are_all_that_is_labelled(films) -> None:
         few_shot(films, 7)
 
 
-def test_attention_has_no_noise(backbone, films) -> None:
+@pytest.mark.parametrize(("name", "value", "usual"), [("noise", 0.5, 0), ("origins", 2, 1)])
+def test_what_attention_does_not_know(backbone, films, name, value, usual) -> None:
     model = backbone("bert")
-    noisy = replace(jobs(films)[0], noise=0.5)
-    with pytest.raises(TuningError, match="noise: expected 0 with attention over sources"):
-        tune_attention(model, noisy, [random_prompt(model, 2, 1)])
+    job = replace(jobs(films)[0], **{name: value})
+    with pytest.raises(TuningError, match=f"{name}: expected {usual} with attention over sources"):
+        tune_attention(model, job, [random_prompt(model, 2, 1)])
+
+
+def test_attention_refuses_text_to_text_before_it_is_tuned(backbone, capitals) -> None:
+    model = backbone("bert")
+    written = replace(capitals, kind="text2text", metric="exact-match")
+    with pytest.raises(TaskError, match="got text to text"):
+        start_attention(model, jobs(written)[0], [random_prompt(model, 2, 1)])
+
+
+def test_averaged_reads_only_the_rows_that_it_may(backbone, films) -> None:
+    model = backbone("bert")
+    sources = [random_prompt(model, 2, seed) for seed in (5, 6)]
+    found = start_attention(model, jobs(films)[0], sources, temperature=30.0)
+    few, every = (found.averaged(rows=rows).provenance.tuning["attention"] for rows in (1, 0))
+    from promptport.objective import Objective
+
+    first = Objective(model, films, length=2).prepare(films.load("train")[:1]).questions
+    weights = found.attention(pool_texts(model, first))[0].tolist()
+    assert few == pytest.approx(weights, abs=1e-6)
+    assert every != pytest.approx(weights, abs=1e-4)

@@ -1,0 +1,126 @@
+"""promptport tune --start attention, and eval of what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from promptport.cli.console import home, print_json, print_table, progress_bar
+from promptport.cli.starts import sources
+
+if TYPE_CHECKING:
+    from promptport.backbone import Backbone
+    from promptport.evaluation import Evaluation
+    from promptport.tasks import Task
+    from promptport.tuning import TuneConfig, TuneJob
+
+AVERAGED = "averaged"  # the ordinary prompt, in the attention's folder
+_OWN = "its own"
+
+
+def tune_attentions(
+    model: Backbone,
+    jobs: Sequence[TuneJob],
+    library: list[Path],
+    config: TuneConfig,
+    folders: Sequence[Path],
+    *,
+    data: Path | None,
+    hidden: bool,
+) -> list[dict[str, Any]]:
+    """Tune a prompt and its attention over a library for each job, save both, and tell of them.
+
+    Raises:
+        PromptPortError: folders that cannot be used, or settings that attention does not know.
+    """
+    from promptport.evaluation import score_prompts
+    from promptport.interop import save_prompt
+    from promptport.interop.attention import save_attention
+    from promptport.tuning import tune_attention
+
+    found = []
+    for job, folder in zip(jobs, folders, strict=True):
+        heard = sources(job, model, library, data)
+        prompts = [candidate.prompt for candidate in heard]
+        with progress_bar(job.label, hidden=hidden) as bar:
+            tuned = tune_attention(
+                model, job, prompts, config, progress=lambda done, total: bar(done, total, "")
+            )
+        own = tuned.evaluate("dev", rows=config.max_dev_rows)
+        averaged = tuned.averaged(rows=config.max_train_rows)
+        ((plain,),) = score_prompts(
+            model,
+            [averaged],
+            [tuned.task],
+            split="dev",
+            rows=config.max_dev_rows,
+            truncate=config.truncate,
+        )
+        names = [candidate.name for candidate in heard]
+        weights = (averaged.provenance.tuning or {})["attention"]
+        save_attention(tuned, folder)
+        save_prompt(averaged, folder / AVERAGED)
+        found.append(
+            {
+                "name": job.label,
+                "dev_score": own.score.value,
+                "dev_loss": own.loss,
+                "attention": dict(zip([*names, _OWN], weights, strict=True)),
+                "folder": str(folder),
+                "averaged": {
+                    "dev_score": plain.score.value,
+                    "dev_loss": plain.loss,
+                    "folder": str(folder / AVERAGED),
+                },
+            }
+        )
+    return found
+
+
+def report_attentions(
+    found: Sequence[dict[str, Any]], backbone: str, seconds: float, json_output: bool
+) -> None:
+    """Tell how they do on dev, and what came out."""
+    if json_output:
+        print_json({"backbone": backbone, "seconds": seconds, "attentions": list(found)})
+        return
+    rows = [
+        [f["name"], f["dev_score"], f["averaged"]["dev_score"], f["attention"], f["folder"]]
+        for f in found
+    ]
+    columns = ["prompt", "dev score", "averaged: dev score", "mean attention", "folder"]
+    print_table(f"{len(rows)} tuned with attention in {seconds:.1f} s", columns, rows)
+    place = found[0]["folder"]
+    typer.echo(
+        "Each row has its own prompt, which no prompt folder can hold. Score it: "
+        f"promptport eval {place} --task TASK. {place}/{AVERAGED} is the ordinary prompt of the "
+        "mean attention."
+    )
+
+
+def is_attention(place: Path) -> bool:
+    """Whether a folder holds an attention and no prompt."""
+    from promptport.interop.attention import RECORD_FILE
+    from promptport.interop.peft import CONFIG_FILE
+
+    return (place / RECORD_FILE).is_file() and not (place / CONFIG_FILE).is_file()
+
+
+def score_attention(
+    place: Path, task: Task, split: str, backbone: str | None, truncate: bool, **loading: Any
+) -> tuple[Backbone, Evaluation]:
+    """The backbone of an attention folder, and how it does on a task.
+
+    Raises:
+        PromptPortError: a damaged folder, or a task that does not fit.
+    """
+    from promptport.backbone import Backbone
+    from promptport.interop.attention import attention_provenance, load_attention
+
+    model = Backbone.load(**home(attention_provenance(place), backbone), **loading)
+    prompts = load_attention(place, model, task)
+    return model, replace(prompts, truncate=prompts.truncate or truncate).evaluate(split)
