@@ -90,6 +90,19 @@ def test_combine_as_in_the_issue(run_cli, library) -> None:
     assert prompt.provenance.history[-1]["coefficients"] == {"sst2": 1.0, "mnli": 0.5}
 
 
+def test_prompts_of_one_task_are_counted_by_their_names(run_cli, library) -> None:
+    prompt = load_prompt("mnli.prompt").with_provenance(task="sst2")
+    save_prompt(prompt, "again")
+    assert run_cli("combine", "sst2 - again", "--out", "P")[0] == 0
+    found = load_prompt("P").provenance
+    assert found.history[-1]["coefficients"] == {"sst2": 1, "again": -1}
+    assert found.task == "sst2 - again"
+    code, out, _ = run_cli("combine", "(sst2 + again) / 2", "--out", "Q", "--json")
+    assert code == 0
+    assert json.loads(out)["combination"] == "0.5*sst2 + 0.5*again"
+    assert load_prompt("Q").provenance.task == "sst2", "their mean is a prompt of their task"
+
+
 def test_combine_is_scored_and_inspected(run_cli, library, task_file) -> None:
     assert run_cli("combine", "sst2 - mnli", "--out", "P")[0] == 0
     code, out, _ = run_cli("eval", "P", "--task", task_file, "--json")

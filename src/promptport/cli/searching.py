@@ -55,8 +55,9 @@ def searched(
     from promptport.backbone import Backbone
     from promptport.interop import load_vector
     from promptport.tuning import search_coefficients
+    from promptport.vector import told_apart
 
-    vectors = [load_vector(place, name) for name, place in places.items()]
+    vectors = told_apart({name: load_vector(place, name) for name, place in places.items()})
     first = vectors[0]
     start, made = origin_for(
         origin,

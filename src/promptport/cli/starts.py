@@ -65,7 +65,7 @@ def started(
     from promptport.analysis import rank
     from promptport.merging import merge
     from promptport.tuning import OriginSpec, make_origin
-    from promptport.vector import TaskPromptVector
+    from promptport.vector import TaskPromptVector, told_apart
 
     candidates = load_library(find_library(library), model, "seed:0", data)
     for candidate in candidates:
@@ -77,7 +77,7 @@ def started(
                 fix="Set --length to the length of the library's prompts",
             )
     if way == "mean":
-        vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
+        vectors = told_apart({c.name: TaskPromptVector.of(c.prompt, c.name) for c in candidates})
         origin = make_origin(job.origin, model, vectors[0].length)
         prompt = merge(vectors, method="mean").apply(origin, job.origin.to_dict())
         typer.echo(f"{job.label} starts from the mean of {len(vectors)} vectors", err=True)

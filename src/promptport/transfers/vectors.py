@@ -92,9 +92,7 @@ def transfer_vector(
         rows = torch.where(lengths > 0, vector.delta, source.statistics.centre + 1.0)
         delta = moved(normalize(rows, dim=1)) * lengths * ratio
     record = {"method": found.name, "options": chosen, "anchors": len(shared.words)}
-    return TaskPromptVector(
-        delta, _provenance(vector.provenance, source, target, record), vector.coefficients
-    )
+    return vector.with_values(delta, _provenance(vector.provenance, source, target, record))
 
 
 def transfer_word_vector(
