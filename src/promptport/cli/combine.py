@@ -147,6 +147,7 @@ def command(
         needless |= {"--device": device != "auto", "--device-map": device_map is not None}
         refuse_together("no --search and no --reconcile", needless)
     loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
+    _check_added(terms, reconcile)
     settings = search_config(search, coefficients, method, option or [], seed)
     found = None
     vector: TaskPromptVector | None = None
@@ -293,6 +294,23 @@ def _check_whole(
             expected="whole prompts, like 'a + b', without --origin, --option and --search",
             got=", ".join(scaled) or "one of them",
             fix="Leave coefficients and options out, or choose another method",
+        )
+
+
+def _check_added(terms: dict[str, float], reconcile: bool) -> None:
+    """Reconciling learns to answer like each name that is added, and so undoes what is taken off.
+
+    Raises:
+        PromptPortError: a name is taken off, or none is added.
+    """
+    wrong = [f"{value:g}*{name}" for name, value in terms.items() if value < 0]
+    if reconcile and (wrong or not _added(terms)):
+        raise PromptPortError(
+            "--reconcile",
+            expected="names that are added: it learns to answer like each of them, and would undo "
+            "what is taken off",
+            got=", ".join(wrong) or "none",
+            fix="Leave --reconcile out, or take nothing off",
         )
 
 
