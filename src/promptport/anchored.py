@@ -54,6 +54,14 @@ class Mixture:
                 fix="Restore the file from its source",
             )
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Mixture):
+            return NotImplemented
+        return self.words == other.words and torch.equal(self.weights, other.weights)
+
+    def __hash__(self) -> int:
+        return hash(self.words)
+
     def vectors(self, space: EmbeddingSpace) -> Tensor:
         """The prompt in a space that has all the words: (n, d).
 

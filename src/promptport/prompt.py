@@ -99,6 +99,8 @@ def _check_type(name: str, value: Any, where: str) -> None:
 class SoftPrompt:
     """A soft prompt of `n` virtual tokens for a backbone whose input rows are `d` wide.
 
+    Two are equal if all their values and records are.
+
     Attributes:
         vectors: (n, d) float32, finite, in the space of the backbone's *input rows* (what the
             embedding module puts out, so after any embedding scale).
@@ -134,6 +136,21 @@ class SoftPrompt:
                 got=str(tuple(self.origin.shape)),
                 fix="Give the origin of this very prompt",
             )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, SoftPrompt):
+            return NotImplemented
+        left, right = (
+            [p.vectors, *([] if p.origin is None else [p.origin])] for p in (self, other)
+        )
+        return (
+            (self.provenance, self.mixture) == (other.provenance, other.mixture)
+            and len(left) == len(right)
+            and all(map(torch.equal, left, right))
+        )
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.vectors[0].tolist()))
 
     @property
     def length(self) -> int:

@@ -7,10 +7,14 @@ Paper B (Belanec, Ostermann, Srba, Bielikova, arXiv 2408.01119): a task prompt v
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from numbers import Real
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,19 +23,38 @@ from promptport._version import __version__
 from promptport.errors import MismatchError, PromptPortError, ShapeError
 from promptport.prompt import Provenance, SoftPrompt
 
+_SHOWN = 8  # digits of a checksum in a name
+
+
+class Part(NamedTuple):
+    """What a coefficient counts: one vector, not all that share its name.
+
+    Attributes:
+        name: as it is called: its task, or what the user calls it.
+        task: that it was tuned on.
+        checksum: of its values.
+    """
+
+    name: str
+    task: str
+    checksum: str
+
 
 @dataclass(frozen=True)
 class TaskPromptVector:
     """A tuned prompt minus its origin, or a combination of such differences.
 
-    `+`, `-`, unary minus, and `*` and `/` by a number give new vectors and keep count of the
+    `+`, `-`, unary minus, `sum`, and `*` and `/` by a number give new vectors and keep count of the
     coefficients: `sst2 + 0.5 * mnli - toxicity` has {"sst2": 1, "mnli": 0.5, "toxicity": -1}.
+    Different vectors of one task are counted apart: {"sst2#0c1f33ab": 1, "sst2#9e02d4c7": 1}. Two
+    are equal if values and records are.
 
     Attributes:
         delta: (n, d) float32, finite, in the space of the backbone's input rows.
         provenance: the backbone, and what the parts have in common; `origin` is what the prompt was
             tuned from, None for a combination of different ones.
         coefficients: of each task. They are a record: tasks that cancel out stay with 0.
+        parts: which vector each name of the coefficients stands for; found by itself.
 
     Raises:
         ShapeError: not a finite 2-D tensor.
@@ -41,6 +64,7 @@ class TaskPromptVector:
     delta: Tensor
     provenance: Provenance
     coefficients: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, Part] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         delta = self.delta
@@ -57,6 +81,10 @@ class TaskPromptVector:
         object.__setattr__(self, "delta", delta)
         counted = {task: _factor(value) for task, value in self.coefficients.items()}
         object.__setattr__(self, "coefficients", counted)
+        if self.parts.keys() != counted.keys():
+            made = checksum_of(delta, counted)
+            found = {name: Part(name, name, made) for name in counted}
+            object.__setattr__(self, "parts", found)
 
     @classmethod
     def of(cls, prompt: SoftPrompt, name: str | None = None) -> TaskPromptVector:
@@ -90,6 +118,14 @@ class TaskPromptVector:
     def width(self) -> int:
         """Width d of the input rows."""
         return self.delta.shape[1]
+
+    @property
+    def task(self) -> str:
+        """The task that it answers: that of its parts, if they have one and all add to it; else the
+        combination as text."""
+        tasks = {part.task for part, value in self._counted().items() if value}
+        added = min(self.coefficients.values(), default=0.0) >= 0
+        return tasks.pop() if len(tasks) == 1 and added else self.label
 
     @property
     def label(self) -> str:
@@ -139,12 +175,34 @@ class TaskPromptVector:
         }
         provenance = replace(
             old,
-            task=self.label,
+            task=self.task,
             origin=None if made is None else dict(made),
             tuning=None,
             history=(*old.history, step),
         )
         return SoftPrompt(start + self.delta, provenance, start)
+
+    def with_values(self, delta: Tensor, provenance: Provenance | None = None) -> TaskPromptVector:
+        """Other values under the same coefficients, as a method makes them that is not linear, or
+        a transfer: they are counted apart from those of the parts.
+
+        Args:
+            delta: (n, d).
+            provenance: of the new values; None for the old one.
+        """
+        made = checksum_of(delta, self.coefficients)
+        parts = {name: Part(name, part.task, made) for name, part in self.parts.items()}
+        return replace(self, delta=delta, provenance=provenance or self.provenance, parts=parts)
+
+    def called(self, name: str) -> TaskPromptVector:
+        """The vector of one task under the name that the user has for it."""
+        if list(self.coefficients.values()) != [1.0]:
+            return self
+        ((_, part),) = self.parts.items()
+        return replace(self, coefficients={name: 1.0}, parts={name: part._replace(name=name)})
+
+    def _counted(self) -> dict[Part, float]:
+        return {self.parts[name]: value for name, value in self.coefficients.items()}
 
     def check_fits(self, other: TaskPromptVector) -> None:
         """Refuse to combine vectors that do not belong together.
@@ -160,11 +218,26 @@ class TaskPromptVector:
         if not isinstance(other, TaskPromptVector):
             return NotImplemented
         self.check_fits(other)
-        counted = dict(self.coefficients)
-        for task, value in other.coefficients.items():
-            counted[task] = counted.get(task, 0.0) + value
+        counted = self._counted()
+        for part, value in other._counted().items():
+            counted[part] = counted.get(part, 0.0) + value
         common = shared_provenance(self.provenance, other.provenance)
-        return _labelled(TaskPromptVector(self.delta + other.delta, common, counted))
+        parts = _named(counted)
+        coefficients = {name: counted[part] for name, part in parts.items()}
+        return _labelled(TaskPromptVector(self.delta + other.delta, common, coefficients, parts))
+
+    def __radd__(self, other: int) -> TaskPromptVector:
+        """`sum` begins with 0."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TaskPromptVector):
+            return NotImplemented
+        records = [(v.provenance, v.coefficients, v.parts) for v in (self, other)]
+        return records[0] == records[1] and torch.equal(self.delta, other.delta)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.delta[0].tolist()))
 
     def __neg__(self) -> TaskPromptVector:
         return self * -1.0
@@ -174,21 +247,23 @@ class TaskPromptVector:
             return NotImplemented
         return self + -other
 
-    def __mul__(self, factor: float) -> TaskPromptVector:
-        if not isinstance(factor, int | float):
+    def __mul__(self, factor: float | Tensor) -> TaskPromptVector:
+        number = _number(factor)
+        if number is None:
             return NotImplemented
-        size = _factor(factor)
+        size = _factor(number)
         counted = {task: size * value for task, value in self.coefficients.items()}
-        return _labelled(TaskPromptVector(size * self.delta, self.provenance, counted))
+        return _labelled(replace(self, delta=size * self.delta, coefficients=counted))
 
     __rmul__ = __mul__
 
-    def __truediv__(self, divisor: float) -> TaskPromptVector:
-        if not isinstance(divisor, int | float):
+    def __truediv__(self, divisor: float | Tensor) -> TaskPromptVector:
+        number = _number(divisor)
+        if number is None:
             return NotImplemented
-        if divisor == 0:
-            raise _bad_factor(divisor)
-        return self * (1 / divisor)
+        if number == 0:
+            raise _bad_factor(number)
+        return self * (1 / number)
 
 
 def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
@@ -205,14 +280,56 @@ def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
     )
 
 
+def told_apart(vectors: Mapping[str, TaskPromptVector]) -> list[TaskPromptVector]:
+    """Vectors of one task under the names that the user has for them; others under their task.
+
+    Args:
+        vectors: by these names.
+    """
+    parts = {part for vector in vectors.values() for part in vector.parts.values()}
+    times = Counter(part.name for part in parts)
+    return [
+        vector.called(name) if any(times[p.name] > 1 for p in vector.parts.values()) else vector
+        for name, vector in vectors.items()
+    ]
+
+
+def _named(parts: Iterable[Part]) -> dict[str, Part]:
+    """A name for each part: its own, with the checksum where several have the same."""
+    parts = list(parts)
+    times = Counter(part.name for part in parts)
+
+    def names(digits: int | None) -> dict[str, Part]:
+        return {
+            p.name if times[p.name] == 1 else f"{p.name}#{p.checksum[:digits]}": p for p in parts
+        }
+
+    short = names(_SHOWN)
+    return short if len(short) == len(parts) else names(None)
+
+
+def checksum_of(delta: Tensor, coefficients: Mapping[str, float]) -> str:
+    """SHA-256 of values (n, d) and their coefficients."""
+    digest = hashlib.sha256(delta.detach().cpu().float().contiguous().numpy().tobytes())
+    digest.update(json.dumps(dict(coefficients), sort_keys=True).encode())
+    return digest.hexdigest()
+
+
 def _labelled(vector: TaskPromptVector) -> TaskPromptVector:
-    return replace(vector, provenance=replace(vector.provenance, task=vector.label))
+    return replace(vector, provenance=replace(vector.provenance, task=vector.task))
+
+
+def _number(value: object) -> float | None:
+    """A number of Python, NumPy or a tensor without dimensions; None if it is none."""
+    if isinstance(value, Tensor) and value.ndim == 0:
+        value = value.item()
+    return float(value) if isinstance(value, Real) else None
 
 
 def _factor(value: float) -> float:
     if not math.isfinite(value):
         raise _bad_factor(value)
-    return float(value)
+    return float(value) + 0.0  # no minus zero
 
 
 def _bad_factor(value: float) -> PromptPortError:

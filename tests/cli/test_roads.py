@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from tests.conftest import CAPITALS
+
+from promptport.interop import load_prompt, load_vector, save_prompt
+from promptport.transfers import transfer_word_vector
+from promptport.tuning import OriginSpec, make_origin
+from promptport.tuning.mixtures import starting_mixture
 
 FAST = ("--device", "cpu", "--dtype", "float32", "--json")
 
@@ -96,6 +103,66 @@ def test_anchor_then_transfer_then_calibrate(run_cli, model_folder, task, tmp_pa
     assert calibrated["floor"] - 1e-5 <= calibrated["after"] <= calibrated["before"]
     score = run_json(run_cli, "eval", tmp_path / "C", "--task", task, "--json")
     assert score["rows"] == 6
+
+
+@pytest.mark.parametrize("way", ["tuned", "anchored afterwards"])
+def test_the_words_of_a_vector_start_tuning_elsewhere(
+    run_cli, model_folder, backbone, task, tmp_path, way
+) -> None:
+    source, target = backbone("bert"), backbone("gpt2")
+    free, place, moved, start = (tmp_path / name for name in ("F", "A", "V", "P"))
+    tune(run_cli, model_folder("bert"), task, free)
+    if way == "tuned":
+        tune(run_cli, model_folder("bert"), task, place, "--anchored")
+    else:
+        run_json(
+            run_cli,
+            *("anchor", free, "--task", task, "--out", place, "--epochs", 3, "--seed", 4),
+            *("--words-of", model_folder("gpt2"), *FAST),
+        )
+    carry = ("--to", model_folder("gpt2"), "--vector", "--out", moved)
+    told = run_json(run_cli, "transfer", place, *carry, "--json")
+    prompt = load_prompt(place)
+    wanted = transfer_word_vector(prompt, starting_mixture(prompt, source.space), target.space)
+    found = load_vector(moved)
+    assert torch.equal(found.delta, wanted.delta)
+    assert (told["method"], told["anchors"]) == (
+        "mixture.v1",
+        wanted.provenance.history[-1]["anchors"],
+    )
+    assert told["norm_before"] == pytest.approx(float((prompt.vectors - prompt.origin).norm()))
+    assert found.provenance.origin is None
+    native = ("--origin", "mixture", "--seed", 100, "--out", start, "--json")
+    run_json(run_cli, "combine", "v", "--load", f"v={moved}", *native)
+    origin = make_origin(OriginSpec("mixture", 100), target, prompt.length)
+    assert torch.equal(load_prompt(start).vectors, wanted.apply(origin).vectors)
+    tune(run_cli, model_folder("gpt2"), task, tmp_path / "T", "--origin", start)
+    assert load_prompt(tmp_path / "T").provenance.origin["kind"] == "prompt"
+    code, out, err = run_cli("transfer", place, *carry)
+    assert (code, err) == (0, "")
+    assert "--origin mixture" in out
+
+
+def test_the_words_of_a_vector_need_an_anchored_prompt(
+    run_cli, model_folder, task, tmp_path
+) -> None:
+    def refused(*arguments) -> str:
+        common = ("--to", model_folder("gpt2"), "--vector", "--out", tmp_path / "V")
+        code, _, err = run_cli("transfer", *arguments, *common)
+        assert (code, err.count("\n")) == (1, 1)
+        return err
+
+    free, mixed = tmp_path / "F", tmp_path / "A"
+    tune(run_cli, model_folder("bert"), task, free)
+    tune(run_cli, model_folder("bert"), task, mixed, "--anchored")
+    assert "expected an anchored prompt, got one of free vectors" in refused(free)
+    assert "expected no --method" in refused(mixed, "--method", "omp")
+    assert "expected no --magnitude" in refused(mixed, "--magnitude", "keep")
+    assert "expected one vector" in refused(mixed, mixed)
+    assert "wide" in refused(mixed, "--from", model_folder("albert"))
+    prompt = load_prompt(mixed)
+    save_prompt(replace(prompt, origin=None), mixed)
+    assert "run promptport anchor again" in refused(mixed)
 
 
 def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path) -> None:

@@ -7,9 +7,12 @@ import json
 import pytest
 import torch
 
+from promptport import tuning
 from promptport.interop import load_prompt, load_vector, save_prompt
+from promptport.merging import merge
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tuning import OriginSpec, make_origin
+from promptport.tasks import Score
+from promptport.tuning import OriginSpec, SearchResult, make_origin
 
 N = 3
 
@@ -88,6 +91,19 @@ def test_combine_as_in_the_issue(run_cli, library) -> None:
     assert prompt.provenance.origin == {"kind": "vocabulary", "seed": 3}
     assert prompt.provenance.tuning is None
     assert prompt.provenance.history[-1]["coefficients"] == {"sst2": 1.0, "mnli": 0.5}
+
+
+def test_prompts_of_one_task_are_counted_by_their_names(run_cli, library) -> None:
+    prompt = load_prompt("mnli.prompt").with_provenance(task="sst2")
+    save_prompt(prompt, "again")
+    assert run_cli("combine", "sst2 - again", "--out", "P")[0] == 0
+    found = load_prompt("P").provenance
+    assert found.history[-1]["coefficients"] == {"sst2": 1, "again": -1}
+    assert found.task == "sst2 - again"
+    code, out, _ = run_cli("combine", "(sst2 + again) / 2", "--out", "Q", "--json")
+    assert code == 0
+    assert json.loads(out)["combination"] == "0.5*sst2 + 0.5*again"
+    assert load_prompt("Q").provenance.task == "sst2", "their mean is a prompt of their task"
 
 
 def test_combine_is_scored_and_inspected(run_cli, library, task_file) -> None:
@@ -205,6 +221,34 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     assert (code, err) == (0, "")
     assert "best of 21" in out
     assert "Chosen by labels of the dev split." in out
+
+
+@pytest.mark.parametrize("expression", ["sst2 - sst2", "0*sst2", "1e-320*sst2"])
+def test_a_combination_of_zero_is_told(run_cli, library, expression) -> None:
+    code, _, err = run_cli("combine", expression, "--out", "P", "--json")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "note: the combination is zero: the prompt is the bare origin" in err
+    prompt = load_prompt("P")
+    assert torch.equal(prompt.vectors, prompt.origin)
+
+
+def test_a_search_tells_what_adds_nothing(run_cli, library, monkeypatch) -> None:
+    def fake(model, vectors, tasks, start, config, *, terms, made):
+        vector = merge(vectors, [2.25, 0.0])
+        score = Score("accuracy", 1.0, 1.0, 1.0, 4)
+        prompt = vector.apply(start, made)
+        return SearchResult(prompt, vector, (2.25, 0.0), {"t": score}, {"t": 1.0}, 1.0, ())
+
+    monkeypatch.setattr(tuning, "search_coefficients", fake)
+    code, out, err = run_cli("combine", "sst2 - mnli", "--search", "min", "--out", "P")
+    assert (code, err) == (0, "note: with coefficient 0, mnli adds nothing\n")
+    assert "sst2 2.25, mnli 0" in out
+
+
+def test_reconciling_refuses_what_is_taken_off(run_cli, library) -> None:
+    for expression, got in (("sst2 - 0.5*mnli", "got -0.5*mnli."), ("0*sst2", "got none.")):
+        result = run_cli("combine", expression, "--reconcile", "--out", "never")
+        _fails(result, "--reconcile: expected names that are added", got)
 
 
 def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) -> None:

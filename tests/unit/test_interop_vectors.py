@@ -33,6 +33,23 @@ def test_a_vector_comes_back_bit_for_bit(vector, tmp_path):
     ]
 
 
+def test_the_parts_come_back_and_older_files_have_none(vector, tmp_path):
+    one, other = (
+        TaskPromptVector(torch.full((1, 2), x), Provenance("m"), {"a": 1}) for x in (1.0, 2.0)
+    )
+    save_vector(one + other, tmp_path)
+    again = load_vector(tmp_path)
+    assert again.parts == (one + other).parts
+    assert list((again - one).coefficients.values()) == [0, 1]
+    record = json.loads((tmp_path / "vector.json").read_text())
+    del record["parts"]
+    (tmp_path / "vector.json").write_text(json.dumps(record))
+    older = load_vector(tmp_path)
+    assert older.coefficients == (one + other).coefficients
+    assert (older - older).label == "0"
+    assert (older - one).label != "0", "which of its parts is this one is not known"
+
+
 def test_a_prompt_folder_gives_its_vector(tmp_path):
     prompt = SoftPrompt(torch.ones(2, 2), Provenance("m"), torch.zeros(2, 2))
     save_prompt(prompt, tmp_path / "p")
@@ -75,6 +92,8 @@ def test_missing_places(vector, tmp_path):
         ({"coefficients": None}, "a number per task"),
         ({"coefficients": {"a": 2}}, "got other values, or other coefficients"),
         ({"checksum": None}, "got other values"),
+        ({"parts": {"a": ["a", "a", 1], "b": ["b", "b", ""]}}, "three texts per task"),
+        ({"parts": []}, "three texts per task"),
         ({"vector": None}, "a field 'vector' with an object"),
         ({"vector": {"backbone": "m", "colour": "red"}}, "got 'colour'"),
     ],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+from promptport.anchored import Mixture
 from promptport.errors import MismatchError, PromptPortError, ShapeError
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.vector import TaskPromptVector
+from promptport.vector import TaskPromptVector, told_apart
 
 HERE = Provenance("model", "masked", fingerprint="f" * 64, template="{soft} {text} {answer}")
 
@@ -60,6 +64,52 @@ def test_arithmetic(make, rows, coefficients, label):
     assert found.delta.tolist() == rows
     assert found.coefficients == coefficients
     assert found.label == label
+
+
+def test_different_vectors_of_one_task_are_counted_apart():
+    one, other = vector([[2.0, 4.0]], "a"), vector([[1.0, 8.0]], "a")
+    difference = one - other
+    assert list(difference.coefficients.values()) == [1, -1]
+    assert all(name.startswith("a#") and len(name) == 10 for name in difference.coefficients)
+    assert difference.label == difference.provenance.task != "0"
+    assert set((other + one).coefficients) == set(difference.coefficients), "in any order"
+    assert (difference + other).label == next(iter(difference.coefficients))
+    assert (one + other - other - one).label == "0"
+    again = TaskPromptVector(one.delta, HERE, {"a": 1})
+    assert (one - again).coefficients == {"a": 0}
+    third = vector([[0.0, 1.0]], "a")
+    left, right = (one + other) + third, one + (other + third)
+    assert left.coefficients == right.coefficients
+    assert len(left.coefficients) == 3
+
+
+def test_the_mean_of_vectors_of_one_task_answers_this_task():
+    one, other = vector([[2.0, 4.0]], "a"), vector([[1.0, 8.0]], "a")
+    mean = (one + other) / 2
+    assert (mean.task, mean.provenance.task) == ("a", "a")
+    assert mean.apply(torch.zeros(1, 2)).provenance.task == "a"
+    assert (0.5 * one).task == "a"
+    for found in (one - other, -one, one + vector([[1.0, 1.0]], "b"), one - one):
+        assert found.task == found.label
+
+
+def test_names_of_the_user_tell_vectors_of_one_task_apart():
+    one, other, third = vector([[2.0]], "a"), vector([[1.0]], "a"), vector([[5.0]], "b")
+    found = told_apart({"x": one, "y": other, "z": third})
+    assert [list(v.coefficients) for v in found] == [["x"], ["y"], ["b"]]
+    assert (found[0] - found[1]).label == "x - y"
+    assert (found[0] + found[1]).task == "a"
+    same = told_apart({"x": one, "copy": one})
+    assert (same[0] - same[1]).label == "0"
+
+
+def test_other_values_under_the_same_coefficients_are_another_vector():
+    one, other = vector([[2.0]], "a"), vector([[1.0]], "b")
+    made = (one + other).with_values(torch.tensor([[9.0]]))
+    assert (made.coefficients, made.label) == ({"a": 1, "b": 1}, "a + b")
+    left = made - one - other
+    assert left.delta.tolist() == [[6.0]]
+    assert sorted(left.coefficients.values()) == [-1, -1, 1, 1]
 
 
 def test_a_combination_keeps_what_its_parts_share():
@@ -161,6 +211,43 @@ def test_only_vectors_are_added_and_only_numbers_multiply():
     ):
         with pytest.raises(TypeError):
             make(vector([[1.0]]))
+
+
+def test_sums_and_numbers_of_other_libraries():
+    one, other = vector([[2.0, 4.0]], "a"), vector([[1.0, 8.0]], "b")
+    assert sum([one, other]) == one + other
+    half = one * 0.5
+    for number in (torch.tensor(0.5), np.float32(0.5), np.float64(0.5)):
+        assert one * number == number * one == one / (1 / number) == half
+    assert (one * np.int64(2)).coefficients == {"a": 2}
+    with pytest.raises(TypeError):
+        one * torch.tensor([0.5])
+    with pytest.raises(TypeError):
+        1 + one
+    assert str((one * -0.0).coefficients["a"]) == "0.0"
+
+
+def test_equal_means_the_same_values_and_record():
+    one = vector([[2.0, 0.0]], "a")
+    assert one == vector([[2.0, 0.0]], "a")
+    assert one != vector([[2.0, 1.0]], "a")
+    assert one != vector([[2.0, 0.0]], "b")
+    assert one != "a"
+    assert len({one, vector([[2.0, 0.0]], "a"), vector([[2.0, 1.0]], "a")}) == 2
+    tuned = prompt([[3.0, 1.0]], [[1.0, 4.0]], "a")
+    assert tuned == prompt([[3.0, 1.0]], [[1.0, 4.0]], "a")
+    others = [
+        prompt([[3.0, 1.0]], task="a"),
+        prompt([[3.0, 1.0]], [[1.0, 5.0]], "a"),
+        prompt([[3.0, 1.5]], [[1.0, 4.0]], "a"),
+        prompt([[3.0, 1.0]], [[1.0, 4.0]], "b"),
+        *(
+            replace(tuned, mixture=Mixture(("x", "y"), torch.tensor([[w, 1 - w]])))
+            for w in (0.25, 0.5)
+        ),
+    ]
+    assert tuned not in others
+    assert len({tuned, *others}) == 7
 
 
 def test_values_do_not_change_with_what_they_were_made_of():

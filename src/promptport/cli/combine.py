@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
     from promptport.tuning import Texts
+    from promptport.vector import TaskPromptVector
 
 EITHER = "either"
 
@@ -152,22 +153,23 @@ def command(
         unread = origin == OWN and backbone is not None
         refuse_together("--origin own", {"--backbone": unread})
     loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
+    _check_added(terms, reconcile)
     found = None
-    norms: list[float] | None = None
+    vector: TaskPromptVector | None = None
     if _is_whole(method):
         _check_whole(method, terms, origin, option or [], search, reconcile)
         starts = {"concatenate": _concatenated(places)}
         if method == EITHER:
-            summed, norms = _merged(terms, places, origin, "sum", {}, backbone, seed)
+            summed, vector = _merged(terms, places, origin, "sum", {}, backbone, seed)
             starts = {"sum": summed, **starts}
     elif settings is not None:
         settings = replace(settings, rows=max_dev_rows, truncate=truncate)
         tasks = open_tasks(task or [], data)
         found = searched(terms, places, origin, settings, backbone, loading, tasks)
-        starts, norms = {method: found.prompt}, found.vector.delta.norm(dim=1).tolist()
+        starts, vector = {method: found.prompt}, found.vector
     else:
         options = parse_options(option or [])
-        prompt, norms = _merged(terms, places, origin, method, options, backbone, seed)
+        prompt, vector = _merged(terms, places, origin, method, options, backbone, seed)
         starts = {method: prompt}
     prompt = next(iter(starts.values()))
     settled = None
@@ -193,7 +195,7 @@ def command(
                 progress=lambda done, total: show(done, total, ""),
             )
         prompt = settled.prompt
-        norms = norms if settled.start == 0 else None  # of the sum, where both were begun
+        vector = vector if settled.start == 0 else None  # of the sum, where both were begun
     save_prompt(prompt, out)
     described: dict[str, Any] = {
         "combination": prompt.provenance.task,
@@ -204,8 +206,9 @@ def command(
         "origin": prompt.provenance.origin,
         "length": prompt.length,
         "template": prompt.provenance.template,
-        "vector_norms": norms,
+        "vector_norms": None,
         "folder": str(out),
+        **({} if vector is None else _of_vector(vector)),
     }
     if settings is not None and found is not None:
         described["search"] = describe_search(found, settings, terms)
@@ -218,6 +221,13 @@ def command(
         return
     _show(expression, described, _added(terms))
     typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task TASK")
+
+
+def _of_vector(vector: TaskPromptVector) -> dict[str, Any]:
+    """What to say of the combination without its origin."""
+    if not vector.delta.any():
+        typer.echo("note: the combination is zero: the prompt is the bare origin", err=True)
+    return {"combination": vector.label, "vector_norms": vector.delta.norm(dim=1).tolist()}
 
 
 def _show(expression: str, described: dict[str, Any], added: list[str]) -> None:
@@ -306,6 +316,23 @@ def _check_whole(
         )
 
 
+def _check_added(terms: dict[str, float], reconcile: bool) -> None:
+    """Reconciling learns to answer like each name that is added, and so undoes what is taken off.
+
+    Raises:
+        PromptPortError: a name is taken off, or none is added.
+    """
+    wrong = [f"{value:g}*{name}" for name, value in terms.items() if value < 0]
+    if reconcile and (wrong or not _added(terms)):
+        raise PromptPortError(
+            "--reconcile",
+            expected="names that are added: it learns to answer like each of them, and would undo "
+            "what is taken off",
+            got=", ".join(wrong) or "none",
+            fix="Leave --reconcile out, or take nothing off",
+        )
+
+
 def _concatenated(places: dict[str, Path]) -> SoftPrompt:
     from promptport.interop import load_prompt
     from promptport.merging import concatenate
@@ -344,14 +371,15 @@ def _merged(
     options: dict[str, Any],
     backbone: str | None,
     seed: int,
-) -> tuple[SoftPrompt, list[float]]:
+) -> tuple[SoftPrompt, TaskPromptVector]:
     from promptport.interop import load_vector
     from promptport.merging import merge
+    from promptport.vector import told_apart
 
-    vectors = [load_vector(place, name) for name, place in places.items()]
+    vectors = told_apart({name: load_vector(place, name) for name, place in places.items()})
     merged = merge(vectors, list(terms.values()), method=method, seed=seed, options=options)
     first = next(iter(places.values()))
     start, made = origin_for(
         origin, first, merged.provenance, merged.length, backbone=backbone, seed=seed
     )
-    return merged.apply(start, made), merged.delta.norm(dim=1).tolist()
+    return merged.apply(start, made), merged

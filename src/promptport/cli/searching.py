@@ -55,8 +55,9 @@ def searched(
     from promptport.backbone import Backbone
     from promptport.interop import load_vector
     from promptport.tuning import search_coefficients
+    from promptport.vector import told_apart
 
-    vectors = [load_vector(place, name) for name, place in places.items()]
+    vectors = told_apart({name: load_vector(place, name) for name, place in places.items()})
     first = vectors[0]
     start, made = origin_for(
         origin,
@@ -68,9 +69,13 @@ def searched(
     )
     source = first.provenance
     model = Backbone.load(**home(source, backbone), **loading)
-    return search_coefficients(
+    found = search_coefficients(
         model, vectors, tasks, start, config, terms=list(terms.values()), made=made
     )
+    idle = [name for name, value in zip(terms, found.coefficients, strict=True) if not value]
+    if 0 < len(idle) < len(terms):
+        typer.echo(f"note: with coefficient 0, {', '.join(idle)} adds nothing", err=True)
+    return found
 
 
 def describe_search(

@@ -66,11 +66,11 @@ def started(
     from promptport.analysis import rank
     from promptport.merging import merge
     from promptport.tuning import OriginSpec, make_origin
-    from promptport.vector import TaskPromptVector
+    from promptport.vector import TaskPromptVector, told_apart
 
     candidates = sources(job, model, library, data)
     if way in ("mean", "sum"):
-        vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
+        vectors = told_apart({c.name: TaskPromptVector.of(c.prompt, c.name) for c in candidates})
         origin = make_origin(job.origin, model, vectors[0].length)
         prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
         typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)

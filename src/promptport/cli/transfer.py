@@ -23,7 +23,7 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
 )
-from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
+from promptport.cli.moved_vector import MINIMUM_ANCHORS, VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -41,13 +41,21 @@ def command(
         list[Path],
         typer.Argument(
             help="Prompt folder (ours or PEFT's); several of one task become one. Or one vector "
-            "folder, which stays a vector."
+            "folder, which stays a vector (or --vector)."
         ),
     ],
     to: Annotated[
         str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
     ],
-    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write, or vector folder.")],
+    vector: Annotated[
+        bool,
+        typer.Option(
+            "--vector",
+            help="Carry what tuning added to an anchored prompt, as words with signs: a vector "
+            "folder for origins of the target (combine --origin mixture).",
+        ),
+    ] = False,
     source: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,7 +95,9 @@ def command(
     anchors: Annotated[
         str, typer.Option(help="Which shared words: all, frequent:COUNT, agreeing:SHARE.")
     ] = "all",
-    minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
+    minimum_anchors: Annotated[
+        int, typer.Option(help="Refuse with fewer anchors.")
+    ] = MINIMUM_ANCHORS,
     seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
@@ -130,11 +140,13 @@ def command(
     from promptport.transfers import transfer_many
 
     chosen = {"--magnitude": magnitude is not None, "--own-anchors": own_anchors}
-    if any(is_vector(place) for place in prompt):
+    if vector or any(is_vector(place) for place in prompt):
         several = {"--weight": bool(weight), "--lengths": lengths != "same"}
         others = {"--try": bool(candidate), "--by": by is not None, "--seed": seed != 0}
         asked = {"--readout": readout is not None, "--task": task is not None}
-        refuse_together("a vector folder", {**chosen, **several, **others, **asked})
+        refuse_together(
+            "--vector" if vector else "a vector folder", {**chosen, **several, **others, **asked}
+        )
         settings: VectorSettings = {
             "words": None if words is None else read_words(words),
             "anchors": anchors,
@@ -142,7 +154,7 @@ def command(
             "options": parse_options(option or []),
         }
         named = None if not source else source[0]
-        move_vector(prompt, named, to, method or "linear_map", settings, out, json_output)
+        move_vector(prompt, named, to, method, settings, out, json_output)
         return
     sources = _sources(prompt, source or [], weight or [])
     opened = None if task is None else open_tasks([task], data)[0]

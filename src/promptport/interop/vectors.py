@@ -1,13 +1,12 @@
 """Vector folders: a task prompt vector, its coefficients and its provenance.
 
 vector.safetensors  one float32 tensor `delta (n, d)`
-vector.json         schema, written_by, checksum, coefficients {task: number}, vector (provenance)
+vector.json         schema, written_by, checksum, coefficients {task: number}, vector (provenance),
+                    parts {task: [name, task, checksum]}: which vector each coefficient counts
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
 from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
 from promptport.prompt import Provenance
-from promptport.vector import TaskPromptVector
+from promptport.vector import Part, TaskPromptVector, checksum_of
 
 VECTOR_SCHEMA = 1
 DELTA_FILE, RECORD_FILE = VECTOR_FILES
@@ -41,8 +40,9 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
     record = {
         "schema": VECTOR_SCHEMA,
         "written_by": f"promptport {__version__}",
-        "checksum": _checksum(vector),
+        "checksum": checksum_of(vector.delta, vector.coefficients),
         "coefficients": dict(vector.coefficients),
+        "parts": {name: list(part) for name, part in vector.parts.items()},
         "vector": vector.provenance.to_dict(),
     }
     with atomic_folder(target) as staging:
@@ -79,10 +79,11 @@ def load_vector(folder: str | Path, name: str | None = None) -> TaskPromptVector
     vector = None
     if delta is not None:
         try:
-            vector = TaskPromptVector(delta, provenance, record["coefficients"])
+            parts = {name: Part(*part) for name, part in record.get("parts", {}).items()}
+            vector = TaskPromptVector(delta, provenance, record["coefficients"], parts)
         except PromptPortError as error:
             raise _damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
-    if vector is None or record.get("checksum") != _checksum(vector):
+    if vector is None or record.get("checksum") != checksum_of(vector.delta, vector.coefficients):
         raise _damaged(
             place / DELTA_FILE,
             f"the tensor {DELTA_KEY!r} that was saved",
@@ -108,18 +109,18 @@ def _read_record(path: Path) -> dict[str, Any]:
     counted = record.get("coefficients")
     if not isinstance(counted, dict) or not all(map(_is_number, counted.values())):
         raise _damaged(path, "a field 'coefficients' with a number per task", repr(counted))
+    parts = record.get("parts", {})  # older files have none
+    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
+        raise _damaged(path, "a field 'parts' with three texts per task", repr(parts))
     return record
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, list) and list(map(type, value)) == [str] * 3
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _checksum(vector: TaskPromptVector) -> str:
-    """Hash of the values and the coefficients: safetensors does not protect values."""
-    digest = hashlib.sha256(vector.delta.numpy().tobytes())
-    digest.update(json.dumps(dict(vector.coefficients), sort_keys=True).encode())
-    return digest.hexdigest()
 
 
 def _damaged(path: Path, expected: str, got: str) -> FileFormatError:

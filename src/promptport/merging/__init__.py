@@ -63,7 +63,8 @@ def merge(
 
     Returns:
         (n, d). Its `coefficients` are those of the result where the method is linear (the mean of
-        two tasks has 0.5 of each), and otherwise those that were asked for. The last entry of
+        two tasks has 0.5 of each), and otherwise those that were asked for, counted apart
+        from those of the parts. Vectors of one task have names of their own. The last entry of
         `provenance.history` says method, options and seed.
 
     Raises:
@@ -92,7 +93,7 @@ def merge(
         merged = _sum(vectors, _weights(found, problem, settings))
     else:
         delta = found.function(problem, **settings).float()  # (n, d)
-        merged = replace(asked_sum, delta=delta)
+        merged = asked_sum.with_values(delta)
     step = {
         "step": "merge",
         "method": found.name,

@@ -91,10 +91,11 @@ def transfer_vector(
         # A row of zeros has no direction; any will do, since it is multiplied by zero.
         rows = torch.where(lengths > 0, vector.delta, source.statistics.centre + 1.0)
         delta = moved(normalize(rows, dim=1)) * lengths * ratio
-    record = {"method": found.name, "options": chosen, "anchors": len(shared.words)}
-    return TaskPromptVector(
-        delta, _provenance(vector.provenance, source, target, record), vector.coefficients
-    )
+    old = vector.provenance
+    entry = {"source": source.backbone, "source_revision": old.revision or source.revision}
+    entry["source_fingerprint"] = source.fingerprint
+    record = {**entry, "method": found.name, "options": chosen, "anchors": len(shared.words)}
+    return vector.with_values(delta, _provenance(old, target, record))
 
 
 def transfer_word_vector(
@@ -138,30 +139,10 @@ def transfer_word_vector(
     (end, _), (begin, _) = prompt.mixture.over(index), start.over(index)
     delta = (end - begin).to(rows.dtype) @ rows
     task = prompt.provenance.task or name
-    old = prompt.provenance
-    made = Provenance(
-        target.backbone,
-        target.kind,
-        target.revision,
-        target.fingerprint,
-        old.template,
-        task,
-        old.origin,
-        history=(
-            *old.history,
-            {
-                "step": "transfer vector",
-                "source": old.backbone,
-                "source_fingerprint": old.fingerprint,
-                "target": target.backbone,
-                "method": "mixture.v1",
-                "anchors": len(words),
-                "tuning": old.tuning,
-                "promptport": __version__,
-            },
-        ),
-    )
-    return TaskPromptVector(delta, made, {task: 1.0})
+    old = replace(prompt.provenance, task=task)
+    entry = {"source": old.backbone, "source_fingerprint": old.fingerprint}
+    record = {**entry, "method": "mixture.v1", "anchors": len(words)}
+    return TaskPromptVector(delta, _provenance(old, target, record), {task: 1.0})
 
 
 def _check_space(provenance: Provenance, width: int, source: EmbeddingSpace) -> None:
@@ -175,16 +156,13 @@ def _check_space(provenance: Provenance, width: int, source: EmbeddingSpace) -> 
         )
 
 
-def _provenance(
-    old: Provenance, source: EmbeddingSpace, target: EmbeddingSpace, record: Mapping[str, Any]
-) -> Provenance:
+def _provenance(old: Provenance, target: EmbeddingSpace, record: Mapping[str, Any]) -> Provenance:
+    """On the target nothing started from the source's origin: only the history keeps it."""
     entry = {
         "step": "transfer vector",
-        "source": source.backbone,
-        "source_revision": old.revision or source.revision,
-        "source_fingerprint": source.fingerprint,
         "target": target.backbone,
         **record,
+        "origin": old.origin,
         "tuning": old.tuning,
         "promptport": __version__,
     }
@@ -194,6 +172,7 @@ def _provenance(
         kind=target.kind,
         revision=target.revision,
         fingerprint=target.fingerprint,
+        origin=None,
         tuning=None,
         history=(*old.history, entry),
     )

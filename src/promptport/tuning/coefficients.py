@@ -233,7 +233,11 @@ class _Search:
         """One factor scales the combination; so methods that look at proportions only have one."""
         if self.config.coefficients == "one":
             return factors[0] * self.whole
-        return self._merge([f * t for f, t in zip(factors, self.terms, strict=True)])
+        return self._merge(self._coefficients(factors))
+
+    def _coefficients(self, factors: Sequence[float]) -> list[float]:
+        """One per vector, terms included; without minus zero."""
+        return [f * t + 0.0 for f, t in zip(factors, self.terms, strict=True)]
 
     def _prompt(self, vector: TaskPromptVector) -> SoftPrompt:
         return vector.apply(self.origin, self.made)
@@ -298,7 +302,7 @@ class _Search:
     def _result(self, best: Trial) -> SearchResult:
         config = self.config
         factors = best.factors * len(self.vectors) if len(best.factors) == 1 else best.factors
-        coefficients = tuple(f * t for f, t in zip(factors, self.terms, strict=True))
+        coefficients = tuple(self._coefficients(factors))
         names = [task.name for task in self.tasks]
         evaluations = self.scores[best.factors]
         step = {

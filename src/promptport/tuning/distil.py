@@ -303,7 +303,8 @@ def anchor(
         progress: called with (steps done, steps in all).
 
     Returns:
-        An anchored prompt of the same length, with its record.
+        An anchored prompt of the same length, with its record. Its origin is the random mixture
+        that the search began from.
 
     Raises:
         MismatchError: the prompt belongs to another backbone.
@@ -318,15 +319,18 @@ def anchor(
     mixture = MixtureRows(
         backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
     )
+    start = mixture.vectors().cpu()
     student = MixedStudent(mixture, config.logit_lr, config.noise)
     best, record = _learned(student, lesson, config, progress)
     old = prompt.provenance
     entry = _entry("anchor", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
     entry |= {"words": len(chosen), "noise": config.noise}
-    provenance: Provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
+    few = None if words is None else chosen
+    made = OriginSpec("mixture", config.seed, words=few).to_dict()
+    provenance: Provenance = replace(old, origin=made, tuning=None, history=(*old.history, entry))
     found = mixture.mixture(0, prompt.length)
-    return DistilResult(SoftPrompt(best, provenance, mixture=found), **record)
+    return DistilResult(SoftPrompt(best, provenance, start, found), **record)
 
 
 @dataclass

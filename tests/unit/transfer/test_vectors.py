@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from promptport.analysis import compare
 from promptport.anchored import Mixture
 from promptport.errors import MismatchError
 from promptport.prompt import Provenance, SoftPrompt
@@ -69,6 +70,17 @@ def test_it_is_linear_and_keeps_coefficients(alike_pair) -> None:
     assert not nothing.delta.any()
 
 
+def test_the_origin_stays_on_the_source(alike_pair) -> None:
+    source, target = alike_pair()
+    origin = {"kind": "vocabulary", "seed": 0}
+    vector = TaskPromptVector.of(made(source).with_provenance(origin=origin))
+    moved = transfer_vector(vector, source, target)
+    assert moved.provenance.origin is None
+    assert moved.provenance.history[-1]["origin"] == origin
+    native = TaskPromptVector.of(made(target, 3).with_provenance(origin=origin))
+    assert compare({"moved": moved, "native": native}).groups() == {}
+
+
 def test_words_with_signs(alike_pair) -> None:
     source, target = alike_pair()
     words = mixture_words(source)
@@ -83,6 +95,8 @@ def test_words_with_signs(alike_pair) -> None:
     prompt = SoftPrompt(end.vectors(source), provenance, start.vectors(source), end)
     torch.testing.assert_close(starting_mixture(prompt, source).weights, start.weights)
     moved = transfer_word_vector(prompt, start, target)
+    assert moved.provenance.origin is None
+    assert moved.provenance.history[-1]["origin"] == provenance.origin
     ends = [
         transfer(SoftPrompt(m.vectors(source), provenance, mixture=m), source, target).prompt
         for m in (end, start)

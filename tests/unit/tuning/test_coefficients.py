@@ -91,6 +91,14 @@ def test_separate_coefficients_are_refined_beyond_the_coarse_grid(scored) -> Non
     assert len(found.trials) < 50
 
 
+def test_a_term_that_is_taken_off_never_gets_minus_zero(scored) -> None:
+    scored(lambda x, y: 1 + 10 * min(y, 0) - abs(x - 1), lambda x, y: 1.0)
+    settings = SearchConfig(criterion="harmonic", coefficients="separate", ties="loss")
+    found = search_coefficients(None, [FIRST, SECOND], TASKS, ORIGIN, settings, terms=[1.0, -1.0])
+    assert [str(value) for value in found.coefficients] == ["1.0", "0.0"]
+    assert str(found.vector.coefficients["b"]) == "0.0"
+
+
 def test_the_record_says_what_was_read(scored) -> None:
     scored(lambda x, y: x, lambda x, y: y)
     found = search_coefficients(

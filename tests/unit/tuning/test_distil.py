@@ -28,6 +28,7 @@ from promptport.tuning import (
     tune,
 )
 from promptport.tuning.made_text import made_rows, spread, swapped_rows
+from promptport.tuning.mixtures import starting_mixture
 from promptport.vector import TaskPromptVector
 
 CONFIG = DistilConfig(rows=8, epochs=6, batch_size=4, relative_lr=0.1)
@@ -99,8 +100,12 @@ def test_anchoring_finds_a_mixture_that_answers_alike(backbone, task) -> None:
     torch.testing.assert_close(
         mixture.vectors(model.space), result.prompt.vectors, rtol=1e-4, atol=1e-4
     )
+    start = starting_mixture(result.prompt, model.space)
+    torch.testing.assert_close(start.vectors(model.space), result.prompt.origin)
     few = sorted(model.space.words)[:7]
-    assert anchor(prompt, model, task, words=few, config=CONFIG).prompt.mixture.words == tuple(few)
+    found = anchor(prompt, model, task, words=few, config=CONFIG).prompt
+    assert found.mixture.words == tuple(few)
+    assert found.provenance.origin == {"kind": "mixture", "seed": CONFIG.seed, "words": 7}
 
 
 def test_bad_input(backbone, capitals) -> None:
