@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
 from promptport.analysis.statistics import Interval, bootstrap_mean
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.errors import TaskError
 from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
 from promptport.objective import Objective
@@ -136,14 +136,15 @@ def forecast_pair(
         ShapeError: prompts of different lengths.
         TaskError: a text to text task, or a task that this backbone cannot be asked.
     """
-    parts = (first, second)
-    for part in parts:
+    for part in (first, second):
         _check_kind(part.task)
         backbone.check_prompt(part.prompt)
+    parts = [replace(part, prompt=with_origin(part.prompt, backbone)) for part in (first, second)]
     vectors = [TaskPromptVector.of(part.prompt, part.task.name) for part in parts]
     if combined is None:
-        assert first.prompt.origin is not None, "the vector was made from it"
-        combined = (vectors[0] + vectors[1]).apply(first.prompt.origin)
+        own_origin = parts[0].prompt.origin
+        assert own_origin is not None, "the vector was made from it"
+        combined = (vectors[0] + vectors[1]).apply(own_origin)
     else:
         vectors[0].check_fits(vectors[1])
         backbone.check_prompt(combined)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from promptport.analysis.statistics import Interval, bootstrap_mean
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.errors import MismatchError
 from promptport.evaluation import score_prompts
 from promptport.prompt import SoftPrompt
@@ -87,6 +87,7 @@ def origin_independence(
         MismatchError: no prompts, no other origin, a prompt without origin or of another backbone.
         ShapeError: origins of another length.
     """
+    prompts = [with_origin(prompt, backbone) for prompt in prompts]
     vectors = [TaskPromptVector.of(prompt, task.name) for prompt in prompts]
     origins = [p.origin for p in prompts if p.origin is not None] + list(unseen)
     others = [

@@ -329,7 +329,7 @@ def _merged(
     from promptport.interop import load_vector
     from promptport.merging import merge
 
-    vectors = [load_vector(place, name) for name, place in places.items()]
+    vectors = [load_vector(place, name, backbone) for name, place in places.items()]
     merged = merge(vectors, list(terms.values()), method=method, seed=seed, options=options)
     first = next(iter(places.values()))
     start, made = origin_for(

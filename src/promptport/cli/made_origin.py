@@ -32,15 +32,17 @@ def origin_for(
         PromptPortError: that folder has no origin, or as `make_start`.
     """
     if text == OWN:
-        return _own_origin(first)
+        return _own_origin(first, backbone)
     return make_start(text, source, length, backbone=backbone, seed=seed, also=f"{OWN}, ")
 
 
-def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
+def _own_origin(place: Path, backbone: str | None) -> tuple[Tensor, dict[str, Any] | None]:
+    from promptport.backbone import with_origin
     from promptport.interop import load_prompt
     from promptport.interop.peft import CONFIG_FILE
 
-    prompt = load_prompt(place) if (place / CONFIG_FILE).is_file() else None
+    known = (place / CONFIG_FILE).is_file()
+    prompt = with_origin(load_prompt(place), backbone) if known else None
     if prompt is None or prompt.origin is None:
         raise PromptPortError(
             "--origin own",

@@ -56,7 +56,7 @@ def searched(
     from promptport.interop import load_vector
     from promptport.tuning import search_coefficients
 
-    vectors = [load_vector(place, name) for name, place in places.items()]
+    vectors = [load_vector(place, name, backbone) for name, place in places.items()]
     first = vectors[0]
     start, made = origin_for(
         origin,

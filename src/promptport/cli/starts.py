@@ -63,6 +63,7 @@ def started(
         PromptPortError: folders that cannot be used, or prompts of another length.
     """
     from promptport.analysis import rank
+    from promptport.backbone import with_origin
     from promptport.merging import merge
     from promptport.tuning import OriginSpec, make_origin
     from promptport.vector import TaskPromptVector
@@ -77,7 +78,7 @@ def started(
                 fix="Set --length to the length of the library's prompts",
             )
     if way == "mean":
-        vectors = [TaskPromptVector.of(c.prompt, c.name) for c in candidates]
+        vectors = [TaskPromptVector.of(with_origin(c.prompt, model), c.name) for c in candidates]
         origin = make_origin(job.origin, model, vectors[0].length)
         prompt = merge(vectors, method="mean").apply(origin, job.origin.to_dict())
         typer.echo(f"{job.label} starts from the mean of {len(vectors)} vectors", err=True)

@@ -52,7 +52,7 @@ def command(
         typer.Option(
             help="What the vector is measured from, in place of the prompt's own origin: seed:3, "
             "vocabulary*0.1, text:SOME WORDS, a prompt folder ... A prompt that has none (PEFT "
-            "keeps none) is measured from random words."
+            "keeps none but a text) is measured from random words."
         ),
     ] = None,
     origins: Annotated[

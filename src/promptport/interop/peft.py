@@ -313,10 +313,22 @@ def _provenance_from_peft(config: dict[str, Any], place: Path) -> Provenance:
         )
     origin = None
     if config.get("prompt_tuning_init") == "TEXT":
-        origin = {"kind": "text", "text": config.get("prompt_tuning_init_text")}
+        origin = _text_origin(config, backbone)
     return Provenance(
         backbone=backbone,
         kind=_KINDS.get(str(config.get("task_type"))),
         revision=config.get("revision"),
         origin=origin,
     )
+
+
+def _text_origin(config: dict[str, Any], backbone: str) -> dict[str, Any] | None:
+    """How PEFT made an origin of a text, for `with_origin`; None if it is unclear."""
+    text = config.get("prompt_tuning_init_text")
+    tokenizer = config.get("tokenizer_name_or_path") or backbone
+    options = config.get("tokenizer_kwargs") or {}
+    clear = isinstance(text, str) and isinstance(tokenizer, str) and isinstance(options, dict)
+    if not clear:
+        return None
+    more = {"tokenizer_kwargs": options} if options else {}
+    return {"kind": "text", "text": text, "tokenizer": tokenizer, **more}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from promptport._version import __version__
+from promptport.backbone import with_origin
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
 from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
@@ -51,22 +52,26 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
     return target
 
 
-def load_vector(folder: str | Path, name: str | None = None) -> TaskPromptVector:
+def load_vector(
+    folder: str | Path, name: str | None = None, backbone: str | None = None
+) -> TaskPromptVector:
     """Read a vector folder, or take the vector of a prompt folder (prompt minus origin).
 
     Args:
         folder: a vector folder or a prompt folder; with the files of both, the vector's count.
         name: of the task, if a prompt folder does not say it.
+        backbone: as in `with_origin`, which makes the origin of PEFT's TEXT again.
 
     Raises:
         StorageError: neither, or it cannot be read.
         FileFormatError: a damaged or foreign file, or a newer schema.
         MismatchError: a prompt without origin.
+        BackboneError: as `with_origin`.
     """
     place = Path(folder)
     if not (place / RECORD_FILE).is_file():
         if (place / CONFIG_FILE).is_file():
-            return TaskPromptVector.of(load_prompt(place), name)
+            return TaskPromptVector.of(with_origin(load_prompt(place), backbone), name)
         raise StorageError(
             str(place),
             expected=f"a folder with {RECORD_FILE} (a vector) or {CONFIG_FILE} (a prompt)",

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, text_ids
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
 from promptport.tuning.mixtures import mixture_words, starting_logits
@@ -29,8 +29,8 @@ class OriginSpec:
     Attributes:
         kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
             distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
-            repeated or cut to length, as PEFT's TEXT), `prompt` (an existing prompt) or `mixture`
-            (a random mixture of words: the prompt is tuned anchored).
+            special tokens included, repeated or cut to length, as PEFT's TEXT), `prompt` (an
+            existing prompt) or `mixture` (a random mixture of words: the prompt is tuned anchored).
         seed: of the random kinds.
         text: of the kind `text`.
         prompt: of the kind `prompt`.
@@ -68,7 +68,7 @@ class OriginSpec:
         """
         kind, _, rest = text.partition(":")
         if kind == "text" and rest.strip():
-            return cls("text", seed, rest.strip())
+            return cls("text", seed, rest)
         scaled = re.fullmatch(r"(vocabulary|normal)\*([-+.\deE]+)", text)
         if scaled and _is_number(scaled[2]):
             return cls(cast(OriginKind, scaled[1]), seed, scale=float(scaled[2]))
@@ -179,12 +179,12 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
 
 
 def _text_ids(spec: OriginSpec, backbone: Backbone, length: int) -> list[int]:
-    ids = backbone.tokenizer(spec.text or "", add_special_tokens=False)["input_ids"]
-    if not ids:
+    ids = text_ids(spec.text or "", backbone.tokenizer, length)
+    if not ids or not (spec.text or "").strip():
         raise TuningError(
             "origin", expected="a text", got=repr(spec.text), fix="Write --origin 'text:SOME WORDS'"
         )
-    return [int(ids[i % len(ids)]) for i in range(length)]
+    return ids
 
 
 def _existing(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
