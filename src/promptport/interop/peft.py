@@ -24,6 +24,7 @@ from promptport.files import (
     read_metadata,
     read_tensors,
     tensor_bytes,
+    what_is_at,
 )
 from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
 
@@ -112,11 +113,14 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     """
     place = Path(folder)
     if not (place / CONFIG_FILE).is_file():
+        vector = (place / VECTOR_FILES[1]).is_file()
         raise StorageError(
             str(place),
             expected=f"a prompt folder with {CONFIG_FILE}",
-            got="no such file" if place.is_dir() else "no such folder",
-            fix="Check the path",
+            got=what_is_at(place, "a vector folder" if vector else "no such file"),
+            fix=f"Put it on an origin: promptport combine a --load a={place} --origin seed:3"
+            if vector
+            else "Check the path",
         )
     config = read_json(place / CONFIG_FILE)
     length = _checked_length(config, place)

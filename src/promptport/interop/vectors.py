@@ -15,7 +15,14 @@ from typing import Any
 from promptport._version import __version__
 from promptport.backbone import with_origin
 from promptport.errors import FileFormatError, PromptPortError, StorageError
-from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
+from promptport.files import (
+    atomic_folder,
+    json_bytes,
+    read_json,
+    read_tensors,
+    tensor_bytes,
+    what_is_at,
+)
 from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
 from promptport.prompt import Provenance
 from promptport.vector import TaskPromptVector
@@ -75,7 +82,7 @@ def load_vector(
         raise StorageError(
             str(place),
             expected=f"a folder with {RECORD_FILE} (a vector) or {CONFIG_FILE} (a prompt)",
-            got="neither" if place.is_dir() else "no such folder",
+            got=what_is_at(place, "neither"),
             fix="Check the path",
         )
     record = _read_record(place / RECORD_FILE)
