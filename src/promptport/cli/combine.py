@@ -25,6 +25,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     show_lesson,
     task_of,
 )
@@ -72,7 +73,7 @@ def command(
         list[str] | None, typer.Option(help="NAME=FOLDER, prompt or vector; repeat for several.")
     ] = None,
     backbone: OwnBackboneOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of random origins and methods.")] = 0,
+    seed: Annotated[int, seed_option("Seed of random origins and methods.")] = 0,
     search: Annotated[
         str | None,
         typer.Option(

@@ -20,6 +20,7 @@ from promptport.cli.console import (
     print_json,
     print_table,
     quiet,
+    seed_option,
     task_of,
 )
 
@@ -38,7 +39,7 @@ def command(
     ] = None,
     split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
+    seed: Annotated[int, seed_option("Seed of their choice.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

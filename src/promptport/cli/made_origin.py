@@ -65,7 +65,7 @@ def make_start(
     """Make an origin for a backbone from what a user writes, and say how it was made.
 
     Args:
-        text: `seed:3`, what `OriginSpec.parse` reads, or a prompt folder.
+        text: what `OriginSpec.parse` reads, or a prompt folder.
         source: tells the backbone.
         length: n.
         backbone: in place of the one that `source` names.
@@ -100,9 +100,8 @@ def written_origin(text: str, seed: int, also: str = "") -> OriginSpec:
 
     if Path(text).is_dir():
         return OriginSpec("prompt", prompt=load_prompt(text))
-    if text.startswith("seed:") and text[5:].isdecimal():
-        return OriginSpec("vocabulary", int(text[5:]))
-    if text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
+    kinds = ("seed", "vocabulary", "normal", "mixture", "text")
+    if text.partition(":")[0].partition("*")[0] in kinds:
         return OriginSpec.parse(text, seed)
     raise PromptPortError(
         "--origin",

@@ -22,8 +22,10 @@ from promptport.cli.console import (
     print_json,
     print_table,
     quiet,
+    seed_option,
 )
 from promptport.errors import PromptPortError, StorageError
+from promptport.files import what_is_at
 
 if TYPE_CHECKING:
     from promptport.analysis import Candidate
@@ -50,7 +52,7 @@ def command(
     origin: VectorOriginOption = "seed:0",
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of rows.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the choice of rows.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
@@ -99,7 +101,7 @@ def find_library(given: list[Path]) -> dict[str, Path]:
             raise StorageError(
                 str(place),
                 expected="a prompt or vector folder, or a folder of such",
-                got="neither" if place.is_dir() else "no such folder",
+                got=what_is_at(place, "neither"),
                 fix="Check the path",
             )
         for folder in own:

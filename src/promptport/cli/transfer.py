@@ -22,6 +22,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
 )
 from promptport.cli.moved_vector import VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
@@ -88,7 +89,7 @@ def command(
         str, typer.Option(help="Which shared words: all, frequent:COUNT, agreeing:SHARE.")
     ] = "all",
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
-    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    seed: Annotated[int, seed_option("Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
     ] = None,

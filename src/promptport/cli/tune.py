@@ -23,6 +23,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     shared_words,
 )
 from promptport.cli.starts import check_start, report_together, started
@@ -47,9 +48,7 @@ def command(
     ],
     data: DataOption = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")
-    ] = None,
+    seed: Annotated[list[int] | None, seed_option("Seed; repeat for several. Default 0.")] = None,
     lr: Annotated[
         float | None,
         typer.Option(
@@ -60,7 +59,7 @@ def command(
         str | None,
         typer.Option(
             help="vocabulary (usual), normal, vocabulary*0.1 (smaller), mixture, text:SOME WORDS, "
-            "or a prompt folder."
+            "a prompt folder, or seed:3: vocabulary with this seed, the same for every --seed."
         ),
     ] = None,
     origins: Annotated[

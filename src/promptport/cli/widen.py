@@ -24,6 +24,7 @@ from promptport.cli.console import (
     print_json,
     progress_bar,
     quiet,
+    seed_option,
     show_lesson,
     task_of,
 )
@@ -78,7 +79,7 @@ def command(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of texts and origins.")] = 0,
+    seed: Annotated[int, seed_option("Seed of texts and origins.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
