@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from typing import Any
+
 from promptport.errors import PromptPortError
 
 MOST = 2**32 - 1  # times the largest step of an epoch it is still far below what torch takes
 RANGE = f"0 to {MOST}"
 
 
-def check_seed(seed: int) -> None:
-    """Refuse a seed that is out of its range.
+def check_seed(seed: Any) -> None:
+    """Refuse a seed that is no whole number, or out of its range.
 
     Raises:
         PromptPortError: it is.
     """
-    if not 0 <= seed <= MOST:
+    if not (isinstance(seed, Integral) and 0 <= int(seed) <= MOST):
         raise PromptPortError(
-            "seed", expected=f"a number from {RANGE}", got=str(seed), fix="Write for instance 3"
+            "seed", expected=f"a number from {RANGE}", got=repr(seed), fix="Write for instance 3"
         )
 
 

@@ -7,6 +7,7 @@ import torch
 
 from promptport.errors import PromptPortError
 from promptport.merging import merge
+from promptport.portable import PortablePrompt
 from promptport.prompt import Provenance
 from promptport.seeds import MOST, later_seed
 from promptport.transfers import transfer
@@ -57,6 +58,14 @@ def test_transfer_refuses_them(backbone) -> None:
     model = backbone("bert")
     with pytest.raises(PromptPortError, match="seed: expected"):
         transfer(random_prompt(model, 2, 0), model.space, model.space, seed=2**64)
+    portable = PortablePrompt.encode(random_prompt(model, 2, 0), model.space)
+    with pytest.raises(PromptPortError, match="seed: expected"):
+        portable.decode(model.space, seed=2**64)
+
+
+def test_a_seed_of_a_damaged_record_is_refused() -> None:
+    with pytest.raises(PromptPortError, match="seed: expected a number from 0 .*, got '3'"):
+        OriginSpec.drawn_again({"kind": "vocabulary", "seed": "3"})
 
 
 def test_other_seeds_stay_in_range() -> None:
