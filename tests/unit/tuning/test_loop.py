@@ -181,7 +181,9 @@ def test_settings_out_of_range(values, message) -> None:
 
 def test_bad_origins(backbone, capitals) -> None:
     model = backbone("bert")
-    with pytest.raises(TuningError, match=r"expected vocabulary, normal .*, mixture, text:SOME"):
+    with pytest.raises(
+        TuningError, match=r"expected vocabulary, normal .*, mixture, seed:NUMBER .*, text:SOME"
+    ):
         OriginSpec.parse("uniform", 0)
     with pytest.raises(TuningError, match="at least 1 virtual token"):
         make_origin(OriginSpec(), model, 0)
