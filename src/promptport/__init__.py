@@ -14,7 +14,7 @@ from promptport._version import __version__
 
 if TYPE_CHECKING:
     from promptport.anchors import AnchorSet
-    from promptport.backbone import Backbone, open_space
+    from promptport.backbone import Backbone, open_space, with_origin
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate, score_prompts
     from promptport.interop import (
@@ -126,6 +126,7 @@ _HOMES = {
     "tune": "tuning",
     "tune_jointly": "tuning",
     "widen": "tuning",
+    "with_origin": "backbone",
 }
 
 __all__ = [
@@ -186,6 +187,7 @@ __all__ = [
     "tune",
     "tune_jointly",
     "widen",
+    "with_origin",
 ]
 
 

@@ -158,6 +158,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def what_is_at(place: Path, folder: str) -> str:
+    """What stands where a folder was expected, for errors; `folder` is said of a folder."""
+    if place.is_dir():
+        return folder
+    return "a file" if place.is_file() else "no such folder"
+
+
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """A JSON object as it is written to disk: indented, with a final newline."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -20,6 +20,7 @@ from promptport.anchors import AnchorSet
 from promptport.errors import MismatchError, ShapeError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
+from promptport.seeds import check_seed
 from promptport.space import BLOCK_ROWS, EmbeddingSpace, SpaceStatistics
 from promptport.transfers import (
     Method,
@@ -157,6 +158,7 @@ class PortablePrompt:
             UnknownNameError: no such method, option or rule.
         """
         start = time.perf_counter()
+        check_seed(seed)
         found = find_method(method or ("least_squares" if self.mixture is None else "mixture"))
         _check_method(found)
         chosen = found.complete(options or {})

@@ -128,6 +128,7 @@ class EmbeddingSpace:
         scale: factor between weights and input rows (Gemma, BART), else 1.
         kind: `masked`, `causal` or `seq2seq`, where known.
         revision: Hub revision, where known.
+        outer_scale: the part of `scale` that stands outside the embedding module (Pegasus), else 1.
     """
 
     backbone: str
@@ -138,6 +139,7 @@ class EmbeddingSpace:
     scale: float = 1.0
     kind: str | None = None
     revision: str | None = None
+    outer_scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():

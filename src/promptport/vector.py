@@ -91,7 +91,7 @@ class TaskPromptVector:
         """The vector of a tuned prompt: `T = P* − P_0`.
 
         Args:
-            prompt: (n, d), with its origin.
+            prompt: (n, d), with its origin (`with_origin` makes that of PEFT's TEXT).
             name: of the task in the coefficients, if the prompt does not say its task.
 
         Raises:
@@ -102,7 +102,7 @@ class TaskPromptVector:
             raise MismatchError(
                 f"prompt of {task}",
                 expected="an origin, what its tuning started from",
-                got="none (PEFT does not keep it, and a transfer loses it)",
+                got="none (PEFT keeps none but a text, and a transfer loses it)",
                 fix="Name it with promptport vector --origin, tune with promptport, which keeps "
                 "it, or let promptport widen measure the prompt from random words",
             )

@@ -68,6 +68,24 @@ def test_origins_refuses_what_cannot_be(run_cli, base) -> None:
     _fails(run_cli("origins", *base, "--origin", "words"), "origin: expected vocabulary")
 
 
+def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
+    out = tmp_path / "P"
+    seeds = ("--seed", 0, "--seed", 7)
+    assert run_cli("tune", *base, "--origin", "seed:3", *seeds, "--out", out)[0] == 0
+    wanted = make_origin(OriginSpec("vocabulary", 3), backbone("bert"), 2)
+    for seed in (0, 7):
+        prompt = load_prompt(out / f"capitals-seed{seed}")
+        assert torch.equal(prompt.origin, wanted)
+        assert prompt.provenance.origin == {"kind": "vocabulary", "seed": 3}
+    few = ("origins", *base, "--origins", 1, "--unseen", 1, "--json")
+    by_seed = run_cli(*few, "--origin", "seed:3")
+    assert by_seed == run_cli(*few, "--seed", 3)
+    assert by_seed[0] == 0
+    assert run_cli(*few, "--origin", "seed:3", "--seed", 3) == by_seed
+    refused = run_cli(*few, "--origin", "seed:3", "--seed", 4)
+    _fails(refused, "--origin seed:3: expected no --seed with it")
+
+
 def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
     out = tmp_path / "P"
     code, _, err = run_cli(

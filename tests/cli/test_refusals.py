@@ -152,3 +152,48 @@ def test_a_task_that_is_not_the_prompt_s_own_is_noted(
     assert "note: the prompt was made for capitals, --task is plural" in err
     err = run_cli("anchor", prompt, "--task", task_file, *out)[2]
     assert "note:" not in err
+
+
+def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_path) -> None:  # noqa: F811
+    from promptport.interop import save_vector
+    from promptport.vector import TaskPromptVector
+
+    found = load_prompt(prompt)
+    vector, file = tmp_path / "V", tmp_path / "heat.html"
+    save_vector(TaskPromptVector(found.vectors, found.provenance, {"a": 1}), vector)
+    file.write_text("<html>")
+    said = f"got a vector folder. Put it on an origin: promptport combine a --load a={vector} "
+    for command in (
+        ("vector", vector),
+        ("forecast", vector, prompt),
+        ("widen", vector, "--out", tmp_path / "Q"),
+        ("eval", vector, "--task", "plural"),
+    ):
+        _fails(run_cli(*command), said)
+    _fails(run_cli("rank", file, "--task", "plural"), "heat.html: expected", "got a file")
+    _fails(run_cli("vector", file), "got a file")
+    _fails(run_cli("combine", "a", "--load", f"a={file}", "--out", tmp_path / "Q"), "got a file")
+
+
+SEEDED = (
+    *("tune", "origins", "combine", "rank", "adapt", "forecast", "widen"),
+    *("anchor", "calibrate", "decode", "demo", "move", "transfer"),
+)
+
+
+@pytest.mark.parametrize("command", SEEDED)
+def test_every_seed_has_its_range(run_cli, command) -> None:
+    code, out, err = run_cli(command, "--seed", 2**64)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "'--seed'" in err
+    assert "4294967295" in err
+
+
+def test_the_seed_of_an_origin_has_the_same_range(run_cli, prompt, task_file, tmp_path) -> None:  # noqa: F811
+    out = ("--origin", "seed:9" + "0" * 30, "--out", tmp_path / "Q")
+    for command in (
+        ("tune", "--backbone", "nano-bert", "--task", "plural"),
+        ("vector", prompt),
+        ("widen", prompt, "--task", task_file),
+    ):
+        _fails(run_cli(*command, *out), "seed: expected a number from 0 to 4294967295, got 9000")

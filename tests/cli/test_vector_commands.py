@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,6 +63,62 @@ def test_vector(run_cli, library) -> None:
     assert (code, err) == (0, "")
     assert "virtual tokens" in out
     assert "Written" not in out
+
+
+@pytest.fixture
+def told(library):
+    """A bare folder of PEFT's, made of a text; one row was trained since."""
+    from safetensors.torch import save_file
+
+    rows = library.space.rows(library.tokenizer("the old dog")["input_ids"][:N])
+    rows[1] += 1
+    Path("told").mkdir()
+    save_file({"prompt_embeddings": rows}, "told/adapter_model.safetensors")
+    config = {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "FEATURE_EXTRACTION",
+        "num_virtual_tokens": N,
+        "base_model_name_or_path": library.name,
+        "prompt_tuning_init": "TEXT",
+        "prompt_tuning_init_text": "the old dog",
+        "tokenizer_name_or_path": library.name,
+    }
+    Path("told/adapter_config.json").write_text(json.dumps(config))
+    return "told"
+
+
+def test_an_origin_that_peft_made_of_a_text(run_cli, library, told, task_file) -> None:
+    wanted = [0, library.width**0.5, 0]
+    code, out, _ = run_cli("vector", told, "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["norms"] == pytest.approx(wanted, abs=1e-4)
+    assert found["origin"] == {"kind": "text", "text": "the old dog", "tokenizer": library.name}
+    assert run_cli("combine", told, "--out", "own", "--backbone", library.name)[0] == 0
+    torch.testing.assert_close(load_prompt("own").vectors, load_prompt(told).vectors)
+    assert load_vector("own").delta.norm(dim=1).tolist() == pytest.approx(wanted, abs=1e-4)
+    code, out, _ = run_cli("similarity", told, "own", "sst2", "--of", "vectors", "--json")
+    assert code == 0
+    assert json.loads(out)["cosine"][0] == pytest.approx([1, 1, 3**-0.5], abs=1e-5)
+    tasks = ("--task-a", task_file, "--task-b", task_file)
+    assert run_cli("forecast", told, "sst2", *tasks)[0] == 0
+    judging = ("--prompt", told, "--task", task_file, "--unseen", 1)
+    assert run_cli("origins", *judging)[0] == 0
+    start = ("--start", "mean", "--library", told, "--library", "sst2", "--length", N)
+    job = ("--backbone", library.name, "--task", task_file, "--epochs", 1)
+    assert run_cli("tune", *job, *start, "--out", "tuned")[0] == 0
+    few = ("--texts", "words", "--rows", 12, "--steps", 1, "--origins", 2)
+    assert run_cli("widen", told, "--task", task_file, *few, "--out", "wide")[0] == 0
+    torch.testing.assert_close(load_prompt("wide").origin, load_prompt("own").origin)
+    assert load_prompt("wide").provenance.origin == found["origin"]
+
+
+def test_a_recorded_origin_is_not_replaced(run_cli, told) -> None:
+    for folder, own in ((told, "text:the old dog"), ("sst2", "seed:0")):
+        assert run_cli("vector", folder, "--origin", own)[0] == 0
+        refused = run_cli("vector", folder, "--origin", "seed:3", "--out", "V")
+        _fails(refused, "--origin: expected none, or the origin that the folder says, got seed:3")
+        assert not Path("V").exists()
 
 
 def test_vector_of_a_prompt_without_origin(run_cli, library) -> None:

@@ -7,13 +7,15 @@ from statistics import fmean
 
 import pytest
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.evaluation import evaluate
 from promptport.experiments import DemoSettings, run_demo, write_report
 from promptport.experiments.demo import SEEN
+from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import list_tasks, open_task
 from promptport.transfers import transfer
 from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.vector import TaskPromptVector
 from promptport.zoo import ZOO_FOLDER, embedded_names
 
 TASKS = ("country-capital", "person-occupation", "animal-class")
@@ -51,6 +53,26 @@ def test_objects_are_single_tokens_of_every_backbone(embedded, name) -> None:
     answers = {row.answer for task in probes for row in task.load("test")}
     missing = answers - set(embedded(name).space.words)
     assert len(missing) <= 0.01 * len(answers), missing
+
+
+@pytest.mark.parametrize("name", embedded_names())
+def test_the_text_that_peft_begins_with_is_the_origin(name) -> None:
+    peft = pytest.importorskip("peft")
+    model = Backbone.load(name, dtype="float32")
+    config = peft.PromptTuningConfig(
+        task_type="SEQ_2_SEQ_LM",  # with its second half
+        num_virtual_tokens=12,
+        token_dim=model.width,
+        num_transformer_submodules=2,
+        prompt_tuning_init="TEXT",
+        prompt_tuning_init_text="Say what the text is about",
+        tokenizer_name_or_path=str(ZOO_FOLDER / name),
+    )
+    rows = peft.PromptEmbedding(config, model.model.get_input_embeddings()).embedding.weight[:12]
+    origin = {"kind": "text", "text": config.prompt_tuning_init_text, "tokenizer": name}
+    prompt = SoftPrompt(rows, Provenance(name, origin=origin))
+    for place in (model, None):
+        assert TaskPromptVector.of(with_origin(prompt, place)).delta.abs().max() < 1e-6
 
 
 @pytest.fixture(scope="module")

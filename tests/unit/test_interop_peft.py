@@ -7,12 +7,15 @@ import warnings
 
 import pytest
 import torch
+from tests.models import ARCHITECTURES as ALL
 
-from promptport.backbone import Backbone
-from promptport.errors import FileFormatError, StorageError
-from promptport.interop import load_prompt, save_prompt
+from promptport.backbone import Backbone, with_origin
+from promptport.errors import BackboneError, FileFormatError, MismatchError, StorageError
+from promptport.interop import load_prompt, load_vector, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Template
+from promptport.tuning import OriginSpec, make_origin
+from promptport.vector import TaskPromptVector
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -107,6 +110,77 @@ def test_we_run_a_folder_of_peft_with_its_logits(backbone, tmp_path, name) -> No
     assert prompt.provenance.kind == model.kind
     row, ours = _ours(model, prompt)
     torch.testing.assert_close(ours, _theirs(wrapped, row, prompt, model), rtol=1e-4, atol=1e-4)
+
+
+def _made_of_text(model: Backbone, folder, length: int, text: str = "the old dog", **more):
+    """A folder of PEFT's, untrained: its rows are those of a text."""
+    config = peft.PromptTuningConfig(
+        task_type=TASK_TYPES[model.kind],
+        num_virtual_tokens=length,
+        token_dim=model.width,
+        num_attention_heads=2,
+        num_layers=2,
+        prompt_tuning_init="TEXT",
+        prompt_tuning_init_text=text,
+        **{"tokenizer_name_or_path": model.name, **more},
+    )
+    wrapped = peft.get_peft_model(_fresh(model), config)
+    wrapped.save_pretrained(folder, save_embedding_layers=False)
+    return folder
+
+
+def _train(folder, row: int, by: float) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "adapter_model.safetensors")
+    tensors["prompt_embeddings"][row] += by
+    save_file(tensors, folder / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("length", [2, 9])
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_vector_of_a_prompt_that_peft_made_of_a_text(backbone, tmp_path, name, length) -> None:
+    """Cut or repeated, with special tokens; both halves of encoder-decoders; scaled embeddings."""
+    model = backbone(name)
+    folder = _made_of_text(model, tmp_path / "p", length)
+    assert load_vector(folder).delta.abs().max() < 1e-6
+    _train(folder, 1, 0.5)
+    prompt = with_origin(load_prompt(folder), model)
+    delta = TaskPromptVector.of(prompt).delta
+    assert delta[[i for i in range(length) if i != 1]].abs().max() < 1e-6
+    torch.testing.assert_close(delta[1], torch.full_like(delta[1], 0.5), atol=1e-5, rtol=0)
+    assert with_origin(prompt) is prompt
+    if name != "pegasus":  # whose scale PEFT leaves out
+        written = make_origin(OriginSpec.parse("text:the old dog", 0), model, length)
+        torch.testing.assert_close(written, prompt.origin)
+
+
+def test_a_text_that_another_tokenizer_cut(backbone, tmp_path) -> None:
+    model = backbone("bert")
+    (tmp_path / "words").mkdir()
+    backbone("gpt2").tokenizer.save_pretrained(tmp_path / "words")  # and no config.json
+    other = {"tokenizer_name_or_path": str(tmp_path / "words")}
+    bare = {"tokenizer_kwargs": {"add_bos_token": True, "trust_remote_code": True}}  # no [CLS]
+    for i, (text, more) in enumerate({"a": other, "the old dog": bare}.items()):
+        folder = _made_of_text(model, tmp_path / f"p{i}", 5, text, **more)
+        assert load_vector(folder, backbone=model.name).delta.abs().max() < 1e-6
+        again = save_prompt(load_prompt(folder), tmp_path / f"q{i}")
+        assert load_vector(again).delta.abs().max() < 1e-6
+    folder = tmp_path / "p0"
+    (tmp_path / "words" / "tokenizer.json").unlink()
+    message = "origin of the prompt: expected the tokenizer of its text, .*words, got .*Correct tok"
+    with pytest.raises(BackboneError, match=message) as caught:
+        load_vector(folder)
+    assert "\n" not in str(caught.value)
+    _edit(folder, "adapter_config.json", tokenizer_name_or_path=None)
+    assert load_vector(folder).delta.abs().max() > 1, "cut by the tokenizer of the backbone"
+    other = {"tokenizer_name_or_path": backbone("gpt2").name}
+    _edit(folder, "adapter_config.json", prompt_tuning_init_text="the old dog", **other)
+    with pytest.raises(MismatchError, match="origin of the prompt: expected a text of tokens"):
+        load_vector(folder)
+    _edit(folder, "adapter_config.json", prompt_tuning_init_text=None)
+    with pytest.raises(MismatchError, match="got none .PEFT keeps none but a text"):
+        load_vector(folder)
 
 
 def test_a_folder_comes_back_bit_for_bit(backbone, tmp_path) -> None:
@@ -305,8 +379,7 @@ def test_values_beyond_float32_are_refused(backbone) -> None:
 
 
 def test_nothing_of_an_older_prompt_is_left(backbone, tmp_path) -> None:
-    from promptport.interop import load_vector, save_vector
-    from promptport.vector import TaskPromptVector
+    from promptport.interop import save_vector
 
     prompt = _prompt(backbone("bert"))
     folder = save_prompt(prompt, tmp_path / "P")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
 from promptport.analysis.statistics import Interval, bootstrap_share
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
 from promptport.objective import Objective
@@ -263,6 +263,7 @@ def _forecasts(
     for part in parts:
         _check_kind(part.task)
         backbone.check_prompt(part.prompt)
+    parts = [replace(part, prompt=with_origin(part.prompt, backbone)) for part in parts]
     vectors = [TaskPromptVector.of(part.prompt, part.task.name) for part in parts]
     for vector in vectors:
         vectors[0].check_fits(vector)

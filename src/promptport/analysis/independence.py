@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptport.analysis.statistics import Interval, bootstrap_ratio
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.errors import MismatchError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.prompt import SoftPrompt
@@ -117,6 +117,7 @@ def origin_independence(
         MismatchError: no prompts, no other origin, a prompt without origin or of another backbone.
         ShapeError: origins of another length.
     """
+    prompts = [with_origin(prompt, backbone) for prompt in prompts]
     vectors = [TaskPromptVector.of(prompt, task.name) for prompt in prompts]
     origins = [p.origin for p in prompts if p.origin is not None] + list(unseen)
     others = [

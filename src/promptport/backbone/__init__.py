@@ -5,6 +5,7 @@ from promptport.backbone.describe import describe_backbone
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
+from promptport.backbone.texts import text_ids, with_origin
 
 __all__ = [
     "Backbone",
@@ -16,4 +17,6 @@ __all__ = [
     "find_checkpoint",
     "open_space",
     "silence_libraries",
+    "text_ids",
+    "with_origin",
 ]

@@ -61,7 +61,15 @@ def open_space(
     target = locate_embedding(config, kind, name)
     matrix = _read_embedding(checkpoint, target)
     tokenizer = load_tokenizer(checkpoint)
-    return make_space(name, matrix, tokenizer, scale=target.scale, kind=kind, revision=revision)
+    return make_space(
+        name,
+        matrix,
+        tokenizer,
+        scale=target.scale,
+        outer_scale=target.outer_scale,
+        kind=kind,
+        revision=revision,
+    )
 
 
 def make_space(
@@ -70,6 +78,7 @@ def make_space(
     tokenizer: Any,
     *,
     scale: float,
+    outer_scale: float,
     kind: Kind,
     revision: str | None = None,
 ) -> EmbeddingSpace:
@@ -79,16 +88,17 @@ def make_space(
     size = len(tokenizer)
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
     tokens = tuple(by_id.get(i, f"<{i}>") for i in range(size))
-    return EmbeddingSpace(name, matrix, tokens, words, dropped, scale, kind, revision)
+    return EmbeddingSpace(name, matrix, tokens, words, dropped, scale, kind, revision, outer_scale)
 
 
 @dataclass(frozen=True)
 class EmbeddingTarget:
-    """What to look for: candidate tensor names (best first), shape, scale of the input rows."""
+    """What to look for: candidate tensor names (best first), shape, scales of the input rows."""
 
     keys: tuple[str, ...]
     shape: tuple[int, int]
     scale: float
+    outer_scale: float
 
 
 def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
@@ -101,7 +111,9 @@ def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
     key = f"{path}.weight"
     keys = [key, key.removeprefix(f"{prefix}."), f"{prefix}.{key}", *_tied_names(model, key)]
     rows, width = module.weight.shape
-    return EmbeddingTarget(tuple(dict.fromkeys(keys)), (rows, width), input_scale(model, module))
+    scale = input_scale(model, module)
+    outer = outer_scale(module, scale)
+    return EmbeddingTarget(tuple(dict.fromkeys(keys)), (rows, width), scale, outer)
 
 
 def _tied_names(model: Any, key: str) -> list[str]:
@@ -129,6 +141,11 @@ def input_scale(model: nn.Module, module: nn.Module) -> float:
         if isinstance(value, float | int) and type(table) is nn.Embedding:
             return float(value)
     return 1.0
+
+
+def outer_scale(module: nn.Module, scale: float) -> float:
+    """The part of the factor that stands outside the embedding module (Pegasus), else 1."""
+    return scale if type(module) is nn.Embedding else 1.0
 
 
 def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:

@@ -114,8 +114,8 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
         )
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a checkpoint.
+def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a checkpoint; `options` are those of its transformers class.
 
     Raises:
         BackboneError: it cannot be loaded, or is not one of the fast tokenizers.
@@ -123,7 +123,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     with one_line(checkpoint.name):
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, revision=checkpoint.revision)
+        options = {"revision": checkpoint.revision, **options}
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **options)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
             checkpoint.name,

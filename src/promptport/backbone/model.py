@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from promptport.backbone.checkpoint import input_scale, make_space, open_space
+from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
 from promptport.backbone.loading import (
     KINDS,
@@ -139,6 +139,7 @@ class Backbone:
             self._weight.cpu(),
             self.tokenizer,
             scale=scale,
+            outer_scale=outer_scale(self._embedding, scale),
             kind=self.kind,
             revision=self.revision,
         )

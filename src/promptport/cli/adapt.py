@@ -24,6 +24,7 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    seed_option,
 )
 from promptport.cli.rank import find_library, load_library, open_backbone
 
@@ -45,7 +46,7 @@ def command(
     origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice and order of rows.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the choice and order of rows.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

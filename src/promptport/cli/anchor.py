@@ -22,6 +22,7 @@ from promptport.cli.console import (
     print_json,
     progress_bar,
     quiet,
+    seed_option,
     shared_words,
     show_lesson,
 )
@@ -59,7 +60,7 @@ def command(
             help="Learn under noise of this share of a virtual token's length: it moves better."
         ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the mixture to start from.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the mixture to start from.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

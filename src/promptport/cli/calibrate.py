@@ -22,6 +22,7 @@ from promptport.cli.console import (
     print_json,
     progress_bar,
     quiet,
+    seed_option,
     show_lesson,
 )
 
@@ -51,7 +52,7 @@ def command(
     relative_lr: Annotated[
         float, typer.Option(help="Step as a share of the embeddings' spread.")
     ] = 0.03,
-    seed: Annotated[int, typer.Option(help="Seed of the order of the texts.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the order of the texts.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

@@ -26,6 +26,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     show_lesson,
     task_of,
 )
@@ -75,7 +76,7 @@ def command(
         list[str] | None, typer.Option(help="NAME=FOLDER, prompt or vector; repeat for several.")
     ] = None,
     backbone: OwnBackboneOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of random origins and methods.")] = 0,
+    seed: Annotated[int, seed_option("Seed of random origins and methods.")] = 0,
     search: Annotated[
         str | None,
         typer.Option(
@@ -376,7 +377,9 @@ def _merged(
     from promptport.merging import merge
     from promptport.vector import told_apart
 
-    vectors = told_apart({name: load_vector(place, name) for name, place in places.items()})
+    vectors = told_apart(
+        {name: load_vector(place, name, backbone) for name, place in places.items()}
+    )
     merged = merge(vectors, list(terms.values()), method=method, seed=seed, options=options)
     first = next(iter(places.values()))
     start, made = origin_for(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.errors import PromptPortError, UnknownNameError
+from promptport.seeds import MOST
 
 if TYPE_CHECKING:
     from promptport.prompt import Provenance, SoftPrompt
@@ -48,6 +49,11 @@ VectorOriginOption = Annotated[
 TruncateFlag = Annotated[
     bool, typer.Option("--truncate", help="Cut texts that are too long instead of refusing them.")
 ]
+
+
+def seed_option(text: str) -> Any:
+    """An option that takes a seed."""
+    return typer.Option(help=text, min=0, max=MOST)
 
 
 def home(made: Provenance, named: str | None = None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, check_out, print_json, progress_bar, quiet
+from promptport.cli.console import JsonFlag, check_out, print_json, progress_bar, quiet, seed_option
 from promptport.cli.transfer import parse_options, show_transfer
 
 
@@ -31,7 +31,7 @@ def command(
         ),
     ] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
-    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    seed: Annotated[int, seed_option("Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
     ] = None,

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from promptport.cli.console import HTML_MARK, JsonFlag, check_file, print_json, print_table, quiet
+from promptport.cli.console import (
+    HTML_MARK,
+    JsonFlag,
+    check_file,
+    print_json,
+    print_table,
+    quiet,
+    seed_option,
+)
 
 
 def command(
@@ -18,7 +26,7 @@ def command(
     task: Annotated[
         list[str] | None, typer.Option(help="Embedded task; repeat for several.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Annotated[int, seed_option("Seed.")] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of tuning.")] = 20,
     json_output: JsonFlag = False,
 ) -> None:

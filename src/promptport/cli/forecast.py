@@ -26,6 +26,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     task_of,
 )
 from promptport.cli.rank import find_library, load_library, open_backbone
@@ -53,7 +54,7 @@ def command(
     ] = None,
     split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
-    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
+    seed: Annotated[int, seed_option("Seed of their choice.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

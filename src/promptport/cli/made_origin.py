@@ -32,15 +32,17 @@ def origin_for(
         PromptPortError: that folder has no origin, or as `make_start`.
     """
     if text == OWN:
-        return _own_origin(first)
+        return _own_origin(first, backbone)
     return make_start(text, source, length, backbone=backbone, seed=seed, also=f"{OWN}, ")
 
 
-def _own_origin(place: Path) -> tuple[Tensor, dict[str, Any] | None]:
+def _own_origin(place: Path, backbone: str | None) -> tuple[Tensor, dict[str, Any] | None]:
+    from promptport.backbone import with_origin
     from promptport.interop import load_prompt
     from promptport.interop.peft import CONFIG_FILE
 
-    prompt = load_prompt(place) if (place / CONFIG_FILE).is_file() else None
+    known = (place / CONFIG_FILE).is_file()
+    prompt = with_origin(load_prompt(place), backbone) if known else None
     if prompt is None or prompt.origin is None:
         raise PromptPortError(
             "--origin own",
@@ -63,7 +65,7 @@ def make_start(
     """Make an origin for a backbone from what a user writes, and say how it was made.
 
     Args:
-        text: `seed:3`, what `OriginSpec.parse` reads, or a prompt folder.
+        text: what `OriginSpec.parse` reads, or a prompt folder.
         source: tells the backbone.
         length: n.
         backbone: in place of the one that `source` names.
@@ -98,9 +100,8 @@ def written_origin(text: str, seed: int, also: str = "") -> OriginSpec:
 
     if Path(text).is_dir():
         return OriginSpec("prompt", prompt=load_prompt(text))
-    if text.startswith("seed:") and text[5:].isdecimal():
-        return OriginSpec("vocabulary", int(text[5:]))
-    if text.partition(":")[0].partition("*")[0] in ("vocabulary", "normal", "mixture", "text"):
+    kinds = ("seed", "vocabulary", "normal", "mixture", "text")
+    if text.partition(":")[0].partition("*")[0] in kinds:
         return OriginSpec.parse(text, seed)
     raise PromptPortError(
         "--origin",

@@ -24,6 +24,7 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
     quiet,
+    seed_option,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def command(
     split: SplitOption = "train",
     rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
     epochs: Annotated[int, typer.Option(help="Passes over them in calibration.")] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of mixtures and random words.")] = 0,
+    seed: Annotated[int, seed_option("Seed of mixtures and random words.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

@@ -22,9 +22,11 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     task_of,
 )
 from promptport.errors import PromptPortError, TuningError
+from promptport.seeds import later_seed
 
 if TYPE_CHECKING:
     from promptport.analysis import Independence
@@ -73,12 +75,15 @@ def command(
         str | None,
         typer.Option(
             help="Their kind: vocabulary (default), normal, or vocabulary*0.1 (smaller); with "
-            "--prompt that of its own origin."
+            "--prompt that of its own origin. seed:3 is vocabulary with --seed 3."
         ),
     ] = None,
     data: DataOption = None,
     length: Annotated[int | None, typer.Option(help="Virtual tokens; usually 5.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first origin, and of the unseen.")] = 0,
+    seed: Annotated[
+        int | None,
+        seed_option("Seed of the first origin, and of the unseen; usually 0, or that of --origin."),
+    ] = None,
     epochs: Annotated[
         int | None, typer.Option(help="Passes over the training rows; usually 20.")
     ] = None,
@@ -111,6 +116,7 @@ def command(
     from promptport.tuning import OriginSpec, TuneConfig, TuneJob
 
     loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+    origin, seed = _kind_and_seed(origin, seed)
     usual = {
         "--origins": (origins, 3),
         "--over": (over, 1),
@@ -146,7 +152,7 @@ def command(
         TuneJob(chosen, OriginSpec.parse(kind, s), counts["--length"], s, origins=counts["--over"])
         for s in range(seed, seed + starts)
     ]
-    strangers = OriginSpec.parse(kind, seed + starts + 500_000).others(strange)
+    strangers = OriginSpec.parse(kind, later_seed(seed, starts + 500_000)).others(strange)
     config = TuneConfig(
         epochs=counts["--epochs"],
         batch_size=counts["--batch-size"],
@@ -163,6 +169,17 @@ def command(
         print_json(output)
     else:
         _show(output, seed)
+
+
+def _kind_and_seed(origin: str | None, seed: int | None) -> tuple[str | None, int]:
+    """`seed:3` is the kind vocabulary, whose first origin has this seed."""
+    from promptport.tuning import OriginSpec
+
+    if origin is None or not origin.startswith("seed:"):
+        return origin, seed or 0
+    spec = OriginSpec.parse(origin, 0)
+    refuse_together(f"--origin {origin}", {"--seed": seed not in (None, spec.seed)})
+    return spec.kind, spec.seed
 
 
 def _independence(
@@ -211,7 +228,7 @@ def _judge(
         model.check_prompt(each)
         own = OriginSpec.drawn_again(each.provenance.origin) or OriginSpec()
         kind = origin or own.written
-        strangers = OriginSpec.parse(kind, seed + 500_000).others(strange)
+        strangers = OriginSpec.parse(kind, later_seed(seed, 500_000)).others(strange)
         found = _independence(model, chosen, [each], strangers, truncate).to_dict()
         found |= {name: found[name][0] for name in ("own", "other", "bare", "alone")}
         found.pop("cosine")  # of several vectors

@@ -24,8 +24,10 @@ from promptport.cli.console import (
     prompt_folders,
     quiet,
     refuse_together,
+    seed_option,
 )
 from promptport.errors import PromptPortError, StorageError
+from promptport.files import what_is_at
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +58,7 @@ def command(
     origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of rows.")] = 0,
+    seed: Annotated[int, seed_option("Seed of the choice of rows.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
@@ -106,7 +108,7 @@ def find_library(given: list[Path], origin: str | None = None) -> dict[str, Path
             raise StorageError(
                 str(place),
                 expected="a prompt or vector folder, or a folder of such",
-                got="neither" if place.is_dir() else "no such folder",
+                got=what_is_at(place, "neither"),
                 fix="Check the path",
             )
         for folder in own:

@@ -57,7 +57,9 @@ def searched(
     from promptport.tuning import search_coefficients
     from promptport.vector import told_apart
 
-    vectors = told_apart({name: load_vector(place, name) for name, place in places.items()})
+    vectors = told_apart(
+        {name: load_vector(place, name, backbone) for name, place in places.items()}
+    )
     first = vectors[0]
     start, made = origin_for(
         origin,

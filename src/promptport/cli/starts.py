@@ -64,13 +64,15 @@ def started(
         PromptPortError: folders that cannot be used, or prompts of another length.
     """
     from promptport.analysis import rank
+    from promptport.backbone import with_origin
     from promptport.merging import merge
     from promptport.tuning import OriginSpec, make_origin
     from promptport.vector import TaskPromptVector, told_apart
 
     candidates = sources(job, model, library, data)
     if way in ("mean", "sum"):
-        vectors = told_apart({c.name: TaskPromptVector.of(c.prompt, c.name) for c in candidates})
+        known = {c.name: with_origin(c.prompt, model) for c in candidates}
+        vectors = told_apart({name: TaskPromptVector.of(p, name) for name, p in known.items()})
         origin = make_origin(job.origin, model, vectors[0].length)
         prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
         typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)

@@ -22,6 +22,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
 )
 from promptport.cli.moved_vector import MINIMUM_ANCHORS, VectorSettings, is_vector, move_vector
 from promptport.errors import PromptPortError
@@ -98,7 +99,7 @@ def command(
     minimum_anchors: Annotated[
         int, typer.Option(help="Refuse with fewer anchors.")
     ] = MINIMUM_ANCHORS,
-    seed: Annotated[int, typer.Option(help="Seed of methods that draw random numbers.")] = 0,
+    seed: Annotated[int, seed_option("Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
     ] = None,

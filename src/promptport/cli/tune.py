@@ -26,6 +26,7 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     refuse_together,
+    seed_option,
     shared_words,
 )
 from promptport.cli.rank import find_library
@@ -51,9 +52,7 @@ def command(
     ],
     data: DataOption = None,
     length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
-    seed: Annotated[
-        list[int] | None, typer.Option(help="Seed; repeat for several. Default 0.")
-    ] = None,
+    seed: Annotated[list[int] | None, seed_option("Seed; repeat for several. Default 0.")] = None,
     lr: Annotated[
         float | None,
         typer.Option(
@@ -64,7 +63,7 @@ def command(
         str | None,
         typer.Option(
             help="vocabulary (usual), normal, vocabulary*0.1 (smaller), mixture, text:SOME WORDS, "
-            "or a prompt folder."
+            "a prompt folder, or seed:3: vocabulary with this seed, the same for every --seed."
         ),
     ] = None,
     origins: Annotated[

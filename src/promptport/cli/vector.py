@@ -10,6 +10,9 @@ import typer
 
 from promptport.cli.console import JsonFlag, check_vector_out, print_json, print_table, quiet
 from promptport.cli.made_origin import make_start
+from promptport.errors import PromptPortError
+
+_SAME = 1e-6  # largest difference of entries that rounding makes
 
 
 def command(
@@ -26,15 +29,24 @@ def command(
 ) -> None:
     """Take the task prompt vector of a tuned prompt: prompt minus origin."""
     quiet()
+    from promptport.backbone import with_origin
     from promptport.interop import load_prompt, save_vector
     from promptport.vector import TaskPromptVector
 
-    found = load_prompt(prompt)
+    found = with_origin(load_prompt(prompt))
     if out is not None:
         check_vector_out(out, found)
     if origin is not None:
         start, made = make_start(origin, found.provenance, found.length)
-        found = replace(found.with_provenance(origin=made), origin=start)
+        if found.origin is None:
+            found = replace(found.with_provenance(origin=made), origin=start)
+        elif not start.allclose(found.origin, atol=_SAME):
+            raise PromptPortError(
+                "--origin",
+                expected="none, or the origin that the folder says",
+                got=origin,
+                fix="Leave the option out; to measure it from elsewhere, use promptport widen",
+            )
     vector = TaskPromptVector.of(found, prompt.name.removesuffix(".prompt"))
     if out is not None:
         save_vector(vector, out)

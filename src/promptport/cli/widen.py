@@ -25,6 +25,7 @@ from promptport.cli.console import (
     print_json,
     progress_bar,
     quiet,
+    seed_option,
     show_lesson,
     task_of,
 )
@@ -53,7 +54,7 @@ def command(
         typer.Option(
             help="What the vector is measured from, in place of the prompt's own origin: seed:3, "
             "vocabulary*0.1, text:SOME WORDS, a prompt folder ... A prompt that has none (PEFT "
-            "keeps none) is measured from random words."
+            "keeps none but a text) is measured from random words."
         ),
     ] = None,
     origins: Annotated[
@@ -79,7 +80,7 @@ def command(
         ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.", min=1)] = None,
-    seed: Annotated[int, typer.Option(help="Seed of texts and origins.")] = 0,
+    seed: Annotated[int, seed_option("Seed of texts and origins.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,

@@ -24,6 +24,7 @@ from promptport.files import (
     read_metadata,
     read_tensors,
     tensor_bytes,
+    what_is_at,
 )
 from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
 
@@ -112,11 +113,14 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     """
     place = Path(folder)
     if not (place / CONFIG_FILE).is_file():
+        vector = (place / VECTOR_FILES[1]).is_file()
         raise StorageError(
             str(place),
             expected=f"a prompt folder with {CONFIG_FILE}",
-            got="no such file" if place.is_dir() else "no such folder",
-            fix="Check the path",
+            got=what_is_at(place, "a vector folder" if vector else "no such file"),
+            fix=f"Put it on an origin: promptport combine a --load a={place} --origin seed:3"
+            if vector
+            else "Check the path",
         )
     config = read_json(place / CONFIG_FILE)
     length = _checked_length(config, place)
@@ -313,10 +317,22 @@ def _provenance_from_peft(config: dict[str, Any], place: Path) -> Provenance:
         )
     origin = None
     if config.get("prompt_tuning_init") == "TEXT":
-        origin = {"kind": "text", "text": config.get("prompt_tuning_init_text")}
+        origin = _text_origin(config, backbone)
     return Provenance(
         backbone=backbone,
         kind=_KINDS.get(str(config.get("task_type"))),
         revision=config.get("revision"),
         origin=origin,
     )
+
+
+def _text_origin(config: dict[str, Any], backbone: str) -> dict[str, Any] | None:
+    """How PEFT made an origin of a text, for `with_origin`; None if it is unclear."""
+    text = config.get("prompt_tuning_init_text")
+    tokenizer = config.get("tokenizer_name_or_path") or backbone
+    options = config.get("tokenizer_kwargs") or {}
+    clear = isinstance(text, str) and isinstance(tokenizer, str) and isinstance(options, dict)
+    if not clear:
+        return None
+    more = {"tokenizer_kwargs": options} if options else {}
+    return {"kind": "text", "text": text, "tokenizer": tokenizer, **more}

@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from promptport._version import __version__
+from promptport.backbone import with_origin
 from promptport.errors import FileFormatError, PromptPortError, StorageError
-from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
+from promptport.files import (
+    atomic_folder,
+    json_bytes,
+    read_json,
+    read_tensors,
+    tensor_bytes,
+    what_is_at,
+)
 from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
 from promptport.prompt import Provenance
 from promptport.vector import Part, TaskPromptVector, checksum_of
@@ -51,26 +59,30 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
     return target
 
 
-def load_vector(folder: str | Path, name: str | None = None) -> TaskPromptVector:
+def load_vector(
+    folder: str | Path, name: str | None = None, backbone: str | None = None
+) -> TaskPromptVector:
     """Read a vector folder, or take the vector of a prompt folder (prompt minus origin).
 
     Args:
         folder: a vector folder or a prompt folder; with the files of both, the vector's count.
         name: of the task, if a prompt folder does not say it.
+        backbone: as in `with_origin`, which makes the origin of PEFT's TEXT again.
 
     Raises:
         StorageError: neither, or it cannot be read.
         FileFormatError: a damaged or foreign file, or a newer schema.
         MismatchError: a prompt without origin.
+        BackboneError: as `with_origin`.
     """
     place = Path(folder)
     if not (place / RECORD_FILE).is_file():
         if (place / CONFIG_FILE).is_file():
-            return TaskPromptVector.of(load_prompt(place), name)
+            return TaskPromptVector.of(with_origin(load_prompt(place), backbone), name)
         raise StorageError(
             str(place),
             expected=f"a folder with {RECORD_FILE} (a vector) or {CONFIG_FILE} (a prompt)",
-            got="neither" if place.is_dir() else "no such folder",
+            got=what_is_at(place, "neither"),
             fix="Check the path",
         )
     record = _read_record(place / RECORD_FILE)

@@ -31,6 +31,7 @@ from promptport.merging.registry import (
     list_merges,
     merge_method,
 )
+from promptport.seeds import check_seed
 from promptport.vector import TaskPromptVector
 
 __all__ = [
@@ -68,11 +69,13 @@ def merge(
         `provenance.history` says method, options and seed.
 
     Raises:
-        PromptPortError: no vectors, or coefficients that are too few, too many or not finite.
+        PromptPortError: no vectors, coefficients that are too few, too many or not finite, or a
+            seed out of its range.
         MismatchError: vectors of different backbones.
         ShapeError: vectors of different lengths.
         UnknownNameError: no such method or option.
     """
+    check_seed(seed)
     found = find_merge(method)
     settings = found.complete(options or {})
     asked = [1.0] * len(vectors) if coefficients is None else list(coefficients)

@@ -51,6 +51,8 @@ def concatenate(prompts: Sequence[SoftPrompt]) -> SoftPrompt:
         provenance = replace(provenance, task=tasks, history=(*provenance.history, step))
     origins = [p.origin for p in prompts if p.origin is not None]
     origin = torch.cat(origins) if len(origins) == len(prompts) else None
+    if origin is None and len(prompts) > 1:
+        provenance = replace(provenance, origin=None)  # it told of each part, not of the whole
     vectors: Tensor = torch.cat([p.vectors for p in prompts])
     return SoftPrompt(vectors, provenance, origin, _mixture(prompts))
 

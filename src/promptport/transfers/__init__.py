@@ -22,6 +22,7 @@ from promptport.anchors import AnchorReport, AnchorSet
 from promptport.errors import MismatchError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
+from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
 from promptport.transfers import (  # noqa: F401  (they register)
     copy,
@@ -227,6 +228,7 @@ def transfer_many(  # noqa: PLR0913
             got=", ".join((found.name, *(options or {}))),
             fix="Leave one of the two out",
         )
+    check_seed(seed)
     plan = _Plan(found, chosen, find_magnitude(rule), rule, seed, roundtrip, lengths, own_anchors)
     spaces = [source.space for source in sources]
     shared = AnchorSet.shared(*spaces, target, words=words, minimum=minimum_anchors).keep(anchors)

@@ -21,6 +21,7 @@ from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.merging import merge
 from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
 from promptport.tasks import Score, Task
 from promptport.vector import TaskPromptVector
 
@@ -80,6 +81,7 @@ class SearchConfig:
                     got=repr(getattr(self, name)),
                     fix="Choose one of them",
                 )
+        check_seed(self.seed)
         if not self.grid:
             raise TuningError(
                 "search",

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
 from promptport.tasks import Task, Template
 from promptport.tuning.origins import OriginSpec
 
@@ -107,6 +108,7 @@ class TuneJob:
     noise: float | None = None
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if self.noise is not None and not 0 <= self.noise <= MOST_NOISE:
             raise _out_of_range("noise", f"0 to {MOST_NOISE:g}", self.noise)
         if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.anchored):

@@ -21,6 +21,7 @@ from promptport.errors import PromptPortError, TaskError, TuningError
 from promptport.evaluation import BATCH_TOKENS, Ask, batches, forward
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
 from promptport.tasks import Row, Task
 from promptport.tuning.config import refuse_out_of_range
 from promptport.tuning.lesson import Agreement, Lesson, blind_rows, pick_rows, scores_of
@@ -66,6 +67,7 @@ class AdaptConfig:
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
         }
         refuse_out_of_range(self, ranges)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

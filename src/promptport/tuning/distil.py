@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, with_origin
 from promptport.errors import TuningError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
@@ -224,8 +224,8 @@ def widen(
         prompt: finished, of `backbone`.
         backbone: the frozen model.
         task: gives the unlabelled rows and the template.
-        origin: what the vector is measured from, in place of the origin of the prompt. A prompt
-            without one, such as those of PEFT, is measured from random words (`config.seed`).
+        origin: what the vector is measured from, in place of the origin of the prompt (of PEFT's,
+            if made of a text). A prompt without one is measured from random words (`config.seed`).
         origins: how many are learned from, 2 or more: this one, and others of its kind where that
             can be drawn again, else random words. Held-back texts are asked on 16 others.
         split: the split whose texts are read.
@@ -245,6 +245,8 @@ def widen(
     backbone.check_prompt(prompt)
     if origins < 2:
         raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
+    if origin is None:
+        prompt = with_origin(prompt, backbone)
     old = prompt.provenance
     if origin is None and prompt.origin is not None:
         start, made = prompt.origin, old.origin

@@ -19,6 +19,7 @@ from promptport.errors import AnchorError, TaskError
 from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
 from promptport.objective import Objective, Question
 from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
 from promptport.tasks import Row, Task, Template
 from promptport.tuning.config import ANCHORED_NOISE, MOST_NOISE, refuse_out_of_range
@@ -99,6 +100,7 @@ class DistilConfig:
             "noise": (0 <= self.noise <= MOST_NOISE, f"0 to {MOST_NOISE:g}"),
         }
         refuse_out_of_range(self, ranges)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -313,6 +315,7 @@ def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
     """A seeded choice of at most so many rows."""
     if most < 1:
         raise TaskError("rows", expected="1 or more", got=str(most), fix="Ask more rows")
+    check_seed(seed)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     return [rows[i] for i in order[:most].tolist()]
 

@@ -11,9 +11,10 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, text_ids
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
+from promptport.seeds import RANGE, check_seed, later_seed
 from promptport.tuning.mixtures import mixture_words, starting_logits
 
 OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]
@@ -29,8 +30,8 @@ class OriginSpec:
     Attributes:
         kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
             distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
-            repeated or cut to length, as PEFT's TEXT), `prompt` (an existing prompt) or `mixture`
-            (a random mixture of words: the prompt is tuned anchored).
+            special tokens included, repeated or cut to length, as PEFT's TEXT), `prompt` (an
+            existing prompt) or `mixture` (a random mixture of words: the prompt is tuned anchored).
         seed: of the random kinds.
         text: of the kind `text`.
         prompt: of the kind `prompt`.
@@ -50,6 +51,7 @@ class OriginSpec:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         fixed = self.kind in ("prompt", "mixture") and self.scale != 1
         if fixed or not 0 < self.scale < math.inf:
             raise TuningError(
@@ -63,13 +65,18 @@ class OriginSpec:
     def parse(cls, text: str, seed: int) -> OriginSpec:
         """Read `vocabulary`, `normal`, `mixture` or `text:some words`; `vocabulary*0.1` is scaled.
 
+        `seed:3` is `vocabulary` with this seed, whatever the other one is.
+
         Raises:
             TuningError: none of these.
+            PromptPortError: a seed out of its range.
         """
+        if numbered := re.fullmatch("seed:([0-9]{1,99})", text):
+            return cls("vocabulary", int(numbered[1]))
         kind, _, rest = text.partition(":")
         if kind == "text" and rest.strip():
-            return cls("text", seed, rest.strip())
-        scaled = re.fullmatch(r"(vocabulary|normal)\*([-+.\deE]+)", text)
+            return cls("text", seed, rest)
+        scaled = re.fullmatch(r"(vocabulary|normal)\*([-+.0-9eE]+)", text)
         if scaled and _is_number(scaled[2]):
             return cls(cast(OriginKind, scaled[1]), seed, scale=float(scaled[2]))
         if kind in ("vocabulary", "normal", "mixture") and not rest:
@@ -77,8 +84,8 @@ class OriginSpec:
         is_path = "/" in text or "\\" in text
         raise TuningError(
             "origin",
-            expected="vocabulary, normal (both also scaled: vocabulary*0.1), mixture, text:SOME "
-            "WORDS or a prompt folder",
+            expected="vocabulary, normal (both also scaled: vocabulary*0.1), mixture, seed:NUMBER "
+            f"({RANGE}), text:SOME WORDS or a prompt folder",
             got=f"{text!r}, which is no folder" if is_path else repr(text),
             fix="Check the path"
             if is_path
@@ -124,7 +131,7 @@ class OriginSpec:
                 got=self.kind,
                 fix="Only these can be drawn again and shifted by one vector",
             )
-        return [replace(self, seed=self.seed + _SEED_STEP * i) for i in range(count)]
+        return [replace(self, seed=later_seed(self.seed, _SEED_STEP * i)) for i in range(count)]
 
 
 def _is_number(text: str) -> bool:
@@ -179,12 +186,12 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
 
 
 def _text_ids(spec: OriginSpec, backbone: Backbone, length: int) -> list[int]:
-    ids = backbone.tokenizer(spec.text or "", add_special_tokens=False)["input_ids"]
-    if not ids:
+    ids = text_ids(spec.text or "", backbone.tokenizer, length)
+    if not ids or not (spec.text or "").strip():
         raise TuningError(
             "origin", expected="a text", got=repr(spec.text), fix="Write --origin 'text:SOME WORDS'"
         )
-    return [int(ids[i % len(ids)]) for i in range(length)]
+    return ids
 
 
 def _existing(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:

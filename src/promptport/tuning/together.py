@@ -20,6 +20,7 @@ from promptport.errors import TuningError
 from promptport.evaluation import Ask, batches, choose_template, forward
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
 from promptport.tasks import MemorySource, Row, Task
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
 from promptport.tuning.loop import Loop, ProgressCallback, Track
@@ -140,6 +141,7 @@ def few_shot(task: Task, count: int, seed: int = 0) -> Task:
             got=str(count),
             fix="Ask for another number",
         )
+    check_seed(seed)
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
     picked: tuple[Row, ...] = tuple(rows[i] for i in order[:count].tolist())
     parts = {"train": picked, "dev": picked}

@@ -105,6 +105,9 @@ def test_concatenation_keeps_words_that_all_have():
     assert both.origin is None
     assert concatenate([one, prompt([[1.0, 1.0]])]).mixture is None
     assert concatenate([one]).provenance == one.provenance
+    told = prompt([[1.0, 1.0]], origin=None).with_provenance(origin={"kind": "text", "text": "x"})
+    assert concatenate([told]).provenance == told.provenance
+    assert concatenate([told, told]).provenance.origin is None, "of each part, not of the whole"
 
 
 def test_concatenation_refuses_what_does_not_belong_together():

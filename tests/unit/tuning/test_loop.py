@@ -181,7 +181,9 @@ def test_settings_out_of_range(values, message) -> None:
 
 def test_bad_origins(backbone, capitals) -> None:
     model = backbone("bert")
-    with pytest.raises(TuningError, match=r"expected vocabulary, normal .*, mixture, text:SOME"):
+    with pytest.raises(
+        TuningError, match=r"expected vocabulary, normal .*, mixture, seed:NUMBER .*, text:SOME"
+    ):
         OriginSpec.parse("uniform", 0)
     with pytest.raises(TuningError, match="at least 1 virtual token"):
         make_origin(OriginSpec(), model, 0)
@@ -208,8 +210,10 @@ def test_normal_origins_have_the_statistics_of_the_embeddings(backbone) -> None:
 def test_text_origins_repeat_their_tokens(backbone) -> None:
     model = backbone("bert")
     rows = make_origin(OriginSpec("text", text="the dog"), model, 5)
-    ids = model.tokenizer("the dog", add_special_tokens=False)["input_ids"]
-    torch.testing.assert_close(rows, model.space.rows([ids[i % 2] for i in range(5)]))
+    ids = model.tokenizer("the dog")["input_ids"]  # [CLS] the dog [SEP]
+    torch.testing.assert_close(rows, model.space.rows([*ids, ids[0]]))
+    with pytest.raises(TuningError, match="origin: expected a text, got ' '"):
+        make_origin(OriginSpec("text", text=" "), model, 5)
 
 
 def test_a_state_of_other_data_or_origins_is_refused(backbone, capitals, tmp_path) -> None:
