@@ -19,6 +19,7 @@ import numpy as np
 from benchmarks.task_vectors.common import RESULTS, book_of
 from numpy.typing import NDArray
 
+from promptport.analysis import bootstrap_share
 from promptport.analysis.forecast import COEFFICIENTS, probability_kept, verdict
 
 KEPT = 0.8  # share of its score from which on a task counts as kept
@@ -93,6 +94,16 @@ def calibrate(pairs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dic
     table = {
         "coefficients": coefficients,
         "reliability": _reliability(likely, kept),
+        "by_way": {
+            way: _record(
+                [
+                    (cell, p, k)
+                    for (cell, f), p, k in zip(said, likely, kept, strict=True)
+                    if f["of"] == way
+                ]
+            )
+            for way in dict.fromkeys(f["of"] for _, f in said)
+        },
         "reliability_present": _reliability(present, kept),
     }
     return summary, table
@@ -136,6 +147,27 @@ def _reliability(likely: Floats, kept: Floats) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _record(said: Sequence[tuple[Mapping[str, Any], float, float]]) -> dict[str, Any]:
+    """`RELIABILITY` of one way: accuracy, and of each verdict times said, share right, interval.
+
+    The interval draws tasks, which pairs share.
+    """
+    found: dict[str, Any] = {
+        "forecasts": len(said),
+        "accuracy": round(float(np.mean([(p >= 0.5) == k for _, p, k in said])), 4),
+        "frequent": round(max(float(np.mean([k == c for _, _, k in said])) for c in (0, 1)), 4),
+    }
+    for name in ("kept", "at risk", "lost"):
+        own = [(cell, k) for cell, p, k in said if verdict(float(p))[0] == name]
+        right = [1 - k if name == "lost" else k for _, k in own]
+        share = bootstrap_share(right, units=[cell["tasks"] for cell, _ in own]) if own else None
+        found[name] = share and [
+            len(own),
+            *(round(x, 3) for x in (share.value, share.low, share.high)),
+        ]
+    return found
 
 
 if __name__ == "__main__":

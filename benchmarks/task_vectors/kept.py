@@ -207,7 +207,18 @@ def table(tables: Mapping[str, Any]) -> str:
     lines += [f"Chosen for each set: {', '.join(f'{way} ({count})' for way, count in often)}.", ""]
     known = tables["forecast"]
     if known:
-        lines += ["| forecast | said | right |", "|---|---|---|"]
+        lines += [
+            "| forecast of a way to combine | verdict | said | right [95%] |",
+            "|---" * 4 + "|",
+        ]
+        for way, record in known["by_way"].items():
+            for verdict in ("kept", "at risk", "lost"):
+                if record[verdict]:
+                    said, right, low, high = record[verdict]
+                    lines.append(
+                        f"| {way} | {verdict} | {said} | {right:.2f} [{low:.2f}, {high:.2f}] |"
+                    )
+        lines += ["", "| all three | said | right |", "|---|---|---|"]
         for r in known["reliability"]:
             right = "" if r["right"] is None else f"{r['right']:.2f}"
             lines.append(f"| {r['verdict']} | {r['said']} | {right} |")

@@ -37,12 +37,12 @@ from benchmarks.task_vectors.common import (
     tuned,
 )
 
-from promptport.analysis import bootstrap_mean, compare_to
+from promptport.analysis import bootstrap_mean, bootstrap_ratio, compare_to
 from promptport.analysis.independence import MOVES
 from promptport.evaluation import score_prompts
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning import WIDEN, OriginSpec, make_origin, widen
+from promptport.tuning import WIDEN, OriginSpec, make_origin, random_prompt, widen
 from promptport.vector import TaskPromptVector
 
 PAPER = Training("one origin")
@@ -52,6 +52,7 @@ ANCHORED = Training("anchored", kind="mixture")
 ON_ITS_KIND = f"{SMALL.name}, on small ones"
 AVERAGED = "averaged"
 WIDENED = "widened"
+BARE = "bare"  # part of the cells of origins without a vector
 WIDE = replace(WIDEN, truncate=True)
 WIDE_DIGEST = digest_of(WIDE)  # part of its cells
 TRAININGS = (PAPER, SHARED, SMALL)  # on every task
@@ -122,6 +123,7 @@ def _measure(
     learned = [task for task in asked if task.name in learnable(cells.rows, name, seed)]
     for task in learned if WIDENED in trainings else ():
         _add_widened(name, seed, task, more[task.name], cells, work)
+        _add_bare(name, more[task.name], cells)
     cheap = [task for task in learned if group_of(task.name) != "nlu"]
     for training in (*TRAININGS[1:], ANCHORED):
         if training.name in trainings:
@@ -161,6 +163,16 @@ def _add_widened(name: str, seed: int, task: Task, more: Task, cells: Cells, wor
         rows = score_prompts(model, there, [more], truncate=True)
         found[key] = [scored(row[0], more)["right"] for row in rows]
     cells.add({"found": {**_scored(name, task, wide, 1.0), **found}}, **place)
+
+
+def _add_bare(name: str, more: Task, cells: Cells) -> None:
+    """The cell of what the origins that vectors are put on score without any."""
+    place = {"part": BARE, "backbone": name, "task": more.name}
+    if not cells.has(**place):
+        model = backbone(name)
+        bare = [random_prompt(model, LENGTH, _TEST_SEED + i) for i in range(TEST_ORIGINS)]
+        rows = score_prompts(model, bare, [more], truncate=True)
+        cells.add({"found": {"right": [scored(row[0], more)["right"] for row in rows]}}, **place)
 
 
 def _strange(first: int, count: int, scale: float = 1.0) -> list[OriginSpec]:
@@ -247,6 +259,8 @@ def learnable(cells: Iterable[Cell], name: str, seed: int) -> set[str]:
 
 def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures and tables; kept share is the score on other origins over that on the own."""
+    bare = {(c["backbone"], c["task"]): c["found"]["right"] for c in cells if c["part"] == BARE}
+    cells = [cell for cell in cells if cell["part"] != BARE]
     direct = {_place(c): c["found"] for c in cells if c["training"] == PAPER.name}
     learned = {p for p, f in direct.items() if has_learned(f)}
     by_training: dict[str, dict[tuple[str, str, int], Any]] = defaultdict(dict)
@@ -272,10 +286,10 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
             if row["training"] == key:
                 summary |= {f"own_to_other{name}_{w}": row[w] for w in ("mean", "min", "worst")}
                 summary[f"own_to_other{name}_of_direct"] = row["of_direct"]
-    more = [_on_more_rows(by_training[WIDENED], key) for key in ("paper", "wide")]
+    more = [_on_more_rows(by_training[WIDENED], key, bare) for key in ("paper", "wide")]
     for row, key in zip(more, ("_paper", ""), strict=True):
-        for what in ("mean", "min", "below", "below_beyond_noise", "above_95"):
-            if row:
+        for what in ("mean", "min", "below", "below_beyond_noise", "above_95", "added"):
+            if what in row:
                 summary[f"own_to_other{key}_{what}_more_rows"] = row[what]
     tests = _tests(by_training, whole, common)
     tasks = [
@@ -346,14 +360,17 @@ def _row(
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
 
-def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[str, Any]:
+def _on_more_rows(
+    cells: Mapping[tuple[str, str, int], Any], key: str, bare: Mapping[tuple[str, str], Any]
+) -> dict[str, Any]:
     """Of the score of the directly tuned prompt, what its vector (`paper`) or the widened one
-    (`wide`) has on other origins, over more rows; and how many tasks keep less than 99%."""
+    (`wide`) has on other origins, over more rows; how many tasks keep less than 99%; and how far
+    of the way from the bare origins to that score the vectors lead, in the mean of the tasks."""
     tasks: dict[tuple[str, str], list[tuple[list[int], list[float]]]] = defaultdict(list)
     for (name, task, _), found in cells.items():
         direct = bits_of({"right": found["paper"][0]})
         other = [bits_of({"right": bits}) for bits in found[key][1:]]
-        tasks[name, task].append((direct, [fmean(row) for row in zip(*other, strict=True)]))
+        tasks[name, task].append((direct, over_seeds(other)))
     if not tasks:
         return {}
     kept, below, above = {}, 0, 0
@@ -365,6 +382,7 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
         above += bootstrap_mean([o - SURE * d for d, o in rows]).low > 0
     interval = bootstrap_mean(list(kept.values()), units=[(task,) for _, task in kept])
     by_kind = apart((task, value) for (_, task), value in kept.items())
+    added = _added(tasks, bare)
     row = {
         "way": {"paper": PAPER.name, "wide": WIDENED}[key],
         "tasks": len(kept),
@@ -376,8 +394,27 @@ def _on_more_rows(cells: Mapping[tuple[str, str, int], Any], key: str) -> dict[s
         "below": sum(value < MOVES for value in kept.values()),
         "below_beyond_noise": below,
         "above_95": above,
+        **added,
     }
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _added(
+    tasks: Mapping[tuple[str, str], Sequence[tuple[Sequence[float], Sequence[float]]]],
+    bare: Mapping[tuple[str, str], Any],
+) -> dict[str, float]:
+    """Mean over tasks of what vectors are above bare origins, over that of the tuned prompts; none
+    where not all bare origins are there."""
+    if not tasks.keys() <= bare.keys():
+        return {}
+    above, below, without = [], [], []
+    for place, parts in tasks.items():
+        without.append(fmean(fmean(bits_of({"right": bits})) for bits in bare[place]))
+        above.append([fmean(fmean(other) for _, other in parts) - without[-1]])
+        below.append([fmean(fmean(direct) for direct, _ in parts) - without[-1]])
+    found = bootstrap_ratio(above, below, units=[(task,) for _, task in tasks])
+    ends = {"added_low": found.low, "added_high": found.high}
+    return {"bare": fmean(without), "added": found.value, **ends}
 
 
 def _tests(
@@ -404,6 +441,13 @@ def _by_task(by_training: Mapping[str, Mapping[Any, Any]], name: str, task: str)
                 "kept": round(fmean(_kept(f) for f in own), 4),
             }
     return found
+
+
+def _way(row: Mapping[str, Any]) -> str:
+    if "added" not in row:
+        return "| - | - |"
+    ends = f"[{row['added_low']:.3f}, {row['added_high']:.3f}]"
+    return f"| {row['bare']:.3f} | {row['added']:.3f} {ends} |"
 
 
 def table(tables: Mapping[str, Any]) -> str:
@@ -438,15 +482,15 @@ def table(tables: Mapping[str, Any]) -> str:
             "",
             f"| on up to {MORE_ROWS} test rows, of the directly tuned score: vector | tasks "
             "| on other origins [95%] | embedded, real | least task | below 99% | beyond noise "
-            "| above 95% for certain |",
-            "|---" * 8 + "|",
+            "| above 95% for certain | bare origins | of the way from these [95%] |",
+            "|---" * 10 + "|",
         ]
     for r in tables["more"]:
         kinds = ", ".join(f"{r[kind]:.3f}" if kind in r else "-" for kind in ("embedded", "real"))
         lines.append(
             f"| {r['way']} | {r['tasks']} | {r['mean']:.3f} [{r['low']:.3f}, {r['high']:.3f}] "
             f"| {kinds} | {r['min']:.3f} | {r['below']} | {r['below_beyond_noise']} "
-            f"| {r['above_95']} |"
+            f"| {r['above_95']} {_way(r)}"
         )
     lines += ["", f"Not learned, left out: {', '.join(tables['left_out']) or 'none'}."]
     return "\n".join(lines) + "\n"

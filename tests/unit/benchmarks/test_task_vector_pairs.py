@@ -144,7 +144,9 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
             }
             share = 1.0 if bool(agreement) != turned else 0.0
             cell = _pair(["x", "y"], {"sum": ((1.0, 1.0), (1.0, 1.0))}, backbone=name)
-            cell["found"]["forecasts"] = [{"features": features, "kept": share, "task": "x"}]
+            cell["found"]["forecasts"] = [
+                {"of": "sum", "features": features, "kept": share, "task": "x"}
+            ]
             cells.append(cell)
     summary, known = calibrate.calibrate(cells)
     assert summary["forecast_accuracy"] == 0.0
@@ -153,6 +155,8 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     assert known["coefficients"].keys() == COEFFICIENTS.keys()
     present = {row["verdict"]: row for row in known["reliability_present"]}
     assert (present["lost"]["said"], present["lost"]["right"]) == (20, 0.5)
+    assert known["by_way"]["sum"]["forecasts"] == 40
+    assert known["by_way"]["sum"]["accuracy"] == 0.0
     assert calibrate.calibrate([]) == ({}, {})
 
 

@@ -130,6 +130,18 @@ def test_what_vectors_keep_on_other_origins() -> None:
     assert summary["own_to_other_paper_below_beyond_noise_more_rows"] == 1
     assert [r["above_95"] for r in (paper, more)] == [1, 2]
     assert "| widened | 2 | 1.097 [" in origins.table(tables)
+    # a has 20 right on bare origins: of the way to 80 its vector leads a third, the widened one
+    # 59.5 / 60; of b, with 40, 9.5 and 20 of 10.
+    bare = [
+        {"part": "bare", "backbone": "nano-bert", "task": task, "found": {"right": [right] * 4}}
+        for task, right in (("a", bits(20)["right"]), ("nlu:b", bits(40)["right"]))
+    ]
+    assert "added" not in origins.summarise([*cells, bare[0]])[1]["more"][0]
+    summary, tables = origins.summarise([*cells, *bare])
+    assert summary["own_to_other_paper_added_more_rows"] == pytest.approx((20 + 9.5) / 70, abs=1e-4)
+    assert summary["own_to_other_added_more_rows"] == pytest.approx(79.5 / 70, abs=1e-4)
+    assert "| 0.300 | 0.421 [0.333, 0.950] |" in origins.table(tables)
+    cells += bare
     # The same rows again, under another seed, tell nothing new.
     twice = origins.summarise([*cells, *({**c, "seed": 1} for c in cells)])[1]["more"]
     assert twice == tables["more"]
