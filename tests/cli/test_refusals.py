@@ -165,7 +165,6 @@ def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_pat
     said = f"got a vector folder. Put it on an origin: promptport combine a --load a={vector} "
     for command in (
         ("vector", vector),
-        ("forecast", vector, prompt),
         ("widen", vector, "--out", tmp_path / "Q"),
         ("eval", vector, "--task", "plural"),
     ):

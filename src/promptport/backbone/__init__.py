@@ -5,7 +5,7 @@ from promptport.backbone.describe import describe_backbone
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
-from promptport.backbone.texts import text_ids, with_origin
+from promptport.backbone.texts import origin_is_text, text_ids, with_origin
 
 __all__ = [
     "Backbone",
@@ -16,6 +16,7 @@ __all__ = [
     "describe_backbone",
     "find_checkpoint",
     "open_space",
+    "origin_is_text",
     "silence_libraries",
     "text_ids",
     "with_origin",

@@ -24,6 +24,11 @@ def text_ids(text: str, tokenizer: Any, length: int) -> list[int]:
     return [int(ids[i % len(ids)]) for i in range(length)] if ids else []
 
 
+def origin_is_text(prompt: SoftPrompt) -> bool:
+    """Whether a prompt has no origin but PEFT's text of it, which takes its backbone to read."""
+    return prompt.origin is None and "tokenizer" in (prompt.provenance.origin or {})
+
+
 def with_origin(prompt: SoftPrompt, backbone: Backbone | str | None = None) -> SoftPrompt:
     """The prompt with its origin, where it has none but PEFT's configuration says its text.
 
@@ -37,7 +42,7 @@ def with_origin(prompt: SoftPrompt, backbone: Backbone | str | None = None) -> S
         BackboneError: the backbone, or the tokenizer of the text, cannot be read.
     """
     made = prompt.provenance.origin
-    if prompt.origin is not None or made is None or "tokenizer" not in made:
+    if made is None or not origin_is_text(prompt):
         return prompt
     space, own = _opened(prompt, backbone)
     check_prompt(prompt, space)

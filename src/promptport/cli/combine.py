@@ -31,6 +31,7 @@ from promptport.cli.console import (
     task_of,
 )
 from promptport.cli.made_origin import OWN, origin_for
+from promptport.cli.moved_vector import is_vector
 from promptport.cli.searching import describe_search, search_config, searched, show_search
 from promptport.cli.transfer import parse_options
 from promptport.errors import PromptPortError
@@ -151,7 +152,7 @@ def command(
         needless = {"--task": bool(task), "--truncate": truncate, "--dtype": dtype != "auto"}
         needless |= {"--device": device != "auto", "--device-map": device_map is not None}
         refuse_together("no --search and no --reconcile", needless)
-        unread = origin == OWN and backbone is not None
+        unread = origin == OWN and backbone is not None and not _any_text(places)
         refuse_together("--origin own", {"--backbone": unread})
     loading: dict[str, Any] = {"device": device, "device_map": device_map, "dtype": dtype}
     _check_added(terms, reconcile)
@@ -362,6 +363,15 @@ def _parts(
 
 def _added(terms: dict[str, float]) -> list[str]:
     return [name for name, value in terms.items() if value > 0]
+
+
+def _any_text(places: dict[str, Path]) -> bool:
+    """Whether an origin is made again from PEFT's text, for which the backbone is read."""
+    from promptport.backbone import origin_is_text
+    from promptport.interop import load_prompt
+
+    folders = [place for place in places.values() if not is_vector(place)]
+    return any(origin_is_text(load_prompt(place)) for place in folders)
 
 
 def _merged(
