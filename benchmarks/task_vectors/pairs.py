@@ -77,16 +77,17 @@ def measure(
     """Make the cells that are missing; arguments as in `origins.measure`, which goes first.
 
     Returns:
-        The cells of the sets that these backbones are asked now: which tasks are learned may have
-        changed since a cell was made.
+        The cells of the sets that these backbones are asked now, and of other seeds those of
+        learned tasks: which are learned may have changed since a cell was made.
     """
     asked: set[tuple[str, int, tuple[str, ...]]] = set()
+    known: dict[str, Sequence[Cell]] = {}
     cells = book_of(results / "pairs" / "cells.jsonl")
     opened = [t for t in benchmark_tasks(data, tasks) if t.name not in LEFT_OUT]
     more = {t.name: t for t in benchmark_tasks(data, tasks, MORE_ROWS)}
     for seed in seeds:
         for name in backbones:
-            own = measure_origins(
+            own = known[name] = measure_origins(
                 data,
                 [seed],
                 [name],
@@ -99,7 +100,14 @@ def measure(
             with told(f"pairs, seed {seed}, {name}, {len(learned)} tasks"):
                 sets = _measure(name, seed, learned, more, cells, work)
             asked |= {(name, seed, tuple(names)) for names in sets}
-    return [cell for cell in cells.rows if _place(cell) in asked]
+
+    def counts(cell: Cell) -> bool:
+        if cell["seed"] in seeds:
+            return _place(cell) in asked
+        name = cell["backbone"]
+        return set(cell["tasks"]) <= learnable(known.get(name, ()), name, cell["seed"])
+
+    return [cell for cell in cells.rows if counts(cell)]
 
 
 def _measure(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from promptport._version import __version__
 from promptport.errors import FileFormatError, StorageError
 
 if TYPE_CHECKING:
@@ -128,6 +129,32 @@ def storage_error(place: Path, error: OSError, expected: str) -> StorageError:
         got=error.strerror or str(error),
         fix="Check the path, its permissions and the free space, then run the command again",
     )
+
+
+def check_schema(record: Mapping[str, Any], newest: int, path: Path, fix: str) -> None:
+    """Refuse a record without a schema, or of one that only a newer promptport knows.
+
+    Args:
+        record: with the field `schema`.
+        newest: schema that is known, 1 or more.
+        path: its file, for the error.
+        fix: what to do where the field is damaged.
+
+    Raises:
+        FileFormatError: it is.
+    """
+    schema = record.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise FileFormatError(
+            str(path), expected="a field 'schema' with a whole number", got=repr(schema), fix=fix
+        )
+    if schema > newest:
+        raise FileFormatError(
+            str(path),
+            expected=f"schema {newest} or older",
+            got=str(schema),
+            fix=f"Update promptport (this is {__version__})",
+        )
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from promptport.analysis.forecast import PAIRS
 from promptport.interop import load_prompt, save_prompt, save_vector
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tuning import OriginSpec, make_origin
@@ -116,7 +117,7 @@ def test_forecast(run_cli, library, task_file) -> None:
         "a0 + b0.prompt",
         "subspace overlap",
         "P(kept)",
-        "51 sums of two tasks",
+        f"{PAIRS} sums of two tasks",
     ):
         assert part in out, out
 
@@ -162,7 +163,7 @@ def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
     }
     code, out, err = run_cli("forecast", *prompts, *tasks)
     assert (code, err) == (0, "")
-    for part in ("3 pairs", "in greatest danger first", "a0 + minus", "51 sums of two tasks"):
+    for part in ("3 pairs", "in greatest danger first", "a0 + minus", f"{PAIRS} sums of two tasks"):
         assert part in out, out
 
 

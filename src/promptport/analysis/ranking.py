@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from promptport.backbone import Backbone
-from promptport.errors import PromptPortError, TaskError
+from promptport.errors import PromptPortError
 from promptport.evaluation import Ask, run
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
@@ -126,13 +126,7 @@ def rank(
         entries = _by_labels(panel, candidates, picked)
         touched = f"{len(picked)} labelled rows of {split}"
     else:
-        if task.kind == "text2text":
-            raise TaskError(
-                f"task {task.name!r}",
-                expected="a probe or a classification",
-                got="text to text",
-                fix="Rank it by labelled rows: --labelled 10",
-            )
+        task.refuse_text2text("Rank it by labelled rows: --labelled 10")
         entries = _by_text(panel, candidates, task, picked)
         touched = f"the text of {len(picked)} rows of {split}, no labels"
     order = sorted(entries, key=lambda entry: -entry.score)

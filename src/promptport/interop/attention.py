@@ -20,7 +20,14 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, StorageError
 from promptport.evaluation import choose_template
-from promptport.files import atomic_folder, json_bytes, read_json, read_tensors, tensor_bytes
+from promptport.files import (
+    atomic_folder,
+    check_schema,
+    json_bytes,
+    read_json,
+    read_tensors,
+    tensor_bytes,
+)
 from promptport.interop.peft import (
     CONFIG_FILE,
     MIXTURE_FILE,
@@ -36,6 +43,7 @@ from promptport.tuning import AttentionPrompts
 SCHEMA = 1
 TENSORS_FILE, RECORD_FILE = "attention.safetensors", "attention.json"
 _STALE = (CONFIG_FILE, WEIGHTS_FILE, PROVENANCE_FILE, ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)
+_RESTORE = "Restore the folder from its source"
 _PARTS = ("sources", "target", "down", "up", "gain")
 
 
@@ -120,16 +128,8 @@ def _read_record(path: Path) -> dict[str, Any]:
             str(path), expected="an attention folder", got="no such file", fix="Check the path"
         )
     record = read_json(path)
-    schema, temperature = record.get("schema"), record.get("temperature")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise _damaged(path, "a field 'schema' with a whole number", repr(schema))
-    if schema > SCHEMA:
-        raise FileFormatError(
-            str(path),
-            expected=f"schema {SCHEMA} or older",
-            got=str(schema),
-            fix=f"Update promptport (this is {__version__})",
-        )
+    check_schema(record, SCHEMA, path, _RESTORE)
+    temperature = record.get("temperature")
     if not isinstance(record.get("prompt"), dict):
         raise _damaged(path, "a field 'prompt' with an object", repr(record.get("prompt")))
     if not isinstance(temperature, float) or not 0 < temperature < math.inf:
@@ -138,6 +138,4 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
-    return FileFormatError(
-        str(path), expected=expected, got=got, fix="Restore the folder from its source"
-    )
+    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)

@@ -18,6 +18,7 @@ from promptport.anchored import Mixture
 from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import (
     atomic_folder,
+    check_schema,
     describe_foreign,
     json_bytes,
     read_json,
@@ -281,21 +282,12 @@ def _read_record(place: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     record = read_json(path)
-    schema = record.get("schema")
-    if not isinstance(schema, int) or schema < 1:
-        raise FileFormatError(
-            str(path),
-            expected="a field 'schema' with a whole number",
-            got=repr(schema),
-            fix="Restore the file, or delete it to use the folder as a bare PEFT adapter",
-        )
-    if schema > SCHEMA_VERSION:
-        raise FileFormatError(
-            str(path),
-            expected=f"schema {SCHEMA_VERSION} or older",
-            got=str(schema),
-            fix=f"Update promptport (this is {__version__})",
-        )
+    check_schema(
+        record,
+        SCHEMA_VERSION,
+        path,
+        "Restore the file, or delete it to use the folder as a bare PEFT adapter",
+    )
     if not isinstance(record.get("prompt"), dict):
         raise FileFormatError(
             str(path),

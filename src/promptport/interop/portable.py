@@ -21,12 +21,19 @@ from torch import Tensor
 from promptport._version import __version__
 from promptport.anchored import Mixture
 from promptport.errors import FileFormatError, ShapeError, StorageError
-from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
+from promptport.files import (
+    check_schema,
+    read_metadata,
+    read_tensors,
+    tensor_bytes,
+    write_atomic,
+)
 from promptport.portable import PortablePrompt
 from promptport.prompt import Provenance
 from promptport.transfers.report import Nearest
 
 PORTABLE_SCHEMA = 1
+_RESTORE = "Restore the file from its source, or encode the prompt again"
 HEADER_FIELD = "promptport"
 CHECKSUM_FIELD = "checksum"
 # name -> (dtype, dimensions)
@@ -122,16 +129,7 @@ def _read_record(place: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(record, dict):
         got = "none (another kind of file)" if text is None else "something else"
         raise _damaged(place, f"a header field {HEADER_FIELD!r} with a JSON object", got)
-    schema = record.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise _damaged(place, "a field 'schema' with a whole number", repr(schema))
-    if schema > PORTABLE_SCHEMA:
-        raise FileFormatError(
-            str(place),
-            expected=f"schema {PORTABLE_SCHEMA} or older",
-            got=str(schema),
-            fix=f"Update promptport (this is {__version__})",
-        )
+    check_schema(record, PORTABLE_SCHEMA, place, _RESTORE)
     return record
 
 
@@ -197,5 +195,5 @@ def _damaged(place: Path, expected: str, got: str) -> FileFormatError:
         str(place),
         expected=expected,
         got=got,
-        fix="Restore the file from its source, or encode the prompt again",
+        fix=_RESTORE,
     )

@@ -16,6 +16,7 @@ from promptport.backbone import with_origin
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import (
     atomic_folder,
+    check_schema,
     json_bytes,
     read_json,
     read_tensors,
@@ -26,6 +27,7 @@ from promptport.interop.peft import CONFIG_FILE, VECTOR_FILES, load_prompt
 from promptport.prompt import Provenance
 from promptport.vector import Part, TaskPromptVector, checksum_of
 
+_RESTORE = "Restore the folder, or make the vector again"
 VECTOR_SCHEMA = 1
 DELTA_FILE, RECORD_FILE = VECTOR_FILES
 DELTA_KEY = "delta"
@@ -106,16 +108,7 @@ def load_vector(
 
 def _read_record(path: Path) -> dict[str, Any]:
     record = read_json(path)
-    schema = record.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise _damaged(path, "a field 'schema' with a whole number", repr(schema))
-    if schema > VECTOR_SCHEMA:
-        raise FileFormatError(
-            str(path),
-            expected=f"schema {VECTOR_SCHEMA} or older",
-            got=str(schema),
-            fix=f"Update promptport (this is {__version__})",
-        )
+    check_schema(record, VECTOR_SCHEMA, path, _RESTORE)
     if not isinstance(record.get("vector"), dict):
         raise _damaged(path, "a field 'vector' with an object", repr(record.get("vector")))
     counted = record.get("coefficients")
@@ -136,6 +129,4 @@ def _is_number(value: Any) -> bool:
 
 
 def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
-    return FileFormatError(
-        str(path), expected=expected, got=got, fix="Restore the folder, or make the vector again"
-    )
+    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)

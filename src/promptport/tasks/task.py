@@ -145,6 +145,20 @@ class Task:
         """The most frequent answer of a split, the first one among equals."""
         return Counter(row.answer for row in self.load(split)).most_common(1)[0][0]
 
+    def refuse_text2text(self, fix: str) -> None:
+        """Refuse free answers where answers are compared word by word or label by label.
+
+        Raises:
+            TaskError: text to text.
+        """
+        if self.kind == "text2text":
+            raise TaskError(
+                f"task {self.name!r}",
+                expected="a probe or a classification",
+                got="text to text",
+                fix=fix,
+            )
+
     def majority_score(self, split: str = "test") -> Score:
         """Score of always giving the most frequent answers of `train`."""
         return majority_score(

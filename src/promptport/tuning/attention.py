@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from promptport.backbone import Backbone
-from promptport.errors import TaskError, TuningError
+from promptport.errors import TuningError
 from promptport.evaluation import (
     BATCH_TOKENS,
     Ask,
@@ -143,7 +143,7 @@ class AttentionPrompts:
         Raises:
             TaskError: the data do not fit, or a text to text task.
         """
-        _check_kind(self.task)
+        self.task.refuse_text2text("Tune a prompt for it")
         objective = self._objective()
         prepared = objective.prepare(self.task.load(split)[: rows or None])
         asks = [Ask(objective, question, 0) for question in prepared.questions]
@@ -260,7 +260,7 @@ def start_attention(
         MismatchError: a source of another backbone.
         TaskError: a text to text task.
     """
-    _check_kind(job.task)
+    job.task.refuse_text2text("Tune a prompt for it")
     wrong = None
     lengths = sorted({prompt.length for prompt in sources})
     if lengths != [job.length]:
@@ -296,16 +296,6 @@ def start_attention(
         math.e * width if temperature is None else temperature,
         truncate,
     )
-
-
-def _check_kind(task: Task) -> None:
-    if task.kind == "text2text":
-        raise TaskError(
-            f"task {task.name!r}",
-            expected="a probe or a classification",
-            got="text to text",
-            fix="Tune a prompt for it",
-        )
 
 
 def _detached(model: AttentionPrompts) -> AttentionPrompts:

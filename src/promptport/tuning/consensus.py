@@ -263,13 +263,9 @@ def _check(backbone: Backbone, library: Mapping[str, SoftPrompt], task: Task) ->
         raise PromptPortError(
             "library", expected="one prompt or more", got="none", fix="Name prompt folders"
         )
-    if task.kind == "text2text":
-        raise TaskError(
-            f"task {task.name!r}",
-            expected="a probe or a classification",
-            got="text to text",
-            fix="Free answers cannot be compared word by word; tune on labelled rows instead",
-        )
+    task.refuse_text2text(
+        "Free answers cannot be compared word by word; tune on labelled rows instead"
+    )
     for prompt in library.values():
         backbone.check_prompt(prompt)
 

@@ -269,13 +269,9 @@ def _compares_words(task: Task, config: DistilConfig) -> bool:
 def _unlabelled(
     task: Task, split: str, config: DistilConfig, words: Sequence[str]
 ) -> Sequence[Row]:
-    if task.kind == "text2text":
-        raise TaskError(
-            f"task {task.name!r}",
-            expected="a probe or a classification",
-            got="text to text",
-            fix="Free answers cannot be compared word by word; tune on the target instead",
-        )
+    task.refuse_text2text(
+        "Free answers cannot be compared word by word; tune on the target instead"
+    )
     if config.texts == "words":
         return made_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
     picked = pick_rows(task.texts(split), config.rows, config.seed)

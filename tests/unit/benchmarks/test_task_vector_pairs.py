@@ -182,9 +182,11 @@ def test_sets_that_are_not_asked_any_more_are_left_out(tmp_path, monkeypatch) ->
         return sets[:1]
 
     monkeypatch.setattr(pairs, "measure_origins", lambda *given, **more: [])
-    monkeypatch.setattr(pairs, "learnable", lambda cells, name, seed: ["topic", "emotion"])
+    monkeypatch.setattr(pairs, "learnable", lambda cells, name, seed: {"topic", "emotion"})
     monkeypatch.setattr(pairs, "_measure", asked)
     cells = pairs.measure(None, [0], ["nano-bert"], results=tmp_path)
     assert [cell["tasks"] for cell in cells] == sets[:1]
     assert learned == [("nano-bert", 0, ["topic", "emotion"])]
-    assert pairs.measure(None, [1], ["nano-bert"], results=tmp_path) == []
+    # Those of another seed stay, of tasks that are learned.
+    cells = pairs.measure(None, [1], ["nano-bert"], results=tmp_path)
+    assert [(cell["seed"], cell["tasks"]) for cell in cells] == [(0, sets[0])]
