@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,10 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     found = json.loads(out)
     assert {e["name"] for e in found["entries"]} == {"films-seed4", "other-seed4", "a"}
     assert found["touched"] == "the text of 6 rows of train, no labels"
+    # What a killed run left is no prompt.
+    shutil.copytree("all/films-seed5", "runs/.films-seed5.x1")
+    again = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
+    assert {e["name"] for e in again["entries"]} == {"films-seed4", "other-seed4"}
     code, out, _ = run_cli("rank", "runs", "--task", "films.yaml", "--labelled", 4, "--json")
     found = json.loads(out)
     assert found["touched"] == "4 labelled rows of train"

@@ -257,13 +257,17 @@ def refuse_together(option: str, others: Mapping[str, bool]) -> None:
 
 
 def prompt_folders(place: Path) -> list[Path]:
-    """A folder, if it holds a prompt or a vector, and the folders in it that do."""
+    """A folder, if it holds a prompt or a vector, and the folders in it that do.
+
+    Hidden ones are left out: what a killed run was about to rename.
+    """
     from promptport.interop.peft import CONFIG_FILE
     from promptport.interop.vectors import RECORD_FILE
 
     inside = sorted(place.iterdir()) if place.is_dir() else []
     marks = (CONFIG_FILE, RECORD_FILE)
-    return [f for f in (place, *inside) if any((f / mark).is_file() for mark in marks)]
+    seen = (place, *(f for f in inside if not f.name.startswith(".")))
+    return [f for f in seen if any((f / mark).is_file() for mark in marks)]
 
 
 def origin_folder(text: str | None) -> list[Path]:
