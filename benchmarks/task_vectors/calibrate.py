@@ -91,6 +91,12 @@ def calibrate(pairs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dic
         "forecast_accuracy_frequent": round(float(max(kept.mean(), 1 - kept.mean())), 4),
         "forecasts": len(said),
     }
+    seeds = [cell["seed"] for cell, _ in said]
+    if len(set(seeds)) > 1:
+        right = (_of_other_seeds(seeds, features, kept) >= 0.5) == kept
+        sums = np.array([f["of"] == "sum" for _, f in said])
+        summary["forecast_accuracy_other_seed"] = round(float(right.mean()), 4)
+        summary["forecast_accuracy_other_seed_sums"] = round(float(right[sums].mean()), 4)
     table = {
         "coefficients": coefficients,
         "reliability": _reliability(likely, kept),
@@ -107,6 +113,17 @@ def calibrate(pairs: Sequence[Mapping[str, Any]]) -> tuple[dict[str, float], dic
         "reliability_present": _reliability(present, kept),
     }
     return summary, table
+
+
+def _of_other_seeds(seeds: Sequence[int], features: Floats, kept: Floats) -> Floats:
+    """P(kept) of each forecast from a fit to the other seeds, (m,)."""
+    design = np.column_stack([np.ones(len(features)), features])
+    found = np.zeros(len(kept))
+    for seed in set(seeds):
+        inside = np.array(seeds) == seed
+        weights = fit_logistic(features[~inside], kept[~inside])
+        found[inside] = 1 / (1 + np.exp(-design[inside] @ weights))
+    return found
 
 
 def _out_of_fold(cells: Sequence[Mapping[str, Any]], features: Floats, kept: Floats) -> Floats:

@@ -36,6 +36,7 @@ from benchmarks.task_vectors.common import (
     told,
     tuned,
 )
+from scipy.stats import spearmanr
 
 from promptport.analysis import bootstrap_mean, bootstrap_ratio, compare_to
 from promptport.analysis.independence import MOVES
@@ -276,6 +277,11 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     if not learned:
         empty: dict[str, Any] = {"trainings": [], "more": [], "tasks": []}
         return summary, {**empty, "left_out": left_out, "best": None}
+    paper = by_training[PAPER.name].values()
+    lengths, shares = [f["length_ratio"] for f in paper], [_kept(f) for f in paper]
+    if min(len(set(lengths)), len(set(shares))) > 1:
+        ranked = float(spearmanr(lengths, shares).statistic)
+        summary["own_to_other_paper_length_rank"] = round(ranked, 4)
     rows = [_row(n, f, direct) for n, f in by_training.items()]
     whole, common = _comparable(by_training)
     best = max(

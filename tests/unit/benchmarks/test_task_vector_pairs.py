@@ -157,6 +157,10 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     assert (present["lost"]["said"], present["lost"]["right"]) == (20, 0.5)
     assert known["by_way"]["sum"]["forecasts"] == 40
     assert known["by_way"]["sum"]["accuracy"] == 0.0
+    assert "forecast_accuracy_other_seed" not in summary
+    apart, _ = calibrate.calibrate([{**c, "seed": int(c["backbone"] == "c")} for c in cells])
+    assert apart["forecast_accuracy_other_seed"] == 0.0
+    assert apart["forecast_accuracy_other_seed_sums"] == 0.0
     assert calibrate.calibrate([]) == ({}, {})
 
 

@@ -115,6 +115,9 @@ def test_what_vectors_keep_on_other_origins() -> None:
     summary, tables = origins.summarise(cells)
     assert tables["best"] == "widened"
     assert summary["own_to_other_paper_mean"] == pytest.approx(0.8)
+    assert "own_to_other_paper_length_rank" not in summary, "vectors of one length"
+    cells[2]["found"]["length_ratio"] = 0.5  # the shorter one keeps more
+    assert origins.summarise(cells)[0]["own_to_other_paper_length_rank"] == -1
     assert summary["own_to_other_mean"] == pytest.approx((0.7 / 0.8 + 1) / 2)
     # of the prompt that was widened, whatever it has become on its own origin
     assert summary["own_to_other_of_direct"] == pytest.approx((0.7 / 0.9 + 1) / 2, abs=1e-4)
