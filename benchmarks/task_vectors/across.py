@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
@@ -32,6 +31,7 @@ from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to
 from promptport.evaluation import evaluate
+from promptport.experiments.cells import Cell, Cells
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task, open_task

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import ROOT
 
 from promptport.evaluation import Evaluation
+from promptport.experiments.cells import Cell, Cells
 from promptport.interop import load_prompt, save_prompt
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks._cells import Cell
 from benchmarks.task_vectors.common import apart, bits_of, over_seeds
 
 from promptport.analysis import bootstrap_mean, compare_to
+from promptport.experiments.cells import Cell
 
 COLUMNS = (
-    *("random", "best single", "picked", "together", "factors", "mean", "attention", "ranked"),
-    "adapted",
+    *("random", "best single", "picked", "together", "factors", "mean", "sum", "attention"),
+    *("ranked", "adapted"),
 )
 REFERENCE = "best single"
 JUDGED = "adapted"

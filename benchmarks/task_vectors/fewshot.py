@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
@@ -34,6 +33,7 @@ from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise
 
 from promptport.analysis import Candidate, rank
 from promptport.evaluation import Evaluation, evaluate
+from promptport.experiments.cells import Cell, Cells
 from promptport.interop import load_prompt, save_prompt
 from promptport.merging import merge
 from promptport.prompt import SoftPrompt
@@ -60,6 +60,7 @@ SOURCES = ("sentiment", "topic", "question", "entailment")
 TARGETS = ("emotion", "subjectivity", "setting", "formality")
 NLU_TARGETS = ("scitail", "snli", "ag_news", "yahoo", "imdb", "sst5")
 PRIOR = 16
+SUM = "sum"  # coefficients of 1; not among what `ranked` chooses from
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,8 @@ class _Bench:
             made[name] = load_prompt(place)
         vectors = [TaskPromptVector.of(prompt) for prompt in singles.values()]
         start = make_origin(self.origin, self.model, LENGTH)
-        made["mean"] = merge(vectors, method="mean").apply(start, self.origin.to_dict())
+        for name in ("mean", SUM):
+            made[name] = merge(vectors, method=name).apply(start, self.origin.to_dict())
         made["random"] = random_prompt(self.model, LENGTH, self.seed)
         return {f"single {name}": prompt for name, prompt in singles.items()} | made
 
@@ -269,12 +271,11 @@ class _Bench:
         """All columns and row counts of one target."""
         self.adapted(task)
         place = {**self.place, "task": task.name}
-        missing = [
-            count
+        missing = {
+            count: [c for c in COLUMNS if not self.book.has(**place, column=c, rows=count)]
             for count in self.settings.counts
-            if not all(self.book.has(**place, column=column, rows=count) for column in COLUMNS)
-        ]
-        if not missing:
+        }
+        if not any(missing.values()):
             return
         singles = [name for name in self.starts if name.startswith("single ")]
         devs = {n: self.score(task, self.starts[n], "dev").score.value for n in singles}
@@ -283,7 +284,7 @@ class _Bench:
         for name in singles:
             known = {"dev": devs[name], "fit": text[name]}
             self.book.add({**zero[name], **known}, **place, column=name, rows=0)
-        for count in missing:
+        for count, wanted in missing.items():
             few = None if count == 0 else self.few_rows(task, count)
             columns = {
                 "random": "random",
@@ -292,17 +293,20 @@ class _Bench:
                 "together": "together",
                 "factors": "factors",
                 "mean": "mean",
-                "ranked": self.ranked(text, few),
+                SUM: SUM,
+                "ranked": self.ranked(text, few) if "ranked" in wanted else "",
             }
+            columns = {column: name for column, name in columns.items() if column in wanted}
             cells = zero
-            if few is not None:
+            if few is not None and columns:
                 prompts = self.few(few, {n: self.starts[n] for n in columns.values()}, count)
                 cells = {n: scored(self.score(task, p, "test"), task) for n, p in prompts.items()}
             for column, name in columns.items():
                 found = {**cells[name], "start": name}
                 self.book.add(found, **place, column=column, rows=count)
-            found = scored(self.attention(few or task, count), task)
-            self.book.add(found, **place, column="attention", rows=count)
+            if "attention" in wanted:
+                found = scored(self.attention(few or task, count), task)
+                self.book.add(found, **place, column="attention", rows=count)
 
     def adapted(self, task: Task) -> None:
         """What the single sources say together, learned, with as many updates on the few rows."""
@@ -351,6 +355,7 @@ class _Bench:
         return [
             Candidate(name, prompt, known.get(name.removeprefix("single ")))
             for name, prompt in self.starts.items()
+            if name != SUM
         ]
 
     def by_text(self, task: Task) -> dict[str, float]:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks._cells import Cell
 from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import MORE_ROWS, bits_of
 from benchmarks.task_vectors.origins import PAPER
 
 from promptport.analysis import bootstrap_difference, bootstrap_mean
+from promptport.experiments.cells import Cell
 
 LOST = 0.8  # a task that keeps less is wiped out
 PAPER_COLUMN = f"{PAPER.name}: one, mean"

@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, digest_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
@@ -41,6 +40,7 @@ from scipy.stats import spearmanr
 from promptport.analysis import bootstrap_mean, bootstrap_ratio, compare_to
 from promptport.analysis.independence import MOVES
 from promptport.evaluation import score_prompts
+from promptport.experiments.cells import Cell, Cells
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning import WIDEN, OriginSpec, make_origin, random_prompt, widen

@@ -17,7 +17,6 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from benchmarks._cells import Cell, Cells
 from benchmarks._inputs import backbone, digest_of
 from benchmarks.task_vectors.common import (
     BACKBONES,
@@ -37,6 +36,7 @@ from benchmarks.task_vectors.origins import measure as measure_origins
 
 from promptport.analysis import Part, forecast_pair
 from promptport.evaluation import evaluate, score_prompts
+from promptport.experiments.cells import Cell, Cells
 from promptport.merging import concatenate, merge
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task

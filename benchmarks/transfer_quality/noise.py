@@ -12,13 +12,13 @@ from dataclasses import replace
 from itertools import permutations
 from statistics import fmean
 
-from benchmarks._cells import rounded
 from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import write_results
 from benchmarks.transfer_quality.choose import BACKBONES, TASKS, compared
 from benchmarks.transfer_quality.run import CONFIG, DISTIL, LENGTHS, RESULTS, ROWS, WORDS, WORK
 
 from promptport.evaluation import evaluate
+from promptport.experiments.cells import rounded
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task, open_task

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks._cells import Cells
 from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import ROOT, write_results
 from benchmarks.transfer_quality.table import summarise, write_table
 
 from promptport.evaluation import evaluate
+from promptport.experiments.cells import Cells
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task, open_task

@@ -20,13 +20,13 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from benchmarks._cells import Cells
 from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import write_results
 
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone, open_space, silence_libraries
 from promptport.evaluation import evaluate
+from promptport.experiments.cells import Cells
 from promptport.files import write_atomic
 from promptport.objective import Objective
 from promptport.tasks import Task, list_tasks, open_task

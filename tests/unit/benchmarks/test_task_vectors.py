@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from benchmarks._cells import Cells
 from benchmarks.task_vectors import across, common, curves, fewshot, origins
 
+from promptport.experiments.cells import Cells
 from promptport.tasks import open_task
 from promptport.tuning import few_shot
 

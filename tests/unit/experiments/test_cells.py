@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from benchmarks._cells import Cells
-from benchmarks._inputs import limited, weights_of
 
-from promptport.tasks import open_task
+from promptport.errors import FileFormatError, StorageError
+from promptport.experiments.cells import Cells
 
 NOW = {"b": "now", "c": "now"}
 
@@ -48,20 +47,36 @@ def test_a_value_that_would_become_part_of_the_place_is_refused(tmp_path) -> Non
         book(tmp_path / "cells.jsonl").add({"loss": 1.0}, backbone="b")
 
 
-def test_weights_of_several_are_joined() -> None:
-    one, other = weights_of("nano-bert"), weights_of("nano-t5")
-    assert len(one) == len(other) == 8
-    assert one != other
-    assert weights_of("nano-bert", "nano-t5") == f"{one}-{other}"
+def test_a_line_that_a_killed_run_left_is_taken_off(tmp_path) -> None:
+    path = tmp_path / "cells.jsonl"
+    book(path).add({"score": 0.5}, backbone="b", seed=0)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:20])
+    cells = book(path)
+    assert path.read_bytes() == whole
+    cells.add({"score": 0.25}, backbone="b", seed=1)
+    again = book(path)
+    assert [again.get(backbone="b", seed=seed)["score"] for seed in (0, 1)] == [0.5, 0.25]
+    assert again.get(backbone="b", seed=2) is None
 
 
-def test_limited_takes_the_same_rows_and_first_words() -> None:
-    task = open_task("topic")
-    less = limited(task, {"train": 7, "test": 5}, words=3)
-    assert [len(less.load(split)) for split in ("train", "test")] == [7, 5]
-    assert limited(task, {"train": 7}, words=3).load("train") == less.load("train")
-    whole = limited(task, {"train": 7}).load("train")
-    assert all(row in task.load("train") for row in whole)
-    for row, cut in zip(whole, less.load("train"), strict=True):
-        for name, text in row.fields.items():
-            assert cut.fields[name] == " ".join(text.split()[:3])
+@pytest.mark.parametrize("line", ["", "[1]", '{"score": 1}', "\x80\x02"])
+def test_a_damaged_line_is_named(tmp_path, line) -> None:
+    path = tmp_path / "cells.jsonl"
+    book(path).add({"score": 0.5}, backbone="b", seed=0)
+    with path.open("a", encoding="latin-1") as file:
+        file.write(line + "\n")
+    with pytest.raises(FileFormatError, match="line 2: expected a finished measurement"):
+        book(path)
+
+
+def test_without_a_file_cells_are_kept_in_memory(tmp_path) -> None:
+    cells = book(None)
+    cells.add({"score": 0.5}, backbone="b", seed=0)
+    assert cells.get(backbone="b", seed=0)["score"] == 0.5
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="expected a file that can be written"):
+        book(tmp_path / "file" / "cells.jsonl").add({"score": 0.5}, backbone="b", seed=0)

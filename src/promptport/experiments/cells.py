@@ -1,0 +1,113 @@
+"""Finished measurements on disk, so that a stopped comparison goes on where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from promptport.errors import FileFormatError
+from promptport.files import storage_error, write_atomic
+
+Cell = dict[str, Any]
+
+
+class Cells:
+    """A file of cells, one JSON object a line.
+
+    A cell is its *place* (what was measured: column, backbone, task, seed, ...), the weights that
+    it depends on, and its *values*. Cells of other weights stay in the file and are not counted. A
+    line that a killed run left unfinished is taken off.
+
+    Args:
+        path: the file; made with its folder when the first cell is written. None: in memory alone.
+        weights: a cell's place -> digest of the weights and settings that it depends on.
+        values: the keys that are found, not asked; all others are the place.
+
+    Raises:
+        StorageError: the file cannot be read or mended.
+        FileFormatError: a finished line is no cell.
+    """
+
+    def __init__(
+        self, path: Path | None, weights: Callable[[Mapping[str, Any]], str], *values: str
+    ) -> None:
+        self.path, self.weights, self.values = path, weights, frozenset(values)
+        cells = [] if path is None else _read(path)
+        self.rows = [cell for cell in cells if cell["weights"] == weights(cell)]
+        self._known = {self._key(cell): cell for cell in self.rows}
+
+    def _key(self, cell: Mapping[str, Any]) -> str:
+        place = {k: v for k, v in cell.items() if k not in self.values and k != "weights"}
+        return json.dumps(place, sort_keys=True)
+
+    def has(self, **place: Any) -> bool:
+        """Whether a cell of this place is there."""
+        return self._key(place) in self._known
+
+    def get(self, **place: Any) -> Cell | None:
+        """The cell of this place, place and values."""
+        return self._known.get(self._key(place))
+
+    def add(self, found: Mapping[str, Any], **place: Any) -> None:
+        """Write a cell, unless its place is there.
+
+        Args:
+            found: its values; numbers are rounded to five digits.
+            place: all else.
+
+        Raises:
+            ValueError: `found` has a key that is none of the values.
+            StorageError: the file cannot be written.
+        """
+        if unknown := sorted(set(found) - self.values):
+            raise ValueError(f"cell: {unknown} is none of {sorted(self.values)}")
+        if self.has(**place):
+            return
+        cell = {**place, "weights": self.weights(place), **rounded(found)}
+        self.rows.append(cell)
+        self._known[self._key(cell)] = cell
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(cell, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise storage_error(self.path, error, "a file that can be written") from error
+
+
+def _read(path: Path) -> list[Cell]:
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise storage_error(path, error, "a readable file of cells") from error
+    if lines.pop():
+        write_atomic(path, b"".join(line + b"\n" for line in lines))
+    cells = []
+    for number, line in enumerate(lines, 1):
+        try:
+            cell = json.loads(line)
+        except ValueError:
+            cell = None
+        if not isinstance(cell, dict) or "weights" not in cell:
+            raise FileFormatError(
+                f"{path}, line {number}",
+                expected="a finished measurement",
+                got=repr(line[:40].decode(errors="replace")),
+                fix="Restore the file, or delete it to measure anew",
+            )
+        cells.append(cell)
+    return cells
+
+
+def rounded(value: Any) -> Any:
+    """The same with every number in it rounded to five digits."""
+    if isinstance(value, Mapping):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    return round(value, 5) if isinstance(value, float) else value
