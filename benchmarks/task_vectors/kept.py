@@ -13,8 +13,8 @@ from benchmarks.task_vectors.origins import PAPER
 
 from promptport.analysis import bootstrap_difference, bootstrap_mean
 from promptport.experiments.cells import Cell
+from promptport.experiments.pairs import LOST, is_lost, kept_share
 
-LOST = 0.8  # a task that keeps less is wiped out
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 RECONCILED = f"{PAPER.name}: reconciled"
 EACH = "chosen for each set on dev"
@@ -22,7 +22,7 @@ EACH = "chosen for each set on dev"
 
 def shares(scores: Sequence[float], alone: Sequence[float]) -> list[float]:
     """Scores over those of the best single vectors; 0 where these are 0."""
-    return [s / a if a else 0.0 for s, a in zip(scores, alone, strict=True)]
+    return [kept_share(s, a) for s, a in zip(scores, alone, strict=True)]
 
 
 def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -148,8 +148,7 @@ def _on_more_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _is_lost(way: Cell, alone: Cell) -> bool:
-    pairs = zip(bits_of(way), bits_of(alone), strict=True)
-    return bootstrap_mean([a - LOST * b for a, b in pairs]).high < 0
+    return is_lost(bits_of(way), bits_of(alone))
 
 
 def _each(cell: Cell, best: str) -> dict[str, Any]:

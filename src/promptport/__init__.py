@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone, open_space, with_origin
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate, score_prompts
+    from promptport.experiments import Pairs, PairsConfig, score_pairs
     from promptport.interop import (
         load_portable,
         load_prompt,
@@ -82,6 +83,8 @@ _HOMES = {
     "JointResult": "tuning",
     "MoveResult": "tuning",
     "OriginSpec": "tuning",
+    "Pairs": "experiments",
+    "PairsConfig": "experiments",
     "PortablePrompt": "portable",
     "PromptPortError": "errors",
     "Provenance": "prompt",
@@ -117,6 +120,7 @@ _HOMES = {
     "save_portable": "interop",
     "save_prompt": "interop",
     "save_vector": "interop",
+    "score_pairs": "experiments",
     "score_prompts": "evaluation",
     "search_coefficients": "tuning",
     "select_transfer": "tuning",
@@ -142,6 +146,8 @@ __all__ = [
     "JointResult",
     "MoveResult",
     "OriginSpec",
+    "Pairs",
+    "PairsConfig",
     "PortablePrompt",
     "PromptPortError",
     "Provenance",
@@ -178,6 +184,7 @@ __all__ = [
     "save_portable",
     "save_prompt",
     "save_vector",
+    "score_pairs",
     "score_prompts",
     "search_coefficients",
     "select_transfer",

@@ -23,6 +23,7 @@ from promptport.cli import (
     methods,
     move,
     origins,
+    pairs,
     rank,
     similarity,
     tasks,
@@ -58,6 +59,7 @@ app.command("combine")(combine.command)
 app.command("similarity")(similarity.command)
 app.command("origins")(origins.command)
 app.command("forecast")(forecast.command)
+app.command("pairs")(pairs.command)
 app.command("rank")(rank.command)
 app.command("adapt")(adapt.command)
 app.command("widen")(widen.command)

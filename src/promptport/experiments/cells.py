@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task
 
 Cell = dict[str, Any]
 
@@ -111,3 +114,35 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(v) for v in value]
     return round(value, 5) if isinstance(value, float) else value
+
+
+def stamp_of(*values: Any) -> str:
+    """First 16 digits of the sha256 of JSON values."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prompt_stamp(prompt: SoftPrompt) -> str:
+    """Of what a prompt does: its vectors, origin and template."""
+    tensors = [t for t in (prompt.vectors, prompt.origin) if t is not None]
+    digests = [hashlib.sha256(t.cpu().float().numpy().tobytes()).hexdigest() for t in tensors]
+    return stamp_of(*digests, prompt.provenance.template)
+
+
+def task_stamp(task: Task, split: str) -> str:
+    """Of what a task asks in a split: template, label words, metric and rows."""
+    labels = {label: list(words) for label, words in (task.labels or {}).items()}
+    asked = (task.name, task.kind, task.template.text, task.metric, labels)
+    return stamp_of(*asked, [repr(row) for row in task.load(split)])
+
+
+def to_bits(right: Iterable[bool]) -> str:
+    """A hexadecimal bit per row, 1 for right, behind their number: rows can then be paired."""
+    bits = "".join(str(int(r)) for r in right)
+    return f"{len(bits)}:{int(bits, 2):x}"
+
+
+def from_bits(text: str) -> list[int]:
+    """Per row 1 for right, else 0."""
+    length, _, digits = text.partition(":")
+    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]

@@ -1,0 +1,501 @@
+"""Which tasks survive together? All pairs, or larger sets, of a library of prompts.
+
+Paper B's second question (arXiv 2408.01119, RQ2): task prompt vectors are added, one coefficient is
+chosen by the mean dev score, and what each task keeps of its own prompt's score is compared. There
+8 of 15 pairs lose a task almost wholly. Every way to combine is scored on the same rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from promptport.analysis import (
+    Interval,
+    Part,
+    bootstrap_difference,
+    bootstrap_mean,
+    forecast_pair,
+)
+from promptport.analysis.forecast import RELIABILITY
+from promptport.backbone import Backbone, with_origin
+from promptport.errors import PromptPortError, UnknownNameError
+from promptport.evaluation import Evaluation, score_prompts
+from promptport.experiments.cells import (
+    Cell,
+    Cells,
+    from_bits,
+    prompt_stamp,
+    stamp_of,
+    task_stamp,
+    to_bits,
+)
+from promptport.merging import concatenate, list_merges, merge
+from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
+from promptport.tuning import RECONCILE, DistilConfig, SearchConfig, reconcile, search_coefficients
+from promptport.tuning.config import refuse_out_of_range
+from promptport.vector import TaskPromptVector, told_apart
+
+LOST = 0.8  # a task that keeps less of its own prompt's score is lost
+SEARCHED = {
+    "paper": SearchConfig(),
+    "separate": SearchConfig("min", "separate", ties="loss"),
+}
+CONCATENATE, RECONCILED = "concatenate", "reconcile"
+_FEWEST = 3  # sets from which on an interval over tasks means anything
+_VALUES = ("score", "right", "low", "majority", "coefficients", "said")
+
+
+@dataclass(frozen=True)
+class PairsConfig:
+    """What is combined, how, and on which rows.
+
+    Attributes:
+        ways: names of merge methods (coefficients of 1, their usual options); `paper` (the plain
+            sum, one coefficient by the mean dev score), `separate` (a coefficient for each task, by
+            the smallest kept share on dev), `concatenate`, and `reconcile` (begun from the sum and
+            from the concatenation, learns from the single prompts without labels). The others are
+            compared with the first.
+        sizes: tasks in a set, 2 or more each.
+        most: sets of each size, drawn at random; 0 for all.
+        split: whose rows are scored.
+        rows: most rows of each task, the first ones; 0 for all.
+        dev_rows: the same for searches, which read the labels of `dev`.
+        forecast_rows: unlabelled training rows for a forecast of each pair that is combined by
+            `sum`, `mean` or `select`; 0 for none.
+        settle: how `reconcile` learns; its seed and `truncate` are those given here.
+        seed: of the sets that are drawn, of methods that draw, and of `reconcile`.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        PromptPortError: no way or size, one twice, or one that cannot be; a number below 0.
+    """
+
+    ways: tuple[str, ...] = ("paper", "sum", "separate")
+    sizes: tuple[int, ...] = (2,)
+    most: int = 0
+    split: str = "test"
+    rows: int = 0
+    dev_rows: int = 0
+    forecast_rows: int = 0
+    settle: DistilConfig = RECONCILE
+    seed: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        known = [*SEARCHED, CONCATENATE, RECONCILED, *_merge_names()]
+        for way in self.ways:
+            if way not in known:
+                raise UnknownNameError(
+                    f"way {way!r}",
+                    expected=f"one of {', '.join(known)}",
+                    got="another name",
+                    fix="Choose one of them",
+                )
+        for name, given, fewest in (("ways", self.ways, ""), ("sizes", self.sizes, 2)):
+            wrong = [value for value in given if isinstance(value, int) and value < 2]
+            if not given or len(set(given)) < len(given) or wrong:
+                raise PromptPortError(
+                    f"{name} of the comparison",
+                    expected="one or more, each once" + (", of 2 tasks or more" if fewest else ""),
+                    got=", ".join(map(str, given)) or "none",
+                    fix="Correct them",
+                )
+        counts = ("most", "rows", "dev_rows", "forecast_rows")
+        refuse_out_of_range(self, {n: (getattr(self, n) >= 0, "0 or more") for n in counts})
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is left of one task.
+
+    Attributes:
+        prompt: name in the library.
+        score: of the combination.
+        kept: that over the score of the task's own prompt, 0 or more.
+        lost: whether it is below 0.8.
+        beyond_noise: whether the 95% interval over rows says so too: that of the score less 0.8 of
+            the own prompt's lies below zero. None where the score is no share of rows.
+        said: the verdict of the forecast, if there is one.
+    """
+
+    prompt: str
+    score: float
+    kept: float
+    lost: bool
+    beyond_noise: bool | None
+    said: str | None = None
+
+
+@dataclass(frozen=True)
+class Combined:
+    """A set of prompts, combined in one way.
+
+    Attributes:
+        way: see `PairsConfig`.
+        tasks: in the order of the library.
+        coefficients: that were found, for the ways that search.
+    """
+
+    way: str
+    tasks: tuple[Kept, ...]
+    coefficients: tuple[float, ...] | None
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Names in the library."""
+        return tuple(kept.prompt for kept in self.tasks)
+
+    @property
+    def weakest(self) -> Kept:
+        """The task that keeps least."""
+        return min(self.tasks, key=lambda kept: kept.kept)
+
+
+@dataclass(frozen=True)
+class WayRecord:
+    """How one way did on all sets of one size.
+
+    Attributes:
+        way: its name.
+        size: tasks in a set.
+        sets: how many.
+        kept: mean kept share.
+        interval: its interval; tasks are drawn, which sets share. None for fewer than three sets.
+        weakest: mean kept share of the weaker task of each set.
+        worst: the least kept share.
+        lost: sets that lose a task.
+        beyond_noise: sets that lose one beyond the noise of the rows; None where that is unknown.
+        gain: of the weaker task, over the first way; None for that itself and for few sets.
+    """
+
+    way: str
+    size: int
+    sets: int
+    kept: float
+    interval: Interval | None
+    weakest: float
+    worst: float
+    lost: int
+    beyond_noise: int | None
+    gain: Interval | None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All sets, all ways.
+
+    Attributes:
+        alone: score of each prompt on its own task.
+        left_out: name -> why a prompt was not combined.
+        sets: one entry for each set and way.
+        ways: one entry for each size and way.
+        forecasts: verdict -> how often it was given, and how often the task was kept.
+    """
+
+    alone: Mapping[str, float]
+    left_out: Mapping[str, str]
+    sets: tuple[Combined, ...]
+    ways: tuple[WayRecord, ...]
+    forecasts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def kept_share(score: float, alone: float) -> float:
+    """A score over that of the task's own prompt; 0 where that is 0, and never below 0."""
+    return max(0.0, score / alone) if alone > 0 else 0.0
+
+
+def is_lost(rows: Sequence[float], alone: Sequence[float]) -> bool:
+    """Whether less than 0.8 is kept beyond the noise of the rows.
+
+    Args:
+        rows: per test row 1 if the combination is right, else 0.
+        alone: the same of the task's own prompt.
+
+    Returns:
+        Whether the 95% interval of the mean of `rows - 0.8 alone` lies below zero.
+    """
+    return bootstrap_mean([a - LOST * b for a, b in zip(rows, alone, strict=True)]).high < 0
+
+
+def score_pairs(
+    backbone: Backbone,
+    parts: Mapping[str, Part],
+    config: PairsConfig | None = None,
+    *,
+    keep: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Pairs:
+    """Combine the prompts of a library in pairs or larger sets, and say what each task keeps.
+
+    A prompt counts if the interval of its score lies above the majority answer: shares of less are
+    noise. Combinations stand on the origin of their first prompt.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        parts: prompts with their origins, and their tasks, by name. Prompts of the same task are
+            not combined with each other.
+        config: what is combined, how, and on which rows.
+        keep: file that keeps what is measured, so that a stopped run goes on where it was.
+        progress: called with (sets done, sets in all).
+
+    Raises:
+        PromptPortError: fewer than two prompts that count, or of different tasks.
+        MismatchError: prompts of other backbones, or without origin.
+        ShapeError: vectors of different lengths.
+        TaskError: data or templates that do not fit, a text to text task to forecast or reconcile.
+        TuningError: `reconcile` cannot learn from these rows.
+        StorageError, FileFormatError: see `Cells`.
+    """
+    return _Comparison(backbone, parts, config or PairsConfig(), keep).run(progress)
+
+
+class _Comparison:
+    def __init__(
+        self,
+        backbone: Backbone,
+        parts: Mapping[str, Part],
+        config: PairsConfig,
+        keep: Path | None,
+    ) -> None:
+        self.backbone, self.config = backbone, config
+        self.parts = {
+            name: Part(with_origin(part.prompt, backbone), part.task)
+            for name, part in parts.items()
+        }
+        for part in self.parts.values():
+            backbone.check_prompt(part.prompt)
+        self._stamp = cache(self._stamped)
+        self.cells = Cells(keep, self._weights, *_VALUES)
+
+    def _weights(self, place: Mapping[str, Any]) -> str:
+        """Of everything that a cell depends on; empty for prompts that are not asked here."""
+        names, way, config = place["prompts"], place["way"], self.config
+        if any(name not in self.parts for name in names):
+            return ""
+        read, more = {config.split}, [config.split, config.rows, config.truncate]
+        if way in SEARCHED:
+            read.add("dev")
+            more += [config.dev_rows, asdict(SEARCHED[way])]
+        elif way == RECONCILED:
+            read.add("train")
+            more += [asdict(config.settle)]
+        if config.forecast_rows and way in RELIABILITY:
+            read.add("train")
+            more += [config.forecast_rows]
+        if way not in ("", CONCATENATE):
+            more += [config.seed]
+        space = self.backbone.space.fingerprint
+        own = [self._stamp(name, split) for name in names for split in sorted(read)]
+        return stamp_of(space, str(self.backbone.dtype), own, more)
+
+    def _stamped(self, name: str, split: str) -> str:
+        part = self.parts[name]
+        return stamp_of(prompt_stamp(part.prompt), task_stamp(part.task, split))
+
+    def run(self, progress: Callable[[int, int], None] | None) -> Pairs:
+        alone = {name: self._alone(name) for name in self.parts}
+        left_out = {
+            name: f"{cell['score']:.3f} does not beat the majority answer ({cell['majority']:.3f}) "
+            "beyond noise"
+            for name, cell in alone.items()
+            if cell["low"] <= cell["majority"]
+        }
+        sets = self._sets([name for name in self.parts if name not in left_out])
+        if not sets:
+            size = min(self.config.sizes)
+            raise PromptPortError(
+                "prompts to combine",
+                expected=f"{size} or more of different tasks that beat the majority answer",
+                got="; ".join(f"{name}: {why}" for name, why in left_out.items())
+                or ", ".join(f"{name} ({p.task.name})" for name, p in self.parts.items())
+                or "none",
+                fix="Tune those longer, or add others",
+            )
+        found = []
+        for done, names in enumerate(sets):
+            found += [self._kept(cell, alone) for cell in self._measure(names)]
+            if progress is not None:
+                progress(done + 1, len(sets))
+        return Pairs(
+            {name: cell["score"] for name, cell in alone.items()},
+            left_out,
+            tuple(found),
+            tuple(_records(found, self.config)),
+            _forecasts(found),
+        )
+
+    def _alone(self, name: str) -> Cell:
+        place = {"prompts": [name], "way": ""}
+        if not self.cells.has(**place):
+            part = self.parts[name]
+            ((found,),) = self._score([part.prompt], [name])
+            majority = part.task.majority_score(self.config.split).value
+            known = {"low": found.score.low, "majority": majority}
+            self.cells.add({**_scored([found]), **known}, **place)
+        cell = self.cells.get(**place)
+        assert cell is not None
+        return {**cell, "score": cell["score"][0], "right": cell["right"][0]}
+
+    def _score(self, prompts: Sequence[SoftPrompt], names: Sequence[str]) -> list[list[Evaluation]]:
+        config = self.config
+        return score_prompts(
+            self.backbone,
+            prompts,
+            [self.parts[name].task for name in names],
+            split=config.split,
+            rows=config.rows,
+            truncate=config.truncate,
+        )
+
+    def _sets(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """Sets of different tasks, of every size those that are drawn."""
+        found: list[tuple[str, ...]] = []
+        for size in self.config.sizes:
+            every = [
+                chosen
+                for chosen in combinations(names, size)
+                if len({self.parts[name].task.name for name in chosen}) == size
+            ]
+            order = np.random.default_rng(self.config.seed).permutation(len(every))
+            found += [every[i] for i in sorted(order[: self.config.most or None])]
+        return found
+
+    def _measure(self, names: tuple[str, ...]) -> list[Cell]:
+        """The cells of a set, one per way; those that are missing are scored in shared batches."""
+        places = {way: {"prompts": list(names), "way": way} for way in self.config.ways}
+        missing = [way for way, place in places.items() if not self.cells.has(**place)]
+        if missing:
+            made = [self._combine(way, names) for way in missing]
+            scores = self._score([prompt for prompt, _ in made], names)
+            for way, (prompt, coefficients), found in zip(missing, made, scores, strict=True):
+                said = self._said(way, names, prompt)
+                known = {"coefficients": coefficients, "said": said}
+                self.cells.add({**_scored(found), **known}, **places[way])
+        cells = [self.cells.get(**place) for place in places.values()]
+        return [cell for cell in cells if cell is not None]
+
+    def _combine(self, way: str, names: Sequence[str]) -> tuple[SoftPrompt, list[float] | None]:
+        prompts = [self.parts[name].prompt for name in names]
+        if way == CONCATENATE:
+            return concatenate(prompts), None
+        config, tasks = self.config, [self.parts[name].task for name in names]
+        origin, made = prompts[0].origin, prompts[0].provenance.origin
+        vectors = told_apart({name: TaskPromptVector.of(self.parts[name].prompt) for name in names})
+        assert origin is not None
+        if way in SEARCHED:
+            search = replace(
+                SEARCHED[way], rows=config.dev_rows, truncate=config.truncate, seed=config.seed
+            )
+            found = search_coefficients(self.backbone, vectors, tasks, origin, search, made=made)
+            return found.prompt, list(found.coefficients)
+        if way == RECONCILED:
+            starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
+            settle = replace(config.settle, seed=config.seed, truncate=config.truncate)
+            pairs = list(zip(prompts, tasks, strict=True))
+            return reconcile(starts, self.backbone, pairs, config=settle).prompt, None
+        return merge(vectors, method=way, seed=config.seed).apply(origin, made), None
+
+    def _said(self, way: str, names: Sequence[str], prompt: SoftPrompt) -> list[str] | None:
+        """The verdicts of the forecast, of a pair that is combined in a way that it knows."""
+        config = self.config
+        if not config.forecast_rows or len(names) != 2 or way not in RELIABILITY:
+            return None
+        first, second = (self.parts[name] for name in names)
+        found = forecast_pair(
+            self.backbone,
+            first,
+            second,
+            combined=prompt,
+            rows=config.forecast_rows,
+            seed=config.seed,
+            truncate=config.truncate,
+        )
+        return [task.verdict for task in found.tasks]
+
+    def _kept(self, cell: Cell, alone: Mapping[str, Cell]) -> Combined:
+        tasks = []
+        for i, name in enumerate(cell["prompts"]):
+            own, score = alone[name], cell["score"][i]
+            share = kept_share(score, own["score"])
+            noise = None
+            rows, single = cell["right"][i], own["right"]
+            if rows is not None and single is not None:
+                noise = share < LOST and is_lost(from_bits(rows), from_bits(single))
+            said = cell["said"][i] if cell["said"] else None
+            tasks.append(Kept(name, score, share, share < LOST, noise, said))
+        coefficients = None if cell["coefficients"] is None else tuple(cell["coefficients"])
+        return Combined(cell["way"], tuple(tasks), coefficients)
+
+
+def _scored(found: Sequence[Evaluation]) -> Cell:
+    """Per task the score, and the rows that are right."""
+    return {
+        "score": [e.score.value for e in found],
+        "right": [None if e.right is None else to_bits(e.right) for e in found],
+    }
+
+
+def _records(found: Sequence[Combined], config: PairsConfig) -> list[WayRecord]:
+    records = []
+    for size in config.sizes:
+        by_way: dict[str, list[Combined]] = defaultdict(list)
+        for each in found:
+            if len(each.tasks) == size:
+                by_way[each.way].append(each)
+        first = by_way[config.ways[0]]
+        records += [_record(way, size, sets, first) for way, sets in by_way.items() if sets]
+    return records
+
+
+def _record(way: str, size: int, sets: Sequence[Combined], first: Sequence[Combined]) -> WayRecord:
+    means = [fmean(k.kept for k in each.tasks) for each in sets]
+    weakest = [each.weakest.kept for each in sets]
+    noise = [[k.beyond_noise for k in each.tasks] for each in sets]
+    known = all(value is not None for row in noise for value in row)
+    units = [each.prompts for each in sets]
+    interval = gain = None
+    if len(sets) >= _FEWEST:
+        interval = bootstrap_mean(means, units=units)
+        if first[0].way != way:
+            gain = bootstrap_difference(weakest, [e.weakest.kept for e in first], units=units)
+    return WayRecord(
+        way=way,
+        size=size,
+        sets=len(sets),
+        kept=fmean(means),
+        interval=interval,
+        weakest=fmean(weakest),
+        worst=min(weakest),
+        lost=sum(each.weakest.lost for each in sets),
+        beyond_noise=sum(map(any, noise)) if known else None,
+        gain=gain,
+    )
+
+
+def _forecasts(found: Sequence[Combined]) -> dict[str, tuple[int, int]]:
+    tasks = [kept for each in found for kept in each.tasks if kept.said is not None]
+    return {
+        verdict: (len(own), sum(not kept.lost for kept in own))
+        for verdict in ("kept", "at risk", "lost")
+        if (own := [kept for kept in tasks if kept.said == verdict])
+    }
+
+
+def _merge_names() -> list[str]:
+    names = [found.name for found in list_merges()]
+    return [*dict.fromkeys(name.rpartition(".")[0] for name in names), *names]

@@ -1,0 +1,99 @@
+"""promptport pairs, as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from promptport.interop import save_prompt, save_vector
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.tuning import OriginSpec, make_origin
+from promptport.vector import TaskPromptVector
+
+
+@pytest.fixture
+def library(backbone, tmp_path, monkeypatch):
+    """lib/a (animal-class), lib/c (country-capital), and a vector v, of an untrained backbone."""
+    monkeypatch.chdir(tmp_path)
+    model = backbone("bert")
+    for name, task, delta in (("a", "animal-class", 1), ("c", "country-capital", -1)):
+        spec = OriginSpec("vocabulary", 0)
+        start = make_origin(spec, model, 2)
+        made = {"fingerprint": model.space.fingerprint, "task": task, "origin": spec.to_dict()}
+        prompt = SoftPrompt(start + delta, Provenance(model.name, model.kind, **made), start)
+        save_prompt(prompt, Path("lib", name))
+        if name == "a":
+            save_vector(TaskPromptVector.of(prompt), "v")
+    return model
+
+
+def _fails(result, *parts):
+    code, out, err = result
+    assert code == 1, (code, out, err)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err, err
+
+
+def test_prompts_that_learned_nothing(run_cli, library) -> None:
+    _fails(
+        run_cli("pairs", "lib"),
+        "prompts to combine: expected 2 or more of different tasks that beat the majority answer",
+        "does not beat the majority answer",
+        "Tune those longer, or add others",
+    )
+
+
+def test_what_cannot_be_asked(run_cli, library, task_file) -> None:
+    _fails(run_cli("pairs", "lib", "--way", "plus"), "way 'plus'", "paper, separate, concatenate")
+    _fails(run_cli("pairs", "lib", "--size", "1"), "sizes of the comparison", "got 1")
+    _fails(run_cli("pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
+    _fails(run_cli("pairs", "lib", "--way", "sum", "--max-dev-rows", "9"), "without a search")
+    _fails(run_cli("pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
+    _fails(run_cli("pairs", "lib", "--origin", "seed:1"), "a library without vectors")
+    _fails(run_cli("pairs", "nowhere"), "nowhere", "no such folder")
+    _fails(run_cli("pairs", "lib", "--forecast", "-1"), "forecast_rows")
+    Path("file").write_text("")
+    _fails(run_cli("pairs", "lib", "--out", "file"), "file")
+
+
+@pytest.mark.slow
+def test_a_library_that_knows_its_tasks(run_cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tune = ("tune", "--backbone", "nano-bert", "--task", "country-capital", "--task", "topic")
+    assert run_cli(*tune, "--epochs", 4, "--max-train-rows", 200, "--out", "lib")[0] == 0
+    # In bfloat16 a row's rounding depends on what shares its batch.
+    pairs = ("pairs", "lib", "--dtype", "float32", "--out", "found")
+    few = ("--rows", 60, "--max-dev-rows", 20, "--forecast", 40, "--way", "paper")
+    code, out, err = run_cli(*pairs, *few, "--way", "sum", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert json.loads(Path("found/pairs.json").read_text()) == found
+    names = ["country-capital-seed0", "topic-seed0"]
+    assert list(found["alone"]) == names
+    paper, plain = found["sets"]
+    assert [k["prompt"] for k in plain["tasks"]] == names
+    assert (plain["way"], plain["coefficients"]) == ("sum", None)
+    assert len(set(paper["coefficients"])) == 1
+    assert sum(count for count, _ in found["forecasts"].values()) == 2
+    # The sum is what combine makes, and its shares are those of eval.
+    load = ("--load", f"c=lib/{names[0]}", "--load", f"t=lib/{names[1]}")
+    assert run_cli("combine", "c + t", *load, "--out", "both")[0] == 0
+    lines = len(Path("found/cells.jsonl").read_text().splitlines())
+    _, again, _ = run_cli(*pairs, "--way", "sum", "--json")  # all rows
+    (whole,) = json.loads(again)["sets"]
+    for kept, task in zip(whole["tasks"], ("country-capital", "topic"), strict=True):
+        _, told, _ = run_cli("eval", "both", "--task", task, "--dtype", "float32", "--json")
+        assert kept["score"] == pytest.approx(json.loads(told)["value"], abs=1e-5)
+        alone = json.loads(again)["alone"][kept["prompt"]]
+        assert kept["kept"] == pytest.approx(kept["score"] / alone)
+    assert len(Path("found/cells.jsonl").read_text().splitlines()) == lines + 3
+    code, shown, _ = run_cli(*pairs, "--way", "sum")
+    assert code == 0
+    assert "country-capital-seed0 + topic-seed0" in shown
+    assert "lose a task" in shown
+    assert len(Path("found/cells.jsonl").read_text().splitlines()) == lines + 3
