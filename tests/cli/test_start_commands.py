@@ -115,6 +115,22 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
         assert scored["value"] == score["dev_score"]
         assert scored["loss"] == pytest.approx(score["dev_loss"], rel=1e-5)
     assert load_prompt("found/averaged").length == 2
+    code, out, err = run_cli("inspect", "found", "--json")
+    held = json.loads(out)
+    assert (code, err, held["sources"], held["length"]) == (0, "", 3, 2)
+    assert held["provenance"]["task"] == "films"
+    assert (held["checksum"], held["averaged"]) == ("verified", "found/averaged")
+    assert held["mean_attention"] == pytest.approx(list(told["attention"].values()))
+    assert held["provenance"]["backbone"] == str(library)
+    code, out, _ = run_cli("inspect", "found")
+    assert code == 0
+    assert all(text in out for text in ("attention over sources", "verified", "films"))
+    shutil.copytree("found", "damaged")
+    shutil.rmtree("damaged/averaged")
+    assert json.loads(run_cli("inspect", "damaged", "--json")[1])["averaged"] is None
+    record = json.loads(Path("damaged/attention.json").read_text())
+    Path("damaged/attention.json").write_text(json.dumps({**record, "temperature": 2.5}))
+    _fails(run_cli("inspect", "damaged"), "attention.safetensors: expected the tensors and numbers")
     code, out, _ = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
     assert code == 0
     assert "2 tuned with attention" in out
