@@ -140,6 +140,44 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     assert "accuracy" in out
 
 
+def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) -> None:
+    from promptport.interop import attention as interop
+    from promptport.tuning import attention as tuning
+
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
+    both = (*common, "--start", "attention", "--library", "runs", "--seed", 1, "--seed", 2)
+    save = interop.save_attention
+
+    def interrupt(prompts, folder):
+        if folder.name == "films-seed2":
+            raise KeyboardInterrupt
+        save(prompts, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interop, "save_attention", interrupt)
+        code, _, err = run_cli(*both, "--out", "P")
+    assert code == 130
+    assert "interrupted: the same command goes on" in err
+    states = [Path(f"P/films-seed{seed}/.tuning-state.safetensors") for seed in (1, 2)]
+    assert all(state.is_file() for state in states)
+    assert run_cli(*both, "--out", "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.delattr(tuning._Run, "update")
+        code, _, err = run_cli(*both, "--out", "P")
+    assert code == 0, err
+    assert not any(state.exists() for state in states)
+    for seed in (1, 2):
+        one, other = (Path(f"{out}/films-seed{seed}") for out in ("P", "whole"))
+        name = "attention.safetensors"
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert run_cli(*both, "--out", "P")[0] == 0, "it may replace its own"
+    one = (*common, "--library", "runs", "--start", "text", "--out", "P/films-seed1")
+    _fails(run_cli(*one), "--out: expected a folder that holds no prompt folders")
+    fails = (*both, "--out", "Q", "--lr", 1e30)
+    _fails(run_cli(*fails), "expected a finite loss")
+    assert not list(Path("Q").rglob("*.safetensors"))
+
+
 def test_bad_attention(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--start", "attention")
     runs = ("--library", "runs", "--out", "found")
