@@ -73,6 +73,22 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     assert "best first (read: the text of 6 rows of train, no labels)" in out
 
 
+def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypatch) -> None:
+    from promptport.backbone import Backbone
+
+    assert run_cli("vector", "all/other-seed5", "--out", "vectors/b")[0] == 0
+    load, opened = Backbone.load, []
+
+    def count(*arguments, **settings):
+        opened.append(arguments or settings["name"])
+        return load(*arguments, **settings)
+
+    monkeypatch.setattr(Backbone, "load", count)
+    code, out, _ = run_cli("rank", "vectors", "--task", "films.yaml", "--json")
+    assert (code, opened) == (0, [library])
+    assert {entry["name"] for entry in json.loads(out)["entries"]} == {"a", "b"}
+
+
 def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
     for way in ("text", "labels", "mean", "sum"):
