@@ -73,6 +73,22 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     assert "best first (read: the text of 6 rows of train, no labels)" in out
 
 
+def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypatch) -> None:
+    from promptport.backbone import Backbone
+
+    assert run_cli("vector", "all/other-seed5", "--out", "vectors/b")[0] == 0
+    load, opened = Backbone.load, []
+
+    def count(*arguments, **settings):
+        opened.append(arguments or settings["name"])
+        return load(*arguments, **settings)
+
+    monkeypatch.setattr(Backbone, "load", count)
+    code, out, _ = run_cli("rank", "vectors", "--task", "films.yaml", "--json")
+    assert (code, opened) == (0, [library])
+    assert {entry["name"] for entry in json.loads(out)["entries"]} == {"a", "b"}
+
+
 def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
     for way in ("text", "labels", "mean", "sum"):
@@ -115,6 +131,22 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
         assert scored["value"] == score["dev_score"]
         assert scored["loss"] == pytest.approx(score["dev_loss"], rel=1e-5)
     assert load_prompt("found/averaged").length == 2
+    code, out, err = run_cli("inspect", "found", "--json")
+    held = json.loads(out)
+    assert (code, err, held["sources"], held["length"]) == (0, "", 3, 2)
+    assert held["provenance"]["task"] == "films"
+    assert (held["checksum"], held["averaged"]) == ("verified", "found/averaged")
+    assert held["mean_attention"] == pytest.approx(list(told["attention"].values()))
+    assert held["provenance"]["backbone"] == str(library)
+    code, out, _ = run_cli("inspect", "found")
+    assert code == 0
+    assert all(text in out for text in ("attention over sources", "verified", "films"))
+    shutil.copytree("found", "damaged")
+    shutil.rmtree("damaged/averaged")
+    assert json.loads(run_cli("inspect", "damaged", "--json")[1])["averaged"] is None
+    record = json.loads(Path("damaged/attention.json").read_text())
+    Path("damaged/attention.json").write_text(json.dumps({**record, "temperature": 2.5}))
+    _fails(run_cli("inspect", "damaged"), "attention.safetensors: expected the tensors and numbers")
     code, out, _ = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
     assert code == 0
     assert "2 tuned with attention" in out
@@ -122,6 +154,44 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     code, out, _ = run_cli("eval", "several/films-seed2", "--task", "films.yaml")
     assert code == 0
     assert "accuracy" in out
+
+
+def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) -> None:
+    from promptport.interop import attention as interop
+    from promptport.tuning import attention as tuning
+
+    common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
+    both = (*common, "--start", "attention", "--library", "runs", "--seed", 1, "--seed", 2)
+    save = interop.save_attention
+
+    def interrupt(prompts, folder):
+        if folder.name == "films-seed2":
+            raise KeyboardInterrupt
+        save(prompts, folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interop, "save_attention", interrupt)
+        code, _, err = run_cli(*both, "--out", "P")
+    assert code == 130
+    assert "interrupted: the same command goes on" in err
+    states = [Path(f"P/films-seed{seed}/.tuning-state.safetensors") for seed in (1, 2)]
+    assert all(state.is_file() for state in states)
+    assert run_cli(*both, "--out", "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.delattr(tuning._Run, "update")
+        code, _, err = run_cli(*both, "--out", "P")
+    assert code == 0, err
+    assert not any(state.exists() for state in states)
+    for seed in (1, 2):
+        one, other = (Path(f"{out}/films-seed{seed}") for out in ("P", "whole"))
+        name = "attention.safetensors"
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert run_cli(*both, "--out", "P")[0] == 0, "it may replace its own"
+    one = (*common, "--library", "runs", "--start", "text", "--out", "P/films-seed1")
+    _fails(run_cli(*one), "--out: expected a folder that holds no prompt folders")
+    fails = (*both, "--out", "Q", "--lr", 1e30)
+    _fails(run_cli(*fails), "expected a finite loss")
+    assert not list(Path("Q").rglob("*.safetensors"))
 
 
 def test_bad_attention(run_cli, library) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from promptport import tuning
+from promptport.cli.searching import read_grid
 from promptport.interop import load_prompt, load_vector, save_prompt
 from promptport.merging import merge
 from promptport.prompt import Provenance, SoftPrompt
@@ -280,6 +281,51 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     assert "Chosen by labels of the dev split." in out
 
 
+def test_combine_searches_a_given_grid_and_beyond(run_cli, library, task_file) -> None:
+    base = ("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "C")
+    code, out, err = run_cli(*base, "--grid", "-0.5,-0,1", "--json")
+    found = json.loads(out)["search"]
+    assert (code, err, found["tried"], found["grid"]) == (0, "", 3, [-0.5, 0.0, 1.0])
+    code, out, _ = run_cli(*base, "--grid", "-0.5:1:0.5", "--precision", 0.2, "--json")
+    found = json.loads(out)["search"]
+    assert (code, found["grid"], found["precision"]) == (0, [-0.5, 0.0, 0.5, 1.0], 0.2)
+    assert found["tried"] > 4
+    step = next(s for s in load_prompt("C").provenance.history if s["step"] == "search")
+    assert (step["precision"], step["tried"]) == (0.2, found["tried"])
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("0:1.5:0.1", [round(0.1 * i, 1) for i in range(16)]),
+        ("0:1:0.4", [0, 0.4, 0.8, 1]),
+        ("-1:0:0.5", [-1, -0.5, 0]),
+        ("0:1:5", [0, 1]),
+        ("2,-1e-3, 3", [2, -0.001, 3]),
+        ("0:999:1", list(range(1000))),
+    ],
+)
+def test_a_grid_is_read(text, numbers) -> None:
+    assert read_grid(text) == tuple(numbers)
+
+
+_LONG = ",".join(["1"] * 1001)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1:0:0.1", "1:1:0.1", "0:1:0", "0:1:-1", "0:1", "0:1:1:1", "0:1000:1", "0:1:1e-300"),
+        *("nan", "0:nan:1", "0:inf:1", "0:1:nan", "-inf,1", "many", "1,,2", "", ":", "1;2", _LONG),
+    ],
+)
+def test_a_grid_that_is_none_is_refused(run_cli, library, task_file, text) -> None:
+    search = ("combine", "sst2 + mnli", "--search", "min", "--task", task_file, "--out", "never")
+    failed = run_cli(*search, "--grid", text)
+    _fails(failed, "--grid: expected START:END:STEP", "at most 1,000 of them, got '")
+    assert len(failed[2]) < 300
+
+
 @pytest.mark.parametrize("expression", ["sst2 - sst2", "0*sst2", "1e-320*sst2"])
 def test_a_combination_of_zero_is_told(run_cli, library, expression) -> None:
     code, _, err = run_cli("combine", expression, "--out", "P", "--json")
@@ -313,6 +359,12 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
     _fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
     _fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
     _fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
+    grid = ("--grid", "0:1:0.5")
+    _fails(run_cli(*base, *grid), "no --search: expected no", "got --grid.")
+    _fails(run_cli(*base, "--precision", 0.1), "no --search: expected no", "got --precision.")
+    search = (*base, "--search", "min", "--task", task_file)
+    for wrong in (-1, "nan", "inf"):
+        _fails(run_cli(*search, "--precision", wrong), "precision of the search: expected 0, or a")
     _fails(
         run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
         "without --origin, --option and --search",

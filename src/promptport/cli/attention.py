@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from promptport.cli.console import home, print_json, print_table, progress_bar
+from promptport.cli.console import STATE_FILE, home, print_json, print_table, progress_bar
 from promptport.cli.starts import sources
+from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -34,6 +35,8 @@ def tune_attentions(
 ) -> list[dict[str, Any]]:
     """Tune a prompt and its attention over a library for each job, save both, and tell of them.
 
+    Each folder keeps the state of its run until all are saved, so that the same call goes on.
+
     Raises:
         PromptPortError: folders that cannot be used, or settings that attention does not know.
     """
@@ -43,13 +46,24 @@ def tune_attentions(
     from promptport.tuning import tune_attention
 
     found = []
-    for job, folder in zip(jobs, folders, strict=True):
+    states = [folder / STATE_FILE for folder in folders]
+    for job, folder, state in zip(jobs, folders, states, strict=True):
         heard = sources(job, model, library, data)
         prompts = [candidate.prompt for candidate in heard]
-        with progress_bar(job.label, hidden=hidden) as bar:
-            tuned = tune_attention(
-                model, job, prompts, config, progress=lambda done, total: bar(done, total, "")
-            )
+        try:
+            with progress_bar(job.label, hidden=hidden) as bar:
+                tuned = tune_attention(
+                    model,
+                    job,
+                    prompts,
+                    config,
+                    state=state,
+                    progress=lambda done, total: bar(done, total, ""),
+                )
+        except TuningError:
+            if not state.exists():  # it failed, so that all begin anew with other settings
+                _remove(states)
+            raise
         own = tuned.evaluate("dev", rows=config.max_dev_rows)
         averaged = tuned.averaged(rows=config.max_train_rows)
         ((plain,),) = score_prompts(
@@ -78,7 +92,13 @@ def tune_attentions(
                 },
             }
         )
+    _remove(states)
     return found
+
+
+def _remove(states: Sequence[Path]) -> None:
+    for state in states:
+        state.unlink(missing_ok=True)
 
 
 def report_attentions(

@@ -89,6 +89,20 @@ def command(
         str,
         typer.Option(help="Search one for the whole expression, or separate ones for its names."),
     ] = "one",
+    grid: Annotated[
+        str | None,
+        typer.Option(
+            help="Search: numbers to try, START:END:STEP like 0:1.5:0.1 (both ends included) or "
+            "-0.5,0.25,1. Usually 0:1:0.05, or 0.25:1:0.25 for separate coefficients."
+        ),
+    ] = None,
+    precision: Annotated[
+        float,
+        typer.Option(
+            help="Search: go on from the best of the grid by ever smaller steps, down to this "
+            "one; ties by dev loss. 0: the grid, and for separate ones a single step."
+        ),
+    ] = 0.0,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,12 +156,13 @@ def command(
     _check_method(method)
     places = _places(list(terms), load or [])
     check_out(out, *places.values(), *origin_folder(None if origin == OWN else origin))
-    settings = search_config(search, coefficients, method, option or [], seed)
+    settings = search_config(search, coefficients, grid, precision, method, option or [], seed)
     told = {"--texts": texts != "task", "--rows": rows is not None, "--steps": steps is not None}
     if not reconcile:
         refuse_together("no --reconcile", told)
     if not search:
-        refuse_together("no --search", {"--max-dev-rows": max_dev_rows != 0})
+        searching = {"--max-dev-rows": max_dev_rows != 0, "--grid": grid is not None}
+        refuse_together("no --search", searching | {"--precision": precision != 0})
     if not search and not reconcile:
         needless = {"--task": bool(task), "--truncate": truncate, "--dtype": dtype != "auto"}
         needless |= {"--device": device != "auto", "--device-map": device_map is not None}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptport.tasks import Task
 
 _PIPE_WIDTH = 140
+STATE_FILE = ".tuning-state.safetensors"  # of an unfinished run, in its folder
 HTML_MARK = b"<title>promptport"  # of the reports
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -275,8 +276,13 @@ def origin_folder(text: str | None) -> list[Path]:
     return [Path(text)] if text is not None and Path(text).is_dir() else []
 
 
-def check_out(out: Path, *inputs: Path) -> None:
+def check_out(out: Path, *inputs: Path, own: Path | None = None) -> None:
     """Refuse to write a result over what it is made of, or into a folder of prompt folders.
+
+    Args:
+        out: the folder to write.
+        inputs: what is read.
+        own: a prompt folder in it that the command made itself, and makes again.
 
     Raises:
         PromptPortError: the output is one of the inputs, or holds prompt folders and no prompt.
@@ -288,7 +294,7 @@ def check_out(out: Path, *inputs: Path) -> None:
             got=str(out),
             fix="Name a new folder: the source would be lost",
         )
-    found = prompt_folders(out)
+    found = [folder for folder in prompt_folders(out) if folder != own]
     if found and out not in found:
         raise PromptPortError(
             "--out",

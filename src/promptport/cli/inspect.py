@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from promptport.cli.attention import AVERAGED, is_attention
 from promptport.cli.console import JsonFlag, print_json, print_table, quiet
 from promptport.errors import PromptPortError
 
@@ -18,7 +19,8 @@ def command(
     thing: Annotated[
         str,
         typer.Argument(
-            help="Prompt or vector folder, portable file, or a backbone by name, folder or Hub id."
+            help="Prompt, vector or attention folder, portable file, or a backbone by name, folder "
+            "or Hub id."
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Nearest tokens to show.")] = 3,
@@ -32,6 +34,8 @@ def command(
         show = _show_prompt
     elif (place / "vector.json").is_file():
         described, show = _describe_vector(place), _show_facts
+    elif is_attention(place):
+        described, show = _describe_attention(place), _show_facts
     elif place.is_file():
         described, show = _describe_portable(place), _show_facts
     else:
@@ -61,6 +65,31 @@ def _describe_vector(folder: Path) -> dict[str, Any]:
         "width": vector.delta.shape[1],
         "norms": vector.delta.norm(dim=1).tolist(),
         "provenance": vector.provenance.to_dict(),
+    }
+
+
+def _describe_attention(folder: Path) -> dict[str, Any]:
+    """What was tuned for each row, and the mean attention if its ordinary prompt is there."""
+    from promptport.interop import load_prompt
+    from promptport.interop.attention import read_attention
+
+    provenance, tensors, numbers = read_attention(folder)
+    sources, length, width = tensors["sources"].shape
+    averaged = folder / AVERAGED
+    found = averaged.is_dir()
+    tuning = (load_prompt(averaged).provenance.tuning if found else None) or {}
+    return {
+        "folder": str(folder),
+        "kind": "attention over sources",
+        "sources": sources,
+        "length": length,
+        "width": width,
+        "projection": tensors["down"].shape[0],
+        **numbers,
+        "checksum": "verified",
+        "averaged": str(averaged) if found else None,
+        "mean_attention": tuning.get("attention"),
+        "provenance": provenance.to_dict(),
     }
 
 

@@ -11,6 +11,7 @@ from promptport.errors import PromptPortError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from promptport.backbone import Backbone
     from promptport.prompt import Provenance
     from promptport.tuning import OriginSpec
 
@@ -58,7 +59,7 @@ def make_start(
     source: Provenance,
     length: int,
     *,
-    backbone: str | None = None,
+    backbone: Backbone | str | None = None,
     seed: int = 0,
     also: str = "",
 ) -> tuple[Tensor, dict[str, Any]]:
@@ -68,7 +69,7 @@ def make_start(
         text: what `OriginSpec.parse` reads, or a prompt folder.
         source: tells the backbone.
         length: n.
-        backbone: in place of the one that `source` names.
+        backbone: in place of the one that `source` names: loaded, or its name.
         seed: of random kinds, but `seed:3` has its own.
         also: what else the user may write, for the error.
 
@@ -83,7 +84,9 @@ def make_start(
     from promptport.tuning import make_origin
 
     spec = written_origin(text, seed, also)
-    model = Backbone.load(**home(source, backbone), device="cpu")
+    model = backbone
+    if not isinstance(model, Backbone):
+        model = Backbone.load(**home(source, model), device="cpu")
     start = make_origin(spec, model, length)
     model.check_prompt(SoftPrompt(start, source))
     return start, spec.to_dict()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    STATE_FILE,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
     from promptport.tuning import OriginSpec, TuneConfig, TuneJob
-
-_STATE_FILE = ".tuning-state.safetensors"
 
 
 def command(
@@ -294,7 +293,7 @@ def _prompts(
                 model,
                 missing,
                 config,
-                state=None if out is None else out / _STATE_FILE,
+                state=None if out is None else out / STATE_FILE,
                 progress=lambda p: show(p.step, p.total, f"{p.active} running"),
             )
         for result in results:

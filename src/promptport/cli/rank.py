@@ -159,7 +159,7 @@ def load_library(
             prompt: SoftPrompt = loaded
         else:
             start, made = make_start(
-                origin or "seed:0", loaded.provenance, loaded.length, backbone=model.name
+                origin or "seed:0", loaded.provenance, loaded.length, backbone=model
             )
             prompt = loaded.apply(start, made)
         found.append(Candidate(name, prompt, task))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +20,18 @@ if TYPE_CHECKING:
     from promptport.tuning import SearchConfig, SearchResult
 
 
+_ROUNDING = 1e-9  # of a number of steps
+_SHOWN = 40  # characters of a grid that is refused
+
+
 def search_config(
-    criterion: str | None, coefficients: str, method: str, options: list[str], seed: int
+    criterion: str | None,
+    coefficients: str,
+    grid: str | None,
+    precision: float,
+    method: str,
+    options: list[str],
+    seed: int,
 ) -> SearchConfig | None:
     """The settings of --search; checked before anything is loaded."""
     from promptport.tuning import SearchConfig
@@ -36,11 +48,50 @@ def search_config(
     return SearchConfig(
         cast(Any, criterion),
         cast(Any, coefficients),
-        ties="loss" if coefficients == "separate" else "smallest",
+        grid=None if grid is None else read_grid(grid),
+        precision=precision,
+        ties="loss" if coefficients == "separate" else None,
         method=method,
         options=parse_options(options),
         seed=seed,
     )
+
+
+def read_grid(text: str) -> tuple[float, ...]:
+    """`0:1.5:0.1` (both ends included, the last step may be shorter) or `-0.5,0.25,1`.
+
+    Raises:
+        PromptPortError: neither, or more than 1,000 numbers.
+    """
+    from promptport.tuning.coefficients import MOST_VALUES
+
+    numbers = _range(text, MOST_VALUES) if ":" in text else _numbers(text, ",")
+    if not 1 <= len(numbers) <= MOST_VALUES:
+        raise PromptPortError(
+            "--grid",
+            expected="START:END:STEP (START below END, STEP above 0) or numbers with commas, at "
+            f"most {MOST_VALUES:,} of them",
+            got=repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."),
+            fix="Write for instance --grid 0:1.5:0.1 or --grid -0.5,0.25,1",
+        )
+    return tuple(numbers)
+
+
+def _range(text: str, most: int) -> list[float]:
+    """The numbers of START:END:STEP; none if it is none, or too long."""
+    match _numbers(text, ":"):
+        case [start, end, step] if start < end and step > 0 and (end - start) / step < most:
+            count = math.ceil((end - start) / step - _ROUNDING)
+            return [*(round(start + i * step, 12) for i in range(count)), end]
+    return []
+
+
+def _numbers(text: str, between: str) -> list[float]:
+    """Finite numbers without minus zero; none if one of them is none."""
+    with contextlib.suppress(ValueError):
+        found = [float(part) + 0.0 for part in text.split(between)]
+        return found if all(map(math.isfinite, found)) else []
+    return []
 
 
 def searched(
@@ -87,6 +138,8 @@ def describe_search(
         "criterion": config.criterion,
         "value": found.value,
         "coefficients": dict(zip(terms, found.coefficients, strict=True)),
+        "grid": list(config.values),
+        "precision": config.precision,
         "tried": len(found.trials),
         "split": config.split,
         "tasks": {

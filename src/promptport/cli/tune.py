@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from promptport.cli.attention import report_attentions, tune_attentions
+from promptport.cli.attention import AVERAGED, is_attention, report_attentions, tune_attentions
 from promptport.cli.console import (
+    STATE_FILE,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from promptport.tasks import Task
     from promptport.tuning import JointResult, OriginSpec, TuneJob, TuneResult
     from promptport.tuning.together import Way
-
-STATE_FILE = ".tuning-state.safetensors"
 
 
 def command(
@@ -143,7 +143,7 @@ def command(
     """Tune soft prompts against one frozen backbone, all in the same batch.
 
     An interrupted run goes on where it stopped when the same command is given again (not with
-    --with, --together or --start attention, which begin anew).
+    --with or --together, which begin anew).
     """
     quiet()
     from promptport.backbone import Backbone
@@ -177,7 +177,8 @@ def command(
     names = [backbone, *(together_with or [])]
     entries = find_library(library).values() if library else []
     for folder in _written(out, jobs, names, together):
-        check_out(folder, *(library or []), *entries, *origin_folder(origin))
+        again = folder / AVERAGED if start == "attention" and is_attention(folder) else None
+        check_out(folder, *(library or []), *entries, *origin_folder(origin), own=again)
     if together_with:
         _check_folders(names)
         models = [
@@ -208,29 +209,24 @@ def command(
         report_together(one, out, time.perf_counter() - began, json_output)
         return
     if start == "attention":
-        heard = tune_attentions(
-            model, jobs, library or [], config, folders, data=data, hidden=json_output
-        )
+        with _resumable():
+            heard = tune_attentions(
+                model, jobs, library or [], config, folders, data=data, hidden=json_output
+            )
         report_attentions(heard, backbone, time.perf_counter() - began, json_output)
         return
     if start is not None:
         jobs = [started(job, model, start, library or [], config, data) for job in jobs]
     found: list[dict[str, Any]] = []
-    try:
-        with progress_bar("tuning", hidden=json_output) as show:
-            results = tune(
-                model,
-                jobs,
-                config,
-                state=out / STATE_FILE,
-                save=lambda made: found.extend(_save(made, folders)),
-                progress=lambda p: show(
-                    p.step, p.total, f"{p.active} running, best {_best(p.best)}"
-                ),
-            )
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on from the last saved step", err=True)
-        raise typer.Exit(130) from None
+    with _resumable(), progress_bar("tuning", hidden=json_output) as show:
+        results = tune(
+            model,
+            jobs,
+            config,
+            state=out / STATE_FILE,
+            save=lambda made: found.extend(_save(made, folders)),
+            progress=lambda p: show(p.step, p.total, f"{p.active} running, best {_best(p.best)}"),
+        )
     seconds = time.perf_counter() - began
     if json_output:
         print_json({"backbone": backbone, "seconds": seconds, "prompts": found})
@@ -244,6 +240,15 @@ def command(
             got=str(failed[0].error),
             fix="Lower --lr, or choose another origin; the other prompts are saved",
         )
+
+
+@contextlib.contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on from the last saved step", err=True)
+        raise typer.Exit(130) from None
 
 
 def _warn_of_first_words(model: Backbone, jobs: list[TuneJob]) -> None:

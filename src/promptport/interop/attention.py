@@ -87,6 +87,28 @@ def attention_provenance(folder: str | Path) -> Provenance:
     return Provenance.from_dict(_read_record(place)["prompt"], str(place))
 
 
+def read_attention(folder: str | Path) -> tuple[Provenance, dict[str, Tensor], dict[str, Any]]:
+    """An attention folder without its backbone, its checksum verified.
+
+    Args:
+        folder: of `save_attention`.
+
+    Returns:
+        Where it was tuned, the tensors of `TENSORS_FILE`, and `temperature` and `truncate`.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+    """
+    place = Path(folder)
+    provenance, record = attention_provenance(place), _read_record(place / RECORD_FILE)
+    tensors = read_tensors(place / TENSORS_FILE)
+    numbers: dict[str, Any] = {name: record.get(name) for name in ("temperature", "truncate")}
+    if set(tensors) != set(_PARTS) or record.get("checksum") != _checksum(tensors, numbers):
+        raise _damaged(place / TENSORS_FILE, "the tensors and numbers that were saved", "others")
+    return provenance, tensors, numbers
+
+
 def load_attention(folder: str | Path, backbone: Backbone, task: Task) -> AttentionPrompts:
     """Read an attention folder.
 
@@ -100,12 +122,7 @@ def load_attention(folder: str | Path, backbone: Backbone, task: Task) -> Attent
         FileFormatError: a damaged or foreign file, or a newer schema.
         MismatchError: another backbone.
     """
-    place = Path(folder)
-    provenance, record = attention_provenance(place), _read_record(place / RECORD_FILE)
-    tensors = read_tensors(place / TENSORS_FILE)
-    numbers: dict[str, Any] = {name: record.get(name) for name in ("temperature", "truncate")}
-    if set(tensors) != set(_PARTS) or record.get("checksum") != _checksum(tensors, numbers):
-        raise _damaged(place / TENSORS_FILE, "the tensors and numbers that were saved", "others")
+    provenance, tensors, numbers = read_attention(folder)
     prompt = SoftPrompt(tensors["target"], provenance)
     backbone.check_prompt(prompt)
     asked = task.with_template(choose_template(task, prompt).text)

@@ -1,5 +1,6 @@
 """Tuning: origins and the one loop that tunes many prompts per batch."""
 
+from promptport.tuning.adapting import AdaptConfig, AdaptResult, adapt
 from promptport.tuning.attention import AttentionPrompts, start_attention, tune_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.coefficients import (
@@ -9,7 +10,7 @@ from promptport.tuning.coefficients import (
     search_coefficients,
 )
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
-from promptport.tuning.consensus import AdaptConfig, AdaptResult, Voice, adapt
+from promptport.tuning.consensus import Voice
 from promptport.tuning.distil import (
     RECONCILE,
     WIDEN,

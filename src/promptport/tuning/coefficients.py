@@ -7,9 +7,10 @@ wiped out; the smallest kept share, or the harmonic mean of the shares, can.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
+from itertools import pairwise, product
 from statistics import fmean, harmonic_mean
 from typing import Any, Literal, get_args
 
@@ -30,11 +31,12 @@ Coefficients = Literal["one", "separate"]
 Ties = Literal["smallest", "loss"]
 
 PAPER_GRID = tuple(round(0.05 * i, 2) for i in range(21))  # np.arange(0, 1.05, 0.05)
-# Separate coefficients: every combination of the levels while there are so many at most, else one
-# level for all; then coefficients are moved up and down by a step as long as that helps.
-_LEVELS = (0.25, 0.5, 0.75, 1.0)
-_MOST_COMBINATIONS = 64
-_STEP = 0.125
+LEVELS = (0.25, 0.5, 0.75, 1.0)  # of separate coefficients
+MOST_VALUES = 1_000  # of a grid, and combinations of a given one
+_MOST_COMBINATIONS = 64  # of the usual levels
+_MOST_ROUNDS = 500  # of moves: where ever larger coefficients do better, they would never end
+_ALONE = 0.25  # distance to the next value of a grid of one
+_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,16 @@ class SearchConfig:
             or the `harmonic` mean. A kept share is the score over that of the best single vector
             on the same origin.
         coefficients: `one` for the whole combination, or `separate` ones for its vectors.
-        grid: of the one coefficient, any finite numbers.
+        grid: finite numbers, at most 1,000. None: 0, 0.05, ... 1 (paper B) for one coefficient,
+            0.25, 0.5, 0.75, 1 for separate ones. Those try every combination if these are no more
+            than 1,000 (64 of the usual levels), else one number for all.
+        precision: 0 or more. Above 0 the coefficients go on from the best of the grid: up and down
+            by half the grid's widest gap as long as that helps, then by half of that, until a step
+            is no larger than this. They may leave the grid, but have no sign that it has not.
+            Separate ones are moved by the first step also with 0.
         ties: between equal values the `smallest` coefficients (paper B), or the lowest dev `loss`,
-            which sees differences that a few dev rows do not show.
+            which sees differences that a few dev rows do not show. None: `loss` with a precision,
+            else `smallest`.
         method: a merge method.
         options: of the method.
         seed: of methods that draw random numbers.
@@ -57,13 +66,14 @@ class SearchConfig:
         truncate: cut texts that are too long instead of refusing them.
 
     Raises:
-        TuningError: an unknown choice, or an empty grid.
+        TuningError: an unknown choice, or a number out of its range.
     """
 
     criterion: Criterion = "mean"
     coefficients: Coefficients = "one"
-    grid: tuple[float, ...] = PAPER_GRID
-    ties: Ties = "smallest"
+    grid: tuple[float, ...] | None = None
+    precision: float = 0.0
+    ties: Ties | None = None
     method: str = "sum"
     options: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
@@ -74,7 +84,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         choices = {"criterion": Criterion, "coefficients": Coefficients, "ties": Ties}
         for name, kind in choices.items():
-            if getattr(self, name) not in get_args(kind):
+            known = get_args(kind) if name != "ties" else (None, *get_args(kind))
+            if getattr(self, name) not in known:
                 raise TuningError(
                     f"{name} of the search",
                     expected=", ".join(get_args(kind)),
@@ -82,20 +93,32 @@ class SearchConfig:
                     fix="Choose one of them",
                 )
         check_seed(self.seed)
-        if not self.grid:
+        if not 1 <= len(self.values) <= MOST_VALUES or not all(map(math.isfinite, self.values)):
             raise TuningError(
                 "search",
-                expected="a grid of one number or more",
-                got="none",
+                expected=f"a grid of one to {MOST_VALUES:,} finite numbers",
+                got=f"{len(self.values)} numbers" if self.values else "none",
                 fix="Leave it out for paper B's grid",
             )
-        if self.rows < 0:
-            raise TuningError(
-                "rows of the search",
-                expected="0 or more",
-                got=str(self.rows),
-                fix="Leave it out for all rows",
-            )
+        ranges = {
+            "precision": (0 <= self.precision < math.inf, "0, or a number above it"),
+            "rows": (self.rows >= 0, "0 or more"),
+        }
+        for name, (fits, expected) in ranges.items():
+            if not fits:
+                raise TuningError(
+                    f"{name} of the search",
+                    expected=expected,
+                    got=str(getattr(self, name)),
+                    fix="Leave it out",
+                )
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The grid, also where it is the usual one."""
+        if self.grid is not None:
+            return self.grid
+        return PAPER_GRID if self.coefficients == "one" else LEVELS
 
 
 @dataclass(frozen=True)
@@ -157,7 +180,8 @@ def search_coefficients(
     """Choose the coefficients of a combination by labelled dev rows.
 
     All coefficients of a grid are scored on all tasks in one pass of shared batches. Separate
-    coefficients are refined afterwards, with one pass for each round of neighbours.
+    coefficients, and with a precision also one, are refined afterwards, with one pass for each
+    round of neighbours.
 
     Args:
         backbone: the frozen model.
@@ -211,11 +235,9 @@ class _Search:
 
     def run(self) -> SearchResult:
         separate = self.config.coefficients == "separate"
-        self._try(self._combinations() if separate else [(x,) for x in self.config.grid])
-        best = self._best()
-        if separate:
-            best = self._refine(best)
-        elif all(trial.value == 0 for trial in self.trials.values()):
+        self._try(self._combinations() if separate else [(x,) for x in self.config.values])
+        best = self._refine(self._best())
+        if not separate and all(trial.value == 0 for trial in self.trials.values()):
             # paper B's evaluator takes 1 where every coefficient scores nothing
             self._try([(1.0,)])
             best = self.trials[1.0,]
@@ -245,10 +267,11 @@ class _Search:
         return vector.apply(self.origin, self.made)
 
     def _combinations(self) -> list[tuple[float, ...]]:
-        count = len(self.vectors)
-        if len(_LEVELS) ** count <= _MOST_COMBINATIONS:
-            return list(product(_LEVELS, repeat=count))
-        return [(level,) * count for level in _LEVELS]
+        count, levels = len(self.vectors), self.config.values
+        most = _MOST_COMBINATIONS if self.config.grid is None else MOST_VALUES
+        if len(levels) ** count <= most:
+            return list(product(levels, repeat=count))
+        return [(level,) * count for level in levels]
 
     def _try(self, candidates: Sequence[tuple[float, ...]]) -> None:
         """Score what has not been scored yet, the single vectors with the first of them."""
@@ -285,21 +308,55 @@ class _Search:
         return min(shares) if self.config.criterion == "min" else harmonic_mean(shares)
 
     def _best(self) -> Trial:
+        ties = self.config.ties or ("loss" if self.config.precision else "smallest")
+
         def order(trial: Trial) -> tuple[float, float, float]:
             size = sum(abs(f) for f in trial.factors)
-            second = -trial.loss if self.config.ties == "loss" else 0.0
+            second = -trial.loss if ties == "loss" else 0.0
             return trial.value, second, -size
 
         return max(self.trials.values(), key=order)
 
     def _refine(self, best: Trial) -> Trial:
-        """Move coefficients by a step as long as that helps."""
-        while True:
-            self._try(_neighbours(best.factors, _STEP))
-            better = self._best()
-            if better is best:
-                return best
-            best = better
+        """Move coefficients by ever smaller steps, by each as long as that helps."""
+        rounds = _MOST_ROUNDS
+        for step in self._steps():
+            while rounds:
+                rounds -= 1
+                self._try(self._neighbours(best.factors, step))
+                better = self._best()
+                if better is best:
+                    break
+                best = better
+        return best
+
+    def _steps(self) -> Iterator[float]:
+        config = self.config
+        levels = sorted(set(config.values))
+        step = max((b / 2 - a / 2 for a, b in pairwise(levels)), default=_ALONE / 2)
+        if config.precision or config.coefficients == "separate":
+            yield step
+        while 0 < config.precision < step:
+            step /= 2
+            yield step
+
+    def _neighbours(self, factors: tuple[float, ...], step: float) -> list[tuple[float, ...]]:
+        """Up and down in each coefficient, and in two at once if there are two: the smallest of two
+        shares may rise only where both coefficients move."""
+        moves = list(product((-step, 0.0, step), repeat=2)) if len(factors) == 2 else []
+        if not moves:
+            units = [tuple(float(i == j) for j in range(len(factors))) for i in range(len(factors))]
+            moves = [tuple(s * u for u in unit) for unit in units for s in (-step, step)]
+        low = -math.inf if min(self.config.values) < 0 else 0.0
+        high = math.inf if max(self.config.values) > 0 else 0.0
+        found = [
+            tuple(
+                round(min(high, max(low, f + m)), _DIGITS)
+                for f, m in zip(factors, move, strict=True)
+            )
+            for move in moves
+        ]
+        return [candidate for candidate in found if any(candidate)]  # all zero is the origin alone
 
     def _result(self, best: Trial) -> SearchResult:
         config = self.config
@@ -312,6 +369,7 @@ class _Search:
             "criterion": config.criterion,
             "coefficients": list(coefficients),
             "value": best.value,
+            **({"precision": config.precision} if config.precision else {}),
             "tried": len(self.trials),
             "split": config.split,
             "rows": {n: e.score.rows for n, e in zip(names, evaluations, strict=True)},
@@ -330,17 +388,6 @@ class _Search:
             best.value,
             tuple(self.trials.values()),
         )
-
-
-def _neighbours(factors: tuple[float, ...], step: float) -> list[tuple[float, ...]]:
-    """Up and down in each coefficient, and in two at once if there are two: the smallest of two
-    shares may rise only where both coefficients move."""
-    moves = list(product((-step, 0.0, step), repeat=2)) if len(factors) == 2 else []
-    if not moves:
-        units = [tuple(float(i == j) for j in range(len(factors))) for i in range(len(factors))]
-        moves = [tuple(s * u for u in unit) for unit in units for s in (-step, step)]
-    found = [tuple(max(0.0, f + m) for f, m in zip(factors, move, strict=True)) for move in moves]
-    return [candidate for candidate in found if any(candidate)]  # all zero is the origin alone
 
 
 def _share(score: float, alone: float) -> float:

@@ -37,7 +37,7 @@ from promptport.tuning.noise import draw, with_noise
 from promptport.tuning.optimiser import RowAdam
 from promptport.tuning.origins import make_origin
 from promptport.tuning.shifts import Shifts
-from promptport.tuning.state import StateFile
+from promptport.tuning.state import StateFile, data_hash
 
 ProgressCallback = Callable[[Progress], None]
 
@@ -398,7 +398,10 @@ class Loop:
 
     def identity(self) -> dict[str, object]:
         """What a saved state must agree with to be continued."""
-        data = {id(t.train): _data_hash(t) for t in self.tracks}  # many prompts, few tasks
+        data = {  # many prompts, few tasks
+            id(t.train): data_hash(t.job.task, t.train.questions, t.dev.questions)
+            for t in self.tracks
+        }
         return {
             "backbone": self.backbone.space.fingerprint,
             "precision": [str(self.backbone.dtype), self.backbone.device.type],
@@ -448,13 +451,6 @@ class Loop:
             track.best_epoch = values["best_epoch"]
             track.best = (values["best"][0], values["best"][1])
             track.curve = [(c[0], c[1], c[2]) for c in values["curve"]]
-
-
-def _data_hash(track: Track) -> str:
-    """Of everything that is asked, and of how it is scored."""
-    task = track.job.task
-    asked = [track.train.questions, track.dev.questions, task.metric, task.labels]
-    return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 
 def _first(rows: tuple[Row, ...], limit: int) -> tuple[Row, ...]:

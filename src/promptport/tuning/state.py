@@ -12,6 +12,14 @@ from torch import Tensor
 
 from promptport.errors import TuningError
 from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
+from promptport.objective import Question
+from promptport.tasks import Task
+
+
+def data_hash(task: Task, *questions: Sequence[Question]) -> str:
+    """Of everything that is asked of a task, and of how it is scored."""
+    asked = [*questions, task.metric, task.labels]
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 
 class StateFile:

@@ -91,6 +91,66 @@ def test_separate_coefficients_are_refined_beyond_the_coarse_grid(scored) -> Non
     assert len(found.trials) < 50
 
 
+def test_a_precision_finds_what_lies_between_the_grid_s_numbers(scored) -> None:
+    passes = scored(lambda x, y: 1 - abs(x - 0.37), lambda x, y: 1 - abs(y - 0.37))
+    grid = _search()
+    assert grid.coefficients == (0.35, 0.35)
+    for precision in (0.1, 0.01, 0.001):
+        passes.clear()
+        found = _search(precision=precision)
+        assert found.coefficients[0] == pytest.approx(0.37, abs=precision)
+        assert found.value >= grid.value
+        assert [t.factors for t in found.trials[:21]] == [(x,) for x in PAPER_GRID]
+        assert all(size <= 2 for size in passes[1:]), "up and down in one pass"
+    step = next(s for s in found.prompt.provenance.history if s["step"] == "search")
+    assert step["precision"] == 0.001
+
+
+def test_separate_coefficients_with_a_precision(scored) -> None:
+    scored(lambda x, y: 1 - abs(x - 0.93) / 4, lambda x, y: 1 - abs(y - 1.41) / 2)
+    coarse = _search(criterion="mean", coefficients="separate")
+    found = _search(criterion="mean", coefficients="separate", precision=0.01)
+    assert found.coefficients == pytest.approx((0.93, 1.41), abs=0.01)
+    assert found.value > coarse.value
+    assert [t.factors for t in found.trials[: len(coarse.trials)]] == [
+        t.factors for t in coarse.trials
+    ], "it goes on from where the coarse search ends"
+
+
+def test_a_precision_follows_the_loss_where_scores_are_flat(scored) -> None:
+    scored(lambda x, y: float(x > 0.2), lambda x, y: 1.0, loss=lambda x, y: (x - 0.37) ** 2)
+    assert _search(precision=0.01).coefficients[0] == pytest.approx(0.37, abs=0.01)
+    flat = _search(precision=0.01, ties="smallest").coefficients[0]
+    assert flat == pytest.approx(0.2, abs=0.01)
+
+
+def test_coefficients_have_no_sign_that_the_grid_has_not(scored) -> None:
+    scored(lambda x, y: 1 - abs(x + 0.37), lambda x, y: 1 - abs(y + 0.37))
+    for how in ("one", "separate"):
+        found = _search(grid=(-1.0, -0.5, 0.0, 0.5), coefficients=how, precision=0.01)
+        assert found.coefficients == pytest.approx((-0.37, -0.37), abs=0.01)
+        assert min(_search(coefficients=how, precision=0.01).coefficients) >= 0
+    scored(lambda x, y: 1 - abs(x - 1.37), lambda x, y: 1 - abs(y - 1.37))
+    assert _search(precision=0.01).coefficients[0] == pytest.approx(1.37, abs=0.01)
+    assert max(_search(grid=(-1.0, 0.0), precision=0.01).coefficients) == 0
+
+
+def test_a_given_grid_gives_the_levels_of_separate_coefficients(scored) -> None:
+    passes = scored(lambda x, y: 1 - abs(x + 0.5), lambda x, y: 1 - abs(y - 2))
+    levels = tuple(0.25 * i - 2.0 for i in range(17))
+    found = _search(grid=levels, coefficients="separate")
+    assert found.coefficients == (-0.5, 2.0)
+    assert passes[0] == 17 * 17 + 2
+    alone = _search(grid=(1.0,), coefficients="separate", precision=0.01)
+    assert alone.coefficients == pytest.approx((0, 2), abs=0.01)
+
+
+def test_a_search_that_always_gets_better_ends(scored) -> None:
+    scored(lambda x, y: x, lambda x, y: y)
+    for how in ("one", "separate"):
+        assert 10 < _search(coefficients=how, precision=1e-300).coefficients[0] < 100
+
+
 def test_a_term_that_is_taken_off_never_gets_minus_zero(scored) -> None:
     scored(lambda x, y: 1 + 10 * min(y, 0) - abs(x - 1), lambda x, y: 1.0)
     settings = SearchConfig(criterion="harmonic", coefficients="separate", ties="loss")
@@ -124,8 +184,18 @@ def test_every_method_that_takes_coefficients_can_be_searched(scored, method, ho
 def test_bad_settings_are_refused(scored) -> None:
     with pytest.raises(TuningError, match="criterion of the search: expected mean, min, harmonic"):
         SearchConfig(criterion="median")
-    with pytest.raises(TuningError, match="grid of one number or more"):
+    with pytest.raises(TuningError, match="grid of one to 1,000 finite numbers, got none"):
         SearchConfig(grid=())
+    with pytest.raises(TuningError, match="grid of one to 1,000 finite numbers, got 1001 numbers"):
+        SearchConfig(grid=(0.0,) * 1_001)
+    for wrong in (float("nan"), float("inf")):
+        with pytest.raises(TuningError, match="grid of one to 1,000 finite numbers"):
+            SearchConfig(grid=(0.0, wrong))
+    for wrong in (-0.1, float("nan"), float("inf")):
+        with pytest.raises(TuningError, match="precision of the search: expected 0, or a number"):
+            SearchConfig(precision=wrong)
+    with pytest.raises(TuningError, match="ties of the search: expected smallest, loss, got 'x'"):
+        SearchConfig(ties="x")
     with pytest.raises(TuningError, match="rows of the search: expected 0 or more, got -3"):
         SearchConfig(rows=-3)
     with pytest.raises(TuningError, match="one or more, each once, got a, a"):

@@ -151,6 +151,49 @@ def test_attention_is_chosen_by_dev(backbone, films) -> None:
     assert found[1] >= found[0]
 
 
+@pytest.mark.parametrize("stop_at", [1, 4, 8, 12])
+def test_an_interrupted_attention_resumes_to_the_same_bits(
+    backbone, films, tmp_path, stop_at
+) -> None:
+    model, state = backbone("bert"), tmp_path / "state.safetensors"
+    sources, job = [random_prompt(model, 2, seed) for seed in (5, 6)], jobs(films, lr=0.1)[0]
+    config = TuneConfig(epochs=4, batch_size=2, patience=3, save_seconds=0.0)
+    whole = tune_attention(model, job, sources, config, inner=4)
+
+    def interrupt(done, total) -> None:
+        if done == stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_attention(model, job, sources, config, inner=4, state=state, progress=interrupt)
+    seen = []
+    resumed = tune_attention(
+        model, job, sources, config, inner=4, state=state, progress=lambda *p: seen.append(p[0])
+    )
+    assert seen[0] == stop_at, "it must not start from the beginning"
+    for name in ("target", "down", "up", "gain"):
+        assert torch.equal(getattr(resumed, name), getattr(whole, name))
+    seen.clear()
+    again = tune_attention(
+        model, job, sources, config, inner=4, state=state, progress=lambda *p: seen.append(p[0])
+    )
+    assert not seen, "a finished run answers at once"
+    assert torch.equal(again.up, whole.up)
+    for other in ({"inner": 4, "temperature": 2.0}, {"inner": 5}):
+        with pytest.raises(TuningError, match="the state of this very run"):
+            tune_attention(model, job, sources, config, state=state, **other)
+    with pytest.raises(TuningError, match="the state of this very run"):
+        tune_attention(model, job, sources[::-1], config, inner=4, state=state)
+
+
+def test_an_attention_that_fails_leaves_no_state(backbone, films, tmp_path) -> None:
+    model, state = backbone("bert"), tmp_path / "state.safetensors"
+    sources, config = [random_prompt(model, 2, 5)], replace(CONFIG, save_seconds=0.0)
+    with pytest.raises(TuningError, match="a finite loss, got nan"):
+        tune_attention(model, jobs(films, lr=1e30)[0], sources, config, state=state)
+    assert not state.exists()
+
+
 @pytest.mark.parametrize(
     ("length", "settings", "message"),
     [
