@@ -295,6 +295,28 @@ def test_combine_searches_a_given_grid_and_beyond(run_cli, library, task_file) -
 
 
 @pytest.mark.parametrize(
+    ("options", "ties"),
+    [
+        ((), None),
+        (("--ties", "loss"), "loss"),
+        (("--coefficients", "separate"), "loss"),
+        (("--coefficients", "separate", "--ties", "smallest"), "smallest"),
+    ],
+)
+def test_equal_values_of_a_search(run_cli, library, task_file, monkeypatch, options, ties) -> None:
+    seen = []
+
+    def stop(model, vectors, tasks, start, config, **rest):
+        seen.append(config.ties)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tuning, "search_coefficients", stop)
+    base = ("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "C")
+    assert run_cli(*base, *options)[0] == 130
+    assert seen == [ties]
+
+
+@pytest.mark.parametrize(
     ("text", "numbers"),
     [
         ("0:1.5:0.1", [round(0.1 * i, 1) for i in range(16)]),
@@ -362,9 +384,11 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
     grid = ("--grid", "0:1:0.5")
     _fails(run_cli(*base, *grid), "no --search: expected no", "got --grid.")
     _fails(run_cli(*base, "--precision", 0.1), "no --search: expected no", "got --precision.")
+    _fails(run_cli(*base, "--ties", "loss"), "no --search: expected no", "got --ties.")
     search = (*base, "--search", "min", "--task", task_file)
     for wrong in (-1, "nan", "inf"):
         _fails(run_cli(*search, "--precision", wrong), "precision of the search: expected 0, or a")
+    _fails(run_cli(*search, "--ties", "both"), "ties of the search: expected smallest, loss")
     _fails(
         run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
         "without --origin, --option and --search",

@@ -103,6 +103,13 @@ def command(
             "one; ties by dev loss. 0: the grid, and for separate ones a single step."
         ),
     ] = 0.0,
+    ties: Annotated[
+        str | None,
+        typer.Option(
+            help="Search: between equal values the smallest coefficients (usual for one), or the "
+            "lowest dev loss (usual for separate ones and with --precision)."
+        ),
+    ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
@@ -156,13 +163,16 @@ def command(
     _check_method(method)
     places = _places(list(terms), load or [])
     check_out(out, *places.values(), *origin_folder(None if origin == OWN else origin))
-    settings = search_config(search, coefficients, grid, precision, method, option or [], seed)
+    settings = search_config(
+        search, coefficients, grid, precision, ties, method, option or [], seed
+    )
     told = {"--texts": texts != "task", "--rows": rows is not None, "--steps": steps is not None}
     if not reconcile:
         refuse_together("no --reconcile", told)
     if not search:
         searching = {"--max-dev-rows": max_dev_rows != 0, "--grid": grid is not None}
-        refuse_together("no --search", searching | {"--precision": precision != 0})
+        searching |= {"--precision": precision != 0, "--ties": ties is not None}
+        refuse_together("no --search", searching)
     if not search and not reconcile:
         needless = {"--task": bool(task), "--truncate": truncate, "--dtype": dtype != "auto"}
         needless |= {"--device": device != "auto", "--device-map": device_map is not None}
