@@ -15,7 +15,7 @@ from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import ROOT
 
 from promptport.evaluation import Evaluation
-from promptport.experiments.cells import Cell, Cells
+from promptport.experiments.cells import Cell, Cells, packed, unpacked
 from promptport.interop import load_prompt, save_prompt
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
@@ -192,8 +192,7 @@ def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
     else:
         pairs = zip(found.predictions, task.load(split), strict=True)
         right = [said == row.answer for said, row in pairs]
-    bits = "".join(str(int(r)) for r in right)
-    return {"score": found.score.value, "right": f"{len(bits)}:{int(bits, 2):x}"}
+    return {"score": found.score.value, "right": packed(right)}
 
 
 def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:
@@ -203,5 +202,4 @@ def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:
 
 def bits_of(cell: Mapping[str, Any]) -> list[int]:
     """Per test row 1 for a right answer, else 0."""
-    length, _, digits = cell["right"].partition(":")
-    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]
+    return unpacked(cell["right"])

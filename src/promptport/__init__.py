@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone, open_space, with_origin
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate, score_prompts
+    from promptport.experiments import Curves, CurvesConfig, few_shot_curves, write_curves
     from promptport.interop import (
         load_portable,
         load_prompt,
@@ -75,6 +76,8 @@ _HOMES = {
     "Agreement": "tuning",
     "AnchorSet": "anchors",
     "Backbone": "backbone",
+    "Curves": "experiments",
+    "CurvesConfig": "experiments",
     "DistilConfig": "tuning",
     "DistilResult": "tuning",
     "EmbeddingSpace": "space",
@@ -104,6 +107,7 @@ _HOMES = {
     "calibrate": "tuning",
     "encode_relative": "relative",
     "evaluate": "evaluation",
+    "few_shot_curves": "experiments",
     "list_tasks": "tasks",
     "load_portable": "interop",
     "load_prompt": "interop",
@@ -127,6 +131,7 @@ _HOMES = {
     "tune_jointly": "tuning",
     "widen": "tuning",
     "with_origin": "backbone",
+    "write_curves": "experiments",
 }
 
 __all__ = [
@@ -135,6 +140,8 @@ __all__ = [
     "Agreement",
     "AnchorSet",
     "Backbone",
+    "Curves",
+    "CurvesConfig",
     "DistilConfig",
     "DistilResult",
     "EmbeddingSpace",
@@ -165,6 +172,7 @@ __all__ = [
     "calibrate",
     "encode_relative",
     "evaluate",
+    "few_shot_curves",
     "list_tasks",
     "load_portable",
     "load_prompt",
@@ -188,6 +196,7 @@ __all__ = [
     "tune_jointly",
     "widen",
     "with_origin",
+    "write_curves",
 ]
 
 

@@ -1,6 +1,19 @@
 """Experiments: whole comparisons, and reports on them."""
 
+from promptport.experiments.areas import Curve, Curves
+from promptport.experiments.curves import CurvesConfig, few_shot_curves
 from promptport.experiments.demo import DemoResult, DemoSettings, run_demo
+from promptport.experiments.plot import write_curves
 from promptport.experiments.report import write_report
 
-__all__ = ["DemoResult", "DemoSettings", "run_demo", "write_report"]
+__all__ = [
+    "Curve",
+    "Curves",
+    "CurvesConfig",
+    "DemoResult",
+    "DemoSettings",
+    "few_shot_curves",
+    "run_demo",
+    "write_curves",
+    "write_report",
+]

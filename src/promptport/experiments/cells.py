@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Cells:
         path: the file; made with its folder when the first cell is written. None: in memory alone.
         weights: a cell's place -> digest of the weights and settings that it depends on.
         values: the keys that are found, not asked; all others are the place.
+        exact: keep numbers as they are.
 
     Raises:
         StorageError: the file cannot be read or mended.
@@ -31,9 +32,14 @@ class Cells:
     """
 
     def __init__(
-        self, path: Path | None, weights: Callable[[Mapping[str, Any]], str], *values: str
+        self,
+        path: Path | None,
+        weights: Callable[[Mapping[str, Any]], str],
+        *values: str,
+        exact: bool = False,
     ) -> None:
         self.path, self.weights, self.values = path, weights, frozenset(values)
+        self.exact = exact
         cells = [] if path is None else _read(path)
         self.rows = [cell for cell in cells if cell["weights"] == weights(cell)]
         self._known = {self._key(cell): cell for cell in self.rows}
@@ -54,7 +60,7 @@ class Cells:
         """Write a cell, unless its place is there.
 
         Args:
-            found: its values; numbers are rounded to five digits.
+            found: its values; numbers are rounded to five digits, unless they are kept exact.
             place: all else.
 
         Raises:
@@ -65,7 +71,8 @@ class Cells:
             raise ValueError(f"cell: {unknown} is none of {sorted(self.values)}")
         if self.has(**place):
             return
-        cell = {**place, "weights": self.weights(place), **rounded(found)}
+        kept = found if self.exact else rounded(found)
+        cell = {**place, "weights": self.weights(place), **kept}
         self.rows.append(cell)
         self._known[self._key(cell)] = cell
         if self.path is None:
@@ -111,3 +118,15 @@ def rounded(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [rounded(v) for v in value]
     return round(value, 5) if isinstance(value, float) else value
+
+
+def packed(right: Sequence[bool]) -> str:
+    """Right or wrong per row as a bit each: their number, and hexadecimal digits."""
+    bits = "".join(str(int(r)) for r in right)
+    return f"{len(bits)}:{int(bits, 2):x}"
+
+
+def unpacked(bits: str) -> list[int]:
+    """Per row 1 for a right answer, else 0, of what `packed` made."""
+    length, _, digits = bits.partition(":")
+    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]
