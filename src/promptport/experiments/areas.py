@@ -124,7 +124,7 @@ class Curves:
                 "with one seed nothing tells what another draw of the few rows would give: take "
                 "several"
             ]
-        least = 2 / 2 ** len(self.seeds)
+        least = min(1.0, 2 / 2 ** len(self.seeds) * (len(self.curves) - 1))  # of Holm's p
         if self.over == "seeds" and least > _LEVEL:
             return [f"over {len(self.seeds)} seeds p cannot go below {least:g}: take more"]
         return []

@@ -52,9 +52,10 @@ def task(films):
 
 def prompt(model, seed, *, origin=True, length=LENGTH):
     """Random words, moved away from an origin that all of one length share."""
-    start = random_prompt(model, length, 0).vectors
+    start = random_prompt(model, length, 9).vectors
     noise = torch.randn(start.shape, generator=torch.Generator().manual_seed(seed))
-    made = random_prompt(model, length, 0)
+    # In a template of its own, which is not that of the new task.
+    made = random_prompt(model, length, 0).with_provenance(template="It was {answer} {text} {soft}")
     return replace(made, vectors=start + noise, origin=start if origin else None)
 
 
@@ -74,6 +75,19 @@ def tuned(monkeypatch):
 
     tune = room.tune
     monkeypatch.setattr(room, "tune", counted)
+    return calls
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Vectors and template of every prompt that is scored."""
+    calls = []
+
+    def noted(backbone, task, prompt, **options):
+        calls.append((prompt.vectors, options["template"].text))
+        return evaluate(backbone, task, prompt, **options)
+
+    monkeypatch.setattr(room, "evaluate", noted)
     return calls
 
 
@@ -154,9 +168,9 @@ def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
     )
     assert summed(20, 40).verdict.endswith("another draw of the few rows would give: take several")
     assert "one seed says nothing about noise" in summed(20, 40, over="seeds").verdict
-    few = summed(20, 40, seeds=(0, 1, 2), over="seeds").verdict
+    few = summed(20, 40, 30, seeds=(0, 1, 2), over="seeds").verdict
     assert "level with start0" in few
-    assert few.endswith("over 3 seeds p cannot go below 0.25: take more")
+    assert few.endswith("over 3 seeds p cannot go below 0.5: take more")  # two comparisons
     assert "nothing to compare it with" in summed(20).verdict
 
 
@@ -176,7 +190,7 @@ def test_text_counts_like_sixteen_labelled_rows(model, library, task) -> None:
     assert found["a"] == pytest.approx((16 * 0.25 + 8 * fits["a"]) / 24)
 
 
-def test_without_rows_a_start_is_scored_as_it_is(model, library, task) -> None:
+def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) -> None:
     config = replace(QUICK, rows=(0,), starts=("random", "single", "sum", "attention", "adapt"))
     found = few_shot_curves(model, task, library, config)
 
@@ -187,6 +201,8 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task) -> None:
     assert scores(found, "random") == {0: [score(random_prompt(model, LENGTH, 0))]}
     assert scores(found, "single a") == {0: [score(first)]}
     both = first.vectors + second.vectors - first.origin  # on the origin that they share
+    assert any(torch.allclose(vectors, both) for vectors, _ in asked)
+    assert {template for _, template in asked} == {task.template.text}
     assert scores(found, "sum") == {0: [score(replace(first, vectors=both))]}
     blind = adapt(model, {"a": first, "b": second}, task, config=AdaptConfig(steps=2))
     assert scores(found, "adapt") == {0: [score(blind.prompt)]}
@@ -195,17 +211,14 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task) -> None:
     assert scores(found, "attention") == {0: [heard.score.value]}
 
 
-def test_vectors_of_several_origins_stand_on_random_words(model, library, task) -> None:
+def test_vectors_of_several_origins_stand_on_random_words(model, library, task, asked) -> None:
     a, b = library
     moved = replace(b.prompt, origin=b.prompt.origin + 1)
     config = replace(QUICK, rows=(0,), starts=("mean",), reference="mean", seeds=(3,))
-    found = few_shot_curves(model, task, [a, replace(b, prompt=moved)], config)
+    few_shot_curves(model, task, [a, replace(b, prompt=moved)], config)
     delta = (a.prompt.vectors - a.prompt.origin + moved.vectors - moved.origin) / 2
-    start = random_prompt(model, LENGTH, 3)
-    wanted = evaluate(
-        model, task, replace(start, vectors=start.vectors + delta), template=task.template
-    )
-    assert scores(found, "mean") == {0: [wanted.score.value]}
+    ((vectors, _),) = asked
+    torch.testing.assert_close(vectors, random_prompt(model, LENGTH, 3).vectors + delta)
 
 
 def test_zero_shot_starts_read_no_labels(model, library, task) -> None:
