@@ -107,7 +107,10 @@ class Curves:
         if not others:
             return f"{self.reference} alone: there is nothing to compare it with"
         if self.over is None:
-            return f"{self.metric} is no share of rows, so one seed says nothing about noise"
+            return (
+                f"{self.metric} is no share of rows, so with one seed nothing tells a difference "
+                "from noise: take several"
+            )
         groups: dict[str, list[str]] = {"ahead of": [], "behind": [], "level with": []}
         for curve in others:
             groups[_standing(curve)].append(curve.start)
@@ -119,6 +122,8 @@ class Curves:
         )
 
     def _doubts(self) -> list[str]:
+        if self.over is None:
+            return []
         if len(self.seeds) == 1:
             return [
                 "with one seed nothing tells what another draw of the few rows would give: take "

@@ -167,7 +167,10 @@ def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
         "level with start0 as far as noise lets tell: start3"
     )
     assert summed(20, 40).verdict.endswith("another draw of the few rows would give: take several")
-    assert "one seed says nothing about noise" in summed(20, 40, over="seeds").verdict
+    assert summed(20, 40, over="seeds").verdict == (
+        "accuracy is no share of rows, so with one seed nothing tells a difference from noise: "
+        "take several"
+    )
     few = summed(20, 40, 30, seeds=(0, 1, 2), over="seeds").verdict
     assert "level with start0" in few
     assert few.endswith("over 3 seeds p cannot go below 0.5: take more")  # two comparisons
@@ -209,6 +212,25 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) ->
     job = TuneJob(task, OriginSpec("vocabulary", 0), LENGTH)
     heard = start_attention(model, job, [first, second]).evaluate()
     assert scores(found, "attention") == {0: [heard.score.value]}
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "t5"])
+def test_every_kind_of_backbone_and_every_start(backbone, task, kind) -> None:
+    model = backbone(kind)
+    known = [Candidate(name, prompt(model, seed)) for name, seed in (("a", 1), ("b", 2))]
+    found = few_shot_curves(model, task, known, replace(QUICK, starts=room.WAYS))
+    names = ["random", "single a", "single b", *room.WAYS[2:]]
+    assert [curve.start for curve in found.curves] == names
+    assert all(0 <= mean <= 1 for curve in found.curves for mean in curve.means.values())
+
+
+def test_free_answers_have_curves_of_starts_that_compare_none(backbone, task) -> None:
+    model = backbone("t5")
+    free = replace(task, kind="text2text", metric="exact-match", labels=None)
+    config = replace(QUICK, rows=(2,), starts=("random", "sum"), steps=1)
+    found = few_shot_curves(model, free, [Candidate("a", prompt(model, 1))], config)
+    assert found.over == "test rows"
+    assert [curve.start for curve in found.curves] == ["random", "sum"]
 
 
 def test_vectors_of_several_origins_stand_on_random_words(model, library, task, asked) -> None:
