@@ -173,7 +173,7 @@ def _show(output: dict[str, Any]) -> None:
     )
     print_table(
         "what was read of the task to start; tuning then reads the labels of the few rows",
-        ["start", "read", "stands for"],
+        ["start", "read", "prompt of the library"],
         [[c["start"], c["touched"], _chosen(c["chosen"])] for c in curves],
     )
     majority = interval(output["majority"])

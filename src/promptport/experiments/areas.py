@@ -122,7 +122,7 @@ class Curves:
         )
 
     def _doubts(self) -> list[str]:
-        if self.over is None:
+        if self.over is None or not any(self.rows):
             return []
         if len(self.seeds) == 1:
             return [

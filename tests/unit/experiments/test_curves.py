@@ -175,6 +175,8 @@ def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
     assert "level with start0" in few
     assert few.endswith("over 3 seeds p cannot go below 0.5: take more")  # two comparisons
     assert "nothing to compare it with" in summed(20).verdict
+    untuned = replace(summed(20, 40), rows=(0,)).verdict
+    assert untuned == "ahead of start0 beyond noise: start1", "no few rows are drawn"
 
 
 @pytest.mark.parametrize(
