@@ -34,7 +34,8 @@ from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise
 from promptport.analysis import Candidate, rank
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.cells import Cell, Cells
-from promptport.experiments.curves import few_shot_config, with_few_labels
+from promptport.experiments.curves import few_shot_config
+from promptport.experiments.starts import with_few_labels
 from promptport.interop import load_prompt, save_prompt
 from promptport.merging import merge
 from promptport.prompt import SoftPrompt

@@ -137,7 +137,7 @@ def _starts(given: list[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
     Raises:
         PromptPortError: neither.
     """
-    from promptport.experiments.curves import WAYS
+    from promptport.experiments.starts import WAYS
 
     folders: dict[str, Path] = {}
     for text in given:

@@ -15,18 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from promptport._version import __version__
-from promptport.analysis import Candidate, Ranking, rank
-from promptport.backbone import Backbone, with_origin
-from promptport.errors import PromptPortError, TuningError
+from promptport.analysis import Candidate
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.areas import Curves, curves_of
 from promptport.experiments.cells import Cell, Cells, packed
+from promptport.experiments.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
 from promptport.files import storage_error
-from promptport.interop.peft import checksum
-from promptport.merging import merge
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
@@ -38,24 +35,14 @@ from promptport.tuning import (
     TuneJob,
     adapt,
     few_shot,
-    make_origin,
-    random_prompt,
     start_attention,
     tune,
     tune_attention,
 )
 from promptport.tuning.config import refuse_out_of_range
-from promptport.tuning.consensus import PRIOR
-from promptport.vector import TaskPromptVector, told_apart
 
 CELLS_FILE = "cells.jsonl"
-SINGLE = "single"
-WAYS = ("random", SINGLE, "picked", "ranked", "mean", "sum", "attention", "adapt")
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
-_COMPARE_ANSWERS = ("picked", "ranked", "attention", "adapt")  # no free answers
-_OF_ONE_LENGTH = ("mean", "sum", "attention")
-_OF_VECTORS = ("mean", "sum")
-_TEXTS = AdaptConfig.rows  # most unlabelled texts that are read
 _BATCH, _SMALL_BATCH, _FEW = 8, 4, 25  # small batches up to so many rows, as in the paper
 
 CurvesProgress = Callable[[int, int, str], None]
@@ -128,8 +115,8 @@ def few_shot_curves(
         progress: called with (done, in all, where it stands).
 
     Returns:
-        The curves. Where the library has fewer training rows than asked, or no vectors for `mean`
-        and `sum`, the notes say what was done.
+        The curves. Where the task has fewer training rows than asked, or the library no vectors
+        for `mean` and `sum`, the notes say what was done.
 
     Raises:
         PromptPortError: no library, a name twice, or a reference that is no start.
@@ -161,21 +148,6 @@ def few_shot_config(rows: int, steps: int, *, truncate: bool = False) -> TuneCon
     return TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=truncate)
 
 
-def with_few_labels(text: Mapping[str, float], labels: Ranking, rows: int) -> dict[str, float]:
-    """Scores by text and by a few labels: the text counts like so many rows as `PRIOR` says.
-
-    Args:
-        text: name -> fit to the unlabelled text.
-        labels: ranking by the labels of the same names.
-        rows: labelled rows.
-    """
-    scores = dict(text)
-    for entry in labels.entries:
-        fit = entry.measures["fit"] or 0.0
-        scores[entry.name] = (PRIOR * text[entry.name] + rows * fit) / (PRIOR + rows)
-    return scores
-
-
 def _once(values: Sequence[object]) -> bool:
     return len(set(values)) == len(values)
 
@@ -193,26 +165,14 @@ class _Run:
         out: str | Path | None,
     ) -> None:
         self.backbone, self.task, self.config = backbone, task, config
-        self.library = {candidate.name: candidate.prompt for candidate in library}
-        self.candidates, self.prompts = library, dict(prompts)
-        self.notes: list[str] = []
-        if not library or len(self.library) < len(library):
-            raise PromptPortError(
-                "library",
-                expected="one prompt or more, each with its own name",
-                got="none" if not library else "a name more than once",
-                fix="Name other folders",
-            )
-        for prompt in (*self.library.values(), *self.prompts.values()):
-            backbone.check_prompt(prompt)
-        compared = [name for name in config.starts if name in _COMPARE_ANSWERS]
+        self.starts = Starts(backbone, library, prompts, config.starts, truncate=config.truncate)
+        self.notes = self.starts.left_out
+        self.starts.check_reference(config.reference)
+        compared = [name for name in config.starts if name in COMPARE_ANSWERS]
         if compared:
             task.refuse_text2text(f"Leave out {', '.join(compared)}: they compare answers")
-        self.length = library[0].prompt.length
-        self.starts = self._starts()
         self.pool = self._pool()
         self.counts = self._counts()
-        self._texts: dict[int, dict[str, float]] = {}
         path = None if out is None else Path(out)
         if path is not None:
             _make_folder(path)
@@ -223,56 +183,13 @@ class _Run:
             exact=True,
         )
 
-    def _starts(self) -> list[str]:
-        """Names of all starts that this library can give."""
-        reasons = {name: why for name in self.config.starts if (why := self._lacks(name))}
-        for why in dict.fromkeys(reasons.values()):
-            names = [name for name, other in reasons.items() if other == why]
-            self.notes.append(f"left out {', '.join(names)}: {why}")
-        found: list[str] = []
-        for name in self.config.starts:
-            if name not in reasons:
-                singles = [f"{SINGLE} {own}" for own in self.library]
-                found += singles if name == SINGLE else [name]
-        found += self.prompts
-        reference = self.config.reference
-        if not _once(found):
-            twice = next(name for name in found if found.count(name) > 1)
-            raise PromptPortError(
-                "starts", expected="each once", got=f"{twice} twice", fix="Rename one of them"
-            )
-        if reference not in found:
-            why = f", left out: {reasons[reference]}" if reference in reasons else ""
-            raise PromptPortError(
-                "reference",
-                expected=f"one of the starts ({', '.join(found) or 'none'})",
-                got=f"{reference!r}{why}",
-                fix="Choose one of them, or add it to the starts",
-            )
-        return found
-
-    def _lacks(self, start: str) -> str | None:
-        """Why this library cannot give a start."""
-        lengths = sorted({prompt.length for prompt in self.library.values()})
-        if start in _OF_ONE_LENGTH and len(lengths) > 1:
-            return f"the library's prompts have {' and '.join(map(str, lengths))} virtual tokens"
-        bare = [name for name, prompt in self.known.items() if prompt.origin is None]
-        if start in _OF_VECTORS and bare:
-            return f"{', '.join(bare)} without an origin (promptport vector --origin, or widen)"
-        return None
-
-    @cached_property
-    def known(self) -> dict[str, SoftPrompt]:
-        """The library, with the origins that can be made again."""
-        return {name: with_origin(p, self.backbone) for name, p in self.library.items()}
-
     def _pool(self) -> Task:
         """The task with the training rows that may be read and can be asked."""
         rows = self.task.load("train")[: self.config.max_train_rows or None]
         asked: tuple[Row, ...] = rows
         if self.task.kind == "probe":
             objective = Objective(
-                self.backbone, self.task, length=self.length, truncate=self.config.truncate
+                self.backbone, self.task, length=self.starts.length, truncate=self.config.truncate
             )
             asked = tuple(row for row in rows if objective.can_ask(row))
         if len(asked) < len(rows):
@@ -294,13 +211,15 @@ class _Run:
         """Tell how many cells are there."""
         if progress is None:
             return
-        places = [(n, s, c) for n in self.starts for s in self.config.seeds for c in self.counts]
+        places = [
+            (n, s, c) for n in self.starts.names for s in self.config.seeds for c in self.counts
+        ]
         done = sum(self.book.has(**self._place(*place)) for place in places)
         progress(done, len(places), where)
 
     def measure(self, seed: int, count: int) -> None:
         """The cells of one seed and row count that are not there yet."""
-        missing = [n for n in self.starts if not self.book.has(**self._place(n, seed, count))]
+        missing = [n for n in self.starts.names if not self.book.has(**self._place(n, seed, count))]
         few = few_shot(self.pool, count, seed) if count and missing else None
         for name in missing:
             if name == "adapt":
@@ -308,7 +227,7 @@ class _Run:
             elif name == "attention":
                 self._attended(seed, count, few)
         ordinary = {
-            name: self._start(name, seed, few)
+            name: self.starts.make(name, seed, self.pool, few)
             for name in missing
             if name not in ("adapt", "attention")
         }
@@ -317,12 +236,12 @@ class _Run:
         new = {
             key: prompt
             for prompt, _ in ordinary.values()
-            if (key := _digest_of(prompt)) not in known
+            if (key := digest_of(prompt)) not in known
         }
         if few is not None and new:
             new = self._tuned(few, new, seed)
         for name, (prompt, chosen) in ordinary.items():
-            key = _digest_of(prompt)
+            key = digest_of(prompt)
             if key not in known:
                 known[key] = self._scored(self._score(new[key]))
             found = {**known[key], "chosen": chosen, "vectors": key}
@@ -356,51 +275,6 @@ class _Run:
             "vectors": None,
         }
 
-    def _start(self, name: str, seed: int, few: Task | None) -> tuple[SoftPrompt, str | None]:
-        """A prompt to start from, and its name in the library if it is one of them by choice."""
-        if name == "random":
-            return random_prompt(self.backbone, self.length, seed), None
-        if name in _OF_VECTORS:
-            return self._merged(name, seed), None
-        if name in ("picked", "ranked"):
-            scores = self._by_text(seed)
-            if name == "ranked" and few is not None:
-                rows = len(few.load("train"))
-                scores = with_few_labels(scores, self._rank(few, seed, rows), rows)
-            chosen = max(scores, key=lambda own: scores[own])
-            return self.library[chosen], chosen
-        own = name.removeprefix(f"{SINGLE} ")
-        return self.prompts[name] if name in self.prompts else self.library[own], None
-
-    def _merged(self, way: str, seed: int) -> SoftPrompt:
-        """The vectors on the origin that all share, else on random words."""
-        named = {name: TaskPromptVector.of(p, name) for name, p in self.known.items()}
-        vector = merge(told_apart(named), method=way)
-        first, *others = self.known.values()
-        assert first.origin is not None
-        if all(p.origin is not None and torch.equal(p.origin, first.origin) for p in others):
-            return vector.apply(first.origin, first.provenance.origin)
-        spec = OriginSpec("vocabulary", seed)
-        return vector.apply(make_origin(spec, self.backbone, self.length), spec.to_dict())
-
-    def _by_text(self, seed: int) -> dict[str, float]:
-        """Fit of every prompt to the text of the training rows; no label is read."""
-        if seed not in self._texts:
-            found = self._rank(self.pool, seed)
-            self._texts[seed] = {entry.name: entry.score for entry in found.entries}
-        return self._texts[seed]
-
-    def _rank(self, task: Task, seed: int, labelled: int = 0) -> Ranking:
-        return rank(
-            self.backbone,
-            self.candidates,
-            task,
-            labelled=labelled,
-            rows=_TEXTS,
-            seed=seed,
-            truncate=self.config.truncate,
-        )
-
     def _tuned(
         self, few: Task, starts: Mapping[str, SoftPrompt], seed: int
     ) -> dict[str, SoftPrompt]:
@@ -428,18 +302,18 @@ class _Run:
 
     def _adapted(self, seed: int, count: int) -> None:
         config = AdaptConfig(
-            rows=_TEXTS,
+            rows=TEXTS,
             steps=max(self.config.steps, math.ceil(count / _BATCH)),
             batch_size=_BATCH,
             seed=seed,
             truncate=self.config.truncate,
         )
-        found = adapt(self.backbone, self.library, self.pool, labelled=count, config=config)
+        found = adapt(self.backbone, self.starts.library, self.pool, labelled=count, config=config)
         self._add(self._scored(self._score(found.prompt), found.start), "adapt", seed, count)
 
     def _attended(self, seed: int, count: int, few: Task | None) -> None:
-        sources = list(self.library.values())
-        job = TuneJob(few or self.pool, OriginSpec("vocabulary", seed), self.length, seed)
+        sources = list(self.starts.library.values())
+        job = TuneJob(few or self.pool, OriginSpec("vocabulary", seed), self.starts.length, seed)
         if few is None:
             model = start_attention(self.backbone, job, sources, truncate=self.config.truncate)
         else:
@@ -449,15 +323,9 @@ class _Run:
     def _stamp(self, cell: Mapping[str, Any]) -> str:
         """Digest of what a cell depends on besides its place; empty for one of an unknown start."""
         name = cell.get("start")
-        if name not in self.starts:
+        if name not in self.starts.names:
             return ""
-        if name == "random":
-            made: list[Any] = [self.length]
-        elif name in WAYS:
-            made = [[own, checksum(prompt)] for own, prompt in self.known.items()]
-        else:
-            made = [checksum(self._start(name, 0, None)[0])]
-        return _digest(self._base, made)
+        return _digest(self._base, self.starts.made_of(name))
 
     @cached_property
     def _base(self) -> str:
@@ -482,14 +350,15 @@ class _Run:
                 count: [self._cell(name, seed, count) for seed in self.config.seeds]
                 for count in self.counts
             }
-            for name in self.starts
+            for name in self.starts.names
         }
         any_cell = next(iter(next(iter(cells.values())).values()))[0]
         if any_cell["skipped"]:
             self.notes.append(
                 f"left out {any_cell['skipped']} test rows: their object is several tokens"
             )
-        touched = {name: self._touched(name) for name in self.starts}
+        texts = len(self.pool.load("train"))
+        touched = {name: self.starts.touched(name, texts) for name in self.starts.names}
         curves, over = curves_of(cells, touched, self.config.reference)
         return Curves(
             task=self.task.name,
@@ -509,13 +378,6 @@ class _Run:
         assert cell is not None
         return cell
 
-    def _touched(self, name: str) -> str:
-        texts = min(_TEXTS, len(self.pool.load("train")))
-        text = f"the text of {texts} rows of train"
-        read = {"picked": f"{text}, no labels"}
-        labels = f"{text}, and the labels of the few rows"
-        return (read | {"ranked": labels, "adapt": labels}).get(name, "nothing")
-
 
 def _make_folder(path: Path) -> None:
     try:
@@ -526,8 +388,3 @@ def _make_folder(path: Path) -> None:
 
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:16]
-
-
-def _digest_of(prompt: SoftPrompt) -> str:
-    """Of the values alone, whatever their history: what tuning starts from."""
-    return hashlib.sha256(prompt.vectors.numpy().tobytes()).hexdigest()[:16]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from promptport.analysis import Candidate
+from promptport.analysis import Candidate, rank
 from promptport.errors import (
     FileFormatError,
     MismatchError,
@@ -22,7 +22,8 @@ from promptport.experiments import Curve, Curves, CurvesConfig, few_shot_curves,
 from promptport.experiments import curves as room
 from promptport.experiments.areas import curves_of
 from promptport.experiments.cells import Cells, packed
-from promptport.experiments.curves import few_shot_config, with_few_labels
+from promptport.experiments.curves import few_shot_config
+from promptport.experiments.starts import with_few_labels
 from promptport.tasks import MemorySource, Row, Score
 from promptport.tuning import (
     AdaptConfig,
@@ -189,7 +190,7 @@ def test_updates_of_a_few_shot_run(rows, steps, epochs, size) -> None:
 
 
 def test_text_counts_like_sixteen_labelled_rows(model, library, task) -> None:
-    labels = room.rank(model, library, task, labelled=8)
+    labels = rank(model, library, task, labelled=8)
     fits = {entry.name: entry.measures["fit"] for entry in labels.entries}
     found = with_few_labels({"a": 0.25, "b": 0.5}, labels, 8)
     assert found["a"] == pytest.approx((16 * 0.25 + 8 * fits["a"]) / 24)
@@ -418,7 +419,10 @@ def test_what_does_not_belong_together_is_refused(
     refused(PromptPortError, "library: expected one prompt or more", library=[])
     refused(PromptPortError, "a name more than once", library=[library[0], library[0]])
     refused(PromptPortError, "reference: .*random, picked", config=replace(QUICK, reference="b"))
-    refused(PromptPortError, "starts: .*random twice", prompts={"random": library[0].prompt})
+    refused(PromptPortError, "starts: .*got 'mean'. Rename", prompts={"mean": library[0].prompt})
+    single = replace(QUICK, starts=("random", "single"))
+    twice = {"single a": library[0].prompt}
+    refused(PromptPortError, "starts: .*got 'single a'", config=single, prompts=twice)
     none = replace(QUICK, starts=())
     refused(PromptPortError, r"reference: expected one of the starts \(none\)", config=none)
     other = replace(library[0].prompt.provenance, fingerprint="0" * 32)
