@@ -125,6 +125,13 @@ def test_starts_may_be_folders(run_cli, library) -> None:
     assert list(_means(found)) == ["own", "runs/../own"]
     assert found["reference"] == "runs/../own"
     assert found["curves"][0]["gain"] == 0
+    Path("own").rename("mean")
+    for reference in ("./mean", "mean"):
+        both = ("--start", "mean", "--start", "./mean", "--reference", reference, "--rows", 0)
+        code, out, err = run_cli(*COMMON, *both, "--json")
+        assert code == 0, err
+        assert list(_means(json.loads(out))) == ["mean", "./mean"]
+        assert json.loads(out)["reference"] == reference
 
 
 def test_bad_curves(run_cli, library, model_folder) -> None:

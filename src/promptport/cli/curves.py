@@ -92,12 +92,12 @@ def command(
 
     usual = CurvesConfig()
     ways, folders = _starts(start or list(usual.starts))
-    names = {str(place): name for name, place in folders.items()}
+    names = {place: name for name, place in folders.items()}
     config = CurvesConfig(
         rows=usual.rows if rows is None else tuple(rows),
         starts=ways,
         seeds=tuple(seed or usual.seeds),
-        reference=names.get(str(Path(reference)), reference),
+        reference=reference if reference in ways else names.get(Path(reference), reference),
         steps=steps,
         max_train_rows=max_train_rows,
         truncate=truncate,
@@ -152,7 +152,7 @@ def _starts(given: list[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
                 fix="Choose one of them, or check the path",
             )
         short = place.resolve().name
-        folders[str(place) if short in (*WAYS, *folders) else short] = place
+        folders[text if short in (*WAYS, *folders) else short] = place
     return tuple(text for text in given if text in WAYS), folders
 
 
