@@ -8,7 +8,6 @@ results/across/cells.jsonl, so a stopped run goes on where it was.
 
 from __future__ import annotations
 
-import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from benchmarks.task_vectors.fewshot import Settings as Sizes
 from promptport.analysis import bootstrap_mean, compare_to
 from promptport.evaluation import evaluate
 from promptport.experiments.cells import Cell, Cells
+from promptport.experiments.curves import few_shot_config
 from promptport.interop import load_prompt, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task, open_task
@@ -246,9 +246,7 @@ class _Run:
         if count:
             few = few_shot(task, min(count, len(task.load("train"))), self.seed)
             rows = len(few.load("train"))
-            size = 4 if rows <= 25 else 8
-            epochs = math.ceil(self.settings.steps / math.ceil(rows / size))
-            config = TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=True)
+            config = few_shot_config(rows, self.settings.steps, truncate=True)
             jobs = [
                 TuneJob(few, OriginSpec("prompt", prompt=prompt), LENGTH, self.seed)
                 for prompt in prompts.values()

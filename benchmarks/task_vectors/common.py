@@ -15,7 +15,7 @@ from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import ROOT
 
 from promptport.evaluation import Evaluation
-from promptport.experiments.cells import Cell, Cells, from_bits, to_bits
+from promptport.experiments.cells import Cell, Cells, packed, unpacked
 from promptport.interop import load_prompt, save_prompt
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
@@ -192,7 +192,7 @@ def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
     else:
         pairs = zip(found.predictions, task.load(split), strict=True)
         right = [said == row.answer for said, row in pairs]
-    return {"score": found.score.value, "right": to_bits(right)}
+    return {"score": found.score.value, "right": packed(right)}
 
 
 def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:
@@ -202,4 +202,4 @@ def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:
 
 def bits_of(cell: Mapping[str, Any]) -> list[int]:
     """Per test row 1 for a right answer, else 0."""
-    return from_bits(cell["right"])
+    return unpacked(cell["right"])

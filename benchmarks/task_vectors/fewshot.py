@@ -34,6 +34,8 @@ from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise
 from promptport.analysis import Candidate, rank
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.cells import Cell, Cells
+from promptport.experiments.curves import few_shot_config
+from promptport.experiments.starts import with_few_labels
 from promptport.interop import load_prompt, save_prompt
 from promptport.merging import merge
 from promptport.prompt import SoftPrompt
@@ -59,7 +61,6 @@ __all__ = ["Settings", "measure", "open_any", "summarise", "table"]
 SOURCES = ("sentiment", "topic", "question", "entailment")
 TARGETS = ("emotion", "subjectivity", "setting", "formality")
 NLU_TARGETS = ("scitail", "snli", "ag_news", "yahoo", "imdb", "sst5")
-PRIOR = 16
 SUM = "sum"  # coefficients of 1; not among what `ranked` chooses from
 
 
@@ -364,24 +365,15 @@ class _Bench:
         return {entry.name: entry.score for entry in found.entries}
 
     def ranked(self, text: Mapping[str, float], few: Task | None) -> str:
-        """The best start by text and by the labels of a few rows.
-
-        The fit to the text counts like that of so many labelled rows as `PRIOR` says.
-        """
-        scores = dict(text)
+        """The best start by text and by the labels of a few rows."""
         if few is not None:
             rows = len(few.load("train"))
             by_labels = rank(self.model, self.candidates(), few, labelled=rows, truncate=True)
-            for entry in by_labels.entries:
-                fit = entry.measures["fit"] or 0.0
-                scores[entry.name] = (PRIOR * text[entry.name] + rows * fit) / (PRIOR + rows)
-        return max(scores, key=lambda name: scores[name])
+            text = with_few_labels(text, by_labels, rows)
+        return max(text, key=lambda name: text[name])
 
     def config(self, rows: int) -> TuneConfig:
-        """As many epochs as give the steps; small batches for few rows, as in the paper."""
-        size = 4 if rows <= 25 else 8
-        epochs = math.ceil(self.settings.steps / math.ceil(rows / size))
-        return TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=True)
+        return few_shot_config(rows, self.settings.steps, truncate=True)
 
     def few(self, few: Task, starts: Mapping[str, SoftPrompt], count: int) -> dict[str, SoftPrompt]:
         """Tune from every start on the same rows, in the same batches."""

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone, open_space, with_origin
     from promptport.errors import PromptPortError
     from promptport.evaluation import Evaluation, evaluate, score_prompts
-    from promptport.experiments import Pairs, PairsConfig, score_pairs
+    from promptport.experiments import (
+        Curves,
+        CurvesConfig,
+        Pairs,
+        PairsConfig,
+        few_shot_curves,
+        score_pairs,
+        write_curves,
+    )
     from promptport.interop import (
         load_portable,
         load_prompt,
@@ -76,6 +84,8 @@ _HOMES = {
     "Agreement": "tuning",
     "AnchorSet": "anchors",
     "Backbone": "backbone",
+    "Curves": "experiments",
+    "CurvesConfig": "experiments",
     "DistilConfig": "tuning",
     "DistilResult": "tuning",
     "EmbeddingSpace": "space",
@@ -107,6 +117,7 @@ _HOMES = {
     "calibrate": "tuning",
     "encode_relative": "relative",
     "evaluate": "evaluation",
+    "few_shot_curves": "experiments",
     "list_tasks": "tasks",
     "load_portable": "interop",
     "load_prompt": "interop",
@@ -131,6 +142,7 @@ _HOMES = {
     "tune_jointly": "tuning",
     "widen": "tuning",
     "with_origin": "backbone",
+    "write_curves": "experiments",
 }
 
 __all__ = [
@@ -139,6 +151,8 @@ __all__ = [
     "Agreement",
     "AnchorSet",
     "Backbone",
+    "Curves",
+    "CurvesConfig",
     "DistilConfig",
     "DistilResult",
     "EmbeddingSpace",
@@ -171,6 +185,7 @@ __all__ = [
     "calibrate",
     "encode_relative",
     "evaluate",
+    "few_shot_curves",
     "list_tasks",
     "load_portable",
     "load_prompt",
@@ -195,6 +210,7 @@ __all__ = [
     "tune_jointly",
     "widen",
     "with_origin",
+    "write_curves",
 ]
 
 

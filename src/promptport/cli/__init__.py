@@ -14,6 +14,7 @@ from promptport.cli import (
     anchors,
     calibrate,
     combine,
+    curves,
     decode,
     demo,
     encode,
@@ -62,6 +63,7 @@ app.command("forecast")(forecast.command)
 app.command("pairs")(pairs.command)
 app.command("rank")(rank.command)
 app.command("adapt")(adapt.command)
+app.command("curves")(curves.command)
 app.command("widen")(widen.command)
 app.command("anchor")(anchor.command)
 app.command("calibrate")(calibrate.command)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from promptport._version import __version__
+from promptport.backbone import Backbone
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
-from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 
 Cell = dict[str, Any]
@@ -27,6 +28,7 @@ class Cells:
         path: the file; made with its folder when the first cell is written. None: in memory alone.
         weights: a cell's place -> digest of the weights and settings that it depends on.
         values: the keys that are found, not asked; all others are the place.
+        exact: keep numbers as they are.
 
     Raises:
         StorageError: the file cannot be read or mended.
@@ -34,9 +36,14 @@ class Cells:
     """
 
     def __init__(
-        self, path: Path | None, weights: Callable[[Mapping[str, Any]], str], *values: str
+        self,
+        path: Path | None,
+        weights: Callable[[Mapping[str, Any]], str],
+        *values: str,
+        exact: bool = False,
     ) -> None:
         self.path, self.weights, self.values = path, weights, frozenset(values)
+        self.exact = exact
         cells = [] if path is None else _read(path)
         self.rows = [cell for cell in cells if cell["weights"] == weights(cell)]
         self._known = {self._key(cell): cell for cell in self.rows}
@@ -57,7 +64,7 @@ class Cells:
         """Write a cell, unless its place is there.
 
         Args:
-            found: its values; numbers are rounded to five digits.
+            found: its values; numbers are rounded to five digits, unless they are kept exact.
             place: all else.
 
         Raises:
@@ -68,7 +75,8 @@ class Cells:
             raise ValueError(f"cell: {unknown} is none of {sorted(self.values)}")
         if self.has(**place):
             return
-        cell = {**place, "weights": self.weights(place), **rounded(found)}
+        kept = found if self.exact else rounded(found)
+        cell = {**place, "weights": self.weights(place), **kept}
         self.rows.append(cell)
         self._known[self._key(cell)] = cell
         if self.path is None:
@@ -122,27 +130,27 @@ def stamp_of(*values: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def prompt_stamp(prompt: SoftPrompt) -> str:
-    """Of what a prompt does: its vectors, origin and template."""
-    tensors = [t for t in (prompt.vectors, prompt.origin) if t is not None]
-    digests = [hashlib.sha256(t.cpu().float().numpy().tobytes()).hexdigest() for t in tensors]
-    return stamp_of(*digests, prompt.provenance.template)
+def backbone_stamp(backbone: Backbone) -> str:
+    """Of all that scores of a backbone depend on, this version of promptport included."""
+    space = backbone.space.fingerprint
+    numbers = [str(backbone.dtype), backbone.device.type]
+    return stamp_of(__version__, backbone.weights_hash(), space, numbers)
 
 
 def task_stamp(task: Task, split: str) -> str:
-    """Of what a task asks in a split: template, label words, metric and rows."""
-    labels = {label: list(words) for label, words in (task.labels or {}).items()}
-    asked = (task.name, task.kind, task.template.text, task.metric, labels)
-    return stamp_of(*asked, [repr(row) for row in task.load(split)])
+    """Of what a task asks in a split: template, label words in their order, metric and rows."""
+    labels = None if task.labels is None else list(task.labels.items())
+    rows = [[sorted(row.fields.items()), row.answer] for row in task.load(split)]
+    return stamp_of(task.name, task.kind, task.template.text, task.metric, labels, split, rows)
 
 
-def to_bits(right: Iterable[bool]) -> str:
-    """A hexadecimal bit per row, 1 for right, behind their number: rows can then be paired."""
+def packed(right: Sequence[bool]) -> str:
+    """Right or wrong per row as a bit each: their number, and hexadecimal digits."""
     bits = "".join(str(int(r)) for r in right)
     return f"{len(bits)}:{int(bits, 2):x}"
 
 
-def from_bits(text: str) -> list[int]:
-    """Per row 1 for right, else 0."""
-    length, _, digits = text.partition(":")
+def unpacked(bits: str) -> list[int]:
+    """Per row 1 for a right answer, else 0, of what `packed` made."""
+    length, _, digits = bits.partition(":")
     return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]

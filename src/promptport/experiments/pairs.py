@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import combinations
 from pathlib import Path
 from statistics import fmean
@@ -32,12 +32,13 @@ from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.cells import (
     Cell,
     Cells,
-    from_bits,
-    prompt_stamp,
+    backbone_stamp,
+    packed,
     stamp_of,
     task_stamp,
-    to_bits,
+    unpacked,
 )
+from promptport.interop.peft import checksum
 from promptport.merging import concatenate, list_merges, merge
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
@@ -280,7 +281,8 @@ class _Comparison:
         for part in self.parts.values():
             backbone.check_prompt(part.prompt)
         self._stamp = cache(self._stamped)
-        self.cells = Cells(keep, self._weights, *_VALUES)
+        weights = self._weights if keep else lambda cell: ""
+        self.cells = Cells(keep, weights, *_VALUES, exact=True)
 
     def _weights(self, place: Mapping[str, Any]) -> str:
         """Of everything that a cell depends on; empty for prompts that are not asked here."""
@@ -299,13 +301,17 @@ class _Comparison:
             more += [config.forecast_rows]
         if way not in ("", CONCATENATE):
             more += [config.seed]
-        space = self.backbone.space.fingerprint
         own = [self._stamp(name, split) for name in names for split in sorted(read)]
-        return stamp_of(space, str(self.backbone.dtype), own, more)
+        return stamp_of(self._base, own, more)
+
+    @cached_property
+    def _base(self) -> str:
+        return backbone_stamp(self.backbone)
 
     def _stamped(self, name: str, split: str) -> str:
         part = self.parts[name]
-        return stamp_of(prompt_stamp(part.prompt), task_stamp(part.task, split))
+        told = [checksum(part.prompt), part.prompt.provenance.template]
+        return stamp_of(told, task_stamp(part.task, split))
 
     def run(self, progress: Callable[[int, int], None] | None) -> Pairs:
         alone = {name: self._alone(name) for name in self.parts}
@@ -435,7 +441,7 @@ class _Comparison:
             noise = None
             rows, single = cell["right"][i], own["right"]
             if rows is not None and single is not None:
-                noise = share < LOST and is_lost(from_bits(rows), from_bits(single))
+                noise = share < LOST and is_lost(unpacked(rows), unpacked(single))
             said = cell["said"][i] if cell["said"] else None
             tasks.append(Kept(name, score, share, share < LOST, noise, said))
         coefficients = None if cell["coefficients"] is None else tuple(cell["coefficients"])
@@ -446,7 +452,7 @@ def _scored(found: Sequence[Evaluation]) -> Cell:
     """Per task the score, and the rows that are right."""
     return {
         "score": [e.score.value for e in found],
-        "right": [None if e.right is None else to_bits(e.right) for e in found],
+        "right": [None if e.right is None else packed(e.right) for e in found],
     }
 
 

@@ -60,8 +60,8 @@ def write_report(result: DemoResult, path: str | Path) -> Path:
         ],
         outcomes=result.outcomes,
         seconds=result.seconds,
-        bars=_svg(_bars(result)),
-        curves=_svg(_curves(result)),
+        bars=svg_of(_bars(result)),
+        curves=svg_of(_curves(result)),
     )
     target = Path(path)
     write_atomic(target, html.encode())
@@ -114,7 +114,8 @@ def _curves(result: DemoResult) -> Figure:
     return figure
 
 
-def _svg(figure: Figure) -> Any:
+def svg_of(figure: Figure) -> Any:
+    """A figure as SVG that stands inside a page."""
     import matplotlib as mpl
     from markupsafe import Markup
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from promptport.errors import FileFormatError, StorageError
-from promptport.experiments.cells import Cells
+from promptport.experiments.cells import Cells, packed, unpacked
 
 NOW = {"b": "now", "c": "now"}
 
@@ -28,6 +28,19 @@ def test_cells_are_kept_once_and_rounded(tmp_path) -> None:
     assert again.has(seed=0, backbone="b")
     assert not again.has(seed=1, backbone="b")
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_numbers_may_be_kept_as_they_are(tmp_path) -> None:
+    for _ in range(2):
+        cells = Cells(tmp_path / "cells.jsonl", lambda cell: "", "score", exact=True)
+        cells.add({"score": 2 / 3}, seed=0)
+        assert cells.get(seed=0)["score"] == 2 / 3
+
+
+@pytest.mark.parametrize("right", [[True], [False] * 9, [False, True, True, False, True]])
+def test_rows_are_packed_as_bits(right) -> None:
+    assert unpacked(packed(right)) == right
+    assert packed([False, True, True, True, True]) == "5:f"
 
 
 def test_cells_of_other_weights_are_made_anew(tmp_path) -> None:

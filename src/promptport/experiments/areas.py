@@ -1,0 +1,212 @@
+"""Few-shot curves summed up: areas, differences with intervals and tests, a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+from promptport.analysis import Comparison, compare_to
+from promptport.experiments.cells import Cell, unpacked
+from promptport.tasks import Score
+
+_LEVEL = 0.05  # of the corrected p, below which a difference is beyond noise
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One start.
+
+    Attributes:
+        start: its name.
+        touched: what was read of the task to choose or make it, in words. What is tuned from it
+            reads the labels of the few rows, and with 0 rows none.
+        scores: rows -> its score with each seed.
+        chosen: rows -> with each seed the prompt of the library that it stood for or began from;
+            empty if it is none of them.
+        comparison: of its area with that of the reference; None for the reference itself, and
+            where there is nothing to tell noise by.
+        gain: its area less that of the reference; None for the reference itself.
+        ahead: seeds with which its area is greater than that of the reference.
+    """
+
+    start: str
+    touched: str
+    scores: Mapping[int, tuple[float, ...]]
+    chosen: Mapping[int, tuple[str, ...]]
+    comparison: Comparison | None = None
+    gain: float | None = None
+    ahead: int = 0
+
+    @property
+    def means(self) -> dict[int, float]:
+        """Mean score over the seeds, by rows."""
+        return {count: fmean(scores) for count, scores in self.scores.items()}
+
+    @property
+    def area(self) -> float:
+        """Area under the curve: the mean over the row counts, which grow about geometrically."""
+        return fmean(self.means.values())
+
+    @property
+    def areas(self) -> list[float]:
+        """The area with each seed."""
+        return [fmean(scores) for scores in zip(*self.scores.values(), strict=True)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "start": self.start,
+            "touched": self.touched,
+            "means": self.means,
+            "area": self.area,
+            "gain": self.gain,
+            "ahead": self.ahead,
+            "comparison": None if self.comparison is None else self.comparison.to_dict(),
+            "scores": {count: list(scores) for count, scores in self.scores.items()},
+            "chosen": {count: list(names) for count, names in self.chosen.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Few-shot curves of several starts on one task.
+
+    Attributes:
+        task: its name.
+        metric: of the scores.
+        rows: numbers of labelled rows, ascending.
+        seeds: of the runs.
+        reference: the start that the others are compared with.
+        curves: one per start.
+        majority: score of the most frequent answer of all training rows.
+        test_rows: that were scored.
+        over: what intervals and tests are over: `test rows`, `seeds`, or None if there is neither.
+        notes: what was done otherwise than asked.
+    """
+
+    task: str
+    metric: str
+    rows: tuple[int, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    curves: tuple[Curve, ...]
+    majority: Score
+    test_rows: int
+    over: str | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """In plain words which starts lead, and how far to trust that."""
+        return "; ".join([self._standing(), *self._doubts()])
+
+    def _standing(self) -> str:
+        others = [c for c in self.curves if c.start != self.reference]
+        if not others:
+            return f"{self.reference} alone: there is nothing to compare it with"
+        if self.over is None:
+            return (
+                f"{self.metric} is no share of rows, so with one seed nothing tells a difference "
+                "from noise: take several"
+            )
+        groups: dict[str, list[str]] = {"ahead of": [], "behind": [], "level with": []}
+        for curve in others:
+            groups[_standing(curve)].append(curve.start)
+        ends = {"level with": "as far as noise lets tell"}
+        return "; ".join(
+            f"{way} {self.reference} {ends.get(way, 'beyond noise')}: {', '.join(names)}"
+            for way, names in groups.items()
+            if names
+        )
+
+    def _doubts(self) -> list[str]:
+        if self.over is None or not any(self.rows):
+            return []
+        if len(self.seeds) == 1:
+            return [
+                "with one seed nothing tells what another draw of the few rows would give: take "
+                "several"
+            ]
+        least = min(1.0, 2 / 2 ** len(self.seeds) * (len(self.curves) - 1))  # of Holm's p
+        if self.over == "seeds" and least > _LEVEL:
+            return [f"over {len(self.seeds)} seeds p cannot go below {least:g}: take more"]
+        return []
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "rows": list(self.rows),
+            "seeds": list(self.seeds),
+            "reference": self.reference,
+            "curves": [curve.to_dict() for curve in self.curves],
+            "majority": self.majority.to_dict(),
+            "test_rows": self.test_rows,
+            "over": self.over,
+            "verdict": self.verdict,
+            "notes": list(self.notes),
+        }
+
+
+def _standing(curve: Curve) -> str:
+    found = curve.comparison
+    if found is None or found.adjusted > _LEVEL:
+        return "level with"
+    return "ahead of" if found.difference.value > 0 else "behind"
+
+
+def curves_of(
+    cells: Mapping[str, Mapping[int, Sequence[Cell]]], touched: Mapping[str, str], reference: str
+) -> tuple[tuple[Curve, ...], str | None]:
+    """Curves, and what intervals and tests are over.
+
+    A test row's value is the mean over row counts and seeds of whether it was right. Metrics that
+    are no share of rows are compared by the areas of the seeds, if there are two or more.
+
+    Args:
+        cells: start -> rows -> one cell per seed, with `score`, `right` and `chosen`.
+        touched: start -> what was read.
+        reference: one of the starts.
+    """
+    plain = {
+        start: Curve(
+            start,
+            touched[start],
+            {count: tuple(cell["score"] for cell in found) for count, found in own.items()},
+            {
+                count: tuple(cell["chosen"] for cell in found)
+                for count, found in own.items()
+                if found[0]["chosen"] is not None
+            },
+        )
+        for start, own in cells.items()
+    }
+    per_row = {start: _right(own) for start, own in cells.items()}
+    over: str | None = None
+    if per_row[reference]:
+        over, values = "test rows", per_row
+    elif len(plain[reference].areas) > 1:
+        over, values = "seeds", {start: curve.areas for start, curve in plain.items()}
+    others = {start: values[start] for start in plain if start != reference} if over else {}
+    tests = compare_to(values[reference], others) if others else {}
+    base = plain[reference]
+    curves = []
+    for start, curve in plain.items():
+        if start == reference:
+            curves.append(curve)
+            continue
+        ahead = sum(a > b for a, b in zip(curve.areas, base.areas, strict=True))
+        gain = curve.area - base.area
+        curves.append(replace(curve, comparison=tests.get(start), gain=gain, ahead=ahead))
+    return tuple(curves), over
+
+
+def _right(cells: Mapping[int, Sequence[Cell]]) -> list[float]:
+    """Per test row its mean over row counts and seeds; empty for a metric that is no share."""
+    parts = [cell["right"] for own in cells.values() for cell in own]
+    if not all(parts):
+        return []
+    return [fmean(row) for row in zip(*map(unpacked, parts), strict=True)]

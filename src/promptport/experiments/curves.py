@@ -1,0 +1,380 @@
+"""Few-shot curves: how starts for a new task do with more and more labelled rows (paper B, RQ3).
+
+All starts of one row count are tuned on the same rows in the same batches. Nothing but these rows
+is labelled: they choose the epoch as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from promptport.analysis import Candidate
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
+from promptport.evaluation import Evaluation, evaluate
+from promptport.experiments.areas import Curves, curves_of
+from promptport.experiments.cells import (
+    Cell,
+    Cells,
+    backbone_stamp,
+    packed,
+    stamp_of,
+    task_stamp,
+)
+from promptport.experiments.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
+from promptport.files import storage_error
+from promptport.objective import Objective
+from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
+from promptport.tasks import MemorySource, Row, Task
+from promptport.tuning import (
+    AdaptConfig,
+    OriginSpec,
+    TuneConfig,
+    TuneJob,
+    adapt,
+    few_shot,
+    start_attention,
+    tune,
+    tune_attention,
+)
+from promptport.tuning.config import refuse_out_of_range
+
+CELLS_FILE = "cells.jsonl"
+_VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
+_BATCH, _SMALL_BATCH, _FEW = 8, 4, 25  # small batches up to so many rows, as in the paper
+
+CurvesProgress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class CurvesConfig:
+    """What is measured.
+
+    Attributes:
+        rows: numbers of labelled training rows, each 0 or more; 0 is scored as it starts.
+        starts: of `WAYS`, each once. `random`: words of the vocabulary. `single`: every prompt of
+            the library. `picked`: the one that ranks first by unlabelled text. `ranked`: by text
+            and the few labels. `mean`, `sum`: of the vectors. `attention`: over the library
+            (ATTEMPT). `adapt`: what the library says together, and the few labels.
+        seeds: of the few rows and their order, of random words, of the texts that are read.
+        reference: the start that the others are compared with, by its name in the result.
+        steps: updates of a run, but at least one pass over its rows; 1 or more.
+        max_train_rows: take rows and texts from so many training rows (the first ones); 0 for all.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: a value out of its range, or an unknown start.
+        PromptPortError: a seed out of its range.
+    """
+
+    rows: tuple[int, ...] = (0, 5, 10, 25, 50, 100)
+    starts: tuple[str, ...] = ("random", "picked", "ranked", "mean", "sum", "adapt")
+    seeds: tuple[int, ...] = (0,)
+    reference: str = "random"
+    steps: int = 32
+    max_train_rows: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        for seed in self.seeds:
+            check_seed(seed)
+        known = set(self.starts) <= set(WAYS) and _once(self.starts)
+        ranges = {
+            "rows": (min(self.rows, default=-1) >= 0, "one number or more, each 0 or more"),
+            "starts": (known, f"some of {', '.join(WAYS)}, each once"),
+            "seeds": (bool(self.seeds) and _once(self.seeds), "one seed or more, each once"),
+            "steps": (self.steps >= 1, "1 or more"),
+            "max_train_rows": (self.max_train_rows >= 0, "0 or more"),
+        }
+        refuse_out_of_range(self, ranges)
+
+
+def few_shot_curves(
+    backbone: Backbone,
+    task: Task,
+    library: Sequence[Candidate],
+    config: CurvesConfig | None = None,
+    *,
+    prompts: Mapping[str, SoftPrompt] | None = None,
+    out: str | Path | None = None,
+    progress: CurvesProgress | None = None,
+) -> Curves:
+    """Score starts for a new task on its test rows, by the number of labelled rows.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        task: the new task; every start is asked in its template.
+        library: prompts of other tasks, one or more, each with its own name.
+        config: what is measured.
+        prompts: further starts by name.
+        out: folder that keeps what is finished (`cells.jsonl`), so that a stopped run goes on and a
+            repeated one takes no time. What was measured with another backbone, precision, library,
+            task, data or other steps is measured anew.
+        progress: called with (done, in all, where it stands).
+
+    Returns:
+        The curves. Where the task has fewer training rows than asked, or the library no vectors
+        for `mean` and `sum`, the notes say what was done.
+
+    Raises:
+        PromptPortError: no library, a name twice, or a reference that is no start.
+        MismatchError: a prompt of another backbone.
+        TaskError: data or templates that do not fit, or text to text with a start that compares
+            answers.
+        TuningError: a loss that is not finite.
+        StorageError: the folder cannot be used.
+    """
+    run = _Run(backbone, task, library, config or CurvesConfig(), prompts or {}, out)
+    run.say(progress, "")
+    for seed in run.config.seeds:
+        for count in run.counts:
+            run.measure(seed, count)
+            run.say(progress, f"seed {seed}, {count} rows")
+    return run.result()
+
+
+def few_shot_config(rows: int, steps: int, *, truncate: bool = False) -> TuneConfig:
+    """As many epochs as give the steps, one at least; small batches for few rows.
+
+    Args:
+        rows: labelled rows, 1 or more.
+        steps: updates.
+        truncate: cut texts that are too long.
+    """
+    size = _SMALL_BATCH if rows <= _FEW else _BATCH
+    epochs = math.ceil(steps / math.ceil(rows / size))
+    return TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=truncate)
+
+
+def _once(values: Sequence[object]) -> bool:
+    return len(set(values)) == len(values)
+
+
+class _Run:
+    """One task, one library."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        library: Sequence[Candidate],
+        config: CurvesConfig,
+        prompts: Mapping[str, SoftPrompt],
+        out: str | Path | None,
+    ) -> None:
+        self.backbone, self.task, self.config = backbone, task, config
+        self.starts = Starts(backbone, library, prompts, config.starts, truncate=config.truncate)
+        self.notes = self.starts.left_out
+        self.starts.check_reference(config.reference)
+        compared = [name for name in config.starts if name in COMPARE_ANSWERS]
+        if compared:
+            task.refuse_text2text(f"Leave out {', '.join(compared)}: they compare answers")
+        self.pool = self._pool()
+        self.counts = self._counts()
+        path = None if out is None else Path(out)
+        if path is not None:
+            _make_folder(path)
+        self.book = Cells(
+            None if path is None else path / CELLS_FILE,
+            self._stamp if path is not None else lambda cell: "",
+            *_VALUES,
+            exact=True,
+        )
+
+    def _pool(self) -> Task:
+        """The task with the training rows that may be read and can be asked."""
+        rows = self.task.load("train")[: self.config.max_train_rows or None]
+        asked: tuple[Row, ...] = rows
+        if self.task.kind == "probe":
+            objective = Objective(
+                self.backbone, self.task, length=self.starts.length, truncate=self.config.truncate
+            )
+            asked = tuple(row for row in rows if objective.can_ask(row))
+        if len(asked) < len(rows):
+            self.notes.append(
+                f"left out {len(rows) - len(asked)} training rows: their object is several tokens"
+            )
+        parts = {"train": asked, "test": self.task.load("test")}
+        return replace(self.task, source=MemorySource(parts), _cache={})
+
+    def _counts(self) -> tuple[int, ...]:
+        most = len(self.pool.load("train"))
+        beyond = sorted({count for count in self.config.rows if count > most})
+        if beyond:
+            asked = ", ".join(map(str, beyond))
+            self.notes.append(f"{self.task.name} has {most} training rows: {asked} became {most}")
+        return tuple(sorted({min(count, most) for count in self.config.rows}))
+
+    def say(self, progress: CurvesProgress | None, where: str) -> None:
+        """Tell how many cells are there."""
+        if progress is None:
+            return
+        places = [
+            (n, s, c) for n in self.starts.names for s in self.config.seeds for c in self.counts
+        ]
+        done = sum(self.book.has(**self._place(*place)) for place in places)
+        progress(done, len(places), where)
+
+    def measure(self, seed: int, count: int) -> None:
+        """The cells of one seed and row count that are not there yet."""
+        missing = [n for n in self.starts.names if not self.book.has(**self._place(n, seed, count))]
+        few = few_shot(self.pool, count, seed) if count and missing else None
+        for name in missing:
+            if name == "adapt":
+                self._adapted(seed, count)
+            elif name == "attention":
+                self._attended(seed, count, few)
+        ordinary = {
+            name: self.starts.make(name, seed, self.pool, few)
+            for name in missing
+            if name not in ("adapt", "attention")
+        }
+        # What several names stand for is measured once, also by an earlier run.
+        known = {c["vectors"]: c for c in self._cells(seed, count) if c["vectors"] is not None}
+        new = {
+            key: prompt
+            for prompt, _ in ordinary.values()
+            if (key := digest_of(prompt)) not in known
+        }
+        if few is not None and new:
+            new = self._tuned(few, new, seed)
+        for name, (prompt, chosen) in ordinary.items():
+            key = digest_of(prompt)
+            if key not in known:
+                known[key] = self._scored(self._score(new[key]))
+            found = {**known[key], "chosen": chosen, "vectors": key}
+            self._add(found, name, seed, count)
+
+    def _place(self, name: str, seed: int, count: int) -> dict[str, Any]:
+        return {"task": self.task.name, "start": name, "seed": seed, "rows": count}
+
+    def _cells(self, seed: int, count: int) -> list[Cell]:
+        return [cell for cell in self.book.rows if (cell["seed"], cell["rows"]) == (seed, count)]
+
+    def _add(self, found: Mapping[str, Any], name: str, seed: int, count: int) -> None:
+        self.book.add({key: found[key] for key in _VALUES}, **self._place(name, seed, count))
+
+    def _score(self, prompt: SoftPrompt) -> Evaluation:
+        """In the template of the task, not in that of the prompt."""
+        return evaluate(
+            self.backbone,
+            self.pool,
+            prompt,
+            template=self.task.template,
+            truncate=self.config.truncate,
+        )
+
+    def _scored(self, found: Evaluation, chosen: str | None = None) -> Cell:
+        return {
+            "score": found.score.value,
+            "right": None if found.right is None else packed(found.right),
+            "skipped": found.skipped,
+            "chosen": chosen,
+            "vectors": None,
+        }
+
+    def _tuned(
+        self, few: Task, starts: Mapping[str, SoftPrompt], seed: int
+    ) -> dict[str, SoftPrompt]:
+        """Tune from every start on the same rows, in the same batches."""
+        rows = len(few.load("train"))
+        jobs = [
+            TuneJob(few, OriginSpec("prompt", prompt=prompt), prompt.length, seed)
+            for prompt in starts.values()
+        ]
+        results = tune(self.backbone, jobs, self._settings(rows))
+        found = {}
+        for key, result in zip(starts, results, strict=True):
+            if result.prompt is None:
+                raise TuningError(
+                    f"{self.task.name}, {rows} rows",
+                    expected="a finite loss from every start",
+                    got=str(result.error),
+                    fix="Leave out prompts with very large values",
+                )
+            found[key] = result.prompt
+        return found
+
+    def _settings(self, rows: int) -> TuneConfig:
+        return few_shot_config(rows, self.config.steps, truncate=self.config.truncate)
+
+    def _adapted(self, seed: int, count: int) -> None:
+        config = AdaptConfig(
+            rows=TEXTS,
+            steps=max(self.config.steps, math.ceil(count / _BATCH)),
+            batch_size=_BATCH,
+            seed=seed,
+            truncate=self.config.truncate,
+        )
+        found = adapt(self.backbone, self.starts.library, self.pool, labelled=count, config=config)
+        self._add(self._scored(self._score(found.prompt), found.start), "adapt", seed, count)
+
+    def _attended(self, seed: int, count: int, few: Task | None) -> None:
+        sources = list(self.starts.library.values())
+        job = TuneJob(few or self.pool, OriginSpec("vocabulary", seed), self.starts.length, seed)
+        if few is None:
+            model = start_attention(self.backbone, job, sources, truncate=self.config.truncate)
+        else:
+            model = tune_attention(self.backbone, job, sources, self._settings(count))
+        self._add(self._scored(model.evaluate()), "attention", seed, count)
+
+    def _stamp(self, cell: Mapping[str, Any]) -> str:
+        """Digest of what a cell depends on besides its place; empty for one of an unknown start."""
+        name = cell.get("start")
+        if name not in self.starts.names:
+            return ""
+        return stamp_of(self._base, self.starts.made_of(name))
+
+    @cached_property
+    def _base(self) -> str:
+        read = [task_stamp(self.pool, split) for split in ("train", "test")]
+        config = self.config
+        return stamp_of(backbone_stamp(self.backbone), read, config.steps, config.truncate)
+
+    def result(self) -> Curves:
+        """All cells summed up."""
+        cells = {
+            name: {
+                count: [self._cell(name, seed, count) for seed in self.config.seeds]
+                for count in self.counts
+            }
+            for name in self.starts.names
+        }
+        any_cell = next(iter(next(iter(cells.values())).values()))[0]
+        if any_cell["skipped"]:
+            self.notes.append(
+                f"left out {any_cell['skipped']} test rows: their object is several tokens"
+            )
+        texts = len(self.pool.load("train"))
+        touched = {name: self.starts.touched(name, texts) for name in self.starts.names}
+        curves, over = curves_of(cells, touched, self.config.reference)
+        return Curves(
+            task=self.task.name,
+            metric=self.task.metric,
+            rows=self.counts,
+            seeds=self.config.seeds,
+            reference=self.config.reference,
+            curves=curves,
+            majority=self.task.majority_score(),
+            test_rows=len(self.pool.load("test")) - any_cell["skipped"],
+            over=over,
+            notes=tuple(self.notes),
+        )
+
+    def _cell(self, name: str, seed: int, count: int) -> Cell:
+        cell = self.book.get(**self._place(name, seed, count))
+        assert cell is not None
+        return cell
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, "a folder that can be written") from error
