@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+import yaml
 from tests.conftest import CAPITALS
 
 
@@ -134,6 +135,28 @@ def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -
     assert {"pocket:country-capital"} <= {t["reference"] for t in json.loads(out)["tasks"]}
     code, out, _ = run_cli("zoo", "--json")
     assert {"nano-bert", "nano-roberta"} <= {b["name"] for b in json.loads(out)["backbones"]}
+
+
+def test_a_task_without_labels_is_shown(run_cli, tmp_path) -> None:
+    task = {
+        **{"schema": 1, "name": "mine", "kind": "classification", "metric": "accuracy"},
+        "template": "{soft} {text} It was {answer} .",
+        "labels": {"good": ["good"], "bad": ["bad"]},
+        "data": {"train": "train.jsonl", "test": "test.jsonl"},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task))
+    (tmp_path / "train.jsonl").write_text('{"text": "a fine day"}\n{"text": "a bad day"}\n')
+    (tmp_path / "test.jsonl").write_text('{"text": "a good day", "label": "good"}\n')
+    code, out, _ = run_cli("tasks", tmp_path / "mine.yaml", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["rows"] == {"train": 2, "test": 1}
+    assert found["without_labels"] == ["train"]
+    assert [row["text"] for row in found["examples"]] == ["a fine day", "a bad day"]
+    (tmp_path / "train.jsonl").write_text('{"words": "a fine day"}\n')
+    code, _, err = run_cli("tasks", tmp_path / "mine.yaml")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no 'text'" in err
 
 
 @pytest.mark.parametrize(

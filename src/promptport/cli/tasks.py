@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from promptport.cli.console import DataOption, JsonFlag, print_json, print_table
+from promptport.errors import TaskError
+
+if TYPE_CHECKING:
+    from promptport.tasks import Row, Task
 
 
 def command(
@@ -48,7 +52,9 @@ def _show_one(reference: str, data: Path | None, count: int, json_output: bool) 
     from promptport.tasks import open_task
 
     task = open_task(reference, data)
-    examples = [{**row.fields, "answer": row.answer} for row in task.load("train")[:count]]
+    read = {split: _rows(task, split) for split in task.splits}
+    first = next(iter(read.values()), ((), False))[0]
+    examples = [{**row.fields, "answer": row.answer} for row in first[:count]]
     described = {
         "name": task.name,
         "kind": task.kind,
@@ -57,12 +63,26 @@ def _show_one(reference: str, data: Path | None, count: int, json_output: bool) 
         "template": task.template.text,
         "manual": None if task.manual is None else task.manual.text,
         "labels": None if task.labels is None else {k: list(v) for k, v in task.labels.items()},
-        "rows": {split: len(task.load(split)) for split in task.splits},
+        "rows": {split: len(rows) for split, (rows, _) in read.items()},
+        "without_labels": [split for split, (_, labelled) in read.items() if not labelled],
     }
     if json_output:
         print_json({**described, "examples": examples})
         return
-    print_table(task.name, ["", ""], [[k, v] for k, v in described.items() if v is not None])
+    facts = [[k.replace("_", " "), v] for k, v in described.items() if v is not None]
+    print_table(task.name, ["", ""], facts)
     if examples:
         columns = list(examples[0])
-        print_table("training rows", columns, [[e[c] for c in columns] for e in examples])
+        print_table(f"{task.splits[0]} rows", columns, [[e[c] for c in columns] for e in examples])
+
+
+def _rows(task: Task, split: str) -> tuple[tuple[Row, ...], bool]:
+    """The rows of a split, and whether they have labels; what needs none reads them all the same.
+
+    Raises:
+        TaskError: neither rows nor texts can be read.
+    """
+    try:
+        return task.load(split), True
+    except TaskError:
+        return task.texts(split), False
