@@ -115,6 +115,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     )
     assert found["after"] < found["before"]
     assert found["steps"] == 60
+    assert found["missed_own"] > 0
     kept = load_prompt(wide)
     assert torch.equal(kept.origin, load_prompt(prompt).origin)
     assert kept.provenance.history[-1]["step"] == "widen"
@@ -127,6 +128,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     )
     assert code == 0
     assert "labels used" in text
+    assert "the same on its own origin" in text
     wanted = make_origin(OriginSpec("vocabulary", 9), backbone("bert"), 2)
     assert torch.equal(load_prompt(tmp_path / "V").origin, wanted)
 

@@ -203,11 +203,13 @@ def show_lesson(title: str, result: Mapping[str, Any], names: Sequence[str] = ()
     """
     shares = zip(names or [""] * len(result["missed"]), result["missed"], strict=True)
     missed = ", ".join(f"{name} {share:.2f}".strip() for name, share in shares)
+    own = result.get("missed_own")
     facts = [
         ["cross-entropy to the teacher's answers, before", result["before"]],
         ["after", result["after"]],
         ["the teacher's own entropy (no prompt can go below)", result["floor"]],
         ["missed of what the teacher tells the texts apart by (1: all)", missed],
+        *([["the same on its own origin", f"{own:.2f}"]] if own is not None else []),
         ["unlabelled rows read or made", result["rows"]],
         ["steps", result["steps"]],
         ["labels used", "no"],

@@ -72,6 +72,7 @@ class DistilResult:
         start: which of several starts it is, 0 the first.
         tried: of several starts, what each missed after the first stretch, mean over the tasks;
             else empty.
+        missed_own: of a widened prompt, what is missed on its own origin; else None.
     """
 
     prompt: SoftPrompt
@@ -84,10 +85,14 @@ class DistilResult:
     steps: int
     start: int = 0
     tried: tuple[float, ...] = ()
+    missed_own: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, without the prompt; of several starts also which one it is."""
+        """As plain JSON values, without the prompt; of several starts also which one it is, of a
+        widened prompt also what is missed on its own origin."""
         left_out = {"prompt"} if self.tried else {"prompt", "start", "tried"}
+        if self.missed_own is None:
+            left_out.add("missed_own")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
 
@@ -258,10 +263,11 @@ def widen(
     others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
     shifts = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
     lesson = Lesson.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
+    rate = config.relative_lr * backbone.space.statistics.std
     student = WideStudent(
         prompt.vectors,
         backbone,
-        config.relative_lr * backbone.space.statistics.std,
+        rate,
         config.average,
         shifts,
         others[origins - 1 :],
@@ -277,7 +283,10 @@ def widen(
         "template": old.template or lesson.objective.template.text,
     }
     provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
-    return DistilResult(SoftPrompt(best, provenance, origin=start), **record)
+    # The held-back texts again, asked where the prompt stands.
+    own = Learning(FreeStudent(best, backbone, rate), [lesson], config).missed[0]
+    found = SoftPrompt(best, provenance, origin=start)
+    return DistilResult(found, **record, missed_own=own)
 
 
 def anchor(

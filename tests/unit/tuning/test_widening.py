@@ -91,6 +91,18 @@ def test_a_widened_vector_answers_alike_where_nothing_was_learned(backbone, task
     model.check_prompt(found.prompt)
 
 
+def test_what_is_missed_on_the_own_origin(backbone, task) -> None:
+    model = backbone("bert")
+    prompt = tuned(model, task)
+    still = widen(prompt, model, task, config=replace(CONFIG, steps=20, relative_lr=1e-9))
+    assert still.missed_own == pytest.approx(0, abs=1e-4)  # it says what it said
+    assert still.missed[0] > 10 * still.missed_own
+    moved = widen(prompt, model, task, config=CONFIG)
+    assert 1e-3 < moved.missed_own < still.missed[0]
+    assert moved.to_dict()["missed_own"] == moved.missed_own
+    assert "missed_own" not in replace(moved, missed_own=None).to_dict()
+
+
 def test_labels_are_never_read(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
