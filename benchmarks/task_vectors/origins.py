@@ -43,7 +43,7 @@ from promptport.evaluation import score_prompts
 from promptport.experiments.cells import Cell, Cells
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning import WIDEN, OriginSpec, make_origin, random_prompt, widen
+from promptport.tuning import WIDEN, DistilConfig, OriginSpec, make_origin, random_prompt, widen
 from promptport.vector import TaskPromptVector
 
 PAPER = Training("one origin")
@@ -55,7 +55,6 @@ AVERAGED = "averaged"
 WIDENED = "widened"
 BARE = "bare"  # part of the cells of origins without a vector
 WIDE = replace(WIDEN, truncate=True)
-WIDE_DIGEST = digest_of(WIDE)  # part of its cells
 TRAININGS = (PAPER, SHARED, SMALL)  # on every task
 CHEAP = (ANCHORED.name, AVERAGED)  # on embedded tasks only
 EVERY = (WIDENED, *(t.name for t in TRAININGS[1:]), *CHEAP)  # beside paper B's
@@ -75,6 +74,7 @@ def measure(
     work: Path = WORK,
     tasks: Sequence[str] = (),
     trainings: Sequence[str] = (),
+    widen_steps: int = WIDE.steps,
 ) -> list[Cell]:
     """Make the cells that are missing.
 
@@ -86,6 +86,7 @@ def measure(
         work: where tuned prompts are kept.
         tasks: in place of those of the benchmark.
         trainings: only these of `EVERY`, beside paper B's; none for all.
+        widen_steps: most updates of `widen`.
 
     Returns:
         All cells of these backbones' present weights.
@@ -95,11 +96,12 @@ def measure(
     opened = benchmark_tasks(data, tasks)
     more = {task.name: task for task in benchmark_tasks(data, tasks, MORE_ROWS)}
     cells = book_of(results / "origins" / "cells.jsonl")
+    wide = replace(WIDE, steps=widen_steps)
     for seed in seeds:
         for name in backbones:
             with told(f"origins, seed {seed}, {name}"):
-                _measure(name, seed, opened, more, cells, work, trainings or EVERY)
-    known = (None, WIDE_DIGEST)
+                _measure(name, seed, opened, more, cells, work, trainings or EVERY, wide)
+    known = (None, digest_of(wide))
     return [c for c in cells.rows if c["backbone"] in backbones and c.get("learning") in known]
 
 
@@ -111,6 +113,7 @@ def _measure(
     cells: Cells,
     work: Path,
     trainings: Sequence[str],
+    wide: DistilConfig,
 ) -> None:
     asked = [task for task in tasks if can_be_asked(name, task)]
     _add(
@@ -123,7 +126,7 @@ def _measure(
     )
     learned = [task for task in asked if task.name in learnable(cells.rows, name, seed)]
     for task in learned if WIDENED in trainings else ():
-        _add_widened(name, seed, task, more[task.name], cells, work)
+        _add_widened(name, seed, task, more[task.name], cells, work, wide)
         _add_bare(name, more[task.name], cells)
     cheap = [task for task in learned if group_of(task.name) != "nlu"]
     for training in (*TRAININGS[1:], ANCHORED):
@@ -142,22 +145,32 @@ def _measure(
         )
 
 
-def _add_widened(name: str, seed: int, task: Task, more: Task, cells: Cells, work: Path) -> None:
+def _add_widened(
+    name: str,
+    seed: int,
+    task: Task,
+    more: Task,
+    cells: Cells,
+    work: Path,
+    config: DistilConfig,
+) -> None:
     """The cell of a vector that was tuned from one origin and has learned to serve any.
 
     It has scores of the very prompt that was widened: tuned anew beside other tasks, prompts are
     not the same to the bit.
     """
     place = {"part": "origins", "backbone": name, "seed": seed, "training": WIDENED}
-    place |= {"learning": WIDE_DIGEST, "task": task.name}
+    place |= {"learning": digest_of(config), "task": task.name}
     if cells.has(**place):
         return
     model = backbone(name)
     (direct,) = tuned(name, [task], PAPER, seed, work)
-    wide = widen(direct, model, task, config=replace(WIDE, seed=seed)).prompt
+    learned = widen(direct, model, task, config=replace(config, seed=seed))
+    wide = learned.prompt
     strange = [make_origin(o, model, LENGTH) for o in _strange(_TEST_SEED, TEST_ORIGINS)]
     ((alone,),) = score_prompts(model, [direct], [task], truncate=True)
     found: dict[str, Any] = {"direct": alone.score.value}
+    found |= {"steps": learned.steps, "missed": learned.missed[0]}
     for key, prompt in (("paper", direct), ("wide", wide)):
         vector = TaskPromptVector.of(prompt, task.name)
         there = [prompt, *(vector.apply(origin) for origin in strange)]

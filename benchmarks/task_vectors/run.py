@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=PARTS)
     parser.add_argument("--tasks", nargs="*", default=[], help="of origins and pairs; none: all")
     parser.add_argument("--trainings", nargs="*", default=[], help="of origins; none: all")
+    parser.add_argument("--widen-steps", type=int, help="of origins: most updates of `widen`")
     parser.add_argument("--counts", type=int, nargs="*", help="labelled rows of few-shot curves")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=WORK)
@@ -77,6 +78,8 @@ def _settings(module: ModuleType, given: argparse.Namespace) -> dict[str, Any]:
         offered["settings"] = module.Settings(counts=tuple(sorted({0, *given.counts})))
     if given.tasks and module.__name__.rpartition(".")[2] in ("origins", "pairs"):
         offered["tasks"] = given.tasks
+    if given.widen_steps and module.__name__.endswith(".origins"):
+        offered["widen_steps"] = given.widen_steps
     if given.trainings and module.__name__.endswith(".origins"):
         offered["trainings"] = given.trainings
     return {name: value for name, value in offered.items() if name in known}
