@@ -23,6 +23,7 @@ from promptport.vector import TaskPromptVector, told_apart
 SINGLE = "single"
 WAYS = ("random", SINGLE, "picked", "ranked", "mean", "sum", "attention", "adapt")
 COMPARE_ANSWERS = ("picked", "ranked", "attention", "adapt")  # no free answers
+DRAWN = ("random", *COMPARE_ANSWERS)  # by the seed: words, or texts
 TEXTS = AdaptConfig.rows  # most unlabelled texts that are read
 _OF_ONE_LENGTH = ("mean", "sum", "attention")
 _OF_VECTORS = ("mean", "sum")
