@@ -110,6 +110,17 @@ class Starts:
             for why in dict.fromkeys(self.missing.values())
         ]
 
+    def knowing(self, task: Task) -> list[str]:
+        """Whose prompts may have seen the task's labels: those that were made for it."""
+        named = {**self.library, **self.prompts}
+        own = [n for n, p in named.items() if task.name in (p.provenance.task or "").split(" + ")]
+        if not own:
+            return []
+        return [
+            f"made for {task.name} itself: {', '.join(own)}; what starts from them may know more "
+            "labels than the few rows"
+        ]
+
     def check_reference(self, reference: str) -> None:
         """Refuse a reference that is no start.
 
