@@ -30,6 +30,12 @@ def library(backbone, tmp_path, monkeypatch):
     return model
 
 
+def test_a_prompt_under_another_task_is_noted(run_cli, library) -> None:
+    _, _, err = run_cli("pairs", "lib", "--task", "animal-class", "--task", "topic")
+    note = "note: the prompt was made for country-capital, --task is topic"
+    assert err.splitlines()[0] == note
+
+
 def test_prompts_that_learned_nothing(run_cli, library) -> None:
     fails(
         run_cli("pairs", "lib"),

@@ -21,6 +21,7 @@ from promptport.cli.console import (
     check_one_each,
     check_out,
     goes_on,
+    note_other_task,
     origin_folder,
     print_json,
     print_table,
@@ -128,6 +129,8 @@ def command(
         )
         for candidate in candidates
     }
+    for part in parts.values():
+        note_other_task([part.prompt], part.task)
     with goes_on(out), progress_bar("sets", hidden=json_output) as bar:
         found = score_pairs(
             model,

@@ -27,7 +27,7 @@ from promptport.analysis import (
 )
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, with_origin
-from promptport.errors import PromptPortError, UnknownNameError
+from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.cells import (
     Cell,
@@ -282,9 +282,28 @@ class _Comparison:
         }
         for part in self.parts.values():
             backbone.check_prompt(part.prompt)
+        self._check_ways()
         self._stamp = cache(self._stamped)
         weights = self._weights if keep else lambda cell: ""
         self.cells = Cells(keep, weights, *_VALUES, exact=True)
+
+    def _check_ways(self) -> None:
+        """Refuse at once what would end a long comparison."""
+        ways = self.config.ways
+        if self.config.forecast_rows or RECONCILED in ways:
+            for part in self.parts.values():
+                part.task.refuse_text2text(f"Leave out forecasts and {RECONCILED}")
+        if set(ways) == {CONCATENATE}:
+            return
+        vectors = {name: TaskPromptVector.of(p.prompt, name) for name, p in self.parts.items()}
+        lengths = {name: len(vector.delta) for name, vector in vectors.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(
+                "virtual tokens of the prompts",
+                expected=f"as many for all, unless {CONCATENATE} is the only way",
+                got=", ".join(f"{name} {length}" for name, length in lengths.items()),
+                fix="Leave out the others, or tune them with the same --length",
+            )
 
     def _weights(self, place: Mapping[str, Any]) -> str:
         """Of everything that a cell depends on; empty for what is not asked here."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from promptport.analysis import Part
-from promptport.errors import MismatchError, PromptPortError
+from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
 from promptport.experiments.pairs import is_lost, kept_share
@@ -259,6 +259,26 @@ def test_forecasts_are_counted_against_what_became_of_the_tasks(
 def test_settings_that_cannot_be(settings, said) -> None:
     with pytest.raises(PromptPortError, match=said):
         PairsConfig(**settings)
+
+
+def test_what_would_end_a_comparison_is_refused_at_once(backbone, parts, rows_right) -> None:
+    _, calls = rows_right
+    model, prompt = backbone("bert"), parts["b"].prompt
+    short = replace(prompt, vectors=prompt.vectors[:1], origin=prompt.origin[:1])
+    longer = {**parts, "b": Part(short, parts["b"].task)}
+    with pytest.raises(ShapeError, match="as many for all, .* got a 2, b 1, c 2"):
+        score_pairs(model, longer)
+    bare = {**parts, "b": Part(replace(prompt, origin=None), parts["b"].task)}
+    with pytest.raises(MismatchError, match="prompt of films: expected an origin"):
+        score_pairs(model, bare)
+    free = replace(parts["b"].task, kind="text2text", metric="exact-match", labels=None)
+    told = {**parts, "b": Part(prompt, free)}
+    for settings in ({"forecast_rows": 4}, {"ways": ("sum", "reconcile")}):
+        with pytest.raises(TaskError, match="text to text. Leave out forecasts and reconcile"):
+            score_pairs(model, told, PairsConfig(**settings))
+    assert not calls
+    for others in (longer, bare):
+        score_pairs(model, others, PairsConfig(ways=("concatenate",)))
 
 
 def test_what_cannot_be_combined(backbone, parts) -> None:
