@@ -489,12 +489,14 @@ def test_curves_are_written_as_json_and_as_a_page(model, library, task, tmp_path
     assert "<svg" in page
     assert "a&lt;b &amp; c" in page
     assert "a<b" not in page
-    assert found.verdict in page
+    assert f"<p>{found.verdict[0].upper()}{found.verdict[1:]}.</p>" in page
     write_curves(found, tmp_path / "again")
     assert page == (tmp_path / "again" / "curves.html").read_text()
     alone = few_shot_curves(model, task, library, replace(QUICK, rows=(0,), starts=("random",)))
     write_curves(alone, tmp_path / "out")
     assert "nothing to compare it with" in (tmp_path / "out" / "curves.html").read_text()
+    write_curves(summed(20, 40), tmp_path / "out")
+    assert "<td>&lt;0.001</td>" in (tmp_path / "out" / "curves.html").read_text()
 
 
 def test_a_curve_without_comparison_is_plain_json() -> None:
