@@ -1,4 +1,4 @@
-"""A task written to disk."""
+"""A task written to disk, and what every failure of a command looks like."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import json
 import pytest
 import yaml
 from tests.conftest import CAPITALS
+
+
+def fails(result, *parts):
+    """One line on standard error that holds all parts, and nothing else."""
+    code, out, err = result
+    assert (code, out) == (1, ""), (code, out, err)
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1, err
+    for part in parts:
+        assert part in err, err
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from tests.cli.conftest import fails
 
 from promptport.analysis.forecast import PAIRS
 from promptport.interop import load_prompt, save_prompt, save_vector
@@ -38,16 +39,6 @@ def library(backbone, tmp_path, monkeypatch):
     bare = Provenance(model.name, model.kind, fingerprint=model.space.fingerprint)
     save_prompt(SoftPrompt(start, bare), "bare")
     return model
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 def test_similarity_of_vectors(run_cli, library, tmp_path) -> None:
@@ -87,13 +78,13 @@ def test_similarity_of_prompts_and_of_vector_folders(run_cli, library) -> None:
 
 
 def test_similarity_of_what_does_not_fit(run_cli, library, backbone) -> None:
-    _fails(run_cli("similarity", "a0", "a1", "--of", "tasks"), "--of: expected prompts or vectors")
-    _fails(run_cli("similarity", "a0"), "expected two prompts or more")
-    _fails(run_cli("similarity", "a0", "bare", "--of", "vectors"), "expected an origin")
+    fails(run_cli("similarity", "a0", "a1", "--of", "tasks"), "--of: expected prompts or vectors")
+    fails(run_cli("similarity", "a0"), "expected two prompts or more")
+    fails(run_cli("similarity", "a0", "bare", "--of", "vectors"), "expected an origin")
     other = backbone("roberta")
     start = make_origin(OriginSpec(), other, N)
     save_prompt(SoftPrompt(start, Provenance(other.name, other.kind)), "other")
-    _fails(run_cli("similarity", "a0", "other"), "do not mix across backbones")
+    fails(run_cli("similarity", "a0", "other"), "do not mix across backbones")
 
 
 def test_forecast(run_cli, library, task_file) -> None:
@@ -169,16 +160,16 @@ def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
 
 def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) -> None:
     three = ("forecast", "a0", "a1", "b0.prompt")
-    _fails(run_cli("forecast", "a0"), "expected two prompts or more, got 1")
-    _fails(run_cli(*three), "--task: expected a task", "'a'")
-    _fails(run_cli(*three, "--task", task_file), "one per prompt (3), got 1")
+    fails(run_cli("forecast", "a0"), "expected two prompts or more, got 1")
+    fails(run_cli(*three), "--task: expected a task", "'a'")
+    fails(run_cli(*three, "--task", task_file), "one per prompt (3), got 1")
     for option in ("--task-a", "--task-b", "--combined"):
-        _fails(
+        fails(
             run_cli(*three, option, "a0"),
             f"3 prompts: expected no --task-a, --task-b, --combined with it, got {option}",
         )
     tasks = ("--task", task_file, "--task", task_file, "--task-a", task_file)
-    _fails(run_cli("forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
+    fails(run_cli("forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
 
 
 def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
@@ -193,15 +184,15 @@ def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
 
 
 def test_forecast_of_what_does_not_fit(run_cli, library, task_file) -> None:
-    _fails(
+    fails(
         run_cli("forecast", "a0", "a1"), "--task-a: expected a task", "only the recorded name 'a'"
     )
-    _fails(run_cli("forecast", "a0", "bare", "--task-a", task_file), "--task-b", "got none")
-    _fails(
+    fails(run_cli("forecast", "a0", "bare", "--task-a", task_file), "--task-b", "got none")
+    fails(
         run_cli("forecast", "a0", "a1", "--task-a", "nonsense"), "task: expected an embedded task"
     )
     tasks = ("--task-a", task_file, "--task-b", task_file)
-    _fails(run_cli("forecast", "a0", "bare", *tasks), "expected an origin")
+    fails(run_cli("forecast", "a0", "bare", *tasks), "expected an origin")
 
 
 def test_the_measured_reliability_is_shown(run_cli, library, task_file, monkeypatch) -> None:

@@ -10,19 +10,10 @@ import pickle
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.cli.conftest import fails
 
 from promptport.interop import save_prompt
 from promptport.prompt import Provenance, SoftPrompt
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1, "one line"
-    for part in parts:
-        assert part in err, err
 
 
 @pytest.fixture
@@ -40,7 +31,7 @@ def prompt(model_folder, backbone, tmp_path):
 
 
 def test_a_prompt_of_another_width(run_cli, prompt, model_folder, task_file) -> None:
-    _fails(
+    fails(
         run_cli("eval", prompt, "--task", task_file, "--backbone", model_folder("albert")),
         "16 wide",
         "promptport transfer",
@@ -54,11 +45,11 @@ def test_a_prompt_of_another_model_of_the_same_width(
     task_file,
     tmp_path,
 ) -> None:
-    _fails(
+    fails(
         run_cli("eval", prompt, "--task", task_file, "--backbone", model_folder("distilbert")),
         "embedding matrix",
     )
-    _fails(
+    fails(
         run_cli(
             "transfer",
             prompt,
@@ -80,7 +71,7 @@ def test_truncated_and_flipped_files(run_cli, prompt, model_folder, tmp_path) ->
     whole = path.read_bytes()
     for damaged in (whole[:50], whole[:-3], whole[:-3] + b"\x11" + whole[-2:]):
         path.write_bytes(damaged)
-        _fails(
+        fails(
             run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q"),
             "adapter_model.safetensors",
         )
@@ -89,7 +80,7 @@ def test_truncated_and_flipped_files(run_cli, prompt, model_folder, tmp_path) ->
 
 def test_a_pickle_in_place_of_tensors(run_cli, prompt) -> None:
     (prompt / "adapter_model.safetensors").write_bytes(pickle.dumps({"prompt_embeddings": [1.0]}))
-    _fails(run_cli("inspect", prompt), "a pickle", "pickles are never opened")
+    fails(run_cli("inspect", prompt), "a pickle", "pickles are never opened")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +94,7 @@ def test_a_pickle_in_place_of_tensors(run_cli, prompt) -> None:
 def test_wrong_json(run_cli, prompt, change, part) -> None:
     path = prompt / "promptport.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    _fails(run_cli("inspect", prompt), "promptport.json", part)
+    fails(run_cli("inspect", prompt), "promptport.json", part)
 
 
 def test_empty_data(run_cli, task_file, model_folder, tmp_path) -> None:
@@ -118,7 +109,7 @@ def test_empty_data(run_cli, task_file, model_folder, tmp_path) -> None:
         tmp_path / "P",
         "--json",
     )
-    _fails(result, "train.jsonl", "at least one row")
+    fails(result, "train.jsonl", "at least one row")
     assert not (tmp_path / "P").exists()
 
 
@@ -130,14 +121,14 @@ def test_a_label_word_that_is_not_in_the_vocabulary(run_cli, model_folder, tmp_p
     )
     (tmp_path / "t.jsonl").write_text('{"text": "the dog", "label": "a"}\n')
     result = run_cli("eval", "--backbone", model_folder("bert"), "--task", tmp_path / "t.yaml")
-    _fails(result, "'漢字'", "Choose another label word")
+    fails(result, "'漢字'", "Choose another label word")
 
 
 def test_a_text_longer_than_the_positions(run_cli, task_file, model_folder, tmp_path) -> None:
     row = {"subject": "the dog " * 80, "object": "Paris"}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))
     command = ("eval", "--backbone", model_folder("bert"), "--task", task_file)
-    _fails(run_cli(*command), "at most 64 tokens", "--truncate")
+    fails(run_cli(*command), "at most 64 tokens", "--truncate")
     assert run_cli(*command, "--truncate")[0] == 0
 
 
@@ -147,7 +138,7 @@ def test_almost_no_common_words(run_cli, prompt, model_folder, tmp_path) -> None
     result = run_cli(
         "transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q", "--words", words
     )
-    _fails(result, "expected at least 32", "got 3")
+    fails(result, "expected at least 32", "got 3")
     assert not (tmp_path / "q").exists()
 
 
@@ -157,7 +148,7 @@ def test_a_read_only_place(run_cli, prompt, model_folder, tmp_path, monkeypatch)
 
     monkeypatch.setattr("promptport.files.tempfile.mkdtemp", refuse)
     result = run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q")
-    _fails(result, str(tmp_path / "q"), "Read-only file system", "free space")
+    fails(result, str(tmp_path / "q"), "Read-only file system", "free space")
 
 
 def test_a_full_disk(run_cli, prompt, model_folder, tmp_path, monkeypatch) -> None:
@@ -172,14 +163,14 @@ def test_a_full_disk(run_cli, prompt, model_folder, tmp_path, monkeypatch) -> No
 
     monkeypatch.setattr(Path, "write_bytes", full)
     result = run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q")
-    _fails(result, "No space left on device")
+    fails(result, "No space left on device")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prompt"], "nothing half-written"
 
 
 def test_a_file_in_the_way(run_cli, prompt, model_folder, tmp_path) -> None:
     (tmp_path / "q").write_text("mine")
     result = run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q")
-    _fails(result, "a file is in the way")
+    fails(result, "a file is in the way")
     assert (tmp_path / "q").read_text() == "mine"
 
 
@@ -247,17 +238,17 @@ def test_a_file_in_the_way(run_cli, prompt, model_folder, tmp_path) -> None:
 )
 def test_wrong_words_on_the_command_line(run_cli, tmp_path, monkeypatch, arguments, parts) -> None:
     monkeypatch.chdir(tmp_path)
-    _fails(run_cli(*arguments), *parts)
+    fails(run_cli(*arguments), *parts)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_unknown_methods_options_and_rules(run_cli, prompt, model_folder, tmp_path) -> None:
     command = ("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q")
-    _fails(run_cli(*command, "--method", "least_square"), "Did you mean 'least_squares'")
-    _fails(run_cli(*command, "--magnitude", "tokens"), "Did you mean 'token'")
-    _fails(run_cli(*command, "--option", "topk"), "NAME=VALUE")
-    _fails(run_cli(*command, "--option", "topks=5"), "topk")
-    _fails(run_cli(*command, "--method", "mixture"), "an anchored prompt")
+    fails(run_cli(*command, "--method", "least_square"), "Did you mean 'least_squares'")
+    fails(run_cli(*command, "--magnitude", "tokens"), "Did you mean 'token'")
+    fails(run_cli(*command, "--option", "topk"), "NAME=VALUE")
+    fails(run_cli(*command, "--option", "topks=5"), "topk")
+    fails(run_cli(*command, "--method", "mixture"), "an anchored prompt")
     assert not (tmp_path / "q").exists()
 
 
@@ -271,9 +262,9 @@ def test_a_checkpoint_without_its_embedding(run_cli, model_folder, tmp_path) -> 
     tensors = load_file(folder / "model.safetensors")
     tensors = {k: v for k, v in tensors.items() if "embed" not in k and "lm_head" not in k}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _fails(run_cli("inspect", folder), "an embedding tensor named 'model.embed_tokens.weight'")
+    fails(run_cli("inspect", folder), "an embedding tensor named 'model.embed_tokens.weight'")
     (folder / "model.safetensors").write_bytes(b"\x00" * 100)
-    _fails(run_cli("inspect", folder), "model.safetensors", "whole safetensors file")
+    fails(run_cli("inspect", folder), "model.safetensors", "whole safetensors file")
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -284,13 +275,13 @@ def test_options_without_effect_on_transfer(
     run_cli, prompt, model_folder, tmp_path, options, said
 ) -> None:
     place = ("--to", model_folder("roberta"), "--out", tmp_path / "Q")
-    _fails(run_cli("transfer", prompt, *place, *options), said)
+    fails(run_cli("transfer", prompt, *place, *options), said)
     assert not (tmp_path / "Q").exists()
 
 
 def test_options_without_effect_on_tune(run_cli, model_folder, task_file, tmp_path) -> None:
     model = model_folder("bert")
     base = ("tune", "--backbone", model, "--task", task_file, "--out", tmp_path / "Q")
-    _fails(run_cli(*base, "--anchored", "--origin", "normal"), "--anchored: expected no --origin")
-    _fails(run_cli(*base, "--with", model), "backbones with different names")
+    fails(run_cli(*base, "--anchored", "--origin", "normal"), "--anchored: expected no --origin")
+    fails(run_cli(*base, "--with", model), "backbones with different names")
     assert not (tmp_path / "Q").exists()

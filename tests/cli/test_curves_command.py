@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from tests.cli.conftest import fails
 
-from promptport.interop import save_prompt
+from promptport.interop import load_prompt, save_prompt
 from promptport.tuning import random_prompt
 
 TEMPLATE = "{soft} {text} It was {answer} ."
@@ -43,16 +44,6 @@ def library(backbone, model_folder, tmp_path, monkeypatch):
 
 
 COMMON = ("curves", "runs", "--task", "films.yaml", "--steps", 2)
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 def _means(found):
@@ -117,6 +108,16 @@ def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> 
     assert not Path("out/curves.json").exists()
 
 
+def test_prompts_of_the_task_itself_are_told(run_cli, library) -> None:
+    told = "note: made for films itself: b, own; what starts from them may know more labels than"
+    for place in ("runs/b", "own"):
+        prompt = load_prompt(place)
+        save_prompt(prompt.with_provenance(task="trips + films"), place)
+    starts = ("--start", "random", "--start", "own", "--rows", 0)
+    code, _, err = run_cli(*COMMON, *starts)
+    assert (code, err) == (0, f"{told} the few rows\n")
+
+
 def test_starts_may_be_folders(run_cli, library) -> None:
     save = ("--start", "own", "--start", "runs/../own", "--reference", "runs/../own")
     code, out, err = run_cli(*COMMON, *save, "--rows", 0, "--json")
@@ -135,27 +136,27 @@ def test_starts_may_be_folders(run_cli, library) -> None:
 
 
 def test_bad_curves(run_cli, library, model_folder) -> None:
-    _fails(run_cli(*COMMON, "--start", "luck"), "--start: expected random, single", "got 'luck'")
-    _fails(run_cli(*COMMON, "--start", "runs", "--reference", "runs"), "a prompt folder with")
+    fails(run_cli(*COMMON, "--start", "luck"), "--start: expected random, single", "got 'luck'")
+    fails(run_cli(*COMMON, "--start", "runs", "--reference", "runs"), "a prompt folder with")
     reference = "reference: expected one of the starts (picked, sum), got 'random'"
-    _fails(run_cli(*COMMON, "--start", "picked", "--start", "sum"), reference)
-    _fails(run_cli(*COMMON, "--start", "sum", "--start", "sum"), "starts: expected", "each once")
-    _fails(run_cli(*COMMON, "--rows", -1), "rows: expected one number or more, each 0 or more")
-    _fails(run_cli(*COMMON, "--seed", 1, "--seed", 1), "seeds: expected", "each once")
-    _fails(run_cli("curves", "nowhere", "--task", "films.yaml"), "no such folder")
+    fails(run_cli(*COMMON, "--start", "picked", "--start", "sum"), reference)
+    fails(run_cli(*COMMON, "--start", "sum", "--start", "sum"), "starts: expected", "each once")
+    fails(run_cli(*COMMON, "--rows", -1), "rows: expected one number or more, each 0 or more")
+    fails(run_cli(*COMMON, "--seed", 1, "--seed", 1), "seeds: expected", "each once")
+    fails(run_cli("curves", "nowhere", "--task", "films.yaml"), "no such folder")
     Path("empty").mkdir()
-    _fails(run_cli("curves", "empty", "--task", "films.yaml"), "a prompt or vector folder")
+    fails(run_cli("curves", "empty", "--task", "films.yaml"), "a prompt or vector folder")
     other = ("--backbone", model_folder("distilbert"))
-    _fails(run_cli(*COMMON, *other), "prompt: expected the embedding matrix")
+    fails(run_cli(*COMMON, *other), "prompt: expected the embedding matrix")
     free = {key: value for key, value in FILMS.items() if key != "labels"}
     free |= {"kind": "text2text", "metric": "exact-match", "columns": {"target": "label"}}
     Path("free.yaml").write_text(yaml.safe_dump(free))
     answers = "Leave out picked, ranked, adapt: they compare answers"
-    _fails(run_cli("curves", "runs", "--task", "free.yaml"), "got text to text", answers)
+    fails(run_cli("curves", "runs", "--task", "free.yaml"), "got text to text", answers)
     Path("file").write_text("")
-    _fails(run_cli(*COMMON, "--out", "file"), "file: expected a folder that can be written")
-    _fails(run_cli(*COMMON, "--out", "runs"), "--out: expected another folder than the one")
+    fails(run_cli(*COMMON, "--out", "file"), "file: expected a folder that can be written")
+    fails(run_cli(*COMMON, "--out", "runs"), "--out: expected another folder than the one")
     Path("page").mkdir()
     Path("page/curves.html").write_text("mine")
-    _fails(run_cli(*COMMON, "--out", "page"), "--out", "page/curves.html, which is another")
+    fails(run_cli(*COMMON, "--out", "page"), "--out", "page/curves.html, which is another")
     assert run_cli(*COMMON, "--rows", "five")[0] == 2

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from tests.cli.conftest import fails
 
 from promptport.interop import load_prompt, save_prompt
 from promptport.tuning import OriginSpec, make_origin
@@ -15,15 +16,6 @@ from promptport.tuning import OriginSpec, make_origin
 def base(model_folder, task_file):
     few = ("--length", 2, "--epochs", 2)
     return ("--backbone", model_folder("bert"), "--task", task_file, *few)
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert (code, out) == (1, ""), (code, out, err)
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
@@ -41,31 +33,31 @@ def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
     assert json.loads(again) == found
     assert files == {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     kept = f"error: {out / 'capitals-seed0'}: expected "
-    _fails(run_cli(*command, "--over", 3), kept, "origins 3, got origins 1. Ask as it was tuned")
-    _fails(run_cli(*command, "--epochs", 3), kept, "epochs 3, got epochs 2.")
+    fails(run_cli(*command, "--over", 3), kept, "origins 3, got origins 1. Ask as it was tuned")
+    fails(run_cli(*command, "--epochs", 3), kept, "epochs 3, got epochs 2.")
     rows = ("--max-train-rows", 4, "--batch-size", 2)
-    _fails(
+    fails(
         run_cli(*command, *rows),
         "expected batch_size 2, max_train_rows 4, got batch_size 32, max_train_rows 0.",
     )
-    _fails(run_cli(*command, "--backbone", model_folder("gpt2")), "expected backbone ", ", another")
+    fails(run_cli(*command, "--backbone", model_folder("gpt2")), "expected backbone ", ", another")
     described = task_file.read_text()
     task_file.write_text(described.replace("{subject} {soft}", "{soft} {subject}"))
-    _fails(run_cli(*command), "expected template {soft} {subject} {answer} ., got template {subj")
+    fails(run_cli(*command), "expected template {soft} {subject} {answer} ., got template {subj")
     task_file.write_text(described)
     steps = ({"step": "widen"},)
     changed = load_prompt(out / "capitals-seed1")
     save_prompt(changed.with_provenance(history=steps), out / "capitals-seed1")
-    _fails(run_cli(*command), "expected steps after tuning 0, got steps after tuning 1")
+    fails(run_cli(*command), "expected steps after tuning 0, got steps after tuning 1")
     code, text, err = run_cli("origins", *base, "--origins", 1, "--unseen", 1)
     assert (code, err) == (0, "")
     assert "Verdict: " in text
 
 
 def test_origins_refuses_what_cannot_be(run_cli, base) -> None:
-    _fails(run_cli("origins", *base, "--origins", 1, "--unseen", 0), "two or more together")
-    _fails(run_cli("origins", *base, "--origin", "mixture"), "several origins")
-    _fails(run_cli("origins", *base, "--origin", "words"), "origin: expected vocabulary")
+    fails(run_cli("origins", *base, "--origins", 1, "--unseen", 0), "two or more together")
+    fails(run_cli("origins", *base, "--origin", "mixture"), "several origins")
+    fails(run_cli("origins", *base, "--origin", "words"), "origin: expected vocabulary")
 
 
 def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
@@ -83,7 +75,7 @@ def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
     assert by_seed[0] == 0
     assert run_cli(*few, "--origin", "seed:3", "--seed", 3) == by_seed
     refused = run_cli(*few, "--origin", "seed:3", "--seed", 4)
-    _fails(refused, "--origin seed:3: expected no --seed with it")
+    fails(refused, "--origin seed:3: expected no --seed with it")
 
 
 def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
@@ -97,7 +89,7 @@ def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
     assert torch.equal(prompt.origin, wanted)
     assert prompt.provenance.tuning["origins"] == 3
     refused = run_cli("tune", *base, "--origins", 3, "--anchored", "--out", tmp_path / "Q")
-    _fails(refused, "several origins: expected the kind vocabulary or normal, got mixture")
+    fails(refused, "several origins: expected the kind vocabulary or normal, got mixture")
 
 
 def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_path) -> None:
@@ -150,17 +142,17 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     code, text, _ = run_cli(*judging, "--prompt", wide)
     assert code == 0
     assert "widen PROMPT" not in text, "it is wide already"
-    _fails(run_cli(*judging, "--prompt", wide, "--unseen", 0), "--unseen: expected 1 or more")
-    _fails(run_cli(*judging, "--prompt", wide, "--over", 3), "with it, got --over")
-    _fails(run_cli(*judging, "--prompt", wide, "--epochs", 3), "with it, got --epochs")
-    _fails(run_cli(*judging, "--prompt", bare), "promptport widen measure the prompt")
-    _fails(run_cli("origins", "--task", base[3]), "--backbone: expected a value, got none")
-    _fails(run_cli(*widening, "--out", wide, "--origins", 1), "origins: expected 2 or more, got 1")
-    _fails(run_cli(*widening, "--out", wide, "--origin", "x"), "--origin: expected seed:NUMBER")
+    fails(run_cli(*judging, "--prompt", wide, "--unseen", 0), "--unseen: expected 1 or more")
+    fails(run_cli(*judging, "--prompt", wide, "--over", 3), "with it, got --over")
+    fails(run_cli(*judging, "--prompt", wide, "--epochs", 3), "with it, got --epochs")
+    fails(run_cli(*judging, "--prompt", bare), "promptport widen measure the prompt")
+    fails(run_cli("origins", "--task", base[3]), "--backbone: expected a value, got none")
+    fails(run_cli(*widening, "--out", wide, "--origins", 1), "origins: expected 2 or more, got 1")
+    fails(run_cli(*widening, "--out", wide, "--origin", "x"), "--origin: expected seed:NUMBER")
     code, _, err = run_cli(*widening, "--out", wide, "--steps", 0)
     assert (code, err.count("\n")) == (2, 1)
     front = ("--template", "{soft} {subject} {answer}")
-    _fails(run_cli(*widening, "--out", wide, *front), "--template: expected a prompt that names")
+    fails(run_cli(*widening, "--out", wide, *front), "--template: expected a prompt that names")
     code, _, err = run_cli("widen", bare, *widening[2:], *front, "--out", tmp_path / "F")
     assert (code, err) == (0, "")
     assert load_prompt(tmp_path / "F").provenance.template == front[1]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import fails
 
 from promptport.interop import save_prompt, save_vector
 from promptport.prompt import Provenance, SoftPrompt
@@ -29,18 +30,14 @@ def library(backbone, tmp_path, monkeypatch):
     return model
 
 
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
+def test_a_prompt_under_another_task_is_noted(run_cli, library) -> None:
+    _, _, err = run_cli("pairs", "lib", "--task", "animal-class", "--task", "topic")
+    note = "note: the prompt was made for country-capital, --task is topic"
+    assert err.splitlines()[0] == note
 
 
 def test_prompts_that_learned_nothing(run_cli, library) -> None:
-    _fails(
+    fails(
         run_cli("pairs", "lib"),
         "prompts to combine: expected 2 or more of different tasks that beat the majority answer",
         "does not beat the majority answer",
@@ -48,17 +45,49 @@ def test_prompts_that_learned_nothing(run_cli, library) -> None:
     )
 
 
+def test_long_names_leave_room_for_what_is_kept(library, capsys) -> None:
+    from promptport.cli.pairs import _show
+    from promptport.experiments.pairs import Combined, Kept, Pairs
+
+    names = [f"a-prompt-with-a-name-of-eighty-characters-and-then-some-more-{i}" for i in "abc"]
+    kept = [Kept(n, 0.5, 0.5 + i / 5, True, (True, False, None)[i]) for i, n in enumerate(names)]
+    _show("nano-bert", ("sum",), Pairs({}, {}, (Combined("sum", tuple(kept), None),), ()))
+    out, err = capsys.readouterr()
+    for part in (*names, "0.50**, 0.70*, 0.90*"):
+        assert part in out
+    assert err == f"note: no share of rows, so nothing tells losses from noise: {names[2]}\n"
+
+
 def test_what_cannot_be_asked(run_cli, library, task_file) -> None:
-    _fails(run_cli("pairs", "lib", "--way", "plus"), "way 'plus'", "paper, separate, concatenate")
-    _fails(run_cli("pairs", "lib", "--size", "1"), "sizes of the comparison", "got 1")
-    _fails(run_cli("pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
-    _fails(run_cli("pairs", "lib", "--way", "sum", "--max-dev-rows", "9"), "without a search")
-    _fails(run_cli("pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
-    _fails(run_cli("pairs", "lib", "--origin", "seed:1"), "a library without vectors")
-    _fails(run_cli("pairs", "nowhere"), "nowhere", "no such folder")
-    _fails(run_cli("pairs", "lib", "--forecast", "-1"), "forecast_rows")
+    fails(run_cli("pairs", "lib", "--way", "plus"), "way 'plus'", "paper, separate, concatenate")
+    fails(run_cli("pairs", "lib", "--size", "1"), "sizes of the comparison", "got 1")
+    fails(run_cli("pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
+    fails(run_cli("pairs", "lib", "--way", "sum", "--max-dev-rows", "9"), "without a search")
+    fails(run_cli("pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
+    fails(run_cli("pairs", "lib", "--origin", "seed:1"), "a library without vectors")
+    fails(run_cli("pairs", "nowhere"), "nowhere", "no such folder")
+    fails(run_cli("pairs", "lib", "--forecast", "-1"), "forecast_rows")
+    unasked = "no pairs by sum, mean, select: expected no --forecast with it"
+    fails(run_cli("pairs", "lib", "--way", "ties", "--forecast", "9"), unasked)
+    fails(run_cli("pairs", "lib", "--size", "3", "--forecast", "9"), unasked)
+    for out in ("lib", "lib/a"):
+        fails(run_cli("pairs", "lib", "--out", out), "--out: expected another folder than the one")
+    fails(run_cli("pairs", "lib/a", "lib/c", "--out", "lib"), "--out", "holds no prompt folders")
     Path("file").write_text("")
-    _fails(run_cli("pairs", "lib", "--out", "file"), "file")
+    fails(run_cli("pairs", "lib", "--out", "file"), "file: expected a folder that can be written")
+
+
+def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> None:
+    from promptport.experiments import pairs as room
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "score_prompts", stopped)
+    assert run_cli("pairs", "lib") == (130, "", "interrupted\n")
+    said = "interrupted: the same command goes on from what is finished\n"
+    assert run_cli("pairs", "lib", "--out", "found") == (130, "", said)
+    assert not list(Path("found").iterdir())
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from tests.cli.conftest import fails
 from tests.models import save_model
 
 from promptport.anchored import Mixture
@@ -45,16 +46,6 @@ def saved(backbone, tmp_path, monkeypatch):
         return name
 
     return make
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 @pytest.mark.parametrize("anchored", [False, True])
@@ -126,22 +117,20 @@ def test_bad_input(run_cli, saved, model_folder) -> None:
     target = ("--to", model_folder("llama"), "--out", "Q")
     assert run_cli("encode", prompt, "--out", "p.portable")[0] == 0
     many = (*target, "--minimum-anchors", "999")
-    _fails(run_cli("decode", "p.portable", *many), "at least 999 shared words")
+    fails(run_cli("decode", "p.portable", *many), "at least 999 shared words")
     few = (*target, "--minimum-anchors", "5")
-    _fails(run_cli("decode", "p.portable", *few, "--method", "omp"), "got omp.v1", "mixture.v1")
-    _fails(run_cli("decode", "p.portable", *few, "--method", "no"), "transfer method")
-    _fails(run_cli("decode", "p.portable", *few, "--option", "x"), "NAME=VALUE")
-    _fails(run_cli("decode", "none.portable", *few), "nothing at this path")
-    _fails(run_cli("decode", prompt, *few), "got a folder")
-    _fails(run_cli("encode", "none", "--out", "x"), "no such folder")
-    _fails(run_cli("encode", prompt, "--out", prompt), "Is a directory")
-    _fails(
-        run_cli("encode", prompt, "--from", model_folder("t5"), "--out", "x"), "embedding matrix"
-    )
-    _fails(run_cli("encode", prompt, "--words", "none.txt", "--out", "x"), "none.txt")
+    fails(run_cli("decode", "p.portable", *few, "--method", "omp"), "got omp.v1", "mixture.v1")
+    fails(run_cli("decode", "p.portable", *few, "--method", "no"), "transfer method")
+    fails(run_cli("decode", "p.portable", *few, "--option", "x"), "NAME=VALUE")
+    fails(run_cli("decode", "none.portable", *few), "nothing at this path")
+    fails(run_cli("decode", prompt, *few), "got a folder")
+    fails(run_cli("encode", "none", "--out", "x"), "no such folder")
+    fails(run_cli("encode", prompt, "--out", prompt), "Is a directory")
+    fails(run_cli("encode", prompt, "--from", model_folder("t5"), "--out", "x"), "embedding matrix")
+    fails(run_cli("encode", prompt, "--words", "none.txt", "--out", "x"), "none.txt")
     with open("p.portable", "r+b") as stream:
         stream.truncate(500)
-    _fails(run_cli("decode", "p.portable", *few), "p.portable", "truncated")
+    fails(run_cli("decode", "p.portable", *few), "p.portable", "truncated")
 
 
 def test_inspect_reads_portable_files_and_vectors(run_cli, saved) -> None:
@@ -160,4 +149,4 @@ def test_inspect_reads_portable_files_and_vectors(run_cli, saved) -> None:
     assert told["coefficients"] == {"t": 2.0}
     torch.testing.assert_close(torch.tensor(told["norms"]), prompt.vectors.norm(dim=1))
     shutil.copy("v/vector.json", "x")
-    _fails(run_cli("inspect", "x"), "x: expected a whole safetensors file")
+    fails(run_cli("inspect", "x"), "x: expected a whole safetensors file")

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 import yaml
-from tests.cli.test_bad_input import _fails, prompt  # noqa: F401
+from tests.cli.conftest import fails
+from tests.cli.test_bad_input import prompt  # noqa: F401
 from tests.conftest import CAPITALS
 
 from promptport.interop import load_prompt, save_prompt
@@ -25,35 +26,35 @@ from promptport.interop import load_prompt, save_prompt
 )
 def test_a_source_is_not_overwritten(run_cli, prompt, tmp_path, command) -> None:  # noqa: F811
     before = load_prompt(prompt).vectors
-    _fails(run_cli(command[0], prompt, *command[1:], "--out", prompt), "--out: expected another")
+    fails(run_cli(command[0], prompt, *command[1:], "--out", prompt), "--out: expected another")
     assert load_prompt(prompt).vectors.equal(before)
 
 
 def test_a_part_of_a_combination_is_not_overwritten(run_cli, prompt) -> None:  # noqa: F811
     load = ("--load", f"a={prompt}")
-    _fails(run_cli("combine", "a", *load, "--out", prompt), "--out: expected another folder")
+    fails(run_cli("combine", "a", *load, "--out", prompt), "--out: expected another folder")
 
 
 def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa: F811
     out = ("--out", tmp_path / "Q")
-    _fails(
+    fails(
         run_cli("transfer", prompt, "--to", "nano-t5", "--by", "labels", *out),
         "--by: expected --try",
     )
     load = ("--load", f"a={prompt}")
-    _fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
-    _fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
-    _fails(run_cli("combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no")
-    _fails(run_cli("combine", "a", *load, "--max-dev-rows", 4, *out), "no --search: expected no")
+    fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
+    fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
+    fails(run_cli("combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no")
+    fails(run_cli("combine", "a", *load, "--max-dev-rows", 4, *out), "no --search: expected no")
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
-    _fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
-    _fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
-    _fails(run_cli("anchors", "nano-bert"), "backbones: expected two or more")
+    fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
+    fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
+    fails(run_cli("anchors", "nano-bert"), "backbones: expected two or more")
     assert not (tmp_path / "Q").exists()
 
 
 def test_a_slip_of_the_pen_does_not_ask_the_network(run_cli) -> None:
-    _fails(run_cli("inspect", "nano-brt"), "Did you mean 'nano-bert'?")
+    fails(run_cli("inspect", "nano-brt"), "Did you mean 'nano-bert'?")
 
 
 def test_a_prompt_without_template_is_told_where_it_stands(
@@ -88,7 +89,7 @@ def test_a_chosen_readout_needs_a_task_and_is_told(
     tmp_path,
 ) -> None:
     ask = ("transfer", prompt, "--to", model_folder("gpt2"), "--readout", "choose")
-    _fails(run_cli(*ask, "--out", tmp_path / "Q"), "--readout choose: expected --task with it")
+    fails(run_cli(*ask, "--out", tmp_path / "Q"), "--readout choose: expected --task with it")
     assert not (tmp_path / "Q").exists()
     bare = "\n".join(json.dumps({"subject": subject}) for subject in CAPITALS)
     (tmp_path / "bare.jsonl").write_text(bare)
@@ -168,10 +169,10 @@ def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_pat
         ("widen", vector, "--out", tmp_path / "Q"),
         ("eval", vector, "--task", "plural"),
     ):
-        _fails(run_cli(*command), said)
-    _fails(run_cli("rank", file, "--task", "plural"), "heat.html: expected", "got a file")
-    _fails(run_cli("vector", file), "got a file")
-    _fails(run_cli("combine", "a", "--load", f"a={file}", "--out", tmp_path / "Q"), "got a file")
+        fails(run_cli(*command), said)
+    fails(run_cli("rank", file, "--task", "plural"), "heat.html: expected", "got a file")
+    fails(run_cli("vector", file), "got a file")
+    fails(run_cli("combine", "a", "--load", f"a={file}", "--out", tmp_path / "Q"), "got a file")
 
 
 SEEDED = (
@@ -195,4 +196,4 @@ def test_the_seed_of_an_origin_has_the_same_range(run_cli, prompt, task_file, tm
         ("vector", prompt),
         ("widen", prompt, "--task", task_file),
     ):
-        _fails(run_cli(*command, *out), "seed: expected a number from 0 to 4294967295, got 9000")
+        fails(run_cli(*command, *out), "seed: expected a number from 0 to 4294967295, got 9000")

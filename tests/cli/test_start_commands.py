@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from tests.cli.conftest import fails
 
 from promptport.interop import load_prompt, load_vector, save_prompt
 
@@ -43,15 +44,6 @@ def library(model_folder, run_cli, tmp_path, monkeypatch):
         Path("all", name).rename(Path("runs", name))
     assert run_cli("vector", "all/films-seed5", "--out", "vectors/a")[0] == 0
     return model
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 def test_rank_without_and_with_labels(run_cli, library) -> None:
@@ -146,7 +138,7 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     assert json.loads(run_cli("inspect", "damaged", "--json")[1])["averaged"] is None
     record = json.loads(Path("damaged/attention.json").read_text())
     Path("damaged/attention.json").write_text(json.dumps({**record, "temperature": 2.5}))
-    _fails(run_cli("inspect", "damaged"), "attention.safetensors: expected the tensors and numbers")
+    fails(run_cli("inspect", "damaged"), "attention.safetensors: expected the tensors and numbers")
     code, out, _ = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
     assert code == 0
     assert "2 tuned with attention" in out
@@ -188,25 +180,25 @@ def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) 
         assert (one / name).read_bytes() == (other / name).read_bytes()
     assert run_cli(*both, "--out", "P")[0] == 0, "it may replace its own"
     one = (*common, "--library", "runs", "--start", "text", "--out", "P/films-seed1")
-    _fails(run_cli(*one), "--out: expected a folder that holds no prompt folders")
-    fails = (*both, "--out", "Q", "--lr", 1e30)
-    _fails(run_cli(*fails), "expected a finite loss")
+    fails(run_cli(*one), "--out: expected a folder that holds no prompt folders")
+    endless = (*both, "--out", "Q", "--lr", 1e30)
+    fails(run_cli(*endless), "expected a finite loss")
     assert not list(Path("Q").rglob("*.safetensors"))
 
 
 def test_bad_attention(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--start", "attention")
     runs = ("--library", "runs", "--out", "found")
-    _fails(run_cli(*common, *runs), "films-seed4: expected 5 virtual tokens, got 2", "--length")
+    fails(run_cli(*common, *runs), "films-seed4: expected 5 virtual tokens, got 2", "--length")
     two = (*common, *runs, "--length", 2)
-    _fails(run_cli(*two, "--origins", 2), "origins: expected 1 with attention")
-    _fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
-    _fails(run_cli(*two, "--anchored"), "--start: expected free vectors")
+    fails(run_cli(*two, "--origins", 2), "origins: expected 1 with attention")
+    fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
+    fails(run_cli(*two, "--anchored"), "--start: expected free vectors")
     assert not Path("found").exists()
     assert run_cli(*two, "--epochs", 1)[0] == 0
     for option in (("--baselines",), ("--tuned",), ("--template", "{text} {soft} {answer}")):
         result = run_cli("eval", "found", "--task", "films.yaml", *option)
-        _fails(result, "attention folder: expected no --template, --baselines, --tuned", option[0])
+        fails(result, "attention folder: expected no --template, --baselines, --tuned", option[0])
 
 
 def test_tune_together(run_cli, library) -> None:
@@ -224,17 +216,17 @@ def test_tune_together(run_cli, library) -> None:
 
 def test_bad_starts(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--out", "x")
-    _fails(
+    fails(
         run_cli(*common, "--start", "luck", "--library", "runs"),
         "text, labels, mean, sum, attention",
     )
-    _fails(run_cli(*common, "--start", "text"), "--library with it")
-    _fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
-    _fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")
-    _fails(run_cli(*common, "--together", "three"), "one or factors")
-    _fails(run_cli(*common, "--together", "one", "--anchored"), "free vectors")
-    _fails(run_cli("rank", "nowhere", "--task", "films.yaml"), "no such folder")
-    _fails(run_cli("rank", "runs", "--task", "films.yaml", "--split", "test"), "train or dev")
+    fails(run_cli(*common, "--start", "text"), "--library with it")
+    fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
+    fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")
+    fails(run_cli(*common, "--together", "three"), "one or factors")
+    fails(run_cli(*common, "--together", "one", "--anchored"), "free vectors")
+    fails(run_cli("rank", "nowhere", "--task", "films.yaml"), "no such folder")
+    fails(run_cli("rank", "runs", "--task", "films.yaml", "--split", "test"), "train or dev")
 
 
 def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
@@ -248,8 +240,8 @@ def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
     assert moved.provenance.backbone == target
     assert dict(moved.coefficients) == {"films": 1.0}
     assert moved.length == 2
-    _fails(run_cli("transfer", "vectors/a", *common, "--method", "omp"), "a linear method")
-    _fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
+    fails(run_cli("transfer", "vectors/a", *common, "--method", "omp"), "a linear method")
+    fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
 
 
 def test_adapt_without_and_with_labels(run_cli, library) -> None:
@@ -276,29 +268,29 @@ def test_adapt_without_and_with_labels(run_cli, library) -> None:
 
 def test_adapt_refuses(run_cli, library) -> None:
     common = ("adapt", "runs", "--task", "films.yaml")
-    _fails(run_cli(*common, "--out", "new"), "at least 8 rows of text", "got 6")
-    _fails(run_cli(*common, "--out", "runs/films-seed4"), "--out", "another folder")
-    _fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 0 to 6", "got 99")
-    _fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
-    _fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
+    fails(run_cli(*common, "--out", "new"), "at least 8 rows of text", "got 6")
+    fails(run_cli(*common, "--out", "runs/films-seed4"), "--out", "another folder")
+    fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 0 to 6", "got 99")
+    fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
+    fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
     assert not Path("new").exists()
 
 
 def test_a_library_stays_a_library(run_cli, library) -> None:
     tune = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
     holds = "--out: expected a folder that holds no prompt folders, got runs, which holds films-se"
-    _fails(run_cli(*tune, "--out", "runs"), holds)
-    _fails(run_cli("combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
-    _fails(run_cli("vector", "runs/films-seed4", "--out", "runs"), holds)
+    fails(run_cli(*tune, "--out", "runs"), holds)
+    fails(run_cli("combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
+    fails(run_cli("vector", "runs/films-seed4", "--out", "runs"), holds)
     adapt = ("adapt", "runs/films-seed4", "--task", "films.yaml")
-    _fails(run_cli(*adapt, "--out", "runs"), holds)
+    fails(run_cli(*adapt, "--out", "runs"), holds)
     read = "--out: expected another folder than the one that is read"
-    _fails(run_cli("adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
+    fails(run_cli("adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
     both = (*adapt, "vectors/a", "--origin", "runs/other-seed4")
-    _fails(run_cli(*both, "--out", "runs/other-seed4"), read)
+    fails(run_cli(*both, "--out", "runs/other-seed4"), read)
     text = ("--start", "text", "--library", "runs")
-    _fails(run_cli(*tune, *text, "--out", "runs/films-seed4"), read)
-    _fails(run_cli(*tune, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
+    fails(run_cli(*tune, *text, "--out", "runs/films-seed4"), read)
+    fails(run_cli(*tune, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
     # Where a prompt was written into such a folder before, both are read.
     save_prompt(load_prompt("all/films-seed5"), "runs")
     found = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
@@ -320,13 +312,13 @@ def test_equal_prompts_count_once(run_cli, library) -> None:
 
 def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
     ranked = ("rank", "runs", "--task", "films.yaml")
-    _fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")
-    _fails(run_cli(*ranked, "--origin", "normal"), "a library without vectors: expected no --orig")
+    fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")
+    fails(run_cli(*ranked, "--origin", "normal"), "a library without vectors: expected no --orig")
     assert run_cli(*ranked, "vectors", "--origin", "normal")[0] == 0
     for number in (-1, 7):
         wrong = f"labelled: expected 0 to 6, the rows of films, train, got {number}"
-        _fails(run_cli(*ranked, "--labelled", number), wrong)
+        fails(run_cli(*ranked, "--labelled", number), wrong)
     start = ("tune", "--backbone", library, "--task", "films.yaml", "--library", "runs")
     for way in ("text", "labels"):
         options = ("--start", way, "--origin", "normal", "--out", "x")
-        _fails(run_cli(*start, *options), f"--start {way}: expected no --origin with it")
+        fails(run_cli(*start, *options), f"--start {way}: expected no --origin with it")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.conftest import fails
 
 from promptport import tuning
 from promptport.cli.searching import read_grid
@@ -39,16 +40,6 @@ def library(backbone, tmp_path, monkeypatch):
         save_prompt(SoftPrompt(start + i + 1.0, provenance, start), folder)
     save_prompt(SoftPrompt(start, provenance), "bare")
     return model
-
-
-def _fails(result, *parts):
-    code, out, err = result
-    assert code == 1, (code, out, err)
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    for part in parts:
-        assert part in err, err
 
 
 def test_vector(run_cli, library) -> None:
@@ -118,12 +109,12 @@ def test_a_recorded_origin_is_not_replaced(run_cli, told) -> None:
     for folder, own in ((told, "text:the old dog"), ("sst2", "seed:0")):
         assert run_cli("vector", folder, "--origin", own)[0] == 0
         refused = run_cli("vector", folder, "--origin", "seed:3", "--out", "V")
-        _fails(refused, "--origin: expected none, or the origin that the folder says, got seed:3")
+        fails(refused, "--origin: expected none, or the origin that the folder says, got seed:3")
         assert not Path("V").exists()
 
 
 def test_vector_of_a_prompt_without_origin(run_cli, library) -> None:
-    _fails(run_cli("vector", "bare", "--out", "V"), "expected an origin", "--origin")
+    fails(run_cli("vector", "bare", "--out", "V"), "expected an origin", "--origin")
     code, out, _ = run_cli("vector", "bare", "--origin", "seed:1", "--json")
     assert code == 0
     assert json.loads(out)["norm"] == 0
@@ -198,7 +189,7 @@ def test_methods(run_cli, library, method) -> None:
     arguments = ("--method", method, "--load", "x=mnli.prompt", "--load", "v=V", "--out", "P")
     result = run_cli("combine", "v - x", *arguments, "--origin", "seed:1", "--json")
     if method == "orthogonal":  # both vectors point the same way here
-        _fails(result, "expected independent vectors")
+        fails(result, "expected independent vectors")
         return
     assert result[0] == 0
     assert load_prompt("P").provenance.history[-2]["method"] == f"{method}.v1"
@@ -209,7 +200,7 @@ def test_options_of_methods(run_cli, library) -> None:
     assert run_cli("combine", "sst2 + mnli", *arguments, "density=1")[0] == 0
     prompt = load_prompt("P")
     torch.testing.assert_close(prompt.vectors, prompt.origin + 1.5)
-    _fails(run_cli("combine", "sst2", *arguments, "density=2"), "expected a share in (0, 1]")
+    fails(run_cli("combine", "sst2", *arguments, "density=2"), "expected a share in (0, 1]")
 
 
 def test_concatenate(run_cli, library) -> None:
@@ -219,38 +210,38 @@ def test_concatenate(run_cli, library) -> None:
     assert json.loads(out)["length"] == 2 * N
     whole = torch.cat([load_prompt("sst2").vectors, load_prompt("bare").vectors])
     assert torch.equal(load_prompt("P").vectors, whole)
-    _fails(run_cli("combine", "sst2 + 2*mnli", *arguments), "expected whole prompts", "2*mnli")
-    _fails(run_cli("combine", "sst2", *arguments, "--origin", "seed:1"), "without --origin")
+    fails(run_cli("combine", "sst2 + 2*mnli", *arguments), "expected whole prompts", "2*mnli")
+    fails(run_cli("combine", "sst2", *arguments, "--origin", "seed:1"), "without --origin")
 
 
 def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     def combine(expression, *more):
         return run_cli("combine", expression, "--out", "never", *more)
 
-    _fails(combine("sst2 + nothing"), "expected a folder nothing or nothing.prompt", "--load")
-    _fails(combine("sst2-mnli"), "spaces around a minus")
-    _fails(combine("sst2 * mnli"), "expression: expected one factor")
-    _fails(combine("sst2 + bare"), "prompt of mnli: expected an origin")
-    _fails(combine("sst2", "--load", "other=V"), "--load: expected NAME=FOLDER")
-    _fails(combine("sst2", "--load", "sst2"), "--load: expected NAME=FOLDER")
+    fails(combine("sst2 + nothing"), "expected a folder nothing or nothing.prompt", "--load")
+    fails(combine("sst2-mnli"), "spaces around a minus")
+    fails(combine("sst2 * mnli"), "expression: expected one factor")
+    fails(combine("sst2 + bare"), "prompt of mnli: expected an origin")
+    fails(combine("sst2", "--load", "other=V"), "--load: expected NAME=FOLDER")
+    fails(combine("sst2", "--load", "sst2"), "--load: expected NAME=FOLDER")
     tie = combine("sst2", "--method", "tie")
-    _fails(tie, "Did you mean 'ties'?", "one of concatenate, dare, either, mean, orthogonal")
+    fails(tie, "Did you mean 'ties'?", "one of concatenate, dare, either, mean, orthogonal")
     twice = ("--load", "sst2=bare", "--load", "sst2=mnli.prompt")
-    _fails(combine("sst2", *twice), "--load: expected NAME=FOLDER", "each once (sst2), got 'sst2=m")
+    fails(combine("sst2", *twice), "--load: expected NAME=FOLDER", "each once (sst2), got 'sst2=m")
     hyphen = "put spaces around a minus: a hyphen belongs to a name"
-    _fails(combine("a-b", "--load", "a=sst2"), "(a-b)", hyphen)
+    fails(combine("a-b", "--load", "a=sst2"), "(a-b)", hyphen)
     nano = ("--backbone", "nano-gpt2")
-    _fails(combine("sst2", *nano), "--origin own: expected no --backbone with it")
+    fails(combine("sst2", *nano), "--origin own: expected no --backbone with it")
     separate = ("--coefficients", "separate", "--task", "topic")
-    _fails(combine("sst2", *separate), "--coefficients: expected --search with it", "--search min")
-    _fails(combine("sst2", "--max-dev-rows", -3), "no --search: expected no --max-dev-rows")
-    _fails(combine("sst2", "--origin", "seeds:3"), "--origin: expected own, seed:NUMBER")
-    _fails(
+    fails(combine("sst2", *separate), "--coefficients: expected --search with it", "--search min")
+    fails(combine("sst2", "--max-dev-rows", -3), "no --search: expected no --max-dev-rows")
+    fails(combine("sst2", "--origin", "seeds:3"), "--origin: expected own, seed:NUMBER")
+    fails(
         combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
         "embedding matrix",
     )
     run_cli("vector", "sst2", "--out", "V")
-    _fails(combine("V"), "--origin own: expected a first prompt", "seed:3")
+    fails(combine("V"), "--origin own: expected a first prompt", "seed:3")
     assert not (tmp_path / "never").exists()
 
 
@@ -344,7 +335,7 @@ _LONG = ",".join(["1"] * 1001)
 def test_a_grid_that_is_none_is_refused(run_cli, library, task_file, text) -> None:
     search = ("combine", "sst2 + mnli", "--search", "min", "--task", task_file, "--out", "never")
     failed = run_cli(*search, "--grid", text)
-    _fails(failed, "--grid: expected START:END:STEP", "at most 1,000 of them, got '")
+    fails(failed, "--grid: expected START:END:STEP", "at most 1,000 of them, got '")
     assert len(failed[2]) < 300
 
 
@@ -373,23 +364,23 @@ def test_a_search_tells_what_adds_nothing(run_cli, library, monkeypatch) -> None
 def test_reconciling_refuses_what_is_taken_off(run_cli, library) -> None:
     for expression, got in (("sst2 - 0.5*mnli", "got -0.5*mnli."), ("0*sst2", "got none.")):
         result = run_cli("combine", expression, "--reconcile", "--out", "never")
-        _fails(result, "--reconcile: expected names that are added", got)
+        fails(result, "--reconcile: expected names that are added", got)
 
 
 def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) -> None:
     base = ("combine", "sst2 + mnli", "--out", "C")
-    _fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
-    _fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
-    _fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
+    fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
+    fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
+    fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
     grid = ("--grid", "0:1:0.5")
-    _fails(run_cli(*base, *grid), "no --search: expected no", "got --grid.")
-    _fails(run_cli(*base, "--precision", 0.1), "no --search: expected no", "got --precision.")
-    _fails(run_cli(*base, "--ties", "loss"), "no --search: expected no", "got --ties.")
+    fails(run_cli(*base, *grid), "no --search: expected no", "got --grid.")
+    fails(run_cli(*base, "--precision", 0.1), "no --search: expected no", "got --precision.")
+    fails(run_cli(*base, "--ties", "loss"), "no --search: expected no", "got --ties.")
     search = (*base, "--search", "min", "--task", task_file)
     for wrong in (-1, "nan", "inf"):
-        _fails(run_cli(*search, "--precision", wrong), "precision of the search: expected 0, or a")
-    _fails(run_cli(*search, "--ties", "both"), "ties of the search: expected smallest, loss")
-    _fails(
+        fails(run_cli(*search, "--precision", wrong), "precision of the search: expected 0, or a")
+    fails(run_cli(*search, "--ties", "both"), "ties of the search: expected smallest, loss")
+    fails(
         run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
         "without --origin, --option and --search",
     )
@@ -399,7 +390,7 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
 def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, more) -> None:
     assert run_cli("vector", "sst2", "--out", "V")[0] == 0
     to = ("--to", model_folder("gpt2"), "--out", "W")
-    _fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
+    fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
 
 
 def test_combine_and_reconcile(run_cli, library, task_file) -> None:
@@ -427,26 +418,26 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     code, out, _ = run_cli(*either, "--reconcile", *tasks, *more[:-1])
     assert code == 0
     assert "begun from" in out
-    _fails(run_cli(*either), "method either: expected --reconcile")
-    _fails(
+    fails(run_cli(*either), "method either: expected --reconcile")
+    fails(
         run_cli("combine", "sst2 + 2*mnli", *either[2:], "--reconcile", *tasks),
         "method either: expected whole prompts",
         "2*mnli",
     )
     base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
-    _fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
-    _fails(run_cli(*base), "--task: expected a task", "'sst2'")
+    fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
+    fails(run_cli(*base), "--task: expected a task", "'sst2'")
 
 
 def test_what_is_read_or_another_s_is_not_overwritten(run_cli, library, model_folder) -> None:
     read = "--out: expected another folder than the one that is read"
-    _fails(run_cli("combine", "sst2", "--origin", "bare", "--out", "bare"), read)
-    _fails(run_cli("widen", "sst2", "--origin", "bare", "--out", "bare"), read)
+    fails(run_cli("combine", "sst2", "--origin", "bare", "--out", "bare"), read)
+    fails(run_cli("widen", "sst2", "--origin", "bare", "--out", "bare"), read)
     other = "--out: expected a folder of its own, or that of the prompt whose vector it is"
-    _fails(run_cli("vector", "sst2", "--out", "bare"), other)
+    fails(run_cli("vector", "sst2", "--out", "bare"), other)
     assert run_cli("vector", "sst2", "--out", "sst2")[0] == 0
     assert run_cli("vector", "sst2", "--out", "V")[0] == 0
-    _fails(run_cli("transfer", "V", "--to", model_folder("gpt2"), "--out", "bare"), other)
+    fails(run_cli("transfer", "V", "--to", model_folder("gpt2"), "--out", "bare"), other)
     # A name that is no folder is no input, whatever it is called.
     assert run_cli("combine", "sst2", "--origin", "normal", "--out", "normal")[0] == 0
     assert run_cli("combine", "sst2", "--out", "own")[0] == 0
@@ -456,9 +447,9 @@ def test_what_is_read_or_another_s_is_not_overwritten(run_cli, library, model_fo
 def test_a_file_of_something_else_is_not_overwritten(run_cli, library) -> None:
     stranger = "--out: expected a new file, or one that this command made, got sst2/promptport.json"
     out = ("--out", "sst2/promptport.json")
-    _fails(run_cli("similarity", "sst2", "mnli.prompt", *out), stranger)
-    _fails(run_cli("encode", "sst2", *out), stranger)
-    _fails(run_cli("demo", *out), stranger)
+    fails(run_cli("similarity", "sst2", "mnli.prompt", *out), stranger)
+    fails(run_cli("encode", "sst2", *out), stranger)
+    fails(run_cli("demo", *out), stranger)
     for again in range(2):
         assert run_cli("similarity", "sst2", "mnli.prompt", "--out", "heat.html")[0] == 0, again
         assert run_cli("encode", "sst2", "--out", "p.portable")[0] == 0, again

@@ -84,17 +84,22 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # a pipe or file has no width of its own
+        console.width = _PIPE_WIDTH
+    longest = max((len(str(row[0])) for row in rows), default=0)
+    whole = longest <= console.width // 2  # or it would leave no room for the others
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
     for i, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
         table.add_column(
-            column, justify="right" if numeric else "left", overflow="fold", no_wrap=i == 0
+            column,
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=i == 0 and whole,
         )
     for row in rows:
         table.add_row(*[_cell(value) for value in row])
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # a pipe or file has no width of its own
-        console.width = _PIPE_WIDTH
     console.print(table)
 
 
@@ -134,6 +139,17 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int, str],
     with bar:
         task = bar.add_task(label, total=None, note="")
         yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
+
+
+@contextlib.contextmanager
+def goes_on(out: Path | None) -> Iterator[None]:
+    """End an interrupted command with a line that says how to go on, if a folder keeps its work."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        how = "" if out is None else ": the same command goes on from what is finished"
+        typer.echo(f"interrupted{how}", err=True)
+        raise typer.Exit(130) from None
 
 
 def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:

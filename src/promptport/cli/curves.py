@@ -20,6 +20,7 @@ from promptport.cli.console import (
     VectorOriginOption,
     check_file,
     check_out,
+    goes_on,
     interval,
     open_tasks,
     origin_folder,
@@ -110,15 +111,10 @@ def command(
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
-    try:
-        with progress_bar("measuring", hidden=json_output) as show:
-            found = few_shot_curves(
-                model, opened, candidates, config, prompts=prompts, out=out, progress=show
-            )
-    except KeyboardInterrupt:
-        if out is not None:
-            typer.echo("interrupted: the same command goes on from what is finished", err=True)
-        raise typer.Exit(130) from None
+    with goes_on(out), progress_bar("measuring", hidden=json_output) as show:
+        found = few_shot_curves(
+            model, opened, candidates, config, prompts=prompts, out=out, progress=show
+        )
     if out is not None:
         write_curves(found, out)
     for note in found.notes:

@@ -19,6 +19,10 @@ from promptport.cli.console import (
     TruncateFlag,
     VectorOriginOption,
     check_one_each,
+    check_out,
+    goes_on,
+    note_other_task,
+    origin_folder,
     print_json,
     print_table,
     progress_bar,
@@ -87,6 +91,7 @@ def command(
     """Combine the prompts of a library, every two of them, and score what each task keeps."""
     quiet()
     from promptport.analysis import Part
+    from promptport.analysis.forecast import RELIABILITY
     from promptport.experiments import PairsConfig, score_pairs
     from promptport.files import json_bytes, write_atomic
     from promptport.tuning import RECONCILE
@@ -108,7 +113,12 @@ def command(
         refuse_together("no --way reconcile", {"--steps": steps is not None})
     if not {"paper", "separate"} & set(ways):
         refuse_together("ways without a search", {"--max-dev-rows": max_dev_rows != 0})
+    if not set(RELIABILITY) & set(ways) or 2 not in config.sizes:
+        untold = f"no pairs by {', '.join(RELIABILITY)}"
+        refuse_together(untold, {"--forecast": forecast != 0})
     places = find_library(library, origin)
+    if out is not None:
+        check_out(out, *library, *places.values(), *origin_folder(origin))
     check_one_each("--task", task or [], list(places))
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
@@ -119,7 +129,9 @@ def command(
         )
         for candidate in candidates
     }
-    with progress_bar("sets", hidden=json_output) as bar:
+    for part in parts.values():
+        note_other_task([part.prompt], part.task)
+    with goes_on(out), progress_bar("sets", hidden=json_output) as bar:
         found = score_pairs(
             model,
             parts,
@@ -139,6 +151,13 @@ def command(
 def _show(backbone: str, ways: tuple[str, ...], found: Pairs) -> None:
     for name, why in found.left_out.items():
         typer.echo(f"note: {name} is left out: {why}", err=True)
+    tasks = [kept for each in found.sets for kept in each.tasks]
+    unknown = dict.fromkeys(kept.prompt for kept in tasks if kept.beyond_noise is None)
+    if unknown:
+        typer.echo(
+            f"note: no share of rows, so nothing tells losses from noise: {', '.join(unknown)}",
+            err=True,
+        )
     sets: dict[tuple[str, ...], dict[str, Any]] = {}
     for each in found.sets:
         sets.setdefault(each.prompts, {})[each.way] = each

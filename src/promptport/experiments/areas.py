@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from promptport.analysis import Comparison, compare_to
+from promptport.analysis import Comparison, compare_crossed, compare_to
 from promptport.experiments.cells import Cell, unpacked
+from promptport.experiments.starts import DRAWN
 from promptport.tasks import Score
 
+BOTH, ROWS, SEEDS = "seeds and test rows", "test rows", "seeds"  # what tests are over
 _LEVEL = 0.05  # of the corrected p, below which a difference is beyond noise
 
 
@@ -82,7 +84,8 @@ class Curves:
         curves: one per start.
         majority: score of the most frequent answer of all training rows.
         test_rows: that were scored.
-        over: what intervals and tests are over: `test rows`, `seeds`, or None if there is neither.
+        over: what intervals and tests are over: `seeds and test rows`, with one seed `test rows`,
+            `seeds` of a metric that is no share of rows, or None if there is neither.
         notes: what was done otherwise than asked.
     """
 
@@ -114,23 +117,27 @@ class Curves:
         groups: dict[str, list[str]] = {"ahead of": [], "behind": [], "level with": []}
         for curve in others:
             groups[_standing(curve)].append(curve.start)
+        beyond = "beyond the noise of the test rows" if self.over == ROWS else "beyond noise"
         ends = {"level with": "as far as noise lets tell"}
         return "; ".join(
-            f"{way} {self.reference} {ends.get(way, 'beyond noise')}: {', '.join(names)}"
+            f"{way} {self.reference} {ends.get(way, beyond)}: {', '.join(names)}"
             for way, names in groups.items()
             if names
         )
 
     def _doubts(self) -> list[str]:
-        if self.over is None or not any(self.rows):
+        drawn = any(self.rows) or any(curve.start in DRAWN for curve in self.curves)
+        if self.over is None or not drawn:
             return []
         if len(self.seeds) == 1:
+            what = "the few rows" if any(self.rows) else "words and texts"
             return [
-                "with one seed nothing tells what another draw of the few rows would give: take "
-                "several"
+                f"with one seed nothing tells what another draw of {what} would give: take several"
             ]
+        if self.over == BOTH and len(self.seeds) == 2:
+            return ["two seeds hardly tell how much draws differ: take more"]
         least = min(1.0, 2 / 2 ** len(self.seeds) * (len(self.curves) - 1))  # of Holm's p
-        if self.over == "seeds" and least > _LEVEL:
+        if self.over == SEEDS and least > _LEVEL:
             return [f"over {len(self.seeds)} seeds p cannot go below {least:g}: take more"]
         return []
 
@@ -163,8 +170,9 @@ def curves_of(
 ) -> tuple[tuple[Curve, ...], str | None]:
     """Curves, and what intervals and tests are over.
 
-    A test row's value is the mean over row counts and seeds of whether it was right. Metrics that
-    are no share of rows are compared by the areas of the seeds, if there are two or more.
+    Of a test row counts the mean over row counts of whether it was right. Several seeds are drawn
+    as well as the rows: another draw of the few rows moves all of them together. Metrics that are
+    no share of rows are compared by the areas of the seeds, if there are two or more.
 
     Args:
         cells: start -> rows -> one cell per seed, with `score`, `right` and `chosen`.
@@ -184,14 +192,11 @@ def curves_of(
         )
         for start, own in cells.items()
     }
-    per_row = {start: _right(own) for start, own in cells.items()}
-    over: str | None = None
-    if per_row[reference]:
-        over, values = "test rows", per_row
-    elif len(plain[reference].areas) > 1:
-        over, values = "seeds", {start: curve.areas for start, curve in plain.items()}
-    others = {start: values[start] for start in plain if start != reference} if over else {}
-    tests = compare_to(values[reference], others) if others else {}
+    over, tests = _compared(
+        {start: _right(own) for start, own in cells.items()},
+        {start: curve.areas for start, curve in plain.items()},
+        reference,
+    )
     base = plain[reference]
     curves = []
     for start, curve in plain.items():
@@ -204,9 +209,29 @@ def curves_of(
     return tuple(curves), over
 
 
-def _right(cells: Mapping[int, Sequence[Cell]]) -> list[float]:
-    """Per test row its mean over row counts and seeds; empty for a metric that is no share."""
-    parts = [cell["right"] for own in cells.values() for cell in own]
-    if not all(parts):
-        return []
-    return [fmean(row) for row in zip(*map(unpacked, parts), strict=True)]
+def _compared(
+    right: Mapping[str, Sequence[Sequence[float]]],
+    areas: Mapping[str, Sequence[float]],
+    reference: str,
+) -> tuple[str | None, dict[str, Comparison]]:
+    """What tests are over, and every other start against the reference."""
+    several, others = len(areas[reference]) > 1, [start for start in areas if start != reference]
+    if not right[reference]:
+        if not several:
+            return None, {}
+        return SEEDS, compare_to(areas[reference], {start: areas[start] for start in others})
+    if several:
+        return BOTH, compare_crossed(right[reference], {start: right[start] for start in others})
+    (first,) = right[reference]
+    return ROWS, compare_to(first, {start: right[start][0] for start in others})
+
+
+def _right(cells: Mapping[int, Sequence[Cell]]) -> list[list[float]]:
+    """Per seed and test row the mean over row counts; empty for a metric that is no share."""
+    found = []
+    for own in zip(*cells.values(), strict=True):
+        parts = [cell["right"] for cell in own]
+        if not all(parts):
+            return []
+        found.append([fmean(row) for row in zip(*map(unpacked, parts), strict=True)])
+    return found

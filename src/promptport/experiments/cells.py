@@ -25,13 +25,13 @@ class Cells:
     line that a killed run left unfinished is taken off.
 
     Args:
-        path: the file; made with its folder when the first cell is written. None: in memory alone.
+        path: the file; its folder is made at once. None: in memory alone.
         weights: a cell's place -> digest of the weights and settings that it depends on.
         values: the keys that are found, not asked; all others are the place.
         exact: keep numbers as they are.
 
     Raises:
-        StorageError: the file cannot be read or mended.
+        StorageError: the folder cannot be made, or the file not be read or mended.
         FileFormatError: a finished line is no cell.
     """
 
@@ -44,6 +44,8 @@ class Cells:
     ) -> None:
         self.path, self.weights, self.values = path, weights, frozenset(values)
         self.exact = exact
+        if path is not None:
+            _make_folder(path.parent)
         cells = [] if path is None else _read(path)
         self.rows = [cell for cell in cells if cell["weights"] == weights(cell)]
         self._known = {self._key(cell): cell for cell in self.rows}
@@ -82,11 +84,17 @@ class Cells:
         if self.path is None:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(cell, ensure_ascii=False) + "\n")
         except OSError as error:
             raise storage_error(self.path, error, "a file that can be written") from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, "a folder that can be written") from error
 
 
 def _read(path: Path) -> list[Cell]:

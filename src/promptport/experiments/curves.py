@@ -27,7 +27,6 @@ from promptport.experiments.cells import (
     task_stamp,
 )
 from promptport.experiments.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
-from promptport.files import storage_error
 from promptport.objective import Objective
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
@@ -170,7 +169,7 @@ class _Run:
     ) -> None:
         self.backbone, self.task, self.config = backbone, task, config
         self.starts = Starts(backbone, library, prompts, config.starts, truncate=config.truncate)
-        self.notes = self.starts.left_out
+        self.notes = [*self.starts.left_out, *self.starts.knowing(task)]
         self.starts.check_reference(config.reference)
         compared = [name for name in config.starts if name in COMPARE_ANSWERS]
         if compared:
@@ -178,8 +177,6 @@ class _Run:
         self.pool = self._pool()
         self.counts = self._counts()
         path = None if out is None else Path(out)
-        if path is not None:
-            _make_folder(path)
         self.book = Cells(
             None if path is None else path / CELLS_FILE,
             self._stamp if path is not None else lambda cell: "",
@@ -371,10 +368,3 @@ class _Run:
         cell = self.book.get(**self._place(name, seed, count))
         assert cell is not None
         return cell
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(path, error, "a folder that can be written") from error

@@ -27,7 +27,7 @@ from promptport.analysis import (
 )
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, with_origin
-from promptport.errors import PromptPortError, UnknownNameError
+from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.cells import (
     Cell,
@@ -52,7 +52,7 @@ SEARCHED = {
     "separate": SearchConfig("min", "separate", ties="loss"),
 }
 CONCATENATE, RECONCILED = "concatenate", "reconcile"
-_FEWEST = 3  # sets from which on an interval over tasks means anything
+_FEWEST = 3  # different sets of tasks, from which on an interval over tasks means anything
 _VALUES = ("score", "right", "low", "majority", "coefficients", "said")
 
 
@@ -172,11 +172,13 @@ class WayRecord:
         size: tasks in a set.
         sets: how many.
         kept: mean kept share.
-        interval: its interval; tasks are drawn, which sets share. None for fewer than three sets.
+        interval: its interval; tasks are drawn, which sets share. None for fewer than three
+            different sets of tasks.
         weakest: mean kept share of the weaker task of each set.
         worst: the least kept share.
         lost: sets that lose a task.
-        beyond_noise: sets that lose one beyond the noise of the rows; None where that is unknown.
+        beyond_noise: sets that lose one beyond the noise of the rows, of the tasks whose score is a
+            share of rows; None if there are none.
         gain: of the weaker task, over the first way; None for that itself and for few sets.
     """
 
@@ -255,7 +257,7 @@ def score_pairs(
         progress: called with (sets done, sets in all).
 
     Raises:
-        PromptPortError: fewer than two prompts that count, or of different tasks.
+        PromptPortError: fewer prompts of different tasks that count than a set has tasks.
         MismatchError: prompts of other backbones, or without origin.
         ShapeError: vectors of different lengths.
         TaskError: data or templates that do not fit, a text to text task to forecast or reconcile.
@@ -280,14 +282,33 @@ class _Comparison:
         }
         for part in self.parts.values():
             backbone.check_prompt(part.prompt)
+        self._check_ways()
         self._stamp = cache(self._stamped)
         weights = self._weights if keep else lambda cell: ""
         self.cells = Cells(keep, weights, *_VALUES, exact=True)
 
+    def _check_ways(self) -> None:
+        """Refuse at once what would end a long comparison."""
+        ways = self.config.ways
+        if self.config.forecast_rows or RECONCILED in ways:
+            for part in self.parts.values():
+                part.task.refuse_text2text(f"Leave out forecasts and {RECONCILED}")
+        if set(ways) == {CONCATENATE}:
+            return
+        vectors = {name: TaskPromptVector.of(p.prompt, name) for name, p in self.parts.items()}
+        lengths = {name: len(vector.delta) for name, vector in vectors.items()}
+        if len(set(lengths.values())) > 1:
+            raise ShapeError(
+                "virtual tokens of the prompts",
+                expected=f"as many for all, unless {CONCATENATE} is the only way",
+                got=", ".join(f"{name} {length}" for name, length in lengths.items()),
+                fix="Leave out the others, or tune them with the same --length",
+            )
+
     def _weights(self, place: Mapping[str, Any]) -> str:
-        """Of everything that a cell depends on; empty for prompts that are not asked here."""
-        names, way, config = place["prompts"], place["way"], self.config
-        if any(name not in self.parts for name in names):
+        """Of everything that a cell depends on; empty for what is not asked here."""
+        names, way, config = place.get("prompts"), place.get("way"), self.config
+        if not names or way is None or any(name not in self.parts for name in names):
             return ""
         read, more = {config.split}, [config.split, config.rows, config.truncate]
         if way in SEARCHED:
@@ -321,14 +342,19 @@ class _Comparison:
             for name, cell in alone.items()
             if cell["low"] <= cell["majority"]
         }
-        sets = self._sets([name for name in self.parts if name not in left_out])
-        if not sets:
-            size = min(self.config.sizes)
+        counting = [name for name in self.parts if name not in left_out]
+        sets = self._sets(counting)
+        without = set(self.config.sizes) - set(map(len, sets))
+        if without:
             raise PromptPortError(
                 "prompts to combine",
-                expected=f"{size} or more of different tasks that beat the majority answer",
-                got="; ".join(f"{name}: {why}" for name, why in left_out.items())
-                or ", ".join(f"{name} ({p.task.name})" for name, p in self.parts.items())
+                expected=f"{min(without)} or more of different tasks that beat the majority answer",
+                got="; ".join(
+                    [
+                        *(f"{name} ({self.parts[name].task.name})" for name in counting),
+                        *(f"{name}: {why}" for name, why in left_out.items()),
+                    ]
+                )
                 or "none",
                 fix="Tune those longer, or add others",
             )
@@ -341,7 +367,7 @@ class _Comparison:
             {name: cell["score"] for name, cell in alone.items()},
             left_out,
             tuple(found),
-            tuple(_records(found, self.config)),
+            tuple(self._records(found)),
             _forecasts(found),
         )
 
@@ -447,6 +473,17 @@ class _Comparison:
         coefficients = None if cell["coefficients"] is None else tuple(cell["coefficients"])
         return Combined(cell["way"], tuple(tasks), coefficients)
 
+    def _records(self, found: Sequence[Combined]) -> list[WayRecord]:
+        by: dict[tuple[int, str], list[Combined]] = defaultdict(list)
+        for each in found:
+            by[len(each.tasks), each.way].append(each)
+        records = []
+        for size in self.config.sizes:
+            first = by[size, self.config.ways[0]]
+            units = [[self.parts[name].task.name for name in each.prompts] for each in first]
+            records += [_record(by[size, way], first, units) for way in self.config.ways]
+        return records
+
 
 def _scored(found: Sequence[Evaluation]) -> Cell:
     """Per task the score, and the rows that are right."""
@@ -456,26 +493,17 @@ def _scored(found: Sequence[Evaluation]) -> Cell:
     }
 
 
-def _records(found: Sequence[Combined], config: PairsConfig) -> list[WayRecord]:
-    records = []
-    for size in config.sizes:
-        by_way: dict[str, list[Combined]] = defaultdict(list)
-        for each in found:
-            if len(each.tasks) == size:
-                by_way[each.way].append(each)
-        first = by_way[config.ways[0]]
-        records += [_record(way, size, sets, first) for way, sets in by_way.items() if sets]
-    return records
-
-
-def _record(way: str, size: int, sets: Sequence[Combined], first: Sequence[Combined]) -> WayRecord:
+def _record(
+    sets: Sequence[Combined], first: Sequence[Combined], units: Sequence[Sequence[str]]
+) -> WayRecord:
+    """Of all sets of one way and size; units are the tasks of each set."""
+    way, size = sets[0].way, len(sets[0].tasks)
     means = [fmean(k.kept for k in each.tasks) for each in sets]
     weakest = [each.weakest.kept for each in sets]
     noise = [[k.beyond_noise for k in each.tasks] for each in sets]
-    known = all(value is not None for row in noise for value in row)
-    units = [each.prompts for each in sets]
+    known = any(value is not None for row in noise for value in row)
     interval = gain = None
-    if len(sets) >= _FEWEST:
+    if len(set(map(frozenset, units))) >= _FEWEST:
         interval = bootstrap_mean(means, units=units)
         if first[0].way != way:
             gain = bootstrap_difference(weakest, [e.weakest.kept for e in first], units=units)

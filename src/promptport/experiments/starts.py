@@ -23,6 +23,7 @@ from promptport.vector import TaskPromptVector, told_apart
 SINGLE = "single"
 WAYS = ("random", SINGLE, "picked", "ranked", "mean", "sum", "attention", "adapt")
 COMPARE_ANSWERS = ("picked", "ranked", "attention", "adapt")  # no free answers
+DRAWN = ("random", *COMPARE_ANSWERS)  # by the seed: words, or texts
 TEXTS = AdaptConfig.rows  # most unlabelled texts that are read
 _OF_ONE_LENGTH = ("mean", "sum", "attention")
 _OF_VECTORS = ("mean", "sum")
@@ -107,6 +108,17 @@ class Starts:
         return [
             f"left out {', '.join(way for way in self.missing if self.missing[way] == why)}: {why}"
             for why in dict.fromkeys(self.missing.values())
+        ]
+
+    def knowing(self, task: Task) -> list[str]:
+        """Whose prompts may have seen the task's labels: those that were made for it."""
+        named = {**self.library, **self.prompts}
+        own = [n for n, p in named.items() if task.name in (p.provenance.task or "").split(" + ")]
+        if not own:
+            return []
+        return [
+            f"made for {task.name} itself: {', '.join(own)}; what starts from them may know more "
+            "labels than the few rows"
         ]
 
     def check_reference(self, reference: str) -> None:

@@ -11,6 +11,7 @@ from promptport.analysis import (
     bootstrap_mean,
     bootstrap_ratio,
     bootstrap_share,
+    compare_crossed,
     compare_to,
     holm,
     sign_flip_test,
@@ -120,6 +121,32 @@ def test_compare_to_corrects_for_the_number_of_methods() -> None:
     assert 1 <= better.difference.low < 1.5 < better.difference.high <= 2
     assert found["same"].adjusted == 1
     assert better.to_dict()["difference"]["value"] == 1.5
+
+
+def test_seeds_and_rows_are_both_drawn() -> None:
+    base = np.zeros((3, 40))
+    rows = np.array([[0.2], [0.3], [0.7]]) + np.random.default_rng(0).normal(0, 1, (1, 40))
+    found = compare_crossed(base, {"same": base, "better": rows})
+    better, same = found["better"], found["same"]
+    over = (0.2 - 0.4) ** 2 + 0.1**2 + 0.3**2  # of the seeds
+    parts = over / 2 / 3, rows[0].var(ddof=1) / 40
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / 2 + parts[1] ** 2 / 39)
+    expected = stats.t(freedom, rows.mean(), sum(parts) ** 0.5)
+    assert better.p == pytest.approx(2 * expected.cdf(0), abs=1e-6)
+    assert better.difference.value == pytest.approx(rows.mean())
+    ends = (better.difference.low, better.difference.high)
+    assert ends == pytest.approx(expected.interval(0.95), abs=1e-5)
+    assert (better.adjusted, better.pairs) == (2 * better.p, 40)
+    assert (same.p, same.difference.low, same.difference.high) == (1, 0, 0)
+    # Where all differ alike, few rows still say little.
+    assert compare_crossed(np.zeros((2, 3)), {"x": np.ones((2, 3))})["x"].p == 0.25
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (2, 5), (3, 4)])
+def test_seeds_must_share_their_rows(shape) -> None:
+    base = np.zeros(shape if shape[0] == 1 else (2, 4))
+    with pytest.raises(PromptPortError, match="the same rows for each of two seeds or more"):
+        compare_crossed(base, {"x": np.zeros(shape)})
 
 
 def test_what_belongs_together_is_drawn_together() -> None:

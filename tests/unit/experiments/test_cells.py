@@ -91,5 +91,5 @@ def test_without_a_file_cells_are_kept_in_memory(tmp_path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="expected a file that can be written"):
-        book(tmp_path / "file" / "cells.jsonl").add({"score": 0.5}, backbone="b", seed=0)
+    with pytest.raises(StorageError, match="file: expected a folder that can be written"):
+        book(tmp_path / "file" / "cells.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,8 +130,9 @@ def test_seeds_share_their_rows() -> None:
         "picked": {5: [cell("1" * 20 + "0" * 20), cell("0" * 40)]},
         "ranked": {5: [cell("1" * 40), cell("1" * 40)]},
     }
-    curves, _ = curves_of(cells, dict.fromkeys(cells, ""), "random")
+    curves, over = curves_of(cells, dict.fromkeys(cells, ""), "random")
     _, picked, ranked = curves
+    assert over == "seeds and test rows"
     assert picked.scores == {5: (0.5, 0.0)}
     assert picked.means == {5: 0.25}
     assert picked.comparison.pairs == 40
@@ -138,6 +140,9 @@ def test_seeds_share_their_rows() -> None:
     assert ranked.comparison.difference.value == 1
     # Holm: the smaller p counts twice.
     assert ranked.comparison.adjusted == pytest.approx(2 * ranked.comparison.p)
+    # Of two draws one was ahead: the forty rows alone would be sure of it.
+    assert picked.comparison.p > 0.2
+    assert picked.comparison.difference.low < 0
 
 
 def test_a_metric_that_is_no_share_of_rows_is_compared_over_seeds() -> None:
@@ -162,12 +167,17 @@ def summed(*columns, seeds=(0,), over="test rows"):
 
 
 def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
-    several = summed(20, 40, 0, 21, seeds=(0, 1))
+    several = summed(20, 40, 0, 21, seeds=(0, 1, 2))
     assert several.verdict == (
         "ahead of start0 beyond noise: start1; behind start0 beyond noise: start2; "
         "level with start0 as far as noise lets tell: start3"
     )
-    assert summed(20, 40).verdict.endswith("another draw of the few rows would give: take several")
+    one = summed(20, 40).verdict
+    assert one.startswith("ahead of start0 beyond the noise of the test rows: start1; ")
+    assert one.endswith("another draw of the few rows would give: take several")
+    assert summed(20, 40, seeds=(0, 1)).verdict.endswith(
+        "; two seeds hardly tell how much draws differ: take more"
+    )
     assert summed(20, 40, over="seeds").verdict == (
         "accuracy is no share of rows, so with one seed nothing tells a difference from noise: "
         "take several"
@@ -176,8 +186,28 @@ def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
     assert "level with start0" in few
     assert few.endswith("over 3 seeds p cannot go below 0.5: take more")  # two comparisons
     assert "nothing to compare it with" in summed(20).verdict
-    untuned = replace(summed(20, 40), rows=(0,)).verdict
-    assert untuned == "ahead of start0 beyond noise: start1", "no few rows are drawn"
+    untuned = replace(summed(20, 40), rows=(0,))
+    ahead = "ahead of start0 beyond the noise of the test rows: start1"
+    assert untuned.verdict == ahead, "nothing is drawn"
+    words = replace(untuned, curves=(untuned.curves[0], replace(untuned.curves[1], start="random")))
+    assert "what another draw of words and texts would give" in words.verdict
+
+
+def test_equal_starts_are_seldom_told_apart_beyond_noise() -> None:
+    """Seeds move all rows of a start together: rows alone would call half of these different."""
+    rng = np.random.default_rng(0)
+
+    def draws(seeds):
+        return [
+            cell("".join(map(str, (rng.random(100) < rng.uniform(0.4, 0.8)) * 1)))
+            for _ in range(seeds)
+        ]
+
+    alarms = 0
+    for _ in range(60):
+        curves, _ = curves_of({"a": {5: draws(4)}, "b": {5: draws(4)}}, {"a": "", "b": ""}, "a")
+        alarms += curves[1].comparison.adjusted <= 0.05
+    assert alarms <= 6
 
 
 @pytest.mark.parametrize(
@@ -459,12 +489,14 @@ def test_curves_are_written_as_json_and_as_a_page(model, library, task, tmp_path
     assert "<svg" in page
     assert "a&lt;b &amp; c" in page
     assert "a<b" not in page
-    assert found.verdict in page
+    assert f"<p>{found.verdict[0].upper()}{found.verdict[1:]}.</p>" in page
     write_curves(found, tmp_path / "again")
     assert page == (tmp_path / "again" / "curves.html").read_text()
     alone = few_shot_curves(model, task, library, replace(QUICK, rows=(0,), starts=("random",)))
     write_curves(alone, tmp_path / "out")
     assert "nothing to compare it with" in (tmp_path / "out" / "curves.html").read_text()
+    write_curves(summed(20, 40), tmp_path / "out")
+    assert "<td>&lt;0.001</td>" in (tmp_path / "out" / "curves.html").read_text()
 
 
 def test_a_curve_without_comparison_is_plain_json() -> None:

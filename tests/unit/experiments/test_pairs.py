@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from promptport.analysis import Part
-from promptport.errors import MismatchError, PromptPortError
+from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
 from promptport.experiments.pairs import is_lost, kept_share
@@ -102,6 +102,10 @@ def test_scores_that_are_no_share_of_rows_have_no_noise(backbone, parts, rows_ri
     table |= {(1.0, "capitals"): None, (3.0, "capitals"): None}
     found = score_pairs(backbone("bert"), parts, PairsConfig(ways=("sum",)))
     assert found.sets[0].tasks[0].beyond_noise is None
+    assert found.ways[0].beyond_noise == 0, "of the tasks where that is known"
+    del parts["c"]
+    table[3.0, "films"] = None
+    found = score_pairs(backbone("bert"), parts, PairsConfig(ways=("sum",)))
     assert found.ways[0].beyond_noise is None
 
 
@@ -145,6 +149,15 @@ def test_what_is_kept_in_a_file_is_not_measured_again(
     assert len(calls) == 18
 
 
+def test_cells_of_another_command_are_left_alone(backbone, parts, rows_right, tmp_path) -> None:
+    keep = tmp_path / "cells.jsonl"
+    cell = '{"task": "t", "start": "random", "seed": 0, "rows": 5, "weights": "w", "score": 1.0}'
+    keep.write_text(f"{cell}\n")
+    found = score_pairs(backbone("bert"), parts, PairsConfig(ways=("sum",)), keep=keep)
+    assert len(found.sets) == 3
+    assert keep.read_text().splitlines()[0] == cell
+
+
 def test_larger_sets_are_drawn(backbone, parts, rows_right) -> None:
     model = backbone("bert")
     config = PairsConfig(ways=("sum",), sizes=(2, 3), most=2, seed=1)
@@ -154,6 +167,10 @@ def test_larger_sets_are_drawn(backbone, parts, rows_right) -> None:
     assert score_pairs(model, parts, config).sets == found.sets
     drawn = {score_pairs(model, parts, replace(config, seed=s)).sets[0].prompts for s in range(6)}
     assert len(drawn) > 1
+    with pytest.raises(
+        PromptPortError, match=r"expected 4 or more .* got a \(capitals\); b \(films"
+    ):
+        score_pairs(model, parts, replace(config, sizes=(2, 4)))
 
 
 def test_prompts_of_one_task_are_not_combined(backbone, parts, rows_right) -> None:
@@ -162,6 +179,13 @@ def test_prompts_of_one_task_are_not_combined(backbone, parts, rows_right) -> No
     library = {"a": parts["a"], "twin": Part(twin, parts["a"].task), "b": parts["b"]}
     found = score_pairs(model, library, PairsConfig(ways=("sum",)))
     assert [each.prompts for each in found.sets] == [("a", "b"), ("twin", "b")]
+    # Tasks are drawn, not prompts: what two prompts of a task say is not independent.
+    more = {**library, "third": Part(replace(twin, vectors=twin.vectors + 8), parts["a"].task)}
+    found = score_pairs(model, more, PairsConfig(ways=("sum", "mean")))
+    assert [(record.sets, record.interval, record.gain) for record in found.ways] == [
+        (3, None, None),
+        (3, None, None),
+    ]
     with pytest.raises(PromptPortError, match=r"2 or more of different tasks .*a \(capitals\)"):
         del library["b"]
         score_pairs(model, library, PairsConfig(ways=("sum",)))
@@ -235,6 +259,26 @@ def test_forecasts_are_counted_against_what_became_of_the_tasks(
 def test_settings_that_cannot_be(settings, said) -> None:
     with pytest.raises(PromptPortError, match=said):
         PairsConfig(**settings)
+
+
+def test_what_would_end_a_comparison_is_refused_at_once(backbone, parts, rows_right) -> None:
+    _, calls = rows_right
+    model, prompt = backbone("bert"), parts["b"].prompt
+    short = replace(prompt, vectors=prompt.vectors[:1], origin=prompt.origin[:1])
+    longer = {**parts, "b": Part(short, parts["b"].task)}
+    with pytest.raises(ShapeError, match="as many for all, .* got a 2, b 1, c 2"):
+        score_pairs(model, longer)
+    bare = {**parts, "b": Part(replace(prompt, origin=None), parts["b"].task)}
+    with pytest.raises(MismatchError, match="prompt of films: expected an origin"):
+        score_pairs(model, bare)
+    free = replace(parts["b"].task, kind="text2text", metric="exact-match", labels=None)
+    told = {**parts, "b": Part(prompt, free)}
+    for settings in ({"forecast_rows": 4}, {"ways": ("sum", "reconcile")}):
+        with pytest.raises(TaskError, match="text to text. Leave out forecasts and reconcile"):
+            score_pairs(model, told, PairsConfig(**settings))
+    assert not calls
+    for others in (longer, bare):
+        score_pairs(model, others, PairsConfig(ways=("concatenate",)))
 
 
 def test_what_cannot_be_combined(backbone, parts) -> None:
