@@ -13,7 +13,7 @@ from benchmarks.task_vectors.origins import PAPER
 
 from promptport.analysis import bootstrap_difference, bootstrap_mean
 from promptport.experiments.cells import Cell
-from promptport.experiments.pairs import LOST, is_lost, kept_share
+from promptport.experiments.kept import LOST, is_lost, kept_share
 
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 RECONCILED = f"{PAPER.name}: reconciled"

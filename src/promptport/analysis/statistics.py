@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _EXACT_PAIRS = 12  # up to 4,096 patterns of signs are all tried
 _BLOCK = 2_000_000  # random numbers that are held at once
-_ANGLES = 100_001  # of the integral under Student's t
 _ROUNDING = 1e-9  # share of the mean size below which two means count as equal
 
 
@@ -334,6 +333,8 @@ def compare_crossed(
 
 def _crossed(differences: Floats, confidence: float) -> tuple[Interval, float]:
     """Interval and p of the mean of (S, R) differences."""
+    from scipy.stats import t as student  # takes a second
+
     mean = float(differences.mean())
     parts = []  # variance of the mean and its degrees of freedom, over seeds and over rows
     for means in (differences.mean(1), differences.mean(0)):
@@ -343,20 +344,10 @@ def _crossed(differences: Floats, confidence: float) -> tuple[Interval, float]:
     if variance == 0:
         return Interval(mean, mean, mean, confidence), float(mean == 0)
     freedom = variance**2 / sum(part**2 / own for part, own in parts)
-    within, ends = _student(freedom)
     error = variance**0.5
-    p = 1 - float(np.interp(abs(mean) / error, ends, within))
-    far = error * float(np.interp(confidence, within, ends))
+    p = 2 * float(student.sf(abs(mean) / error, freedom))
+    far = error * float(student.ppf((1 + confidence) / 2, freedom))
     return Interval(mean, mean - far, mean + far, confidence), p
-
-
-def _student(freedom: float) -> tuple[Floats, Floats]:
-    """P(|T| < t) of Student's t, and t: with t = tan(a) sqrt(f), a has the density cos(a)^(f-1)."""
-    angles = np.linspace(0, np.pi / 2, _ANGLES)
-    density = np.cos(angles) ** (freedom - 1)
-    steps = (density[1:] + density[:-1]) / 2
-    within = np.concatenate([[0.0], np.cumsum(steps)]) / steps.sum()
-    return within, np.tan(angles) * freedom**0.5
 
 
 class _Weights:

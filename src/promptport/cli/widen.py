@@ -79,7 +79,14 @@ def command(
             "swapping words), or 256 to make of random words."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Most updates; usually 1200.", min=1)] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Most updates, usually 4800; it ends before if nothing is missed, or no less "
+            "than before.",
+            min=1,
+        ),
+    ] = None,
     seed: Annotated[int, seed_option("Seed of texts and origins.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",

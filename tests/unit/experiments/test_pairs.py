@@ -11,7 +11,7 @@ from promptport.analysis import Part
 from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
-from promptport.experiments.pairs import is_lost, kept_share
+from promptport.experiments.kept import is_lost, kept_share
 from promptport.merging import merge
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score
