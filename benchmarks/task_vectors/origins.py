@@ -386,10 +386,12 @@ def _on_more_rows(
     (`wide`) has on other origins, over more rows; how many tasks keep less than 99%; and how far
     of the way from the bare origins to that score the vectors lead, in the mean of the tasks."""
     tasks: dict[tuple[str, str], list[tuple[list[int], list[float]]]] = defaultdict(list)
-    for (name, task, _), found in cells.items():
+    seeds: dict[str, list[int]] = defaultdict(list)
+    for (name, task, seed), found in cells.items():
         direct = bits_of({"right": found["paper"][0]})
         other = [bits_of({"right": bits}) for bits in found[key][1:]]
         tasks[name, task].append((direct, over_seeds(other)))
+        seeds[f"{task} ({name})"].append(seed)
     if not tasks:
         return {}
     kept, below, above = {}, 0, 0
@@ -415,7 +417,12 @@ def _on_more_rows(
         "above_95": above,
         **added,
     }
-    return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+    each = {
+        f"{task} ({name})": [round(fmean(other) / fmean(direct), 3) for direct, other in parts]
+        for (name, task), parts in tasks.items()
+    }
+    plain = {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
+    return {**plain, "seeds": dict(seeds), "each": each}
 
 
 def _added(
@@ -511,5 +518,17 @@ def table(tables: Mapping[str, Any]) -> str:
             f"| {kinds} | {r['min']:.3f} | {r['below']} | {r['below_beyond_noise']} "
             f"| {r['above_95']} {_way(r)}"
         )
+    if tables["more"]:
+        lines += ["", *_each_on_more_rows(tables["more"])]
     lines += ["", f"Not learned, left out: {', '.join(tables['left_out']) or 'none'}."]
     return "\n".join(lines) + "\n"
+
+
+def _each_on_more_rows(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The same task by task, seed by seed."""
+    ways = [r["way"] for r in rows]
+    lines = [f"| the same by task | seeds | {' | '.join(ways)} |", "|---" * (len(ways) + 2) + "|"]
+    for task, seeds in rows[0]["seeds"].items():
+        shares = (", ".join(f"{share:.3f}" for share in r["each"][task]) for r in rows)
+        lines.append(f"| {task} | {', '.join(map(str, seeds))} | {' | '.join(shares)} |")
+    return lines
