@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from tests.cli.conftest import fails
@@ -170,6 +171,18 @@ def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) ->
         )
     tasks = ("--task", task_file, "--task", task_file, "--task-a", task_file)
     fails(run_cli("forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
+
+
+def test_equal_prompts_are_forecast_once(run_cli, library, task_file) -> None:
+    shutil.copytree("a0", "again")
+    tasks = [item for _ in range(3) for item in ("--task", task_file)]
+    code, out, err = run_cli("forecast", "a0", "again", "b0.prompt", *tasks, "--json")
+    assert (code, err) == (0, "note: the same prompts again are left out: again (as a0)\n")
+    found = json.loads(out)
+    assert (found["a"], found["b"]) == ("a0", "b0.prompt")
+    code, out, err = run_cli("forecast", "a0", "again", *tasks[:4])
+    assert (code, out, err.count("\n")) == (1, "", 2)
+    assert "error: forecast: expected two prompts or more, got 1" in err
 
 
 def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:

@@ -30,7 +30,7 @@ from promptport.cli.console import (
     quiet,
     seed_option,
 )
-from promptport.cli.rank import find_library, load_library, open_backbone
+from promptport.cli.library import find_library, load_library, open_backbone
 from promptport.errors import PromptPortError
 
 

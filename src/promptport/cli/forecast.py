@@ -27,9 +27,8 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
-    task_of,
 )
-from promptport.cli.rank import find_library, load_library, open_backbone
+from promptport.cli.library import find_library, load_library, open_backbone, parts_of
 from promptport.errors import PromptPortError
 
 _FACTS = ("P(kept)", "same answers [95%]", "mean KL")
@@ -67,7 +66,7 @@ def command(
     sum answer the same texts, and what counts is how often they agree.
     """
     quiet()
-    from promptport.analysis import Part, forecast_pair, forecast_pairs
+    from promptport.analysis import forecast_pair, forecast_pairs
     from promptport.interop import load_prompt
 
     places = find_library(library)
@@ -75,14 +74,11 @@ def command(
     whole = None if combined is None else load_prompt(combined)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
-    parts = {
-        candidate.name: Part(candidate.prompt, task_of(candidate.prompt, given, data, option))
-        for candidate, (option, given) in zip(candidates, tasks, strict=True)
-    }
+    parts = parts_of(candidates, places, tasks, data)
     texts: dict[str, Any] = {"split": split, "rows": rows, "seed": seed, "truncate": truncate}
     if len(parts) == 2:
         found = forecast_pair(model, *parts.values(), combined=whole, **texts)
-        first, second = map(str, places.values())
+        first, second = (str(places[name]) for name in parts)
         output = {"backbone": model.name, "a": first, "b": second, **found.to_dict()}
         show, way = _show, found.way
     else:

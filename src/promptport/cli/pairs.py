@@ -29,9 +29,8 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
-    task_of,
 )
-from promptport.cli.rank import find_library, load_library, open_backbone
+from promptport.cli.library import find_library, load_library, open_backbone, parts_of
 
 if TYPE_CHECKING:
     from promptport.experiments import Pairs
@@ -90,7 +89,6 @@ def command(
 ) -> None:
     """Combine the prompts of a library, every two of them, and score what each task keeps."""
     quiet()
-    from promptport.analysis import Part
     from promptport.analysis.forecast import RELIABILITY
     from promptport.experiments import PairsConfig, score_pairs
     from promptport.files import json_bytes, write_atomic
@@ -122,13 +120,8 @@ def command(
     check_one_each("--task", task or [], list(places))
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
-    given = dict(zip(places, task or [], strict=False))
-    parts = {
-        candidate.name: Part(
-            candidate.prompt, task_of(candidate.prompt, given.get(candidate.name), data, "--task")
-        )
-        for candidate in candidates
-    }
+    given: list[str | None] = [*(task or [])] or [None] * len(places)
+    parts = parts_of(candidates, places, [("--task", name) for name in given], data)
     for part in parts.values():
         note_other_task([part.prompt], part.task)
     with goes_on(out), progress_bar("sets", hidden=json_output) as bar:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from promptport.cli.console import print_json, print_table
-from promptport.cli.rank import find_library, load_library
+from promptport.cli.library import find_library, load_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from promptport.cli.console import (
     seed_option,
     shared_words,
 )
-from promptport.cli.rank import find_library
+from promptport.cli.library import find_library
 from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
