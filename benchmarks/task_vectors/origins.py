@@ -257,7 +257,11 @@ def _scored(name: str, task: Task, prompt: SoftPrompt, scale: float) -> dict[str
 def has_learned(found: Mapping[str, Any]) -> bool:
     """Whether a directly tuned prompt beats the majority answer, beyond its interval and by enough
     for a kept share of it to say something."""
-    return found["own_low"] > found["majority"] and found["own"] >= found["majority"] + MARGIN
+    return found["own_low"] > found["majority"] and _beats_majority(found, found["own"])
+
+
+def _beats_majority(found: Mapping[str, Any], score: float) -> bool:
+    return bool(score >= found["majority"] + MARGIN)
 
 
 def learnable(cells: Iterable[Cell], name: str, seed: int) -> set[str]:
@@ -279,8 +283,10 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
     learned = {p for p, f in direct.items() if has_learned(f)}
     by_training: dict[str, dict[tuple[str, str, int], Any]] = defaultdict(dict)
     for cell in cells:
-        if _place(cell) in learned:
-            found = cell["found"]
+        found = cell["found"]
+        # Tuned anew, the prompt that was widened may have learned less.
+        again = "direct" not in found or _beats_majority(found, found["direct"])
+        if _place(cell) in learned and again:
             by_training[cell["training"]][_place(cell)] = found
             if cell["training"] == SMALL.name:
                 there = {**found, "other": found["alike"]}

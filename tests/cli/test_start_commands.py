@@ -195,6 +195,14 @@ def test_bad_attention(run_cli, library) -> None:
     fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
     fails(run_cli(*two, "--anchored"), "--start: expected free vectors")
     assert not Path("found").exists()
+    # What another seed was about to finish stays where settings are refused.
+    unfinished = Path("kept/films-seed2/.tuning-state.safetensors")
+    unfinished.parent.mkdir(parents=True)
+    unfinished.write_bytes(b"as it was")
+    seeds = ("--seed", 1, "--seed", 2, "--out", "kept")
+    fails(run_cli(*common, "--library", "runs", *seeds), "expected 5 virtual tokens, got 2")
+    fails(run_cli(*common, "--library", "runs", *seeds, "--length", 2, "--origins", 2), "origins")
+    assert unfinished.read_bytes() == b"as it was"
     assert run_cli(*two, "--epochs", 1)[0] == 0
     for option in (("--baselines",), ("--tuned",), ("--template", "{text} {soft} {answer}")):
         result = run_cli("eval", "found", "--task", "films.yaml", *option)

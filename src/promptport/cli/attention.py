@@ -50,6 +50,7 @@ def tune_attentions(
     for job, folder, state in zip(jobs, folders, states, strict=True):
         heard = sources(job, model, library, data)
         prompts = [candidate.prompt for candidate in heard]
+        began = state.exists()
         try:
             with progress_bar(job.label, hidden=hidden) as bar:
                 tuned = tune_attention(
@@ -61,7 +62,7 @@ def tune_attentions(
                     progress=lambda done, total: bar(done, total, ""),
                 )
         except TuningError:
-            if not state.exists():  # it failed, so that all begin anew with other settings
+            if began and not state.exists():  # it failed: all begin anew with other settings
                 _remove(states)
             raise
         own = tuned.evaluate("dev", rows=config.max_dev_rows)
