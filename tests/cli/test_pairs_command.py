@@ -60,7 +60,11 @@ def test_long_names_leave_room_for_what_is_kept(library, capsys) -> None:
 
 def test_what_cannot_be_asked(run_cli, library, task_file) -> None:
     fails(run_cli("pairs", "lib", "--way", "plus"), "way 'plus'", "paper, separate, concatenate")
-    fails(run_cli("pairs", "lib", "--size", "1"), "sizes of the comparison", "got 1")
+    fails(
+        run_cli("pairs", "lib", "--size", "1"),
+        "sizes: expected one or more, each once, of 2 tasks",
+        "got (1,)",
+    )
     fails(run_cli("pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
     fails(run_cli("pairs", "lib", "--way", "sum", "--max-dev-rows", "9"), "without a search")
     fails(run_cli("pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")

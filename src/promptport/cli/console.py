@@ -142,12 +142,16 @@ def progress_bar(label: str, hidden: bool) -> Iterator[Callable[[int, int, str],
 
 
 @contextlib.contextmanager
-def goes_on(out: Path | None) -> Iterator[None]:
-    """End an interrupted command with a line that says how to go on, if a folder keeps its work."""
+def goes_on(since: str | None) -> Iterator[None]:
+    """End an interrupted command with a line that says how to go on.
+
+    Args:
+        since: what the same command goes on from; None where nothing is kept.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        how = "" if out is None else ": the same command goes on from what is finished"
+        how = "" if since is None else f": the same command goes on from {since}"
         typer.echo(f"interrupted{how}", err=True)
         raise typer.Exit(130) from None
 

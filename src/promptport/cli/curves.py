@@ -111,7 +111,10 @@ def command(
     (opened,) = open_tasks([task], data)
     model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
     candidates = load_library(places, model, origin, data)
-    with goes_on(out), progress_bar("measuring", hidden=json_output) as show:
+    with (
+        goes_on(None if out is None else "what is finished"),
+        progress_bar("measuring", hidden=json_output) as show,
+    ):
         found = few_shot_curves(
             model, opened, candidates, config, prompts=prompts, out=out, progress=show
         )

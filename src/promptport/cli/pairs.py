@@ -35,7 +35,7 @@ from promptport.cli.library import find_library, load_library, open_backbone, pa
 if TYPE_CHECKING:
     from promptport.experiments import Pairs
 
-CELLS_FILE, RESULT_FILE = "cells.jsonl", "pairs.json"
+RESULT_FILE = "pairs.json"
 _USUAL = ("paper", "sum", "separate")
 
 
@@ -124,12 +124,15 @@ def command(
     parts = parts_of(candidates, places, [("--task", name) for name in given], data)
     for part in parts.values():
         note_other_task([part.prompt], part.task)
-    with goes_on(out), progress_bar("sets", hidden=json_output) as bar:
+    with (
+        goes_on(None if out is None else "what is finished"),
+        progress_bar("sets", hidden=json_output) as bar,
+    ):
         found = score_pairs(
             model,
             parts,
             config,
-            keep=None if out is None else out / CELLS_FILE,
+            out=out,
             progress=lambda done, total: bar(done, total, ""),
         )
     output = {"backbone": model.name, "split": split, **found.to_dict()}

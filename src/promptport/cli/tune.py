@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -21,6 +20,7 @@ from promptport.cli.console import (
     JsonFlag,
     TruncateFlag,
     check_out,
+    goes_on,
     open_tasks,
     origin_folder,
     print_json,
@@ -209,7 +209,7 @@ def command(
         report_together(one, out, time.perf_counter() - began, json_output)
         return
     if start == "attention":
-        with _resumable():
+        with goes_on("the last saved step"):
             heard = tune_attentions(
                 model, jobs, library or [], config, folders, data=data, hidden=json_output
             )
@@ -218,7 +218,7 @@ def command(
     if start is not None:
         jobs = [started(job, model, start, library or [], config, data) for job in jobs]
     found: list[dict[str, Any]] = []
-    with _resumable(), progress_bar("tuning", hidden=json_output) as show:
+    with goes_on("the last saved step"), progress_bar("tuning", hidden=json_output) as show:
         results = tune(
             model,
             jobs,
@@ -240,15 +240,6 @@ def command(
             got=str(failed[0].error),
             fix="Lower --lr, or choose another origin; the other prompts are saved",
         )
-
-
-@contextlib.contextmanager
-def _resumable() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on from the last saved step", err=True)
-        raise typer.Exit(130) from None
 
 
 def _warn_of_first_words(model: Backbone, jobs: list[TuneJob]) -> None:

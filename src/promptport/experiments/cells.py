@@ -15,6 +15,7 @@ from promptport.files import storage_error, write_atomic
 from promptport.tasks import Task
 
 Cell = dict[str, Any]
+CELLS_FILE = "cells.jsonl"  # in the folder of a comparison
 
 
 class Cells:

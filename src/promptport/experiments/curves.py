@@ -19,6 +19,7 @@ from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.areas import Curves, curves_of
 from promptport.experiments.cells import (
+    CELLS_FILE,
     Cell,
     Cells,
     backbone_stamp,
@@ -42,9 +43,8 @@ from promptport.tuning import (
     tune,
     tune_attention,
 )
-from promptport.tuning.config import refuse_out_of_range
+from promptport.tuning.config import is_once, refuse_out_of_range
 
-CELLS_FILE = "cells.jsonl"
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
 _BATCH, _SMALL_BATCH, _FEW = 8, 4, 25  # small batches up to so many rows, as in the paper
 
@@ -83,11 +83,11 @@ class CurvesConfig:
     def __post_init__(self) -> None:
         for seed in self.seeds:
             check_seed(seed)
-        known = set(self.starts) <= set(WAYS) and _once(self.starts)
+        known = set(self.starts) <= set(WAYS) and (not self.starts or is_once(self.starts))
         ranges = {
             "rows": (min(self.rows, default=-1) >= 0, "one number or more, each 0 or more"),
             "starts": (known, f"some of {', '.join(WAYS)}, each once"),
-            "seeds": (bool(self.seeds) and _once(self.seeds), "one seed or more, each once"),
+            "seeds": (is_once(self.seeds), "one seed or more, each once"),
             "steps": (self.steps >= 1, "1 or more"),
             "max_train_rows": (self.max_train_rows >= 0, "0 or more"),
         }
@@ -149,10 +149,6 @@ def few_shot_config(rows: int, steps: int, *, truncate: bool = False) -> TuneCon
     size = _SMALL_BATCH if rows <= _FEW else _BATCH
     epochs = math.ceil(steps / math.ceil(rows / size))
     return TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=truncate)
-
-
-def _once(values: Sequence[object]) -> bool:
-    return len(set(values)) == len(values)
 
 
 class _Run:

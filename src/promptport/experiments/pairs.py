@@ -25,6 +25,7 @@ from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.cells import (
+    CELLS_FILE,
     Cell,
     Cells,
     backbone_stamp,
@@ -48,7 +49,7 @@ from promptport.merging import concatenate, list_merges, merge
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tuning import RECONCILE, DistilConfig, SearchConfig, reconcile, search_coefficients
-from promptport.tuning.config import refuse_out_of_range
+from promptport.tuning.config import is_once, refuse_out_of_range
 from promptport.vector import TaskPromptVector, told_apart
 
 SEARCHED = {
@@ -106,17 +107,16 @@ class PairsConfig:
                     got="another name",
                     fix="Choose one of them",
                 )
-        for name, given, fewest in (("ways", self.ways, ""), ("sizes", self.sizes, 2)):
-            wrong = [value for value in given if isinstance(value, int) and value < 2]
-            if not given or len(set(given)) < len(given) or wrong:
-                raise PromptPortError(
-                    f"{name} of the comparison",
-                    expected="one or more, each once" + (", of 2 tasks or more" if fewest else ""),
-                    got=", ".join(map(str, given)) or "none",
-                    fix="Correct them",
-                )
         counts = ("most", "rows", "dev_rows", "forecast_rows")
-        refuse_out_of_range(self, {n: (getattr(self, n) >= 0, "0 or more") for n in counts})
+        ranges = {
+            "ways": (is_once(self.ways), "one or more, each once"),
+            "sizes": (
+                is_once(self.sizes) and min(self.sizes) >= 2,
+                "one or more, each once, of 2 tasks or more",
+            ),
+            **{name: (getattr(self, name) >= 0, "0 or more") for name in counts},
+        }
+        refuse_out_of_range(self, ranges)
 
 
 def score_pairs(
@@ -124,7 +124,7 @@ def score_pairs(
     parts: Mapping[str, Part],
     config: PairsConfig | None = None,
     *,
-    keep: Path | None = None,
+    out: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pairs:
     """Combine the prompts of a library in pairs or larger sets, and say what each task keeps.
@@ -137,7 +137,7 @@ def score_pairs(
         parts: prompts with their origins, and their tasks, by name. Prompts of the same task are
             not combined with each other.
         config: what is combined, how, and on which rows.
-        keep: file that keeps what is measured, so that a stopped run goes on where it was.
+        out: folder that keeps what is measured (`cells.jsonl`), so that a stopped run goes on.
         progress: called with (sets done, sets in all).
 
     Raises:
@@ -148,7 +148,7 @@ def score_pairs(
         TuningError: `reconcile` cannot learn from these rows.
         StorageError, FileFormatError: see `Cells`.
     """
-    return _Comparison(backbone, parts, config or PairsConfig(), keep).run(progress)
+    return _Comparison(backbone, parts, config or PairsConfig(), out).run(progress)
 
 
 class _Comparison:
@@ -157,7 +157,7 @@ class _Comparison:
         backbone: Backbone,
         parts: Mapping[str, Part],
         config: PairsConfig,
-        keep: Path | None,
+        out: str | Path | None,
     ) -> None:
         self.backbone, self.config = backbone, config
         self.parts = {
@@ -168,8 +168,12 @@ class _Comparison:
             backbone.check_prompt(part.prompt)
         self._check_ways()
         self._stamp = cache(self._stamped)
-        weights = self._weights if keep else lambda cell: ""
-        self.cells = Cells(keep, weights, *_VALUES, exact=True)
+        self.cells = Cells(
+            None if out is None else Path(out) / CELLS_FILE,
+            self._weights if out is not None else lambda cell: "",
+            *_VALUES,
+            exact=True,
+        )
 
     def _check_ways(self) -> None:
         """Refuse at once what would end a long comparison."""

@@ -237,6 +237,11 @@ def refuse_unused(config: TuneConfig, names: Sequence[str], where: str) -> None:
             )
 
 
+def is_once(values: Sequence[object]) -> bool:
+    """Whether there are values, and each is there once."""
+    return bool(values) and len(set(values)) == len(values)
+
+
 def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]) -> None:
     """Refuse a value that does not fit.
 

@@ -47,7 +47,7 @@ RECONCILE = DistilConfig(
     batch_size=4,
     relative_lr=0.06,
 )
-# Hard tasks get closer for thousands of steps; easy ones end before.
+# Hard tasks get a little closer for thousands of steps; easy ones end before.
 WIDEN = replace(RECONCILE, steps=4800, batch_size=8, enough=0.002)
 _UNSEEN = 16  # origins that only held-back texts are asked on
 

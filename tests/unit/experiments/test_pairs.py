@@ -123,7 +123,7 @@ def test_what_is_kept_in_a_file_is_not_measured_again(
     backbone, parts, rows_right, tmp_path
 ) -> None:
     _, calls = rows_right
-    model, keep = backbone("bert"), tmp_path / "cells.jsonl"
+    model, out = backbone("bert"), str(tmp_path)
     config = PairsConfig(ways=("sum",))
 
     def stop(done, total):
@@ -131,21 +131,21 @@ def test_what_is_kept_in_a_file_is_not_measured_again(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        score_pairs(model, parts, config, keep=keep, progress=stop)
+        score_pairs(model, parts, config, out=out, progress=stop)
     assert len(calls) == 5
-    found = score_pairs(model, parts, config, keep=keep)
+    found = score_pairs(model, parts, config, out=out)
     assert len(calls) == 6
-    assert score_pairs(model, parts, config, keep=keep) == found
+    assert score_pairs(model, parts, config, out=out) == found
     assert len(calls) == 6
     # Another way is measured beside it, other rows and another prompt anew.
-    score_pairs(model, parts, replace(config, ways=("sum", "mean")), keep=keep)
+    score_pairs(model, parts, replace(config, ways=("sum", "mean")), out=out)
     assert [seen for seen, _ in calls[6:]] == [[1.5], [2.5], [3]]
-    score_pairs(model, parts, replace(config, rows=3), keep=keep)
+    score_pairs(model, parts, replace(config, rows=3), out=out)
     assert len(calls) == 15
     other = replace(parts["a"].prompt, vectors=parts["a"].prompt.vectors + 8)
-    score_pairs(model, {**parts, "a": Part(other, parts["a"].task)}, config, keep=keep)
+    score_pairs(model, {**parts, "a": Part(other, parts["a"].task)}, config, out=out)
     assert [seen for seen, _ in calls[15:]] == [[9], [11], [13]]
-    assert score_pairs(model, parts, config, keep=keep) == found
+    assert score_pairs(model, parts, config, out=out) == found
     assert len(calls) == 18
 
 
@@ -153,7 +153,7 @@ def test_cells_of_another_command_are_left_alone(backbone, parts, rows_right, tm
     keep = tmp_path / "cells.jsonl"
     cell = '{"task": "t", "start": "random", "seed": 0, "rows": 5, "weights": "w", "score": 1.0}'
     keep.write_text(f"{cell}\n")
-    found = score_pairs(backbone("bert"), parts, PairsConfig(ways=("sum",)), keep=keep)
+    found = score_pairs(backbone("bert"), parts, PairsConfig(ways=("sum",)), out=tmp_path)
     assert len(found.sets) == 3
     assert keep.read_text().splitlines()[0] == cell
 
@@ -246,11 +246,11 @@ def test_forecasts_are_counted_against_what_became_of_the_tasks(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"ways": ()}, "ways of the comparison: expected one or more, each once, got none"),
-        ({"ways": ("sum", "sum")}, "each once, got sum, sum"),
+        ({"ways": ()}, r"ways: expected one or more, each once, got \(\)"),
+        ({"ways": ("sum", "sum")}, "each once, got ..sum., .sum"),
         ({"ways": ("plus",)}, "way 'plus': expected one of paper, separate, concatenate"),
-        ({"sizes": ()}, "sizes of the comparison: expected one or more"),
-        ({"sizes": (1,)}, "of 2 tasks or more, got 1"),
+        ({"sizes": ()}, "sizes: expected one or more"),
+        ({"sizes": (1,)}, "of 2 tasks or more, got .1"),
         ({"rows": -1}, "rows: expected 0 or more, got -1"),
         ({"most": -1}, "most: expected 0 or more"),
         ({"seed": -1}, "seed"),
