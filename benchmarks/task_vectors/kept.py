@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import MORE_ROWS, bits_of
-from benchmarks.task_vectors.origins import PAPER
+from benchmarks.task_vectors.moved import PAPER
 
 from promptport.analysis import bootstrap_difference, bootstrap_mean
 from promptport.experiments.cells import Cell

@@ -31,7 +31,7 @@ from benchmarks.task_vectors.common import (
 )
 from benchmarks.task_vectors.kept import PAPER_COLUMN, RECONCILED, shares, table
 from benchmarks.task_vectors.kept import summarise as summarise_sets
-from benchmarks.task_vectors.origins import PAPER, SHARED, learnable
+from benchmarks.task_vectors.moved import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins
 
 from promptport.analysis import Part, forecast_pair

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from benchmarks.task_vectors import across, common, curves, fewshot, origins
+from benchmarks.task_vectors import across, common, curves, fewshot, moved, origins
 
 from promptport.experiments.cells import Cells
 from promptport.tasks import open_task
@@ -166,4 +166,4 @@ def test_trainings_are_compared_where_all_of_them_are() -> None:
     assert summary["own_to_other_paper_mean"] == pytest.approx(0.5)
     # Nothing in common: the rarest is left out, of equal ones the first.
     few = {"one origin": {1: 0, 2: 0}, "widened": {2: 0}, "64 origins": {1: 0}}
-    assert origins._comparable(few) == (["one origin", "64 origins"], [1])
+    assert moved._comparable(few) == (["one origin", "64 origins"], [1])
