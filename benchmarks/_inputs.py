@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from promptport.backbone import Backbone, silence_libraries
+from promptport.distillation import DistillConfig
 from promptport.tasks import MemorySource, Task
-from promptport.tuning import DistilConfig, TuneConfig
+from promptport.tuning import TuneConfig
 from promptport.zoo import ZOO_FOLDER
 
 
@@ -33,7 +34,7 @@ def weights_of(*names: str) -> str:
     return "-".join(hashlib.sha256(content).hexdigest()[:8] for content in files)
 
 
-def digest_of(config: TuneConfig | DistilConfig, *more: Any) -> str:
+def digest_of(config: TuneConfig | DistillConfig, *more: Any) -> str:
     """First 4 digits of the sha256 of what is not usual in these settings, and of JSON values."""
     usual = asdict(type(config)())
     settings = {k: v for k, v in asdict(config).items() if v != usual[k]}

@@ -30,14 +30,15 @@ from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to
 from promptport.evaluation import evaluate
-from promptport.experiments.cells import Cell, Cells
 from promptport.experiments.curves import few_shot_config
-from promptport.interop import load_prompt, save_prompt
+from promptport.experiments.result_store import Cell, ResultStore
+from promptport.parameters import OriginSpec, make_origin
+from promptport.parameters.mixtures import starting_mixture
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
 from promptport.transfers import transfer, transfer_vector, transfer_word_vector
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, few_shot, make_origin, tune
-from promptport.tuning.mixtures import starting_mixture
+from promptport.tuning import TuneConfig, TuneJob, few_shot, tune
 from promptport.vector import TaskPromptVector
 
 TASKS = (
@@ -93,7 +94,7 @@ def measure(
     """
     settings = settings or Settings()
     opened = [limited(open_task(name), settings.sizes.rows, settings.sizes.words) for name in tasks]
-    book = Cells(results / "across" / "cells.jsonl", _weights, *VALUES)
+    book = ResultStore(results / "across" / "cells.jsonl", _weights, *VALUES)
     for seed in seeds:
         run = _Run(seed, backbones, opened, settings, book, work / "across")
         for name in backbones:
@@ -120,7 +121,7 @@ class _Run:
         backbones: Sequence[str],
         tasks: Sequence[Task],
         settings: Settings,
-        book: Cells,
+        book: ResultStore,
         work: Path,
     ) -> None:
         self.seed, self.tasks, self.settings, self.book = seed, list(tasks), settings, book

@@ -15,12 +15,13 @@ from benchmarks._inputs import backbone, digest_of, limited, weights_of
 from benchmarks._result import ROOT
 
 from promptport.evaluation import Evaluation
-from promptport.experiments.cells import Cell, Cells, packed, unpacked
-from promptport.interop import load_prompt, save_prompt
+from promptport.experiments.result_store import Cell, ResultStore, packed, unpacked
 from promptport.objective import Objective
+from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.tuning import TuneConfig, TuneJob, tune
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -67,9 +68,9 @@ PLANS = {
 }
 
 
-def book_of(path: Path) -> Cells:
+def book_of(path: Path) -> ResultStore:
     """Cells that depend on one backbone and on how its tasks are tuned, with what was `found`."""
-    return Cells(path, _stamp, "found")
+    return ResultStore(path, _stamp, "found")
 
 
 def _stamp(cell: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.task_vectors.common import apart, bits_of, over_seeds
 
 from promptport.analysis import bootstrap_mean, compare_to
-from promptport.experiments.cells import Cell
+from promptport.experiments.result_store import Cell
 
 COLUMNS = (
     *("random", "best single", "picked", "together", "factors", "mean", "sum", "attention"),

@@ -31,23 +31,20 @@ from benchmarks.task_vectors.common import (
 )
 from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise, table
 
-from promptport.analysis import Candidate, rank
 from promptport.evaluation import Evaluation, evaluate
-from promptport.experiments.cells import Cell, Cells
 from promptport.experiments.curves import few_shot_config
-from promptport.experiments.starts import with_few_labels
-from promptport.interop import load_prompt, save_prompt
+from promptport.experiments.result_store import Cell, ResultStore
+from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.library.starts import with_few_labels
 from promptport.merging import merge
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
 from promptport.tuning import (
-    AdaptConfig,
-    OriginSpec,
     TuneConfig,
     TuneJob,
-    adapt,
     few_shot,
-    make_origin,
     random_prompt,
     start_attention,
     tune,
@@ -136,7 +133,7 @@ def measure(
         print("NLU tasks are left out: no --data")
     known = [open_any(name, data) for name in sources or (*SOURCES, *(NLU if data else ()))]
     new = [open_any(name, data) for name in targets or (*TARGETS, *(NLU_TARGETS if data else ()))]
-    book = Cells(
+    book = ResultStore(
         results / "fewshot" / "cells.jsonl",
         lambda cell: f"{weights_of(cell['backbone'])}-{settings.digest}",
         *VALUES,
@@ -165,7 +162,7 @@ class _Bench:
         sources: Sequence[Task],
         targets: Sequence[Task],
         settings: Settings,
-        book: Cells,
+        book: ResultStore,
         work: Path,
     ) -> None:
         self.name, self.seed, self.settings, self.book = name, seed, settings, book

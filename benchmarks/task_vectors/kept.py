@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.task_vectors.calibrate import calibrate
 from benchmarks.task_vectors.common import MORE_ROWS, bits_of
+from benchmarks.task_vectors.fit_forecast import fit_forecast
 from benchmarks.task_vectors.moved import PAPER
 
 from promptport.analysis import bootstrap_difference, bootstrap_mean
-from promptport.experiments.cells import Cell
-from promptport.experiments.kept import LOST, is_lost, kept_share
+from promptport.experiments.result_store import Cell
+from promptport.experiments.retention import LOST, is_lost, kept_share
 
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 RECONCILED = f"{PAPER.name}: reconciled"
@@ -47,7 +47,7 @@ def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
             summary[f"{prefix}_wiped_{short}_beyond_noise"] = row["beyond_noise"]
     tables["tests"] = _tests(pairs, best)
     tables["each"] = [_each(cell, best) for cell in cells]
-    forecasts, known = calibrate(pairs)
+    forecasts, known = fit_forecast(pairs)
     return {**summary, **forecasts}, {**tables, "forecast": known}
 
 

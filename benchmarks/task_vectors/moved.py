@@ -11,8 +11,8 @@ from benchmarks.task_vectors.common import MORE_ROWS, Training, apart, bits_of, 
 from scipy.stats import spearmanr
 
 from promptport.analysis import bootstrap_mean, bootstrap_ratio, compare_to
-from promptport.analysis.independence import MOVES
-from promptport.experiments.cells import Cell
+from promptport.analysis.robustness import MOVES
+from promptport.experiments.result_store import Cell
 
 PAPER = Training("one origin")
 SHARED = Training("64 origins", origins=64)

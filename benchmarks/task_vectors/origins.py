@@ -44,16 +44,20 @@ from benchmarks.task_vectors.moved import (
     table,
 )
 
+from promptport.distillation import OVER_ORIGINS, DistillConfig, distill_over_origins
 from promptport.evaluation import score_prompts
-from promptport.experiments.cells import Cell, Cells
+from promptport.experiments.result_store import Cell, ResultStore
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning import WIDEN, DistilConfig, OriginSpec, make_origin, random_prompt, widen
+from promptport.tuning import random_prompt
 from promptport.vector import TaskPromptVector
 
 __all__ = ["measure", "summarise", "table"]
 
-WIDE = replace(WIDEN, steps=1200, truncate=True)  # a quarter of the usual steps, to save time
+WIDE = replace(
+    OVER_ORIGINS, steps=1200, truncate=True
+)  # a quarter of the usual steps, to save time
 AVERAGE_OF = 3
 TEST_ORIGINS, DEV_ORIGINS = 4, 2
 _TEST_SEED, _DEV_SEED, _MORE_SEEDS = 900_000, 800_000, 700_000
@@ -104,10 +108,10 @@ def _measure(
     seed: int,
     tasks: Sequence[Task],
     more: Mapping[str, Task],
-    cells: Cells,
+    cells: ResultStore,
     work: Path,
     trainings: Sequence[str],
-    wide: DistilConfig,
+    wide: DistillConfig,
 ) -> None:
     asked = [task for task in tasks if can_be_asked(name, task)]
     _add(
@@ -144,9 +148,9 @@ def _add_widened(
     seed: int,
     task: Task,
     more: Task,
-    cells: Cells,
+    cells: ResultStore,
     work: Path,
-    config: DistilConfig,
+    config: DistillConfig,
 ) -> None:
     """The cell of a vector that was tuned from one origin and has learned to serve any.
 
@@ -159,7 +163,7 @@ def _add_widened(
         return
     model = backbone(name)
     (direct,) = tuned(name, [task], PAPER, seed, work)
-    learned = widen(direct, model, task, config=replace(config, seed=seed))
+    learned = distill_over_origins(direct, model, task, config=replace(config, seed=seed))
     wide = learned.prompt
     strange = [make_origin(o, model, LENGTH) for o in _strange(_TEST_SEED, TEST_ORIGINS)]
     ((alone,),) = score_prompts(model, [direct], [task], truncate=True)
@@ -173,7 +177,7 @@ def _add_widened(
     cells.add({"found": {**_scored(name, task, wide, 1.0), **found}}, **place)
 
 
-def _add_bare(name: str, more: Task, cells: Cells) -> None:
+def _add_bare(name: str, more: Task, cells: ResultStore) -> None:
     """The cell of what the origins that vectors are put on score without any."""
     place = {"part": BARE, "backbone": name, "task": more.name}
     if not cells.has(**place):
@@ -206,7 +210,7 @@ def _origin(prompt: SoftPrompt) -> SoftPrompt:
 
 
 def _add(
-    name: str, seed: int, tasks: Sequence[Task], training: str, cells: Cells, make: Any
+    name: str, seed: int, tasks: Sequence[Task], training: str, cells: ResultStore, make: Any
 ) -> None:
     """The cells of one training that are missing."""
     place = {"part": "origins", "backbone": name, "seed": seed, "training": training}

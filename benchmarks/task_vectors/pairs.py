@@ -35,18 +35,12 @@ from benchmarks.task_vectors.moved import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins
 
 from promptport.analysis import Part, forecast_pair
+from promptport.distillation import INTO_MERGE, distill_merge
 from promptport.evaluation import evaluate, score_prompts
-from promptport.experiments.cells import Cell, Cells
-from promptport.merging import concatenate, merge
+from promptport.experiments.result_store import Cell, ResultStore
+from promptport.merging import SearchConfig, SearchResult, concatenate, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning import (
-    RECONCILE,
-    SearchConfig,
-    SearchResult,
-    reconcile,
-    search_coefficients,
-)
 from promptport.vector import TaskPromptVector
 
 __all__ = ["measure", "summarise", "table"]
@@ -61,7 +55,7 @@ FORECAST_OF = ("sum", "mean", "select")  # combinations of the first library
 FORECAST_ROWS = 60
 DEV_ROWS, TEST_ROWS = 32, 80
 LARGER = {3: 3, 4: 1}  # sets of so many tasks: how many of them
-SETTLE = replace(RECONCILE, truncate=True)
+SETTLE = replace(INTO_MERGE, truncate=True)
 SETTLED = f"reconciled {digest_of(SETTLE)}"  # part of its cells
 
 
@@ -115,7 +109,7 @@ def _measure(
     seed: int,
     tasks: Sequence[Task],
     more: Mapping[str, Task],
-    cells: Cells,
+    cells: ResultStore,
     work: Path,
 ) -> list[list[str]]:
     """Make the missing cells of a backbone and a seed; the names of the tasks of all sets."""
@@ -190,7 +184,7 @@ class _Set:
         assert own[0].origin is not None
         starts = [merge(self._vectors(PAPER.name)).apply(own[0].origin), concatenate(own)]
         parts = list(zip(own, self.tasks, strict=True))
-        found = reconcile(starts, self.model, parts, config=replace(SETTLE, seed=seed))
+        found = distill_merge(starts, self.model, parts, config=replace(SETTLE, seed=seed))
         way: dict[str, Any] = {"alone": {}}
         for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
             *alone, scores = score_prompts(

@@ -19,10 +19,11 @@ from benchmarks.transfer_quality.run import CONFIG as TUNING
 from benchmarks.transfer_quality.run import LENGTHS, RESULTS, ROWS, WORDS, WORK
 
 from promptport.evaluation import evaluate
-from promptport.interop import load_prompt, save_prompt
+from promptport.parameters import OriginSpec
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import open_task
 from promptport.transfers import transfer
-from promptport.tuning import OriginSpec, TuneJob, tune
+from promptport.tuning import TuneJob, tune
 
 BACKBONES = ("nano-albert", "nano-llama", "nano-bert-wide")
 TASKS = (

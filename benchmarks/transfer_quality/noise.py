@@ -17,13 +17,15 @@ from benchmarks._result import write_results
 from benchmarks.transfer_quality.choose import BACKBONES, TASKS, compared
 from benchmarks.transfer_quality.run import CONFIG, DISTIL, LENGTHS, RESULTS, ROWS, WORDS, WORK
 
+from promptport.distillation import fit_mixture
 from promptport.evaluation import evaluate
-from promptport.experiments.cells import rounded
-from promptport.interop import load_prompt, save_prompt
+from promptport.experiments.result_store import rounded
+from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
 from promptport.transfers import transfer
-from promptport.tuning import OriginSpec, TuneJob, anchor, tune
+from promptport.tuning import TuneJob, tune
 
 LEVELS = (0.0, 0.5, 1.0, 2.0)
 Prompts = dict[tuple[str, str], SoftPrompt]
@@ -92,7 +94,7 @@ def reanchored(
     free = tuned(given, tasks, "vocabulary", 0.0, None)
     known = {task.name: task for task in tasks}
     return {
-        (name, task): anchor(p, backbone(name), known[task], words=words, config=config).prompt
+        (name, task): fit_mixture(p, backbone(name), known[task], words=words, config=config).prompt
         for (name, task), p in free.items()
     }
 

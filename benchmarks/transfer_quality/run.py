@@ -18,28 +18,24 @@ from benchmarks._inputs import backbone, limited, weights_of
 from benchmarks._result import ROOT, write_results
 from benchmarks.transfer_quality.table import summarise, write_table
 
-from promptport.evaluation import evaluate
-from promptport.experiments.cells import Cells
-from promptport.interop import load_prompt, save_prompt
-from promptport.prompt import SoftPrompt
-from promptport.tasks import Task, open_task
-from promptport.transfers import Source, transfer, transfer_many
-from promptport.tuning import (
-    DistilConfig,
-    OriginSpec,
+from promptport.distillation import (
+    DistillConfig,
     Teacher,
     Texts,
-    TuneConfig,
-    TuneJob,
     agreement,
-    anchor,
-    calibrate,
-    choose_readout,
-    random_prompt,
-    tune,
-    tune_jointly,
+    align,
+    choose_cue_word,
+    fit_mixture,
 )
-from promptport.tuning.readout import READOUTS
+from promptport.distillation.cue_word import READOUTS
+from promptport.evaluation import evaluate
+from promptport.experiments.result_store import ResultStore
+from promptport.parameters import OriginSpec
+from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, save_prompt
+from promptport.tasks import Task, open_task
+from promptport.transfers import Source, transfer, transfer_many
+from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune, tune_jointly
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -58,7 +54,7 @@ ROWS = {"train": 128, "dev": 48, "test": 150}
 WORDS = 24  # most words of a text that are read
 LENGTHS = {"probe": 5, "classification": 8}
 CONFIG = TuneConfig(epochs=12, patience=4, batch_size=16, truncate=True)
-DISTIL = DistilConfig(rows=128, truncate=True)
+DISTIL = DistillConfig(rows=128, truncate=True)
 PAPER_STEPS = 2000
 Key = tuple[str, str, Task, int]  # sources joined by "+", target, task, seed
 
@@ -93,7 +89,7 @@ def benchmark_tasks(data: Path | None) -> list[Task]:
 
 def without_prompt(name: str, task: Task, word: str = "") -> float:
     """Score of the tuning template without its virtual tokens: what needs no prompt at all."""
-    template = task.template.with_readout(word) if word else task.template
+    template = task.template.with_cue_word(word) if word else task.template
     asked = template.without_soft()
     return evaluate(backbone(name), task, template=asked, truncate=True).score.value
 
@@ -112,7 +108,7 @@ class Run:
         words = set.intersection(*(set(backbone(name).space.words) for name in backbones))
         self.words = tuple(sorted(words))
         stamp = weights_of(*backbones)
-        self.book = Cells(RESULTS / "cells.jsonl", lambda _: stamp, "score")
+        self.book = ResultStore(RESULTS / "cells.jsonl", lambda _: stamp, "score")
 
     def seed(self, seed: int) -> None:
         """All columns for one seed, the cheap ones first."""
@@ -266,7 +262,7 @@ class Run:
         if not place.is_dir():
             config = replace(DISTIL, texts=texts, epochs=30, patience=5, seed=seed)
             free = self.load([source], "free", task, seed)
-            found = anchor(free, backbone(source), task, words=self.words, config=config)
+            found = fit_mixture(free, backbone(source), task, words=self.words, config=config)
             save_prompt(found.prompt, place)
         spaces = backbone(source).space, backbone(target).space
         return transfer(load_prompt(place), *spaces, roundtrip=False).prompt
@@ -278,8 +274,8 @@ class Run:
         carried = self.reanchored(source, target, task, seed)
         config = replace(DISTIL, seed=seed)
         teacher = [Teacher(backbone(source), free)]
-        start = choose_readout(carried, backbone(target), teacher, task, config=config).prompt
-        return calibrate(start, backbone(target), teacher, task, config=config).prompt
+        start = choose_cue_word(carried, backbone(target), teacher, task, config=config).prompt
+        return align(start, backbone(target), teacher, task, config=config).prompt
 
     def read_out(
         self, moved: SoftPrompt, asked: SoftPrompt, key: Key, texts: Texts = "words"
@@ -289,7 +285,7 @@ class Run:
         source, target, task, seed = key
         teacher = Teacher(backbone(source.split("+")[0]), asked)
         config = replace(DISTIL, texts=texts, seed=seed)
-        return choose_readout(moved, backbone(target), [teacher], task, config=config).prompt
+        return choose_cue_word(moved, backbone(target), [teacher], task, config=config).prompt
 
     def carried(self, prompt: SoftPrompt, key: Key) -> SoftPrompt:
         """An anchored prompt of the first source on the target."""
@@ -306,13 +302,13 @@ class Run:
         teachers = [Teacher(backbone(n), self.load([n], "free", task, seed)) for n in names]
         config = replace(DISTIL, texts="words", seed=seed)
         carried = [self.reanchored(n, target, task, seed, "words") for n in names]
-        starts = [choose_readout(p, goal, teachers, task, config=config).prompt for p in carried]
+        starts = [choose_cue_word(p, goal, teachers, task, config=config).prompt for p in carried]
         if len(starts) > 1:
             apart = [
                 agreement(start, goal, teachers, task, config=config).divergence for start in starts
             ]
             starts = [starts[apart.index(min(apart))]]
-        return calibrate(starts[0], goal, teachers, task, config=config).prompt
+        return align(starts[0], goal, teachers, task, config=config).prompt
 
     def several(self, target: str, seed: int) -> None:
         """Two and three sources, none of them the target: finished prompts, and joint mixtures."""

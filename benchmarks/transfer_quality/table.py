@@ -51,10 +51,10 @@ DEVELOPED_PAIR = ("nano-bert", "nano-roberta")
 # That a causal target wants a word in front of the answer was found on these, with scores.
 READ_OUT_TARGET = "nano-gpt2"
 READ_OUT_ON = ("country-capital", "past-tense", "company-country", "person-country", "opposite")
-Cells = Sequence[dict[str, Any]]
+ResultStore = Sequence[dict[str, Any]]
 
 
-def summarise(cells: Cells) -> tuple[dict[str, float], dict[str, Any]]:
+def summarise(cells: ResultStore) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures per column, and the rows of the table.
 
     Retention is the mean over cells of score / score when tuned on the target, over cells where
@@ -173,7 +173,7 @@ def _share(gains: Sequence[tuple[float, float]]) -> float:
     return sum(own for own, _ in gains) / whole if whole else 0.0
 
 
-def _interval(cells: Cells, values: Sequence[float]) -> tuple[float, float]:
+def _interval(cells: ResultStore, values: Sequence[float]) -> tuple[float, float]:
     """95% of the means when whole (target, task) cells are drawn again, their seeds together."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for cell, value in zip(cells, values, strict=True):

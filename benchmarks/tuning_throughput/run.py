@@ -23,9 +23,10 @@ from benchmarks._result import write_results
 from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import evaluate
 from promptport.objective import Objective
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import MemorySource, Task, Template, open_task
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, make_origin, tune
+from promptport.tuning import TuneConfig, TuneJob, tune
 
 HERE = Path(__file__).resolve().parent
 LENGTH, WARM_STEPS, RELATIVE_LR = 5, 5, 0.1

@@ -26,11 +26,12 @@ from benchmarks._result import write_results
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone, open_space, silence_libraries
 from promptport.evaluation import evaluate
-from promptport.experiments.cells import Cells
+from promptport.experiments.result_store import ResultStore
 from promptport.files import write_atomic
 from promptport.objective import Objective
+from promptport.parameters import OriginSpec
 from promptport.tasks import Task, list_tasks, open_task
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.zoo import ZOO_FOLDER, embedded_names
 
 HERE = Path(__file__).resolve().parent
@@ -101,7 +102,7 @@ def main() -> None:
     parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
     arguments = parser.parse_args()
     silence_libraries()
-    cells = Cells(RESULTS / "cells.jsonl", stamp, "score")
+    cells = ResultStore(RESULTS / "cells.jsonl", stamp, "score")
     for group in GROUPS:
         if group.name not in arguments.groups:
             continue
@@ -163,7 +164,7 @@ def group_tasks(name: str, data: Path | None) -> list[Task]:
 
 
 def measure(
-    name: str, group: Group, tasks: Sequence[Task], seeds: Sequence[int], cells: Cells
+    name: str, group: Group, tasks: Sequence[Task], seeds: Sequence[int], cells: ResultStore
 ) -> None:
     """Majority and manual score of every task, and tuned prompts for every seed."""
     places = [
@@ -209,7 +210,9 @@ def can_be_asked(backbone: Backbone, task: Task) -> bool:
     return all(sum(objective.can_ask(r) for r in task.load(s)) >= FEWEST_ROWS for s in splits)
 
 
-def summarise(cells: Cells, backbones: Sequence[str]) -> tuple[dict[str, float], dict[str, Any]]:
+def summarise(
+    cells: ResultStore, backbones: Sequence[str]
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Flat figures, and the tables behind them."""
     scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     tasks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))

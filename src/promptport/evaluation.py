@@ -20,7 +20,7 @@ BATCH_TOKENS = 8192
 
 
 @dataclass(frozen=True)
-class Ask:
+class PromptedQuestion:
     """One question put to the backbone behind one prompt.
 
     Attributes:
@@ -95,7 +95,7 @@ def evaluate(
     objective = Objective(backbone, task, chosen, length=length, truncate=truncate)
     prepared = objective.prepare(task.load(split))
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
-    asks = [Ask(objective, question, 0) for question in prepared.questions]
+    asks = [PromptedQuestion(objective, question, 0) for question in prepared.questions]
     return evaluation_of(run(backbone, asks, vectors), asks[0], prepared, chosen.text)
 
 
@@ -134,7 +134,7 @@ def score_prompts(
         )
     loaded = [task.load(split)[: rows or None] for task in tasks]
     prepared: dict[tuple[int, str, int], tuple[Objective, Prepared]] = {}
-    asks: list[Ask] = []
+    asks: list[PromptedQuestion] = []
     parts: list[tuple[range, Prepared, str]] = []
     start = 0
     for prompt in prompts:
@@ -149,7 +149,9 @@ def score_prompts(
                 prepared[key] = (objective, objective.prepare(loaded[place]))
             objective, questions = prepared[key]
             first = len(asks)
-            asks += [Ask(objective, question, start) for question in questions.questions]
+            asks += [
+                PromptedQuestion(objective, question, start) for question in questions.questions
+            ]
             parts.append((range(first, len(asks)), questions, template.text))
         start += prompt.length
     outcome = run(backbone, asks, torch.cat([prompt.vectors for prompt in prompts]))
@@ -157,7 +159,9 @@ def score_prompts(
     return [found[i : i + len(tasks)] for i in range(0, len(found), len(tasks))]
 
 
-def evaluation_of(outcome: Outcome, ask: Ask, prepared: Prepared, template: str) -> Evaluation:
+def evaluation_of(
+    outcome: Outcome, ask: PromptedQuestion, prepared: Prepared, template: str
+) -> Evaluation:
     """What came out for all questions of one task and template, one of which is `ask`."""
     return Evaluation(
         outcome.score([ask]),
@@ -210,7 +214,7 @@ class Outcome:
         """Mean over all questions."""
         return float(self.losses.mean())
 
-    def score(self, asks: Sequence[Ask], *, resamples: int = 1000) -> Score:
+    def score(self, asks: Sequence[PromptedQuestion], *, resamples: int = 1000) -> Score:
         """The metric of the (one) task over all questions."""
         metric = asks[0].objective.task.metric
         return bootstrap_score(metric, self.gold, self.predictions, resamples=resamples)
@@ -227,7 +231,11 @@ class Outcome:
 
 @torch.no_grad()
 def run(
-    backbone: Backbone, asks: Sequence[Ask], vectors: Tensor, *, batch_tokens: int = BATCH_TOKENS
+    backbone: Backbone,
+    asks: Sequence[PromptedQuestion],
+    vectors: Tensor,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Outcome:
     """Put questions to a backbone, whatever their tasks and prompts.
 
@@ -257,7 +265,7 @@ def run(
 
 
 def forward(
-    backbone: Backbone, asks: Sequence[Ask], vectors: Tensor
+    backbone: Backbone, asks: Sequence[PromptedQuestion], vectors: Tensor
 ) -> Iterator[tuple[Objective, list[int], Tensor]]:
     """One forward pass over questions of any tasks.
 
@@ -282,7 +290,7 @@ def forward(
         yield asks[members[0]].objective, members, logits.index_select(0, index)
 
 
-def batches(asks: Sequence[Ask], batch_tokens: int) -> list[list[int]]:
+def batches(asks: Sequence[PromptedQuestion], batch_tokens: int) -> list[list[int]]:
     """Indices of asks in batches of similar length and at most `batch_tokens` padded tokens."""
     order = sorted(range(len(asks)), key=lambda i: -asks[i].question.tokens)
     found: list[list[int]] = []

@@ -9,7 +9,7 @@ Three shapes of question:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone, EncodedRow
 from promptport.errors import TaskError
+from promptport.seeds import check_seed
 from promptport.tasks import Answer, Row, Task, Template
 
 MAX_NEW_TOKENS = 128  # of an answer in text to text
@@ -311,3 +312,20 @@ def _pool_words(words: Tensor, labels: Sequence[int], count: int) -> Tensor:
         mean = torch.logsumexp(words[:, own], dim=1) - torch.log(torch.tensor(float(len(own))))
         columns.append(mean)
     return torch.stack(columns, dim=1)
+
+
+def blind_rows(rows: Sequence[Row], objective: Objective) -> list[Row]:
+    """The rows with a stand-in for the answer, which only takes the answer's place."""
+    task, words = objective.task, sorted(objective.backbone.space.words)
+    answers = task.label_names if task.kind == "classification" else words
+    stand_in = next(a for a in answers if objective.can_ask(replace(rows[0], answer=a)))
+    return [replace(row, answer=stand_in) for row in rows]
+
+
+def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:
+    """A seeded choice of at most so many rows."""
+    if most < 1:
+        raise TaskError("rows", expected="1 or more", got=str(most), fix="Ask more rows")
+    check_seed(seed)
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
+    return [rows[i] for i in order[:most].tolist()]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.anchored import Mixture
 from promptport.anchors import AnchorSet
 from promptport.errors import MismatchError, ShapeError
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
 from promptport.seeds import check_seed

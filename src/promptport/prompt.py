@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.anchored import Mixture
 from promptport.errors import FileFormatError, ShapeError
+from promptport.mixture import Mixture
 
 SCHEMA_VERSION = 1
 

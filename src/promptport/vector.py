@@ -280,7 +280,7 @@ def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
     )
 
 
-def told_apart(vectors: Mapping[str, TaskPromptVector]) -> list[TaskPromptVector]:
+def unique_labels(vectors: Mapping[str, TaskPromptVector]) -> list[TaskPromptVector]:
     """Vectors of one task under the names that the user has for them; others under their task.
 
     Args:

@@ -9,9 +9,9 @@ import pytest
 from tests.cli.conftest import fails
 
 from promptport.analysis.forecast import PAIRS
-from promptport.interop import load_prompt, save_prompt, save_vector
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tuning import OriginSpec, make_origin
+from promptport.storage import load_prompt, save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 
 N = 3
@@ -43,7 +43,7 @@ def library(backbone, tmp_path, monkeypatch):
 
 
 def test_similarity_of_vectors(run_cli, library, tmp_path) -> None:
-    arguments = ("similarity", "a0", "a1", "b0.prompt", "--of", "vectors")
+    arguments = ("library", "similarity", "a0", "a1", "b0.prompt", "--of", "vectors")
     code, out, _ = run_cli(*arguments, "--out", "heat.html", "--json")
     assert code == 0
     found = json.loads(out)
@@ -65,31 +65,43 @@ def test_similarity_of_vectors(run_cli, library, tmp_path) -> None:
 
 
 def test_similarity_of_prompts_and_of_vector_folders(run_cli, library) -> None:
-    code, out, _ = run_cli("similarity", "a0", "bare", "--json")
+    code, out, _ = run_cli("library", "similarity", "a0", "bare", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["of"] == "prompts"
     assert found["cosine"][0][0] == pytest.approx(1)
     assert found["groups"] == {}
     save_vector(TaskPromptVector.of(load_prompt("a0")), "x/a0")
-    code, out, _ = run_cli("similarity", "a0", "x/a0", "--of", "vectors", "--json")
+    code, out, _ = run_cli("library", "similarity", "a0", "x/a0", "--of", "vectors", "--json")
     found = json.loads(out)
     assert found["names"] == ["a0", "x/a0"]
     assert found["cosine"][0][1] == pytest.approx(1)
 
 
 def test_similarity_of_what_does_not_fit(run_cli, library, backbone) -> None:
-    fails(run_cli("similarity", "a0", "a1", "--of", "tasks"), "--of: expected prompts or vectors")
-    fails(run_cli("similarity", "a0"), "expected two prompts or more")
-    fails(run_cli("similarity", "a0", "bare", "--of", "vectors"), "expected an origin")
+    fails(
+        run_cli("library", "similarity", "a0", "a1", "--of", "tasks"),
+        "--of: expected prompts or vectors",
+    )
+    fails(run_cli("library", "similarity", "a0"), "expected two prompts or more")
+    fails(run_cli("library", "similarity", "a0", "bare", "--of", "vectors"), "expected an origin")
     other = backbone("roberta")
     start = make_origin(OriginSpec(), other, N)
     save_prompt(SoftPrompt(start, Provenance(other.name, other.kind)), "other")
-    fails(run_cli("similarity", "a0", "other"), "do not mix across backbones")
+    fails(run_cli("library", "similarity", "a0", "other"), "do not mix across backbones")
 
 
 def test_forecast(run_cli, library, task_file) -> None:
-    arguments = ("forecast", "a0", "b0.prompt", "--task-a", task_file, "--task-b", task_file)
+    arguments = (
+        "library",
+        "forecast",
+        "a0",
+        "b0.prompt",
+        "--task-a",
+        task_file,
+        "--task-b",
+        task_file,
+    )
     code, out, err = run_cli(*arguments, "--json")
     assert code == 0, err
     found = json.loads(out)
@@ -116,15 +128,19 @@ def test_forecast(run_cli, library, task_file) -> None:
 
 def test_forecast_of_a_combination(run_cli, library, task_file) -> None:
     tasks = ("--task-a", task_file, "--task-b", task_file, "--json")
-    assert run_cli("combine", "a0 + b0", "--out", "both")[0] == 0
-    plain = json.loads(run_cli("forecast", "a0", "b0.prompt", *tasks)[1])
-    given = json.loads(run_cli("forecast", "a0", "b0.prompt", "--combined", "both", *tasks)[1])
+    assert run_cli("vector", "combine", "a0 + b0", "--out", "both")[0] == 0
+    plain = json.loads(run_cli("library", "forecast", "a0", "b0.prompt", *tasks)[1])
+    given = json.loads(
+        run_cli("library", "forecast", "a0", "b0.prompt", "--combined", "both", *tasks)[1]
+    )
     assert given == plain
-    same = json.loads(run_cli("forecast", "a0", "b0.prompt", "--combined", "a0", *tasks)[1])
+    same = json.loads(
+        run_cli("library", "forecast", "a0", "b0.prompt", "--combined", "a0", *tasks)[1]
+    )
     assert same["tasks"][0]["verdict"] == "kept"
     assert same["tasks"][0]["agreement"]["value"] == 1
     assert same["reliability"] is None
-    out = run_cli("forecast", "a0", "b0.prompt", "--combined", "a0", *tasks[:4])[1]
+    out = run_cli("library", "forecast", "a0", "b0.prompt", "--combined", "a0", *tasks[:4])[1]
     assert "of such a combination come true was not measured" in out
     assert "sums of two tasks" not in out
 
@@ -133,7 +149,7 @@ def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
     save_vector(TaskPromptVector.of(load_prompt("b0.prompt")), "more/minus")
     tasks = ("--task", task_file) * 3
     prompts = ("a0", "a1", "more")
-    code, out, err = run_cli("forecast", *prompts, *tasks, "--json")
+    code, out, err = run_cli("library", "forecast", *prompts, *tasks, "--json")
     assert code == 0, err
     found = json.loads(out)
     assert found["prompts"] == ["a0", "a1", "minus"]
@@ -146,22 +162,22 @@ def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
     assert danger == sorted(danger)
     assert found["reliability"]["way"] == "sum"
     # The same as of the two alone, the vector on the origin that is named.
-    other = run_cli("forecast", *prompts, *tasks, "--json", "--origin", "seed:1")[1]
-    pair = ("forecast", "a1", "more/minus", "--task", task_file, "--task", task_file)
+    other = run_cli("library", "forecast", *prompts, *tasks, "--json", "--origin", "seed:1")[1]
+    pair = ("library", "forecast", "a1", "more/minus", "--task", task_file, "--task", task_file)
     alone = json.loads(run_cli(*pair, "--origin", "seed:1", "--json")[1])
     (told,) = (p for p in json.loads(other)["pairs"] if (p["a"], p["b"]) == ("a1", "minus"))
     assert {name: alone[name] for name in told if name not in "ab"} == {
         name: value for name, value in told.items() if name not in "ab"
     }
-    code, out, err = run_cli("forecast", *prompts, *tasks)
+    code, out, err = run_cli("library", "forecast", *prompts, *tasks)
     assert (code, err) == (0, "")
     for part in ("3 pairs", "in greatest danger first", "a0 + minus", f"{PAIRS} sums of two tasks"):
         assert part in out, out
 
 
 def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) -> None:
-    three = ("forecast", "a0", "a1", "b0.prompt")
-    fails(run_cli("forecast", "a0"), "expected two prompts or more, got 1")
+    three = ("library", "forecast", "a0", "a1", "b0.prompt")
+    fails(run_cli("library", "forecast", "a0"), "expected two prompts or more, got 1")
     fails(run_cli(*three), "--task: expected a task", "'a'")
     fails(run_cli(*three, "--task", task_file), "one per prompt (3), got 1")
     for option in ("--task-a", "--task-b", "--combined"):
@@ -170,17 +186,17 @@ def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) ->
             f"3 prompts: expected no --task-a, --task-b, --combined with it, got {option}",
         )
     tasks = ("--task", task_file, "--task", task_file, "--task-a", task_file)
-    fails(run_cli("forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
+    fails(run_cli("library", "forecast", "a0", "a1", *tasks), "--task: expected no --task-a")
 
 
 def test_equal_prompts_are_forecast_once(run_cli, library, task_file) -> None:
     shutil.copytree("a0", "again")
     tasks = [item for _ in range(3) for item in ("--task", task_file)]
-    code, out, err = run_cli("forecast", "a0", "again", "b0.prompt", *tasks, "--json")
+    code, out, err = run_cli("library", "forecast", "a0", "again", "b0.prompt", *tasks, "--json")
     assert (code, err) == (0, "note: the same prompts again are left out: again (as a0)\n")
     found = json.loads(out)
     assert (found["a"], found["b"]) == ("a0", "b0.prompt")
-    code, out, err = run_cli("forecast", "a0", "again", *tasks[:4])
+    code, out, err = run_cli("library", "forecast", "a0", "again", *tasks[:4])
     assert (code, out, err.count("\n")) == (1, "", 2)
     assert "error: forecast: expected two prompts or more, got 1" in err
 
@@ -189,7 +205,7 @@ def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
     for folder in ("a0", "a1"):
         prompt = load_prompt(folder).with_provenance(task="country-capital")
         save_prompt(prompt, folder)
-    arguments = ("forecast", "a0", "a1", "--rows", 4, "--split", "dev", "--truncate")
+    arguments = ("library", "forecast", "a0", "a1", "--rows", 4, "--split", "dev", "--truncate")
     result = run_cli(*arguments, "--json")
     # Its objects are unknown to the toy tokenizer, but they are not read.
     assert result[0] == 0, result
@@ -198,14 +214,19 @@ def test_forecast_of_recorded_tasks(run_cli, library, task_file) -> None:
 
 def test_forecast_of_what_does_not_fit(run_cli, library, task_file) -> None:
     fails(
-        run_cli("forecast", "a0", "a1"), "--task-a: expected a task", "only the recorded name 'a'"
+        run_cli("library", "forecast", "a0", "a1"),
+        "--task-a: expected a task",
+        "only the recorded name 'a'",
     )
-    fails(run_cli("forecast", "a0", "bare", "--task-a", task_file), "--task-b", "got none")
     fails(
-        run_cli("forecast", "a0", "a1", "--task-a", "nonsense"), "task: expected an embedded task"
+        run_cli("library", "forecast", "a0", "bare", "--task-a", task_file), "--task-b", "got none"
+    )
+    fails(
+        run_cli("library", "forecast", "a0", "a1", "--task-a", "nonsense"),
+        "task: expected an embedded task",
     )
     tasks = ("--task-a", task_file, "--task-b", task_file)
-    fails(run_cli("forecast", "a0", "bare", *tasks), "expected an origin")
+    fails(run_cli("library", "forecast", "a0", "bare", *tasks), "expected an origin")
 
 
 def test_the_measured_reliability_is_shown(run_cli, library, task_file, monkeypatch) -> None:
@@ -215,12 +236,12 @@ def test_the_measured_reliability_is_shown(run_cli, library, task_file, monkeypa
     measured = {"kept": forecast.Record(210, 0.93, 0.9, 0.95)}
     monkeypatch.setattr(forecast, "RELIABILITY", {"sum": measured})
     monkeypatch.setattr(forecast, "PAIRS", 120)
-    code, out, _ = run_cli("forecast", "a0", "b0.prompt", *tasks)
+    code, out, _ = run_cli("library", "forecast", "a0", "b0.prompt", *tasks)
     assert code == 0
     told = " ".join(out.split())
     assert "120 sums of two tasks" in told
     assert "had not seen: kept: 93% of 210 right [90%, 95%]." in told
-    found = json.loads(run_cli("forecast", "a0", "b0.prompt", *tasks, "--json")[1])
+    found = json.loads(run_cli("library", "forecast", "a0", "b0.prompt", *tasks, "--json")[1])
     assert found["reliability"] == {
         "way": "sum",
         "pairs": 120,

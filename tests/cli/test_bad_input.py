@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from tests.cli.conftest import fails
 
-from promptport.interop import save_prompt
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import save_prompt
 
 
 @pytest.fixture

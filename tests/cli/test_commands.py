@@ -127,13 +127,13 @@ def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -
     code, out, _ = run_cli("inspect", model_folder("albert"), "--json")
     assert (json.loads(out)["kind"], json.loads(out)["width"]) == ("masked", 16)
     code, out, _ = run_cli(
-        "anchors", model_folder("bert"), model_folder("t5"), "--show", 5, "--json"
+        "compat", model_folder("bert"), model_folder("t5"), "--show", 5, "--json"
     )
     assert code == 0
     assert len(json.loads(out)["words"]) == 5
     code, out, _ = run_cli("tasks", "--json")
     assert {"pocket:country-capital"} <= {t["reference"] for t in json.loads(out)["tasks"]}
-    code, out, _ = run_cli("zoo", "--json")
+    code, out, _ = run_cli("models", "--json")
     assert {"nano-bert", "nano-roberta"} <= {b["name"] for b in json.loads(out)["backbones"]}
 
 
@@ -165,7 +165,7 @@ def test_a_task_without_labels_is_shown(run_cli, tmp_path) -> None:
         ["zoo"],
         ["tasks"],
         ["tasks", "country-capital"],
-        ["anchors", "nano-bert", "nano-roberta"],
+        ["compat", "nano-bert", "nano-roberta"],
         ["inspect", "nano-bert"],
         ["methods"],
     ],

@@ -11,7 +11,7 @@ import torch
 import yaml
 from tests.cli.conftest import fails
 
-from promptport.interop import load_prompt, save_prompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tuning import random_prompt
 
 TEMPLATE = "{soft} {text} It was {answer} ."
@@ -43,7 +43,7 @@ def library(backbone, model_folder, tmp_path, monkeypatch):
     return str(model_folder("bert"))
 
 
-COMMON = ("curves", "runs", "--task", "films.yaml", "--steps", 2)
+COMMON = ("library", "curves", "runs", "--task", "films.yaml", "--steps", 2)
 
 
 def _means(found):
@@ -57,9 +57,13 @@ def test_curves_at_no_rows_are_what_eval_says(run_cli, library) -> None:
     assert code == 0, err
     found = json.loads(out)
     assert list(_means(found)) == ["single a", "single b", "sum", "adapt", "random", "own"]
-    combined = run_cli("combine", "a + b", "--load", "a=runs/a", "--load", "b=runs/b", "--out", "s")
+    combined = run_cli(
+        "vector", "combine", "a + b", "--load", "a=runs/a", "--load", "b=runs/b", "--out", "s"
+    )
     assert combined[0] == 0, combined
-    adapted = run_cli("adapt", "runs", "--task", "films.yaml", "--steps", 2, "--out", "p")
+    adapted = run_cli(
+        "library", "adapt", "runs", "--task", "films.yaml", "--steps", 2, "--out", "p"
+    )
     assert adapted[0] == 0, adapted
     places = {"single a": "runs/a", "single b": "runs/b", "own": "own", "sum": "s", "adapt": "p"}
     for start, place in places.items():
@@ -143,16 +147,18 @@ def test_bad_curves(run_cli, library, model_folder) -> None:
     fails(run_cli(*COMMON, "--start", "sum", "--start", "sum"), "starts: expected", "each once")
     fails(run_cli(*COMMON, "--rows", -1), "rows: expected one number or more, each 0 or more")
     fails(run_cli(*COMMON, "--seed", 1, "--seed", 1), "seeds: expected", "each once")
-    fails(run_cli("curves", "nowhere", "--task", "films.yaml"), "no such folder")
+    fails(run_cli("library", "curves", "nowhere", "--task", "films.yaml"), "no such folder")
     Path("empty").mkdir()
-    fails(run_cli("curves", "empty", "--task", "films.yaml"), "a prompt or vector folder")
+    fails(
+        run_cli("library", "curves", "empty", "--task", "films.yaml"), "a prompt or vector folder"
+    )
     other = ("--backbone", model_folder("distilbert"))
     fails(run_cli(*COMMON, *other), "prompt: expected the embedding matrix")
     free = {key: value for key, value in FILMS.items() if key != "labels"}
     free |= {"kind": "text2text", "metric": "exact-match", "columns": {"target": "label"}}
     Path("free.yaml").write_text(yaml.safe_dump(free))
     answers = "Leave out picked, ranked, adapt: they compare answers"
-    fails(run_cli("curves", "runs", "--task", "free.yaml"), "got text to text", answers)
+    fails(run_cli("library", "curves", "runs", "--task", "free.yaml"), "got text to text", answers)
     Path("file").write_text("")
     fails(run_cli(*COMMON, "--out", "file"), "file: expected a folder that can be written")
     fails(run_cli(*COMMON, "--out", "runs"), "--out: expected another folder than the one")

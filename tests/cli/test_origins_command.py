@@ -8,8 +8,8 @@ import pytest
 import torch
 from tests.cli.conftest import fails
 
-from promptport.interop import load_prompt, save_prompt
-from promptport.tuning import OriginSpec, make_origin
+from promptport.parameters import OriginSpec, make_origin
+from promptport.storage import load_prompt, save_prompt
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def base(model_folder, task_file):
 
 def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
     out = tmp_path / "kept"
-    command = ("origins", *base, "--origins", 2, "--unseen", 1, "--out", out, "--json")
+    command = ("vector", "check", *base, "--origins", 2, "--unseen", 1, "--out", out, "--json")
     code, text, err = run_cli(*command)
     assert (code, err) == (0, "")
     found = json.loads(text)
@@ -49,15 +49,15 @@ def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
     changed = load_prompt(out / "capitals-seed1")
     save_prompt(changed.with_provenance(history=steps), out / "capitals-seed1")
     fails(run_cli(*command), "expected steps after tuning 0, got steps after tuning 1")
-    code, text, err = run_cli("origins", *base, "--origins", 1, "--unseen", 1)
+    code, text, err = run_cli("vector", "check", *base, "--origins", 1, "--unseen", 1)
     assert (code, err) == (0, "")
     assert "Verdict: " in text
 
 
 def test_origins_refuses_what_cannot_be(run_cli, base) -> None:
-    fails(run_cli("origins", *base, "--origins", 1, "--unseen", 0), "two or more together")
-    fails(run_cli("origins", *base, "--origin", "mixture"), "several origins")
-    fails(run_cli("origins", *base, "--origin", "words"), "origin: expected vocabulary")
+    fails(run_cli("vector", "check", *base, "--origins", 1, "--unseen", 0), "two or more together")
+    fails(run_cli("vector", "check", *base, "--origin", "mixture"), "several origins")
+    fails(run_cli("vector", "check", *base, "--origin", "words"), "origin: expected vocabulary")
 
 
 def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
@@ -69,7 +69,7 @@ def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
         prompt = load_prompt(out / f"capitals-seed{seed}")
         assert torch.equal(prompt.origin, wanted)
         assert prompt.provenance.origin == {"kind": "vocabulary", "seed": 3}
-    few = ("origins", *base, "--origins", 1, "--unseen", 1, "--json")
+    few = ("vector", "check", *base, "--origins", 1, "--unseen", 1, "--json")
     by_seed = run_cli(*few, "--origin", "seed:3")
     assert by_seed == run_cli(*few, "--seed", 3)
     assert by_seed[0] == 0
@@ -96,7 +96,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     prompt, wide, bare = tmp_path / "P", tmp_path / "W", tmp_path / "B"
     assert run_cli("tune", *base, "--seed", 4, "--out", prompt)[0] == 0
     few = ("--texts", "words", "--rows", 12, "--steps", 60, "--origins", 5)
-    widening = ("widen", prompt, "--task", base[3], "--backbone", base[1], *few)
+    widening = ("vector", "widen", prompt, "--task", base[3], "--backbone", base[1], *few)
     code, text, err = run_cli(*widening, "--out", wide, "--json")
     assert (code, err) == (0, "")
     found = json.loads(text)
@@ -116,7 +116,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (bare / name).write_bytes((prompt / name).read_bytes())
     code, text, _ = run_cli(
-        "widen", bare, *widening[2:], "--origin", "seed:9", "--out", tmp_path / "V"
+        "vector", "widen", bare, *widening[2:], "--origin", "seed:9", "--out", tmp_path / "V"
     )
     assert code == 0
     assert "labels used" in text
@@ -128,7 +128,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     assert "widen: 5 origins, 12 rows, loss " in said
 
     # Each is judged on its own, and on the same origins whatever else is asked.
-    judging = ("origins", "--backbone", base[1], "--task", base[3], "--unseen", 2)
+    judging = ("vector", "check", "--backbone", base[1], "--task", base[3], "--unseen", 2)
     code, text, err = run_cli(*judging, "--prompt", prompt, "--prompt", wide, "--json")
     assert (code, err) == (0, "")
     found = json.loads(text)["vectors"]
@@ -146,19 +146,19 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     fails(run_cli(*judging, "--prompt", wide, "--over", 3), "with it, got --over")
     fails(run_cli(*judging, "--prompt", wide, "--epochs", 3), "with it, got --epochs")
     fails(run_cli(*judging, "--prompt", bare), "promptport widen measure the prompt")
-    fails(run_cli("origins", "--task", base[3]), "--backbone: expected a value, got none")
+    fails(run_cli("vector", "check", "--task", base[3]), "--backbone: expected a value, got none")
     fails(run_cli(*widening, "--out", wide, "--origins", 1), "origins: expected 2 or more, got 1")
     fails(run_cli(*widening, "--out", wide, "--origin", "x"), "--origin: expected seed:NUMBER")
     code, _, err = run_cli(*widening, "--out", wide, "--steps", 0)
     assert (code, err.count("\n")) == (2, 1)
     front = ("--template", "{soft} {subject} {answer}")
     fails(run_cli(*widening, "--out", wide, *front), "--template: expected a prompt that names")
-    code, _, err = run_cli("widen", bare, *widening[2:], *front, "--out", tmp_path / "F")
+    code, _, err = run_cli("vector", "widen", bare, *widening[2:], *front, "--out", tmp_path / "F")
     assert (code, err) == (0, "")
     assert load_prompt(tmp_path / "F").provenance.template == front[1]
     assert (
         "note: the prompt names no template"
-        in run_cli("widen", bare, *widening[2:], "--out", tmp_path / "F")[2]
+        in run_cli("vector", "widen", bare, *widening[2:], "--out", tmp_path / "F")[2]
     )
 
 
@@ -169,7 +169,7 @@ def test_finished_prompts_are_judged_on_their_own_tasks(run_cli, base, task_file
         other = tmp_path / f"{name}.yaml"
         other.write_text(task_file.read_text().replace("name: capitals", f"name: {name}"))
         save_prompt(made.with_provenance(task=str(other)), tmp_path / name)
-    judging = ("origins", "--prompt", tmp_path / "rivers", "--prompt", tmp_path / "towns")
+    judging = ("vector", "check", "--prompt", tmp_path / "rivers", "--prompt", tmp_path / "towns")
     code, text, err = run_cli(*judging, "--unseen", 1, "--json")
     assert (code, err) == (0, "")
     assert [v["task"] for v in json.loads(text)["vectors"]] == ["rivers", "towns"]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import fails
 
-from promptport.interop import save_prompt, save_vector
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tuning import OriginSpec, make_origin
+from promptport.storage import save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 
 
@@ -31,14 +31,14 @@ def library(backbone, tmp_path, monkeypatch):
 
 
 def test_a_prompt_under_another_task_is_noted(run_cli, library) -> None:
-    _, _, err = run_cli("pairs", "lib", "--task", "animal-class", "--task", "topic")
+    _, _, err = run_cli("library", "pairs", "lib", "--task", "animal-class", "--task", "topic")
     note = "note: the prompt was made for country-capital, --task is topic"
     assert err.splitlines()[0] == note
 
 
 def test_prompts_that_learned_nothing(run_cli, library) -> None:
     fails(
-        run_cli("pairs", "lib"),
+        run_cli("library", "pairs", "lib"),
         "prompts to combine: expected 2 or more of different tasks that beat the majority answer",
         "does not beat the majority answer",
         "Tune those longer, or add others",
@@ -46,11 +46,13 @@ def test_prompts_that_learned_nothing(run_cli, library) -> None:
 
 
 def test_long_names_leave_room_for_what_is_kept(library, capsys) -> None:
-    from promptport.cli.pairs import _show
-    from promptport.experiments.pairs import Combined, Kept, Pairs
+    from promptport.cli.library.pairs import _show
+    from promptport.experiments.pairs import Combined, KeptScore, Pairs
 
     names = [f"a-prompt-with-a-name-of-eighty-characters-and-then-some-more-{i}" for i in "abc"]
-    kept = [Kept(n, 0.5, 0.5 + i / 5, True, (True, False, None)[i]) for i, n in enumerate(names)]
+    kept = [
+        KeptScore(n, 0.5, 0.5 + i / 5, True, (True, False, None)[i]) for i, n in enumerate(names)
+    ]
     _show("nano-bert", ("sum",), Pairs({}, {}, (Combined("sum", tuple(kept), None),), ()))
     out, err = capsys.readouterr()
     for part in (*names, "0.50**, 0.70*, 0.90*"):
@@ -59,26 +61,43 @@ def test_long_names_leave_room_for_what_is_kept(library, capsys) -> None:
 
 
 def test_what_cannot_be_asked(run_cli, library, task_file) -> None:
-    fails(run_cli("pairs", "lib", "--way", "plus"), "way 'plus'", "paper, separate, concatenate")
     fails(
-        run_cli("pairs", "lib", "--size", "1"),
+        run_cli("library", "pairs", "lib", "--way", "plus"),
+        "way 'plus'",
+        "paper, separate, concatenate",
+    )
+    fails(
+        run_cli("library", "pairs", "lib", "--size", "1"),
         "sizes: expected one or more, each once, of 2 tasks",
         "got (1,)",
     )
-    fails(run_cli("pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
-    fails(run_cli("pairs", "lib", "--way", "sum", "--max-dev-rows", "9"), "without a search")
-    fails(run_cli("pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
-    fails(run_cli("pairs", "lib", "--origin", "seed:1"), "a library without vectors")
-    fails(run_cli("pairs", "nowhere"), "nowhere", "no such folder")
-    fails(run_cli("pairs", "lib", "--forecast", "-1"), "forecast_rows")
+    fails(run_cli("library", "pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
+    fails(
+        run_cli("library", "pairs", "lib", "--way", "sum", "--max-dev-rows", "9"),
+        "without a search",
+    )
+    fails(run_cli("library", "pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
+    fails(run_cli("library", "pairs", "lib", "--origin", "seed:1"), "a library without vectors")
+    fails(run_cli("library", "pairs", "nowhere"), "nowhere", "no such folder")
+    fails(run_cli("library", "pairs", "lib", "--forecast", "-1"), "forecast_rows")
     unasked = "no pairs by sum, mean, select: expected no --forecast with it"
-    fails(run_cli("pairs", "lib", "--way", "ties", "--forecast", "9"), unasked)
-    fails(run_cli("pairs", "lib", "--size", "3", "--forecast", "9"), unasked)
+    fails(run_cli("library", "pairs", "lib", "--way", "ties", "--forecast", "9"), unasked)
+    fails(run_cli("library", "pairs", "lib", "--size", "3", "--forecast", "9"), unasked)
     for out in ("lib", "lib/a"):
-        fails(run_cli("pairs", "lib", "--out", out), "--out: expected another folder than the one")
-    fails(run_cli("pairs", "lib/a", "lib/c", "--out", "lib"), "--out", "holds no prompt folders")
+        fails(
+            run_cli("library", "pairs", "lib", "--out", out),
+            "--out: expected another folder than the one",
+        )
+    fails(
+        run_cli("library", "pairs", "lib/a", "lib/c", "--out", "lib"),
+        "--out",
+        "holds no prompt folders",
+    )
     Path("file").write_text("")
-    fails(run_cli("pairs", "lib", "--out", "file"), "file: expected a folder that can be written")
+    fails(
+        run_cli("library", "pairs", "lib", "--out", "file"),
+        "file: expected a folder that can be written",
+    )
 
 
 def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> None:
@@ -88,9 +107,9 @@ def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> 
         raise KeyboardInterrupt
 
     monkeypatch.setattr(room, "score_prompts", stopped)
-    assert run_cli("pairs", "lib") == (130, "", "interrupted\n")
+    assert run_cli("library", "pairs", "lib") == (130, "", "interrupted\n")
     said = "interrupted: the same command goes on from what is finished\n"
-    assert run_cli("pairs", "lib", "--out", "found") == (130, "", said)
+    assert run_cli("library", "pairs", "lib", "--out", "found") == (130, "", said)
     assert not list(Path("found").iterdir())
 
 
@@ -100,7 +119,7 @@ def test_a_library_that_knows_its_tasks(run_cli, tmp_path, monkeypatch) -> None:
     tune = ("tune", "--backbone", "nano-bert", "--task", "country-capital", "--task", "topic")
     assert run_cli(*tune, "--epochs", 4, "--max-train-rows", 200, "--out", "lib")[0] == 0
     # In bfloat16 a row's rounding depends on what shares its batch.
-    pairs = ("pairs", "lib", "--dtype", "float32", "--out", "found")
+    pairs = ("library", "pairs", "lib", "--dtype", "float32", "--out", "found")
     few = ("--rows", 60, "--max-dev-rows", 20, "--forecast", 40, "--way", "paper")
     code, out, err = run_cli(*pairs, *few, "--way", "sum", "--json")
     assert code == 0, err
@@ -115,7 +134,7 @@ def test_a_library_that_knows_its_tasks(run_cli, tmp_path, monkeypatch) -> None:
     assert sum(count for count, _ in found["forecasts"].values()) == 2
     # The sum is what combine makes, and its shares are those of eval.
     load = ("--load", f"c=lib/{names[0]}", "--load", f"t=lib/{names[1]}")
-    assert run_cli("combine", "c + t", *load, "--out", "both")[0] == 0
+    assert run_cli("vector", "combine", "c + t", *load, "--out", "both")[0] == 0
     lines = len(Path("found/cells.jsonl").read_text().splitlines())
     _, again, _ = run_cli(*pairs, "--way", "sum", "--json")  # all rows
     (whole,) = json.loads(again)["sets"]

@@ -10,10 +10,10 @@ import torch
 from tests.cli.conftest import fails
 from tests.models import save_model
 
-from promptport.anchored import Mixture
 from promptport.backbone import Backbone
-from promptport.interop import load_portable, load_prompt, save_prompt, save_vector
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import load_portable, load_prompt, save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 
 N = 3
@@ -52,14 +52,14 @@ def saved(backbone, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("source", "target"), [("bert", "llama"), ("llama", "t5"), ("t5", "bert")])
 def test_every_kind(run_cli, saved, model_folder, source, target, anchored) -> None:
     prompt, place = saved(source, anchored=anchored), model_folder(target)
-    code, out, err = run_cli("encode", prompt, "--out", "p.portable", "--json")
+    code, out, err = run_cli("export", prompt, "--out", "p.portable", "--json")
     assert (code, err) == (0, "")
     told = json.loads(out)
     assert told["length"] == N
     assert (told["mixture_words"] is not None) == anchored
     assert told["words"] == len(load_portable("p.portable").words)
     options = ("--to", place, "--minimum-anchors", "5")
-    code, out, err = run_cli("decode", "p.portable", *options, "--out", "Q", "--json")
+    code, out, err = run_cli("import", "p.portable", *options, "--out", "Q", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert found["method"] == ("mixture.v1" if anchored else "least_squares.v1")
@@ -77,11 +77,11 @@ def test_without_the_source_model(run_cli, tmp_path, monkeypatch, model_folder) 
     monkeypatch.chdir(tmp_path)
     model = Backbone.load(str(save_model("bert", tmp_path / "home")), device="cpu")
     save_prompt(SoftPrompt(torch.ones(N, model.width), Provenance(model.name)), "P")
-    assert run_cli("encode", "P", "--out", "p.portable")[0] == 0
+    assert run_cli("export", "P", "--out", "p.portable")[0] == 0
     shutil.rmtree("home")
     shutil.rmtree("P")
     options = ("--to", model_folder("gpt2"), "--out", "Q", "--minimum-anchors", "5")
-    code, out, err = run_cli("decode", "p.portable", *options)
+    code, out, err = run_cli("import", "p.portable", *options)
     assert (code, err) == (0, "")
     assert "before" in out
     assert "promptport eval Q" in out
@@ -92,14 +92,14 @@ def test_options(run_cli, saved, model_folder, tmp_path) -> None:
     prompt = saved("bert")
     words = sorted(load_portable_words(run_cli, prompt))[:20]
     (tmp_path / "words.txt").write_text("\n".join(words))
-    args = ("encode", prompt, "--from", model_folder("bert"), "--words", "words.txt")
+    args = ("export", prompt, "--from", model_folder("bert"), "--words", "words.txt")
     code, out, _ = run_cli(*args, "--out", "few.portable")
     assert code == 0
     assert "Use it with: promptport decode few.portable" in out
     assert load_portable("few.portable").words == tuple(words)
     options = ("--to", model_folder("electra"), "--out", "Q", "--minimum-anchors", "5")
     method = ("--method", "gradient", "--option", "steps=2", "--seed", "4", "--magnitude", "keep")
-    code, out, _ = run_cli("decode", "few.portable", *options, *method, "--json")
+    code, out, _ = run_cli("import", "few.portable", *options, *method, "--json")
     assert code == 0
     found = json.loads(out)
     assert (found["method"], found["magnitude"], found["seed"]) == ("gradient.v1", "keep", 4)
@@ -108,34 +108,34 @@ def test_options(run_cli, saved, model_folder, tmp_path) -> None:
 
 def load_portable_words(run_cli, prompt):
     """All words of a prompt's portable file."""
-    assert run_cli("encode", prompt, "--out", "all.portable")[0] == 0
+    assert run_cli("export", prompt, "--out", "all.portable")[0] == 0
     return load_portable("all.portable").words
 
 
 def test_bad_input(run_cli, saved, model_folder) -> None:
     prompt = saved("bert")
     target = ("--to", model_folder("llama"), "--out", "Q")
-    assert run_cli("encode", prompt, "--out", "p.portable")[0] == 0
+    assert run_cli("export", prompt, "--out", "p.portable")[0] == 0
     many = (*target, "--minimum-anchors", "999")
-    fails(run_cli("decode", "p.portable", *many), "at least 999 shared words")
+    fails(run_cli("import", "p.portable", *many), "at least 999 shared words")
     few = (*target, "--minimum-anchors", "5")
-    fails(run_cli("decode", "p.portable", *few, "--method", "omp"), "got omp.v1", "mixture.v1")
-    fails(run_cli("decode", "p.portable", *few, "--method", "no"), "transfer method")
-    fails(run_cli("decode", "p.portable", *few, "--option", "x"), "NAME=VALUE")
-    fails(run_cli("decode", "none.portable", *few), "nothing at this path")
-    fails(run_cli("decode", prompt, *few), "got a folder")
-    fails(run_cli("encode", "none", "--out", "x"), "no such folder")
-    fails(run_cli("encode", prompt, "--out", prompt), "Is a directory")
-    fails(run_cli("encode", prompt, "--from", model_folder("t5"), "--out", "x"), "embedding matrix")
-    fails(run_cli("encode", prompt, "--words", "none.txt", "--out", "x"), "none.txt")
+    fails(run_cli("import", "p.portable", *few, "--method", "omp"), "got omp.v1", "mixture.v1")
+    fails(run_cli("import", "p.portable", *few, "--method", "no"), "transfer method")
+    fails(run_cli("import", "p.portable", *few, "--option", "x"), "NAME=VALUE")
+    fails(run_cli("import", "none.portable", *few), "nothing at this path")
+    fails(run_cli("import", prompt, *few), "got a folder")
+    fails(run_cli("export", "none", "--out", "x"), "no such folder")
+    fails(run_cli("export", prompt, "--out", prompt), "Is a directory")
+    fails(run_cli("export", prompt, "--from", model_folder("t5"), "--out", "x"), "embedding matrix")
+    fails(run_cli("export", prompt, "--words", "none.txt", "--out", "x"), "none.txt")
     with open("p.portable", "r+b") as stream:
         stream.truncate(500)
-    fails(run_cli("decode", "p.portable", *few), "p.portable", "truncated")
+    fails(run_cli("import", "p.portable", *few), "p.portable", "truncated")
 
 
 def test_inspect_reads_portable_files_and_vectors(run_cli, saved) -> None:
     name = saved("bert", anchored=True)
-    assert run_cli("encode", name, "--out", "p.portable")[0] == 0
+    assert run_cli("export", name, "--out", "p.portable")[0] == 0
     code, out, err = run_cli("inspect", "p.portable", "--json")
     assert code == 0, err
     told = json.loads(out)

@@ -12,7 +12,7 @@ from tests.cli.conftest import fails
 from tests.cli.test_bad_input import prompt  # noqa: F401
 from tests.conftest import CAPITALS
 
-from promptport.interop import load_prompt, save_prompt
+from promptport.storage import load_prompt, save_prompt
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from promptport.interop import load_prompt, save_prompt
         ("transfer", "--to", "nano-t5"),
         ("move", "--to", "nano-t5", "--task", "plural"),
         ("anchor", "--task", "plural"),
-        ("calibrate", "--teacher", "P", "--task", "plural"),
+        ("align", "--teacher", "P", "--task", "plural"),
     ],
 )
 def test_a_source_is_not_overwritten(run_cli, prompt, tmp_path, command) -> None:  # noqa: F811
@@ -32,7 +32,9 @@ def test_a_source_is_not_overwritten(run_cli, prompt, tmp_path, command) -> None
 
 def test_a_part_of_a_combination_is_not_overwritten(run_cli, prompt) -> None:  # noqa: F811
     load = ("--load", f"a={prompt}")
-    fails(run_cli("combine", "a", *load, "--out", prompt), "--out: expected another folder")
+    fails(
+        run_cli("vector", "combine", "a", *load, "--out", prompt), "--out: expected another folder"
+    )
 
 
 def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa: F811
@@ -42,14 +44,25 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
         "--by: expected --try",
     )
     load = ("--load", f"a={prompt}")
-    fails(run_cli("combine", "a", *load, "--task", "plural", *out), "no --search and no --recon")
-    fails(run_cli("combine", "a", *load, "--texts", "words", *out), "no --reconcile: expected no")
-    fails(run_cli("combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no")
-    fails(run_cli("combine", "a", *load, "--max-dev-rows", 4, *out), "no --search: expected no")
+    fails(
+        run_cli("vector", "combine", "a", *load, "--task", "plural", *out),
+        "no --search and no --recon",
+    )
+    fails(
+        run_cli("vector", "combine", "a", *load, "--texts", "words", *out),
+        "no --reconcile: expected no",
+    )
+    fails(
+        run_cli("vector", "combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no"
+    )
+    fails(
+        run_cli("vector", "combine", "a", *load, "--max-dev-rows", 4, *out),
+        "no --search: expected no",
+    )
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
     fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
-    fails(run_cli("anchors", "nano-bert"), "backbones: expected two or more")
+    fails(run_cli("compat", "nano-bert"), "backbones: expected two or more")
     assert not (tmp_path / "Q").exists()
 
 
@@ -156,7 +169,7 @@ def test_a_task_that_is_not_the_prompt_s_own_is_noted(
 
 
 def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_path) -> None:  # noqa: F811
-    from promptport.interop import save_vector
+    from promptport.storage import save_vector
     from promptport.vector import TaskPromptVector
 
     found = load_prompt(prompt)
@@ -165,14 +178,17 @@ def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_pat
     file.write_text("<html>")
     said = f"got a vector folder. Put it on an origin: promptport combine a --load a={vector} "
     for command in (
-        ("vector", vector),
-        ("widen", vector, "--out", tmp_path / "Q"),
+        ("vector", "make", vector),
+        ("vector", "widen", vector, "--out", tmp_path / "Q"),
         ("eval", vector, "--task", "plural"),
     ):
         fails(run_cli(*command), said)
-    fails(run_cli("rank", file, "--task", "plural"), "heat.html: expected", "got a file")
-    fails(run_cli("vector", file), "got a file")
-    fails(run_cli("combine", "a", "--load", f"a={file}", "--out", tmp_path / "Q"), "got a file")
+    fails(run_cli("library", "rank", file, "--task", "plural"), "heat.html: expected", "got a file")
+    fails(run_cli("vector", "make", file), "got a file")
+    fails(
+        run_cli("vector", "combine", "a", "--load", f"a={file}", "--out", tmp_path / "Q"),
+        "got a file",
+    )
 
 
 SEEDED = (
@@ -193,7 +209,7 @@ def test_the_seed_of_an_origin_has_the_same_range(run_cli, prompt, task_file, tm
     out = ("--origin", "seed:9" + "0" * 30, "--out", tmp_path / "Q")
     for command in (
         ("tune", "--backbone", "nano-bert", "--task", "plural"),
-        ("vector", prompt),
-        ("widen", prompt, "--task", task_file),
+        ("vector", "make", prompt),
+        ("vector", "widen", prompt, "--task", task_file),
     ):
         fails(run_cli(*command, *out), "seed: expected a number from 0 to 4294967295, got 9000")

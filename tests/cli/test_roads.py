@@ -11,10 +11,10 @@ import torch
 import yaml
 from tests.conftest import CAPITALS
 
-from promptport.interop import load_prompt, load_vector, save_prompt
+from promptport.parameters import OriginSpec, make_origin
+from promptport.parameters.mixtures import starting_mixture
+from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.transfers import transfer_word_vector
-from promptport.tuning import OriginSpec, make_origin
-from promptport.tuning.mixtures import starting_mixture
 
 FAST = ("--device", "cpu", "--dtype", "float32", "--json")
 
@@ -97,7 +97,7 @@ def test_anchor_then_transfer_then_calibrate(run_cli, model_folder, task, tmp_pa
     assert (report["method"], report["kept_weight"]) == ("mixture.v1", pytest.approx(1))
     calibrated = run_json(
         run_cli,
-        *("calibrate", tmp_path / "Q", "--teacher", tmp_path / "P", "--task", task),
+        *("align", tmp_path / "Q", "--teacher", tmp_path / "P", "--task", task),
         *("--out", tmp_path / "C", "--epochs", 3, *FAST),
     )
     assert calibrated["floor"] - 1e-5 <= calibrated["after"] <= calibrated["before"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from tests.cli.conftest import fails
 
-from promptport.interop import load_prompt, load_vector, save_prompt
+from promptport.storage import load_prompt, load_vector, save_prompt
 
 FILMS = {
     "schema": 1,
@@ -42,33 +42,35 @@ def library(model_folder, run_cli, tmp_path, monkeypatch):
     assert code == 0, out + err
     for name in ("films-seed4", "other-seed4"):
         Path("all", name).rename(Path("runs", name))
-    assert run_cli("vector", "all/films-seed5", "--out", "vectors/a")[0] == 0
+    assert run_cli("vector", "make", "all/films-seed5", "--out", "vectors/a")[0] == 0
     return model
 
 
 def test_rank_without_and_with_labels(run_cli, library) -> None:
-    code, out, _ = run_cli("rank", "runs", "vectors/a", "--task", "films.yaml", "--json")
+    code, out, _ = run_cli("library", "rank", "runs", "vectors/a", "--task", "films.yaml", "--json")
     assert code == 0
     found = json.loads(out)
     assert {e["name"] for e in found["entries"]} == {"films-seed4", "other-seed4", "a"}
     assert found["touched"] == "the text of 6 rows of train, no labels"
     # What a killed run left is no prompt.
     shutil.copytree("all/films-seed5", "runs/.films-seed5.x1")
-    again = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
+    again = json.loads(run_cli("library", "rank", "runs", "--task", "films.yaml", "--json")[1])
     assert {e["name"] for e in again["entries"]} == {"films-seed4", "other-seed4"}
-    code, out, _ = run_cli("rank", "runs", "--task", "films.yaml", "--labelled", 4, "--json")
+    code, out, _ = run_cli(
+        "library", "rank", "runs", "--task", "films.yaml", "--labelled", 4, "--json"
+    )
     found = json.loads(out)
     assert found["touched"] == "4 labelled rows of train"
     losses = [e["measures"]["loss"] for e in found["entries"]]
     assert losses == sorted(losses)
-    code, out, _ = run_cli("rank", "runs", "--task", "films.yaml")
+    code, out, _ = run_cli("library", "rank", "runs", "--task", "films.yaml")
     assert "best first (read: the text of 6 rows of train, no labels)" in out
 
 
 def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypatch) -> None:
     from promptport.backbone import Backbone
 
-    assert run_cli("vector", "all/other-seed5", "--out", "vectors/b")[0] == 0
+    assert run_cli("vector", "make", "all/other-seed5", "--out", "vectors/b")[0] == 0
     load, opened = Backbone.load, []
 
     def count(*arguments, **settings):
@@ -76,7 +78,7 @@ def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypa
         return load(*arguments, **settings)
 
     monkeypatch.setattr(Backbone, "load", count)
-    code, out, _ = run_cli("rank", "vectors", "--task", "films.yaml", "--json")
+    code, out, _ = run_cli("library", "rank", "vectors", "--task", "films.yaml", "--json")
     assert (code, opened) == (0, [library])
     assert {entry["name"] for entry in json.loads(out)["entries"]} == {"a", "b"}
 
@@ -92,7 +94,7 @@ def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     deltas = [part.vectors - part.origin for part in parts]
     # The origin is that of --seed 0, not the library's.
     from promptport.backbone import Backbone
-    from promptport.tuning import OriginSpec, make_origin
+    from promptport.parameters import OriginSpec, make_origin
 
     model = Backbone.load(library, device="cpu", dtype="float32")
     start = make_origin(OriginSpec("vocabulary", 0), model, 2)
@@ -149,7 +151,7 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
 
 
 def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) -> None:
-    from promptport.interop import attention as interop
+    from promptport.storage import attention_folder as interop
     from promptport.tuning import attention as tuning
 
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
@@ -233,8 +235,11 @@ def test_bad_starts(run_cli, library) -> None:
     fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")
     fails(run_cli(*common, "--together", "three"), "one or factors")
     fails(run_cli(*common, "--together", "one", "--anchored"), "free vectors")
-    fails(run_cli("rank", "nowhere", "--task", "films.yaml"), "no such folder")
-    fails(run_cli("rank", "runs", "--task", "films.yaml", "--split", "test"), "train or dev")
+    fails(run_cli("library", "rank", "nowhere", "--task", "films.yaml"), "no such folder")
+    fails(
+        run_cli("library", "rank", "runs", "--task", "films.yaml", "--split", "test"),
+        "train or dev",
+    )
 
 
 def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
@@ -255,7 +260,7 @@ def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
 def test_adapt_without_and_with_labels(run_cli, library) -> None:
     lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS * 2]
     Path("rows.jsonl").write_text("\n".join(lines))
-    common = ("adapt", "runs", "vectors/a", "--task", "films.yaml", "--steps", 2)
+    common = ("library", "adapt", "runs", "vectors/a", "--task", "films.yaml", "--steps", 2)
     code, out, err = run_cli(*common, "--out", "blind", "--json")
     assert code == 0, out + err
     found = json.loads(out)
@@ -275,12 +280,12 @@ def test_adapt_without_and_with_labels(run_cli, library) -> None:
 
 
 def test_adapt_refuses(run_cli, library) -> None:
-    common = ("adapt", "runs", "--task", "films.yaml")
+    common = ("library", "adapt", "runs", "--task", "films.yaml")
     fails(run_cli(*common, "--out", "new"), "at least 8 rows of text", "got 6")
     fails(run_cli(*common, "--out", "runs/films-seed4"), "--out", "another folder")
     fails(run_cli(*common, "--out", "new", "--labelled", 99), "expected 0 to 6", "got 99")
     fails(run_cli(*common, "--out", "new", "--steps", 0), "steps: expected 1 or more")
-    fails(run_cli("adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
+    fails(run_cli("library", "adapt", "nowhere", "--task", "films.yaml", "--out", "new"), "nowhere")
     assert not Path("new").exists()
 
 
@@ -288,12 +293,12 @@ def test_a_library_stays_a_library(run_cli, library) -> None:
     tune = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
     holds = "--out: expected a folder that holds no prompt folders, got runs, which holds films-se"
     fails(run_cli(*tune, "--out", "runs"), holds)
-    fails(run_cli("combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
-    fails(run_cli("vector", "runs/films-seed4", "--out", "runs"), holds)
-    adapt = ("adapt", "runs/films-seed4", "--task", "films.yaml")
+    fails(run_cli("vector", "combine", "a", "--load", "a=runs/films-seed4", "--out", "runs"), holds)
+    fails(run_cli("vector", "make", "runs/films-seed4", "--out", "runs"), holds)
+    adapt = ("library", "adapt", "runs/films-seed4", "--task", "films.yaml")
     fails(run_cli(*adapt, "--out", "runs"), holds)
     read = "--out: expected another folder than the one that is read"
-    fails(run_cli("adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
+    fails(run_cli("library", "adapt", "runs", "--task", "films.yaml", "--out", "runs"), read)
     both = (*adapt, "vectors/a", "--origin", "runs/other-seed4")
     fails(run_cli(*both, "--out", "runs/other-seed4"), read)
     text = ("--start", "text", "--library", "runs")
@@ -301,25 +306,34 @@ def test_a_library_stays_a_library(run_cli, library) -> None:
     fails(run_cli(*tune, "--origin", "runs/other-seed4", "--out", "runs/other-seed4"), read)
     # Where a prompt was written into such a folder before, both are read.
     save_prompt(load_prompt("all/films-seed5"), "runs")
-    found = json.loads(run_cli("rank", "runs", "--task", "films.yaml", "--json")[1])
+    found = json.loads(run_cli("library", "rank", "runs", "--task", "films.yaml", "--json")[1])
     assert {e["name"] for e in found["entries"]} == {"runs", "films-seed4", "other-seed4"}
 
 
 def test_equal_prompts_count_once(run_cli, library) -> None:
-    assert run_cli("vector", "runs/films-seed4", "--out", "vectors/b")[0] == 0
-    ranked = ("rank", "vectors", "runs", "runs/../runs", "--task", "films.yaml", "--json")
+    assert run_cli("vector", "make", "runs/films-seed4", "--out", "vectors/b")[0] == 0
+    ranked = (
+        "library",
+        "rank",
+        "vectors",
+        "runs",
+        "runs/../runs",
+        "--task",
+        "films.yaml",
+        "--json",
+    )
     code, out, err = run_cli(*ranked)
     assert code == 0
     assert [e["name"] for e in json.loads(out)["entries"]].count("b") == 0
     assert {e["name"] for e in json.loads(out)["entries"]} == {"films-seed4", "other-seed4", "a"}
     again = "runs/../runs/films-seed4 (as films-seed4), runs/../runs/other-seed4 (as other-seed4)"
     assert err == f"note: the same prompts again are left out: {again}, b (as films-seed4)\n"
-    alone = run_cli("rank", "runs", "vectors/a", "--task", "films.yaml", "--json")[1]
+    alone = run_cli("library", "rank", "runs", "vectors/a", "--task", "films.yaml", "--json")[1]
     assert json.loads(alone) == json.loads(out)
 
 
 def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
-    ranked = ("rank", "runs", "--task", "films.yaml")
+    ranked = ("library", "rank", "runs", "--task", "films.yaml")
     fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")
     fails(run_cli(*ranked, "--origin", "normal"), "a library without vectors: expected no --orig")
     assert run_cli(*ranked, "vectors", "--origin", "normal")[0] == 0

@@ -10,12 +10,12 @@ import torch
 from tests.cli.conftest import fails
 
 from promptport import tuning
-from promptport.cli.searching import read_grid
-from promptport.interop import load_prompt, load_vector, save_prompt
-from promptport.merging import merge
+from promptport.cli.vector.searching import read_grid
+from promptport.merging import SearchResult, merge
+from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.tasks import Score
-from promptport.tuning import OriginSpec, SearchResult, make_origin
 
 N = 3
 
@@ -43,7 +43,7 @@ def library(backbone, tmp_path, monkeypatch):
 
 
 def test_vector(run_cli, library) -> None:
-    code, out, _ = run_cli("vector", "mnli.prompt", "--out", "V", "--json")
+    code, out, _ = run_cli("vector", "make", "mnli.prompt", "--out", "V", "--json")
     assert code == 0
     found = json.loads(out)
     assert found["coefficients"] == {"mnli": 1.0}
@@ -51,7 +51,7 @@ def test_vector(run_cli, library) -> None:
     assert found["norms"] == pytest.approx([2 * library.width**0.5] * N, rel=1e-5)
     assert found["norm"] == pytest.approx(2 * (N * library.width) ** 0.5, rel=1e-5)
     torch.testing.assert_close(load_vector("V").delta, torch.full((N, library.width), 2.0))
-    code, out, err = run_cli("vector", "sst2")
+    code, out, err = run_cli("vector", "make", "sst2")
     assert (code, err) == (0, "")
     assert "virtual tokens" in out
     assert "Written" not in out
@@ -81,50 +81,52 @@ def told(library):
 
 def test_an_origin_that_peft_made_of_a_text(run_cli, library, told, task_file) -> None:
     wanted = [0, library.width**0.5, 0]
-    code, out, _ = run_cli("vector", told, "--json")
+    code, out, _ = run_cli("vector", "make", told, "--json")
     assert code == 0
     found = json.loads(out)
     assert found["norms"] == pytest.approx(wanted, abs=1e-4)
     assert found["origin"] == {"kind": "text", "text": "the old dog", "tokenizer": library.name}
-    assert run_cli("combine", told, "--out", "own", "--backbone", library.name)[0] == 0
+    assert run_cli("vector", "combine", told, "--out", "own", "--backbone", library.name)[0] == 0
     torch.testing.assert_close(load_prompt("own").vectors, load_prompt(told).vectors)
     assert load_vector("own").delta.norm(dim=1).tolist() == pytest.approx(wanted, abs=1e-4)
-    code, out, _ = run_cli("similarity", told, "own", "sst2", "--of", "vectors", "--json")
+    code, out, _ = run_cli(
+        "library", "similarity", told, "own", "sst2", "--of", "vectors", "--json"
+    )
     assert code == 0
     assert json.loads(out)["cosine"][0] == pytest.approx([1, 1, 3**-0.5], abs=1e-5)
     tasks = ("--task-a", task_file, "--task-b", task_file)
-    assert run_cli("forecast", told, "sst2", *tasks)[0] == 0
+    assert run_cli("library", "forecast", told, "sst2", *tasks)[0] == 0
     judging = ("--prompt", told, "--task", task_file, "--unseen", 1)
-    assert run_cli("origins", *judging)[0] == 0
+    assert run_cli("vector", "check", *judging)[0] == 0
     start = ("--start", "mean", "--library", told, "--library", "sst2", "--length", N)
     job = ("--backbone", library.name, "--task", task_file, "--epochs", 1)
     assert run_cli("tune", *job, *start, "--out", "tuned")[0] == 0
     few = ("--texts", "words", "--rows", 12, "--steps", 1, "--origins", 2)
-    assert run_cli("widen", told, "--task", task_file, *few, "--out", "wide")[0] == 0
+    assert run_cli("vector", "widen", told, "--task", task_file, *few, "--out", "wide")[0] == 0
     torch.testing.assert_close(load_prompt("wide").origin, load_prompt("own").origin)
     assert load_prompt("wide").provenance.origin == found["origin"]
 
 
 def test_a_recorded_origin_is_not_replaced(run_cli, told) -> None:
     for folder, own in ((told, "text:the old dog"), ("sst2", "seed:0")):
-        assert run_cli("vector", folder, "--origin", own)[0] == 0
-        refused = run_cli("vector", folder, "--origin", "seed:3", "--out", "V")
+        assert run_cli("vector", "make", folder, "--origin", own)[0] == 0
+        refused = run_cli("vector", "make", folder, "--origin", "seed:3", "--out", "V")
         fails(refused, "--origin: expected none, or the origin that the folder says, got seed:3")
         assert not Path("V").exists()
 
 
 def test_vector_of_a_prompt_without_origin(run_cli, library) -> None:
-    fails(run_cli("vector", "bare", "--out", "V"), "expected an origin", "--origin")
-    code, out, _ = run_cli("vector", "bare", "--origin", "seed:1", "--json")
+    fails(run_cli("vector", "make", "bare", "--out", "V"), "expected an origin", "--origin")
+    code, out, _ = run_cli("vector", "make", "bare", "--origin", "seed:1", "--json")
     assert code == 0
     assert json.loads(out)["norm"] == 0
     assert json.loads(out)["origin"] == {"kind": "vocabulary", "seed": 1}
-    assert run_cli("vector", "bare", "--origin", "sst2", "--json")[0] == 0
+    assert run_cli("vector", "make", "bare", "--origin", "sst2", "--json")[0] == 0
 
 
 def test_combine_as_in_the_issue(run_cli, library) -> None:
     code, out, _ = run_cli(
-        "combine", "sst2 + 0.5*mnli", "--origin", "seed:3", "--out", "P", "--json"
+        "vector", "combine", "sst2 + 0.5*mnli", "--origin", "seed:3", "--out", "P", "--json"
     )
     assert code == 0
     found = json.loads(out)
@@ -145,18 +147,18 @@ def test_combine_as_in_the_issue(run_cli, library) -> None:
 def test_prompts_of_one_task_are_counted_by_their_names(run_cli, library) -> None:
     prompt = load_prompt("mnli.prompt").with_provenance(task="sst2")
     save_prompt(prompt, "again")
-    assert run_cli("combine", "sst2 - again", "--out", "P")[0] == 0
+    assert run_cli("vector", "combine", "sst2 - again", "--out", "P")[0] == 0
     found = load_prompt("P").provenance
     assert found.history[-1]["coefficients"] == {"sst2": 1, "again": -1}
     assert found.task == "sst2 - again"
-    code, out, _ = run_cli("combine", "(sst2 + again) / 2", "--out", "Q", "--json")
+    code, out, _ = run_cli("vector", "combine", "(sst2 + again) / 2", "--out", "Q", "--json")
     assert code == 0
     assert json.loads(out)["combination"] == "0.5*sst2 + 0.5*again"
     assert load_prompt("Q").provenance.task == "sst2", "their mean is a prompt of their task"
 
 
 def test_combine_is_scored_and_inspected(run_cli, library, task_file) -> None:
-    assert run_cli("combine", "sst2 - mnli", "--out", "P")[0] == 0
+    assert run_cli("vector", "combine", "sst2 - mnli", "--out", "P")[0] == 0
     code, out, _ = run_cli("eval", "P", "--task", task_file, "--json")
     assert code == 0
     assert json.loads(out)["rows"] == 6
@@ -166,15 +168,26 @@ def test_combine_is_scored_and_inspected(run_cli, library, task_file) -> None:
 
 
 def test_the_own_origin_is_that_of_the_first(run_cli, library) -> None:
-    assert run_cli("combine", "sst2", "--out", "again")[0] == 0
+    assert run_cli("vector", "combine", "sst2", "--out", "again")[0] == 0
     torch.testing.assert_close(load_prompt("again").vectors, load_prompt("sst2").vectors)
-    assert run_cli("combine", "mnli + sst2", "--out", "P")[0] == 0
+    assert run_cli("vector", "combine", "mnli + sst2", "--out", "P")[0] == 0
     assert load_prompt("P").provenance.origin == {"kind": "vocabulary", "seed": 1}
 
 
 @pytest.mark.parametrize("origin", ["normal", "mixture", "text:the old river", "bare"])
 def test_origins(run_cli, library, origin) -> None:
-    arguments = ("combine", "sst2", "--origin", origin, "--seed", 5, "--out", "P", "--json")
+    arguments = (
+        "vector",
+        "combine",
+        "sst2",
+        "--origin",
+        origin,
+        "--seed",
+        5,
+        "--out",
+        "P",
+        "--json",
+    )
     code, out, _ = run_cli(*arguments)
     assert code == 0
     kind = "prompt" if origin == "bare" else origin.partition(":")[0]
@@ -185,9 +198,9 @@ def test_origins(run_cli, library, origin) -> None:
 
 @pytest.mark.parametrize("method", ["mean", "weighted", "ties", "dare", "orthogonal", "select"])
 def test_methods(run_cli, library, method) -> None:
-    run_cli("vector", "sst2", "--out", "V")
+    run_cli("vector", "make", "sst2", "--out", "V")
     arguments = ("--method", method, "--load", "x=mnli.prompt", "--load", "v=V", "--out", "P")
-    result = run_cli("combine", "v - x", *arguments, "--origin", "seed:1", "--json")
+    result = run_cli("vector", "combine", "v - x", *arguments, "--origin", "seed:1", "--json")
     if method == "orthogonal":  # both vectors point the same way here
         fails(result, "expected independent vectors")
         return
@@ -197,26 +210,34 @@ def test_methods(run_cli, library, method) -> None:
 
 def test_options_of_methods(run_cli, library) -> None:
     arguments = ("--method", "ties", "--out", "P", "--json", "--option")
-    assert run_cli("combine", "sst2 + mnli", *arguments, "density=1")[0] == 0
+    assert run_cli("vector", "combine", "sst2 + mnli", *arguments, "density=1")[0] == 0
     prompt = load_prompt("P")
     torch.testing.assert_close(prompt.vectors, prompt.origin + 1.5)
-    fails(run_cli("combine", "sst2", *arguments, "density=2"), "expected a share in (0, 1]")
+    fails(
+        run_cli("vector", "combine", "sst2", *arguments, "density=2"), "expected a share in (0, 1]"
+    )
 
 
 def test_concatenate(run_cli, library) -> None:
     arguments = ("--method", "concatenate", "--out", "P", "--json")
-    code, out, _ = run_cli("combine", "sst2 + bare", *arguments)
+    code, out, _ = run_cli("vector", "combine", "sst2 + bare", *arguments)
     assert code == 0
     assert json.loads(out)["length"] == 2 * N
     whole = torch.cat([load_prompt("sst2").vectors, load_prompt("bare").vectors])
     assert torch.equal(load_prompt("P").vectors, whole)
-    fails(run_cli("combine", "sst2 + 2*mnli", *arguments), "expected whole prompts", "2*mnli")
-    fails(run_cli("combine", "sst2", *arguments, "--origin", "seed:1"), "without --origin")
+    fails(
+        run_cli("vector", "combine", "sst2 + 2*mnli", *arguments),
+        "expected whole prompts",
+        "2*mnli",
+    )
+    fails(
+        run_cli("vector", "combine", "sst2", *arguments, "--origin", "seed:1"), "without --origin"
+    )
 
 
 def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     def combine(expression, *more):
-        return run_cli("combine", expression, "--out", "never", *more)
+        return run_cli("vector", "combine", expression, "--out", "never", *more)
 
     fails(combine("sst2 + nothing"), "expected a folder nothing or nothing.prompt", "--load")
     fails(combine("sst2-mnli"), "spaces around a minus")
@@ -240,14 +261,14 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
         combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
         "embedding matrix",
     )
-    run_cli("vector", "sst2", "--out", "V")
+    run_cli("vector", "make", "sst2", "--out", "V")
     fails(combine("V"), "--origin own: expected a first prompt", "seed:3")
     assert not (tmp_path / "never").exists()
 
 
 def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     code, out, err = run_cli(
-        *("combine", "sst2 + 0.5*mnli", "--search", "min", "--coefficients", "separate"),
+        *("vector", "combine", "sst2 + 0.5*mnli", "--search", "min", "--coefficients", "separate"),
         *("--task", task_file, "--max-dev-rows", 4, "--out", "C", "--json"),
     )
     assert (code, err) == (0, "")
@@ -262,7 +283,7 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     moved = (prompt.vectors - prompt.origin)[0, 0].item()
     assert moved == pytest.approx(one * 1.0 + other * 2.0, rel=1e-5)
     code, out, err = run_cli(
-        *("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "D")
+        *("vector", "combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "D")
     )
     _, said, _ = run_cli("inspect", "D")
     assert "step 1" in said
@@ -273,7 +294,17 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
 
 
 def test_combine_searches_a_given_grid_and_beyond(run_cli, library, task_file) -> None:
-    base = ("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "C")
+    base = (
+        "vector",
+        "combine",
+        "sst2 + mnli",
+        "--search",
+        "mean",
+        "--task",
+        task_file,
+        "--out",
+        "C",
+    )
     code, out, err = run_cli(*base, "--grid", "-0.5,-0,1", "--json")
     found = json.loads(out)["search"]
     assert (code, err, found["tried"], found["grid"]) == (0, "", 3, [-0.5, 0.0, 1.0])
@@ -302,7 +333,17 @@ def test_equal_values_of_a_search(run_cli, library, task_file, monkeypatch, opti
         raise KeyboardInterrupt
 
     monkeypatch.setattr(tuning, "search_coefficients", stop)
-    base = ("combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "C")
+    base = (
+        "vector",
+        "combine",
+        "sst2 + mnli",
+        "--search",
+        "mean",
+        "--task",
+        task_file,
+        "--out",
+        "C",
+    )
     assert run_cli(*base, *options)[0] == 130
     assert seen == [ties]
 
@@ -333,7 +374,17 @@ _LONG = ",".join(["1"] * 1001)
     ],
 )
 def test_a_grid_that_is_none_is_refused(run_cli, library, task_file, text) -> None:
-    search = ("combine", "sst2 + mnli", "--search", "min", "--task", task_file, "--out", "never")
+    search = (
+        "vector",
+        "combine",
+        "sst2 + mnli",
+        "--search",
+        "min",
+        "--task",
+        task_file,
+        "--out",
+        "never",
+    )
     failed = run_cli(*search, "--grid", text)
     fails(failed, "--grid: expected START:END:STEP", "at most 1,000 of them, got '")
     assert len(failed[2]) < 300
@@ -341,7 +392,7 @@ def test_a_grid_that_is_none_is_refused(run_cli, library, task_file, text) -> No
 
 @pytest.mark.parametrize("expression", ["sst2 - sst2", "0*sst2", "1e-320*sst2"])
 def test_a_combination_of_zero_is_told(run_cli, library, expression) -> None:
-    code, _, err = run_cli("combine", expression, "--out", "P", "--json")
+    code, _, err = run_cli("vector", "combine", expression, "--out", "P", "--json")
     assert (code, err.count("\n")) == (0, 1)
     assert "note: the combination is zero: the prompt is the bare origin" in err
     prompt = load_prompt("P")
@@ -356,19 +407,19 @@ def test_a_search_tells_what_adds_nothing(run_cli, library, monkeypatch) -> None
         return SearchResult(prompt, vector, (2.25, 0.0), {"t": score}, {"t": 1.0}, 1.0, ())
 
     monkeypatch.setattr(tuning, "search_coefficients", fake)
-    code, out, err = run_cli("combine", "sst2 - mnli", "--search", "min", "--out", "P")
+    code, out, err = run_cli("vector", "combine", "sst2 - mnli", "--search", "min", "--out", "P")
     assert (code, err) == (0, "note: with coefficient 0, mnli adds nothing\n")
     assert "sst2 2.25, mnli 0" in out
 
 
 def test_reconciling_refuses_what_is_taken_off(run_cli, library) -> None:
     for expression, got in (("sst2 - 0.5*mnli", "got -0.5*mnli."), ("0*sst2", "got none.")):
-        result = run_cli("combine", expression, "--reconcile", "--out", "never")
+        result = run_cli("vector", "combine", expression, "--reconcile", "--out", "never")
         fails(result, "--reconcile: expected names that are added", got)
 
 
 def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) -> None:
-    base = ("combine", "sst2 + mnli", "--out", "C")
+    base = ("vector", "combine", "sst2 + mnli", "--out", "C")
     fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
     fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
     fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
@@ -388,7 +439,7 @@ def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) ->
 
 @pytest.mark.parametrize("more", [("--by", "labels"), ("--task", "nope"), ("--seed", 5)])
 def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, more) -> None:
-    assert run_cli("vector", "sst2", "--out", "V")[0] == 0
+    assert run_cli("vector", "make", "sst2", "--out", "V")[0] == 0
     to = ("--to", model_folder("gpt2"), "--out", "W")
     fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
 
@@ -396,7 +447,9 @@ def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, mo
 def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     tasks = ("--task", task_file, "--task", task_file)
     more = ("--texts", "words", "--rows", 8, "--steps", 5, "--json")
-    code, out, _ = run_cli("combine", "sst2 + mnli", "--out", "P", "--reconcile", *tasks, *more)
+    code, out, _ = run_cli(
+        "vector", "combine", "sst2 + mnli", "--out", "P", "--reconcile", *tasks, *more
+    )
     assert code == 0
     found = json.loads(out)["reconciled"]
     assert found["steps"] == 10
@@ -407,7 +460,7 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     assert [entry["step"] for entry in prompt.provenance.history][-1] == "reconcile"
     assert torch.equal(prompt.origin, load_prompt("sst2").origin)
     assert not {"start", "tried"} & found.keys()
-    either = ("combine", "sst2 + mnli", "--method", "either", "--out", "E")
+    either = ("vector", "combine", "sst2 + mnli", "--method", "either", "--out", "E")
     code, out, _ = run_cli(*either, "--reconcile", *tasks, *more)
     found = json.loads(out)
     tried = found["reconciled"]["tried"]
@@ -420,47 +473,51 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     assert "begun from" in out
     fails(run_cli(*either), "method either: expected --reconcile")
     fails(
-        run_cli("combine", "sst2 + 2*mnli", *either[2:], "--reconcile", *tasks),
+        run_cli("vector", "combine", "sst2 + 2*mnli", *either[2:], "--reconcile", *tasks),
         "method either: expected whole prompts",
         "2*mnli",
     )
-    base = ("combine", "sst2 + mnli", "--out", "Q", "--reconcile")
+    base = ("vector", "combine", "sst2 + mnli", "--out", "Q", "--reconcile")
     fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
     fails(run_cli(*base), "--task: expected a task", "'sst2'")
 
 
 def test_what_is_read_or_another_s_is_not_overwritten(run_cli, library, model_folder) -> None:
     read = "--out: expected another folder than the one that is read"
-    fails(run_cli("combine", "sst2", "--origin", "bare", "--out", "bare"), read)
-    fails(run_cli("widen", "sst2", "--origin", "bare", "--out", "bare"), read)
+    fails(run_cli("vector", "combine", "sst2", "--origin", "bare", "--out", "bare"), read)
+    fails(run_cli("vector", "widen", "sst2", "--origin", "bare", "--out", "bare"), read)
     other = "--out: expected a folder of its own, or that of the prompt whose vector it is"
-    fails(run_cli("vector", "sst2", "--out", "bare"), other)
-    assert run_cli("vector", "sst2", "--out", "sst2")[0] == 0
-    assert run_cli("vector", "sst2", "--out", "V")[0] == 0
+    fails(run_cli("vector", "make", "sst2", "--out", "bare"), other)
+    assert run_cli("vector", "make", "sst2", "--out", "sst2")[0] == 0
+    assert run_cli("vector", "make", "sst2", "--out", "V")[0] == 0
     fails(run_cli("transfer", "V", "--to", model_folder("gpt2"), "--out", "bare"), other)
     # A name that is no folder is no input, whatever it is called.
-    assert run_cli("combine", "sst2", "--origin", "normal", "--out", "normal")[0] == 0
-    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
-    assert run_cli("combine", "sst2", "--out", "own")[0] == 0
+    assert run_cli("vector", "combine", "sst2", "--origin", "normal", "--out", "normal")[0] == 0
+    assert run_cli("vector", "combine", "sst2", "--out", "own")[0] == 0
+    assert run_cli("vector", "combine", "sst2", "--out", "own")[0] == 0
 
 
 def test_a_file_of_something_else_is_not_overwritten(run_cli, library) -> None:
     stranger = "--out: expected a new file, or one that this command made, got sst2/promptport.json"
     out = ("--out", "sst2/promptport.json")
-    fails(run_cli("similarity", "sst2", "mnli.prompt", *out), stranger)
-    fails(run_cli("encode", "sst2", *out), stranger)
+    fails(run_cli("library", "similarity", "sst2", "mnli.prompt", *out), stranger)
+    fails(run_cli("export", "sst2", *out), stranger)
     fails(run_cli("demo", *out), stranger)
     for again in range(2):
-        assert run_cli("similarity", "sst2", "mnli.prompt", "--out", "heat.html")[0] == 0, again
-        assert run_cli("encode", "sst2", "--out", "p.portable")[0] == 0, again
+        assert (
+            run_cli("library", "similarity", "sst2", "mnli.prompt", "--out", "heat.html")[0] == 0
+        ), again
+        assert run_cli("export", "sst2", "--out", "p.portable")[0] == 0, again
 
 
 @pytest.mark.parametrize("expression", ["-sst2", "-sst2 + mnli", "-0.5*sst2"])
 def test_an_expression_that_begins_with_a_minus(run_cli, library, expression) -> None:
-    code, out, err = run_cli("combine", expression, "--out", "P")
+    code, out, err = run_cli("vector", "combine", expression, "--out", "P")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "begins with a minus needs parentheses: '(-a + b)'. See " in err
-    assert run_cli("combine", f"({expression})", "--origin", "seed:1", "--out", "P")[0] == 0
-    code, _, err = run_cli("combine", "sst2", "--ouut", "P")
+    assert (
+        run_cli("vector", "combine", f"({expression})", "--origin", "seed:1", "--out", "P")[0] == 0
+    )
+    code, _, err = run_cli("vector", "combine", "sst2", "--ouut", "P")
     assert code == 2
     assert "parentheses" not in err

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from promptport.interop import load_prompt
+from promptport.storage import load_prompt
 from promptport.zoo import embedded_folder
 
 ROOT = Path(__file__).parents[2]

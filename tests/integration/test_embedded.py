@@ -11,10 +11,11 @@ from promptport.backbone import Backbone, with_origin
 from promptport.evaluation import evaluate
 from promptport.experiments import DemoSettings, run_demo, write_report
 from promptport.experiments.demo import SEEN
+from promptport.parameters import OriginSpec
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import list_tasks, open_task
 from promptport.transfers import transfer
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector
 from promptport.zoo import ZOO_FOLDER, embedded_names
 
@@ -85,16 +86,16 @@ def anchored(embedded):
 def test_anchored_prompts_learn_and_move_to_another_tokenizer_and_width(embedded, anchored) -> None:
     source, target = embedded("nano-bert"), embedded("nano-roberta")
     assert source.width != target.width
-    home, away, chance = [], [], []
+    backbone_reference, away, chance = [], [], []
     for name, prompt in zip(TASKS, anchored, strict=True):
         task = open_task(name)
-        home.append(evaluate(source, task, prompt).score.value)
+        backbone_reference.append(evaluate(source, task, prompt).score.value)
         moved = transfer(prompt, source.space, target.space)
         away.append(evaluate(target, task, moved.prompt).score.value)
         chance.append(task.majority_score().value)
-    assert fmean(home) >= 0.5
+    assert fmean(backbone_reference) >= 0.5
     assert fmean(away) >= fmean(chance) + 0.2
-    assert fmean(away) >= 0.5 * fmean(home)
+    assert fmean(away) >= 0.5 * fmean(backbone_reference)
 
 
 def test_demo_compares_with_every_baseline_and_writes_one_file(tmp_path) -> None:

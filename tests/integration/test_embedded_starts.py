@@ -7,22 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from promptport.analysis import Candidate, rank
 from promptport.backbone import Backbone
 from promptport.evaluation import evaluate
+from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.parameters import OriginSpec, make_origin
+from promptport.parameters.mixtures import starting_mixture
 from promptport.tasks import MemorySource, open_task
 from promptport.transfers import transfer_vector, transfer_word_vector
-from promptport.tuning import (
-    AdaptConfig,
-    OriginSpec,
-    TuneConfig,
-    TuneJob,
-    adapt,
-    make_origin,
-    random_prompt,
-    tune,
-)
-from promptport.tuning.mixtures import starting_mixture
+from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
 from promptport.vector import TaskPromptVector
 
 TASKS = ("country-capital", "country-continent", "topic")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptport.errors import PromptPortError
-from promptport.expressions import parse_expression
 from promptport.merging import merge
+from promptport.merging.expressions import parse_expression
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.vector import TaskPromptVector
 

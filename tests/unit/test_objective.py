@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptport.errors import TaskError
-from promptport.evaluation import Ask, batches, evaluate, run
+from promptport.evaluation import PromptedQuestion, batches, evaluate, run
 from promptport.objective import Objective
 from promptport.tasks import MemorySource, Row, Task, Template
 
@@ -80,7 +80,10 @@ def test_mixed_batches_score_as_single_rows(backbone, capitals, films, name) -> 
     asks = []
     for task, length, start in ((capitals, 2, 0), (films, 3, 2)):
         objective = Objective(model, task, length=length)
-        asks += [Ask(objective, q, start) for q in objective.prepare(task.load("test")).questions]
+        asks += [
+            PromptedQuestion(objective, q, start)
+            for q in objective.prepare(task.load("test")).questions
+        ]
     together = run(model, asks, vectors)
     for i, ask in enumerate(asks):
         alone = run(model, [ask], vectors)
@@ -90,7 +93,9 @@ def test_mixed_batches_score_as_single_rows(backbone, capitals, films, name) -> 
 
 def test_batches_keep_their_budget_and_lose_nothing(backbone, films) -> None:
     objective = Objective(backbone("bert"), films, films.manual)
-    asks = [Ask(objective, q, 0) for q in objective.prepare(films.load("test")).questions]
+    asks = [
+        PromptedQuestion(objective, q, 0) for q in objective.prepare(films.load("test")).questions
+    ]
     found = batches(asks, 40)
     assert sorted(i for batch in found for i in batch) == list(range(6))
     for batch in found:

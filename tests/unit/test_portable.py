@@ -9,7 +9,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from promptport.anchored import Mixture
 from promptport.errors import (
     AnchorError,
     FileFormatError,
@@ -19,11 +18,12 @@ from promptport.errors import (
     UnknownNameError,
 )
 from promptport.files import read_metadata
-from promptport.interop import load_portable, save_portable, save_prompt
-from promptport.interop.portable import _checksum
+from promptport.mixture import Mixture
 from promptport.portable import LOST_WEIGHT, PortablePrompt
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.space import EmbeddingSpace
+from promptport.storage import load_portable, save_portable, save_prompt
+from promptport.storage.portable_file import _checksum
 from promptport.transfers import transfer
 
 N = 4

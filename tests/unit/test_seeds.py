@@ -5,21 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from promptport.distillation import DistillConfig
 from promptport.errors import PromptPortError
-from promptport.merging import merge
+from promptport.library import AdaptConfig
+from promptport.merging import SearchConfig, merge
+from promptport.objective import pick_rows
+from promptport.parameters import OriginSpec
 from promptport.portable import PortablePrompt
 from promptport.prompt import Provenance
 from promptport.seeds import MOST, later_seed
 from promptport.transfers import transfer
-from promptport.tuning import (
-    AdaptConfig,
-    DistilConfig,
-    OriginSpec,
-    SearchConfig,
-    TuneJob,
-    few_shot,
-)
-from promptport.tuning.lesson import pick_rows
+from promptport.tuning import TuneJob, few_shot
 from promptport.vector import TaskPromptVector
 
 
@@ -31,7 +27,7 @@ TAKERS = {
     "origin": lambda seed, task: OriginSpec(seed=seed),
     "written origin": lambda seed, task: OriginSpec.parse(f"seed:{seed}", 0),
     "job": lambda seed, task: TuneJob(task, seed=seed),
-    "lesson": lambda seed, task: DistilConfig(seed=seed),
+    "lesson": lambda seed, task: DistillConfig(seed=seed),
     "consensus": lambda seed, task: AdaptConfig(seed=seed),
     "search": lambda seed, task: SearchConfig(seed=seed),
     "rows": lambda seed, task: pick_rows(task.load("train"), 2, seed),

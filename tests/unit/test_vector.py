@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from promptport.anchored import Mixture
 from promptport.errors import MismatchError, PromptPortError, ShapeError
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.vector import TaskPromptVector, told_apart
+from promptport.vector import TaskPromptVector, unique_labels
 
 HERE = Provenance("model", "masked", fingerprint="f" * 64, template="{soft} {text} {answer}")
 
@@ -95,11 +95,11 @@ def test_the_mean_of_vectors_of_one_task_answers_this_task():
 
 def test_names_of_the_user_tell_vectors_of_one_task_apart():
     one, other, third = vector([[2.0]], "a"), vector([[1.0]], "a"), vector([[5.0]], "b")
-    found = told_apart({"x": one, "y": other, "z": third})
+    found = unique_labels({"x": one, "y": other, "z": third})
     assert [list(v.coefficients) for v in found] == [["x"], ["y"], ["b"]]
     assert (found[0] - found[1]).label == "x - y"
     assert (found[0] + found[1]).task == "a"
-    same = told_apart({"x": one, "copy": one})
+    same = unique_labels({"x": one, "copy": one})
     assert (same[0] - same[1]).label == "0"
 
 

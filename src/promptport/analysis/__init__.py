@@ -1,9 +1,8 @@
 """Looking at prompts and results: statistics, similarity, forecasts of interference."""
 
 from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair, forecast_pairs
-from promptport.analysis.heat import write_heat
-from promptport.analysis.independence import Independence, origin_independence
-from promptport.analysis.ranking import Candidate, Ranked, Ranking, rank
+from promptport.analysis.heat_map import write_heat
+from promptport.analysis.robustness import OriginRobustness, origin_robustness
 from promptport.analysis.similarity import Similarity, compare, label_overlap
 from promptport.analysis.statistics import (
     Comparison,
@@ -19,14 +18,11 @@ from promptport.analysis.statistics import (
 )
 
 __all__ = [
-    "Candidate",
     "Comparison",
     "Forecast",
-    "Independence",
     "Interval",
+    "OriginRobustness",
     "Part",
-    "Ranked",
-    "Ranking",
     "Similarity",
     "TaskForecast",
     "bootstrap_difference",
@@ -40,8 +36,7 @@ __all__ = [
     "forecast_pairs",
     "holm",
     "label_overlap",
-    "origin_independence",
-    "rank",
+    "origin_robustness",
     "sign_flip_test",
     "write_heat",
 ]

@@ -20,11 +20,10 @@ from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
 from promptport.analysis.statistics import Interval, bootstrap_share
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError
-from promptport.evaluation import BATCH_TOKENS, Ask, batches, choose_template, forward
-from promptport.objective import Objective
+from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, choose_template, forward
+from promptport.objective import Objective, blind_rows, pick_rows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning.lesson import blind_rows, pick_rows
 from promptport.vector import TaskPromptVector
 
 Verdict = Literal["kept", "at risk", "lost"]
@@ -358,7 +357,7 @@ class _Alone:
     def __init__(self, backbone: Backbone, part: Part, texts: _Texts) -> None:
         self.backbone, self.part, self.truncate = backbone, part, texts.truncate
         self.rows = pick_rows(part.task.texts(texts.split), texts.rows, texts.seed)
-        self.asks: dict[int, list[Ask]] = {}  # by number of virtual tokens
+        self.asks: dict[int, list[PromptedQuestion]] = {}  # by number of virtual tokens
         self.batches = batches(self._asks(part.prompt.length), BATCH_TOKENS)
         self.said = [self._say(part.prompt, batch) for batch in self.batches]
 
@@ -378,18 +377,18 @@ class _Alone:
         vectors = prompt.vectors.to(self.backbone.device)
         return _log_probs(self.backbone, [asks[i] for i in batch], vectors)
 
-    def _asks(self, length: int) -> list[Ask]:
+    def _asks(self, length: int) -> list[PromptedQuestion]:
         if length not in self.asks:
             task, template = self.part.task, choose_template(self.part.task, self.part.prompt)
             objective = Objective(
                 self.backbone, task, template, length=length, truncate=self.truncate
             )
             questions = objective.prepare(blind_rows(self.rows, objective)).questions
-            self.asks[length] = [Ask(objective, question, 0) for question in questions]
+            self.asks[length] = [PromptedQuestion(objective, question, 0) for question in questions]
         return self.asks[length]
 
 
-def _log_probs(backbone: Backbone, asks: Sequence[Ask], vectors: Tensor) -> Tensor:
+def _log_probs(backbone: Backbone, asks: Sequence[PromptedQuestion], vectors: Tensor) -> Tensor:
     """(Q, labels), or (Q, V) for a probe."""
     ((objective, _, logits),) = forward(backbone, asks, vectors)
     return objective.scores(logits, [ask.question for ask in asks]).log_softmax(1)

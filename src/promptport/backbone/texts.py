@@ -67,10 +67,10 @@ def _opened(prompt: SoftPrompt, backbone: Backbone | str | None) -> tuple[Embedd
     return open_space(name, revision), load_tokenizer(find_checkpoint(name, revision))
 
 
-def _tokenizer(made: Mapping[str, Any], home: str, own: Any) -> Any:
+def _tokenizer(made: Mapping[str, Any], backbone_reference: str, own: Any) -> Any:
     """The tokenizer that the text was cut by: that of the backbone, unless another is named."""
     name, options = made["tokenizer"], dict(made.get("tokenizer_kwargs") or {})
-    if name == home and not options:
+    if name == backbone_reference and not options:
         return own
     options = {key: value for key, value in options.items() if key not in _NOT_FROM_FILES}
     try:

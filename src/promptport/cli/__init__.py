@@ -9,30 +9,22 @@ from typing import Any
 import typer
 
 from promptport.cli import (
-    adapt,
+    align,
     anchor,
-    anchors,
-    calibrate,
-    combine,
-    curves,
-    decode,
+    compat,
     demo,
-    encode,
     evaluate,
-    forecast,
+    export,
+    import_portable,
     inspect,
+    library,
     methods,
+    models,
     move,
-    origins,
-    pairs,
-    rank,
-    similarity,
     tasks,
     transfer,
     tune,
     vector,
-    widen,
-    zoo,
 )
 from promptport.errors import PromptPortError
 
@@ -49,30 +41,29 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-app.command("demo")(demo.command)
-app.command("tune")(tune.command)
-app.command("transfer")(transfer.command)
-app.command("move")(move.command)
-app.command("encode")(encode.command)
-app.command("decode")(decode.command)
-app.command("vector")(vector.command)
-app.command("combine")(combine.command)
-app.command("similarity")(similarity.command)
-app.command("origins")(origins.command)
-app.command("forecast")(forecast.command)
-app.command("pairs")(pairs.command)
-app.command("rank")(rank.command)
-app.command("adapt")(adapt.command)
-app.command("curves")(curves.command)
-app.command("widen")(widen.command)
-app.command("anchor")(anchor.command)
-app.command("calibrate")(calibrate.command)
-app.command("eval")(evaluate.command)
-app.command("inspect")(inspect.command)
-app.command("anchors")(anchors.command)
-app.command("methods")(methods.command)
-app.command("tasks")(tasks.command)
-app.command("zoo")(zoo.command)
+START, MAKE, MOVE = "Start", "Make and use a prompt", "Move it to another model"
+MANY, LOOK = "Many prompts", "Look"
+
+app.command("demo", rich_help_panel=START)(demo.command)
+app.command("models", rich_help_panel=START)(models.command)
+app.command("tasks", rich_help_panel=START)(tasks.command)
+app.command("tune", rich_help_panel=MAKE)(tune.command)
+app.command("eval", rich_help_panel=MAKE)(evaluate.command)
+app.command("move", rich_help_panel=MOVE)(move.command)
+app.command("transfer", rich_help_panel=MOVE)(transfer.command)
+app.command("anchor", rich_help_panel=MOVE)(anchor.command)
+app.command("align", rich_help_panel=MOVE)(align.command)
+app.command("export", rich_help_panel=MOVE)(export.command)
+app.command("import", rich_help_panel=MOVE)(import_portable.command)
+app.add_typer(
+    library.app, name="library", rich_help_panel=MANY, help="Prompts of many tasks on one model."
+)
+app.add_typer(
+    vector.app, name="vector", rich_help_panel=MANY, help="Task vectors: add, widen, check them."
+)
+app.command("inspect", rich_help_panel=LOOK)(inspect.command)
+app.command("methods", rich_help_panel=LOOK)(methods.command)
+app.command("compat", rich_help_panel=LOOK)(compat.command)
 
 
 def _version(show: bool) -> None:

@@ -16,8 +16,8 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    backbone_reference,
     check_out,
-    home,
     note_other_task,
     print_json,
     progress_bar,
@@ -28,7 +28,7 @@ from promptport.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from promptport.tuning import Texts
+    from promptport.distillation import Texts
 
 
 def command(
@@ -75,16 +75,16 @@ def command(
     quiet()
     check_out(out, prompt)
     from promptport.backbone import Backbone
-    from promptport.interop import load_prompt, save_prompt
+    from promptport.distillation import DistillConfig, fit_mixture
+    from promptport.storage import load_prompt, save_prompt
     from promptport.tasks import open_task
-    from promptport.tuning import DistilConfig, anchor
 
     found = load_prompt(prompt)
     opened = open_task(task, data)
     note_other_task([found], opened)
-    place = home(found.provenance, backbone)
+    place = backbone_reference(found.provenance, backbone)
     model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
-    config = DistilConfig(
+    config = DistillConfig(
         texts=cast("Texts", texts),
         rows=rows,
         epochs=epochs,
@@ -94,7 +94,7 @@ def command(
         truncate=truncate,
     )
     with progress_bar("anchoring", hidden=json_output) as show:
-        result = anchor(
+        result = fit_mixture(
             found,
             model,
             opened,

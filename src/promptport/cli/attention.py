@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from promptport.cli.console import STATE_FILE, home, print_json, print_table, progress_bar
+from promptport.cli.console import (
+    STATE_FILE,
+    backbone_reference,
+    print_json,
+    print_table,
+    progress_bar,
+)
 from promptport.cli.starts import sources
 from promptport.errors import TuningError
 
@@ -41,8 +47,8 @@ def tune_attentions(
         PromptPortError: folders that cannot be used, or settings that attention does not know.
     """
     from promptport.evaluation import score_prompts
-    from promptport.interop import save_prompt
-    from promptport.interop.attention import save_attention
+    from promptport.storage import save_prompt
+    from promptport.storage.attention_folder import save_attention
     from promptport.tuning import tune_attention
 
     found = []
@@ -125,8 +131,8 @@ def report_attentions(
 
 def is_attention(place: Path) -> bool:
     """Whether a folder holds an attention and no prompt."""
-    from promptport.interop.attention import RECORD_FILE
-    from promptport.interop.peft import CONFIG_FILE
+    from promptport.storage.attention_folder import RECORD_FILE
+    from promptport.storage.prompt_folder import CONFIG_FILE
 
     return (place / RECORD_FILE).is_file() and not (place / CONFIG_FILE).is_file()
 
@@ -140,8 +146,8 @@ def score_attention(
         PromptPortError: a damaged folder, or a task that does not fit.
     """
     from promptport.backbone import Backbone
-    from promptport.interop.attention import attention_provenance, load_attention
+    from promptport.storage.attention_folder import attention_provenance, load_attention
 
-    model = Backbone.load(**home(attention_provenance(place), backbone), **loading)
+    model = Backbone.load(**backbone_reference(attention_provenance(place), backbone), **loading)
     prompts = load_attention(place, model, task)
     return model, replace(prompts, truncate=prompts.truncate or truncate).evaluate(split)

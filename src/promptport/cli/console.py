@@ -57,7 +57,7 @@ def seed_option(text: str) -> Any:
     return typer.Option(help=text, min=0, max=MOST)
 
 
-def home(made: Provenance, named: str | None = None) -> dict[str, Any]:
+def backbone_reference(made: Provenance, named: str | None = None) -> dict[str, Any]:
     """Name and revision of a backbone: the one that is named, else that of a prompt."""
     if named is not None:
         return {"name": named, "revision": None}
@@ -284,8 +284,8 @@ def prompt_folders(place: Path) -> list[Path]:
 
     Hidden ones are left out: what a killed run was about to rename.
     """
-    from promptport.interop.peft import CONFIG_FILE
-    from promptport.interop.vectors import RECORD_FILE
+    from promptport.storage.prompt_folder import CONFIG_FILE
+    from promptport.storage.vector_folder import RECORD_FILE
 
     inside = sorted(place.iterdir()) if place.is_dir() else []
     marks = (CONFIG_FILE, RECORD_FILE)
@@ -336,8 +336,8 @@ def check_vector_out(out: Path, prompt: SoftPrompt | None = None) -> None:
     Raises:
         PromptPortError: the folder of another prompt, or as `check_out`.
     """
-    from promptport.interop import load_prompt
-    from promptport.interop.peft import CONFIG_FILE, checksum
+    from promptport.storage import load_prompt
+    from promptport.storage.prompt_folder import CONFIG_FILE, checksum
 
     check_out(out)
     taken = (out / CONFIG_FILE).is_file()

@@ -15,7 +15,7 @@ from promptport.cli.console import (
     DtypeOption,
     JsonFlag,
     TruncateFlag,
-    home,
+    backbone_reference,
     interval,
     note_no_template,
     print_json,
@@ -66,7 +66,7 @@ def command(
     quiet()
     from promptport.backbone import Backbone
     from promptport.evaluation import evaluate
-    from promptport.interop import load_prompt
+    from promptport.storage import load_prompt
     from promptport.tasks import Template, open_task
     from promptport.tuning import score_baselines
 
@@ -127,7 +127,7 @@ def _report(
 
 def _home(backbone: str | None, prompt: SoftPrompt | None) -> dict[str, Any]:
     if prompt is not None:
-        return home(prompt.provenance, backbone)
+        return backbone_reference(prompt.provenance, backbone)
     if backbone is not None:
         return {"name": backbone}
     raise PromptPortError(

@@ -55,7 +55,7 @@ def _show_facts(described: dict[str, Any]) -> None:
 
 
 def _describe_vector(folder: Path) -> dict[str, Any]:
-    from promptport.interop import load_vector
+    from promptport.storage import load_vector
 
     vector = load_vector(folder)
     return {
@@ -70,8 +70,8 @@ def _describe_vector(folder: Path) -> dict[str, Any]:
 
 def _describe_attention(folder: Path) -> dict[str, Any]:
     """What was tuned for each row, and the mean attention if its ordinary prompt is there."""
-    from promptport.interop import load_prompt
-    from promptport.interop.attention import read_attention
+    from promptport.storage import load_prompt
+    from promptport.storage.attention_folder import read_attention
 
     provenance, tensors, numbers = read_attention(folder)
     sources, length, width = tensors["sources"].shape
@@ -94,7 +94,7 @@ def _describe_attention(folder: Path) -> dict[str, Any]:
 
 
 def _describe_portable(file: Path) -> dict[str, Any]:
-    from promptport.interop import load_portable
+    from promptport.storage import load_portable
 
     portable = load_portable(file)
     return {
@@ -108,7 +108,7 @@ def _describe_portable(file: Path) -> dict[str, Any]:
 
 
 def _describe_prompt(folder: Path, top: int) -> dict[str, Any]:
-    from promptport.interop import load_prompt
+    from promptport.storage import load_prompt
 
     prompt = load_prompt(folder)
     norms = prompt.vectors.norm(dim=1)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptport.cli.console import home
+from promptport.cli.console import backbone_reference
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from promptport.backbone import Backbone
+    from promptport.parameters import OriginSpec
     from promptport.prompt import Provenance
-    from promptport.tuning import OriginSpec
 
 OWN = "own"
 
@@ -39,8 +39,8 @@ def origin_for(
 
 def _own_origin(place: Path, backbone: str | None) -> tuple[Tensor, dict[str, Any] | None]:
     from promptport.backbone import with_origin
-    from promptport.interop import load_prompt
-    from promptport.interop.peft import CONFIG_FILE
+    from promptport.storage import load_prompt
+    from promptport.storage.prompt_folder import CONFIG_FILE
 
     known = (place / CONFIG_FILE).is_file()
     prompt = with_origin(load_prompt(place), backbone) if known else None
@@ -80,13 +80,13 @@ def make_start(
         PromptPortError: none of these, or a backbone that does not belong to `source`.
     """
     from promptport.backbone import Backbone
+    from promptport.parameters import make_origin
     from promptport.prompt import SoftPrompt
-    from promptport.tuning import make_origin
 
     spec = written_origin(text, seed, also)
     model = backbone
     if not isinstance(model, Backbone):
-        model = Backbone.load(**home(source, model), device="cpu")
+        model = Backbone.load(**backbone_reference(source, model), device="cpu")
     start = make_origin(spec, model, length)
     model.check_prompt(SoftPrompt(start, source))
     return start, spec.to_dict()
@@ -98,8 +98,8 @@ def written_origin(text: str, seed: int, also: str = "") -> OriginSpec:
     Raises:
         PromptPortError: none of these.
     """
-    from promptport.interop import load_prompt
-    from promptport.tuning import OriginSpec
+    from promptport.parameters import OriginSpec
+    from promptport.storage import load_prompt
 
     if Path(text).is_dir():
         return OriginSpec("prompt", prompt=load_prompt(text))

@@ -16,9 +16,9 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
+    backbone_reference,
     check_one_each,
     check_out,
-    home,
     note_other_task,
     print_json,
     print_table,
@@ -28,7 +28,7 @@ from promptport.cli.console import (
 )
 
 if TYPE_CHECKING:
-    from promptport.tuning import Texts
+    from promptport.distillation import Texts
 
 
 def command(
@@ -69,9 +69,9 @@ def command(
     quiet()
     check_out(out, *prompt)
     from promptport.backbone import Backbone
-    from promptport.interop import load_prompt, save_prompt
+    from promptport.distillation import DistillConfig, Teacher, move
+    from promptport.storage import load_prompt, save_prompt
     from promptport.tasks import open_task
-    from promptport.tuning import DistilConfig, Teacher, move
 
     def load(name: str, revision: str | None = None) -> Backbone:
         return Backbone.load(
@@ -83,10 +83,12 @@ def command(
     opened = open_task(task, data)
     note_other_task(found, opened)
     given: list[str | None] = [*source] if source else [None] * len(found)
-    places = [home(each.provenance, name) for each, name in zip(found, given, strict=True)]
+    places = [
+        backbone_reference(each.provenance, name) for each, name in zip(found, given, strict=True)
+    ]
     teachers = [Teacher(load(**where), each) for where, each in zip(places, found, strict=True)]
     names = [where["name"] for where in places]
-    config = DistilConfig(
+    config = DistillConfig(
         texts=cast("Texts", texts), rows=rows, epochs=epochs, seed=seed, truncate=truncate
     )
     with progress_bar("moving", hidden=json_output) as show:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import typer
 
 from promptport.cli.console import (
+    backbone_reference,
     check_vector_out,
-    home,
     print_json,
     print_table,
     refuse_together,
@@ -35,8 +35,8 @@ class VectorSettings(TypedDict):
 
 def is_vector(place: Path) -> bool:
     """Whether a folder holds a vector and no prompt."""
-    from promptport.interop.peft import CONFIG_FILE
-    from promptport.interop.vectors import RECORD_FILE
+    from promptport.storage.prompt_folder import CONFIG_FILE
+    from promptport.storage.vector_folder import RECORD_FILE
 
     return (place / RECORD_FILE).is_file() and not (place / CONFIG_FILE).is_file()
 
@@ -57,7 +57,7 @@ def move_vector(
             for, or what `transfer_vector` refuses.
     """
     from promptport.backbone import open_space
-    from promptport.interop import load_vector, save_vector
+    from promptport.storage import load_vector, save_vector
     from promptport.transfers.vectors import transfer_vector
 
     if len(places) > 1:
@@ -71,7 +71,7 @@ def move_vector(
     target = open_space(to)
     if is_vector(places[0]):
         vector = load_vector(places[0])
-        space = open_space(**home(vector.provenance, source))
+        space = open_space(**backbone_reference(vector.provenance, source))
         way = method or "linear_map"
         moved = transfer_vector(vector, space, target, method=way, **settings)
     else:
@@ -109,9 +109,9 @@ def _in_words(
 ) -> tuple[TaskPromptVector, TaskPromptVector]:
     """The vector of an anchored prompt, and the same words with the same signs on the target."""
     from promptport.backbone import check_prompt, open_space
-    from promptport.interop import load_prompt
+    from promptport.parameters.mixtures import starting_mixture
+    from promptport.storage import load_prompt
     from promptport.transfers.vectors import transfer_word_vector
-    from promptport.tuning.mixtures import starting_mixture
     from promptport.vector import TaskPromptVector
 
     prompt = load_prompt(place)
@@ -123,7 +123,7 @@ def _in_words(
             fix="Anchor it first (promptport anchor), or carry the vector of its rows: promptport "
             f"vector {place} --out V, then promptport transfer V",
         )
-    space = open_space(**home(prompt.provenance, source))
+    space = open_space(**backbone_reference(prompt.provenance, source))
     check_prompt(prompt, space)
     name = place.name.removesuffix(".prompt")
     moved = transfer_word_vector(prompt, starting_mixture(prompt, space), target, name=name)

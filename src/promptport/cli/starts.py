@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import typer
 
 from promptport.cli.console import print_json, print_table
-from promptport.cli.library import find_library, load_library
+from promptport.cli.library.loading import find_library, load_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
-    from promptport.analysis import Candidate
     from promptport.backbone import Backbone
+    from promptport.library import Candidate
     from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
-    from promptport.tuning.together import TogetherResult
+    from promptport.tuning.multitask import TogetherResult
 
 WAYS = ("text", "labels", "mean", "sum", "attention")
 _MOST_LABELLED = 100
@@ -63,16 +63,16 @@ def started(
     Raises:
         PromptPortError: folders that cannot be used, or prompts of another length.
     """
-    from promptport.analysis import rank
     from promptport.backbone import with_origin
+    from promptport.library import rank
     from promptport.merging import merge
-    from promptport.tuning import OriginSpec, make_origin
-    from promptport.vector import TaskPromptVector, told_apart
+    from promptport.parameters import OriginSpec, make_origin
+    from promptport.vector import TaskPromptVector, unique_labels
 
     candidates = sources(job, model, library, data)
     if way in ("mean", "sum"):
         known = {c.name: with_origin(c.prompt, model) for c in candidates}
-        vectors = told_apart({name: TaskPromptVector.of(p, name) for name, p in known.items()})
+        vectors = unique_labels({name: TaskPromptVector.of(p, name) for name, p in known.items()})
         origin = make_origin(job.origin, model, vectors[0].length)
         prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
         typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)
@@ -117,7 +117,7 @@ def _seen(task: Task, most: int) -> Task:
 
 def report_together(result: TogetherResult, out: Path, seconds: float, json_output: bool) -> None:
     """Save the prompt of several tasks and tell how each of them does with it."""
-    from promptport.interop import save_prompt
+    from promptport.storage import save_prompt
 
     save_prompt(result.prompt, out)
     tuning = result.prompt.provenance.tuning or {}

@@ -12,9 +12,9 @@ import typer
 from promptport.cli.console import (
     DataOption,
     JsonFlag,
+    backbone_reference,
     check_one_each,
     check_out,
-    home,
     interval,
     open_tasks,
     print_json,
@@ -29,10 +29,10 @@ from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
+    from promptport.distillation.selection import Criterion
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
     from promptport.transfers import Source, TransferResult, TransferSettings
-    from promptport.tuning.selection import Criterion
 
 _CHOOSE = "choose"
 
@@ -117,7 +117,7 @@ def command(
             "text of --task), or labels (dev rows of --task)."
         ),
     ] = None,
-    readout: Annotated[
+    cue_word: Annotated[
         str | None,
         typer.Option(
             help="For causal targets: word to put in front of {answer}, for instance is. choose: "
@@ -144,7 +144,7 @@ def command(
     if vector or any(is_vector(place) for place in prompt):
         several = {"--weight": bool(weight), "--lengths": lengths != "same"}
         others = {"--try": bool(candidate), "--by": by is not None, "--seed": seed != 0}
-        asked = {"--readout": readout is not None, "--task": task is not None}
+        asked = {"--readout": cue_word is not None, "--task": task is not None}
         refuse_together(
             "--vector" if vector else "a vector folder", {**chosen, **several, **others, **asked}
         )
@@ -159,7 +159,7 @@ def command(
         return
     sources = _sources(prompt, source or [], weight or [])
     opened = None if task is None else open_tasks([task], data)[0]
-    if readout == _CHOOSE and opened is None:
+    if cue_word == _CHOOSE and opened is None:
         raise PromptPortError(
             "--readout choose", expected="--task with it", got="none", fix="Name the task"
         )
@@ -180,7 +180,7 @@ def command(
                 "seed": seed,
             },
         )
-        _finish(_read_behind(result, readout, sources, opened), out, json_output)
+        _finish(_read_behind(result, cue_word, sources, opened), out, json_output)
         return
     if by is not None:
         raise PromptPortError(
@@ -201,9 +201,9 @@ def command(
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
-    result = _read_behind(result, readout, sources, opened)
+    result = _read_behind(result, cue_word, sources, opened)
     # What chooses a word reads no label: the task may have no labelled rows at all.
-    scored = None if opened is None or readout == _CHOOSE else _scored(result, opened)
+    scored = None if opened is None or cue_word == _CHOOSE else _scored(result, opened)
     _finish(result, out, json_output, scored)
 
 
@@ -225,19 +225,19 @@ def _read_behind(
             got="one without",
             fix="Leave it out, and give eval the template",
         )
-    template = Template.parse(prompt.provenance.template).with_readout(word).text
+    template = Template.parse(prompt.provenance.template).with_cue_word(word).text
     told = replace(prompt.provenance, template=template)
     return replace(result, prompt=replace(prompt, provenance=told))
 
 
 def _chosen_word(prompt: SoftPrompt, sources: list[Source], task: Task) -> SoftPrompt:
     from promptport.backbone import Backbone
-    from promptport.tuning import DistilConfig, Teacher, choose_readout
+    from promptport.distillation import DistillConfig, Teacher, choose_cue_word
 
-    model = Backbone.load(**home(prompt.provenance))
+    model = Backbone.load(**backbone_reference(prompt.provenance))
     teachers = [Teacher(_backbone(s), s.prompt, s.weight) for s in sources]
-    config = DistilConfig(texts="words", truncate=True)
-    found = choose_readout(prompt, model, teachers, task, config=config)
+    config = DistillConfig(texts="words", truncate=True)
+    found = choose_cue_word(prompt, model, teachers, task, config=config)
     typer.echo(f"word in front of the answer: {found.word or 'none'}", err=True)
     return found.prompt
 
@@ -248,7 +248,7 @@ def _scored(result: TransferResult, task: Task) -> dict[str, dict[str, Any]]:
     from promptport.evaluation import evaluate
     from promptport.tuning import score_baselines
 
-    model = Backbone.load(**home(result.prompt.provenance))
+    model = Backbone.load(**backbone_reference(result.prompt.provenance))
     own = evaluate(model, task, result.prompt, truncate=True).score
     baselines = score_baselines(model, task, result.prompt, truncate=True)
     return {name: s.to_dict() for name, s in {"ported prompt": own, **baselines}.items()}
@@ -260,7 +260,7 @@ def _finish(
     json_output: bool,
     scored: dict[str, dict[str, Any]] | None = None,
 ) -> None:
-    from promptport.interop import save_prompt
+    from promptport.storage import save_prompt
 
     save_prompt(result.prompt, out)
     report = result.report.to_dict()
@@ -290,8 +290,8 @@ def _selected(
 ) -> TransferResult:
     """The best of several ways; loads the backbones only if the criterion asks them."""
     from promptport.backbone import Backbone
-    from promptport.tuning import DistilConfig, select_transfer
-    from promptport.tuning.selection import parse_candidate
+    from promptport.distillation import DistillConfig, select_transfer
+    from promptport.distillation.selection import parse_candidate
 
     ways: dict[str, TransferSettings] = {
         text: {**common, **parse_candidate(text, parse_options)} for text in candidates
@@ -304,7 +304,7 @@ def _selected(
         by=cast("Criterion", by),
         task=task,
         teachers=teachers,
-        config=DistilConfig(truncate=True),
+        config=DistillConfig(truncate=True),
     )
     return selection.result
 
@@ -322,7 +322,7 @@ def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) ->
         PromptPortError: another number of backbones or weights than of prompts.
     """
     from promptport.backbone import open_space
-    from promptport.interop import load_prompt
+    from promptport.storage import load_prompt
     from promptport.transfers import Source
 
     for name, values in (("--from", backbones), ("--weight", weights)):
@@ -331,7 +331,7 @@ def _sources(prompts: list[Path], backbones: list[str], weights: list[float]) ->
     for i, folder in enumerate(prompts):
         prompt = load_prompt(folder)
         named = backbones[i] if backbones else None
-        space = open_space(**home(prompt.provenance, named))
+        space = open_space(**backbone_reference(prompt.provenance, named))
         found.append(Source(prompt, space, weights[i] if weights else 1.0))
     return found
 

@@ -31,15 +31,16 @@ from promptport.cli.console import (
     seed_option,
     shared_words,
 )
-from promptport.cli.library import find_library
+from promptport.cli.library.loading import find_library
 from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
+    from promptport.parameters import OriginSpec
     from promptport.tasks import Task
-    from promptport.tuning import JointResult, OriginSpec, TuneJob, TuneResult
-    from promptport.tuning.together import Way
+    from promptport.tuning import JointResult, TuneJob, TuneResult
+    from promptport.tuning.multitask import Way
 
 
 def command(
@@ -148,7 +149,7 @@ def command(
     quiet()
     from promptport.backbone import Backbone
     from promptport.tuning import TuneConfig, tune, tune_jointly
-    from promptport.tuning.together import tune_together
+    from promptport.tuning.multitask import tune_together
 
     began = time.perf_counter()
     tasks = open_tasks(task, data)
@@ -284,8 +285,8 @@ def _jobs(
 
 
 def _origin(text: str, seed: int, words: list[str] | None) -> OriginSpec:
-    from promptport.interop import load_prompt
-    from promptport.tuning import OriginSpec
+    from promptport.parameters import OriginSpec
+    from promptport.storage import load_prompt
 
     if Path(text).is_dir():
         return OriginSpec("prompt", seed, prompt=load_prompt(text))
@@ -334,7 +335,7 @@ def _report_joint(
     results: list[JointResult], backbones: list[str], out: Path, seconds: float, json_output: bool
 ) -> None:
     """Save one folder per prompt and backbone, and tell how they do."""
-    from promptport.interop import save_prompt
+    from promptport.storage import save_prompt
 
     found = []
     for result in results:
@@ -373,7 +374,7 @@ def _report_joint(
 
 
 def _save(results: Sequence[TuneResult], folders: list[Path]) -> list[dict[str, Any]]:
-    from promptport.interop import save_prompt
+    from promptport.storage import save_prompt
 
     found = []
     for result, folder in zip(results, folders, strict=True):

@@ -1,12 +1,12 @@
 """Experiments: whole comparisons, and reports on them."""
 
-from promptport.experiments.areas import Curve, Curves
 from promptport.experiments.curves import CurvesConfig, few_shot_curves
+from promptport.experiments.curves_page import write_curves
 from promptport.experiments.demo import DemoResult, DemoSettings, run_demo
-from promptport.experiments.kept import Pairs
+from promptport.experiments.demo_page import write_report
+from promptport.experiments.few_shot import Curve, Curves
 from promptport.experiments.pairs import PairsConfig, score_pairs
-from promptport.experiments.plot import write_curves
-from promptport.experiments.report import write_report
+from promptport.experiments.retention import Pairs
 
 __all__ = [
     "Curve",

@@ -13,37 +13,28 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from promptport.analysis import Candidate
 from promptport.backbone import Backbone
+from promptport.checks import is_once, refuse_out_of_range
 from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
-from promptport.experiments.areas import Curves, curves_of
-from promptport.experiments.cells import (
+from promptport.experiments.few_shot import Curves, curves_of
+from promptport.experiments.result_store import (
     CELLS_FILE,
     Cell,
-    Cells,
+    ResultStore,
     backbone_stamp,
     packed,
     stamp_of,
     task_stamp,
 )
-from promptport.experiments.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
+from promptport.library import AdaptConfig, Candidate, adapt
+from promptport.library.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
 from promptport.objective import Objective
+from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import MemorySource, Row, Task
-from promptport.tuning import (
-    AdaptConfig,
-    OriginSpec,
-    TuneConfig,
-    TuneJob,
-    adapt,
-    few_shot,
-    start_attention,
-    tune,
-    tune_attention,
-)
-from promptport.tuning.config import is_once, refuse_out_of_range
+from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
 
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
 _BATCH, _SMALL_BATCH, _FEW = 8, 4, 25  # small batches up to so many rows, as in the paper
@@ -173,7 +164,7 @@ class _Run:
         self.pool = self._pool()
         self.counts = self._counts()
         path = None if out is None else Path(out)
-        self.book = Cells(
+        self.book = ResultStore(
             None if path is None else path / CELLS_FILE,
             self._stamp if path is not None else lambda cell: "",
             *_VALUES,

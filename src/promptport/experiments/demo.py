@@ -10,21 +10,13 @@ from typing import Any
 
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone
+from promptport.distillation import DistillConfig, Teacher, move
 from promptport.evaluation import evaluate
+from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, open_task
 from promptport.transfers import TransferReport, TransferResult, transfer
-from promptport.tuning import (
-    DistilConfig,
-    OriginSpec,
-    Teacher,
-    TuneConfig,
-    TuneJob,
-    TuneResult,
-    move,
-    score_baselines,
-    tune,
-)
+from promptport.tuning import TuneConfig, TuneJob, TuneResult, score_baselines, tune
 
 Say = Callable[[str], None]
 
@@ -225,7 +217,7 @@ def _outcome(
         return evaluate(backbone, task, prompt).score
 
     moved, moved_free = port(anchored), port(free)
-    lesson = DistilConfig(texts="words", rows=settings.rows, seed=settings.seed)
+    lesson = DistillConfig(texts="words", rows=settings.rows, seed=settings.seed)
     moved_by_answers = move([Teacher(source, free)], target, task, config=lesson)
     on_target = {
         **score_baselines(target, task, free),

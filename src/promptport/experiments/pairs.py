@@ -16,41 +16,38 @@ from typing import Any
 
 import numpy as np
 
-from promptport.analysis import (
-    Part,
-    forecast_pair,
-)
+from promptport.analysis import Part, forecast_pair
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, with_origin
+from promptport.checks import is_once, refuse_out_of_range
+from promptport.distillation import INTO_MERGE, DistillConfig, distill_merge
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
-from promptport.experiments.cells import (
+from promptport.experiments.result_store import (
     CELLS_FILE,
     Cell,
-    Cells,
+    ResultStore,
     backbone_stamp,
     packed,
     stamp_of,
     task_stamp,
     unpacked,
 )
-from promptport.experiments.kept import (
+from promptport.experiments.retention import (
     LOST,
     Combined,
-    Kept,
+    KeptScore,
     Pairs,
     forecasts_of,
     is_lost,
     kept_share,
     records_of,
 )
-from promptport.interop.peft import checksum
-from promptport.merging import concatenate, list_merges, merge
+from promptport.merging import SearchConfig, concatenate, list_merges, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tuning import RECONCILE, DistilConfig, SearchConfig, reconcile, search_coefficients
-from promptport.tuning.config import is_once, refuse_out_of_range
-from promptport.vector import TaskPromptVector, told_apart
+from promptport.storage.prompt_folder import checksum
+from promptport.vector import TaskPromptVector, unique_labels
 
 SEARCHED = {
     "paper": SearchConfig(),
@@ -92,7 +89,7 @@ class PairsConfig:
     rows: int = 0
     dev_rows: int = 0
     forecast_rows: int = 0
-    settle: DistilConfig = RECONCILE
+    settle: DistillConfig = INTO_MERGE
     seed: int = 0
     truncate: bool = False
 
@@ -168,7 +165,7 @@ class _Comparison:
             backbone.check_prompt(part.prompt)
         self._check_ways()
         self._stamp = cache(self._stamped)
-        self.cells = Cells(
+        self.cells = ResultStore(
             None if out is None else Path(out) / CELLS_FILE,
             self._weights if out is not None else lambda cell: "",
             *_VALUES,
@@ -315,7 +312,9 @@ class _Comparison:
             return concatenate(prompts), None
         config, tasks = self.config, [self.parts[name].task for name in names]
         origin, made = prompts[0].origin, prompts[0].provenance.origin
-        vectors = told_apart({name: TaskPromptVector.of(self.parts[name].prompt) for name in names})
+        vectors = unique_labels(
+            {name: TaskPromptVector.of(self.parts[name].prompt) for name in names}
+        )
         assert origin is not None
         if way in SEARCHED:
             search = replace(
@@ -327,7 +326,7 @@ class _Comparison:
             starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
             settle = replace(config.settle, seed=config.seed, truncate=config.truncate)
             pairs = list(zip(prompts, tasks, strict=True))
-            return reconcile(starts, self.backbone, pairs, config=settle).prompt, None
+            return distill_merge(starts, self.backbone, pairs, config=settle).prompt, None
         return merge(vectors, method=way, seed=config.seed).apply(origin, made), None
 
     def _said(self, way: str, names: Sequence[str], prompt: SoftPrompt) -> list[str] | None:
@@ -357,7 +356,7 @@ class _Comparison:
             if rows is not None and single is not None:
                 noise = share < LOST and is_lost(unpacked(rows), unpacked(single))
             said = cell["said"][i] if cell["said"] else None
-            tasks.append(Kept(name, score, share, share < LOST, noise, said))
+            tasks.append(KeptScore(name, score, share, share < LOST, noise, said))
         coefficients = None if cell["coefficients"] is None else tuple(cell["coefficients"])
         return Combined(cell["way"], tuple(tasks), coefficients)
 

@@ -9,8 +9,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from promptport.anchored import Mixture
 from promptport.errors import PromptPortError, ShapeError
+from promptport.mixture import Mixture
 from promptport.prompt import SoftPrompt
 from promptport.vector import check_same_backbone, shared_provenance
 

@@ -160,7 +160,7 @@ class Template:
         before = [p for p in self.pieces[:place] if not (isinstance(p, Text) and p.text.isspace())]
         return bool(before) and isinstance(before[-1], Soft)
 
-    def with_readout(self, word: str) -> Template:
+    def with_cue_word(self, word: str) -> Template:
         """The same with a word in front of the answer.
 
         Raises:

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from promptport._version import __version__
-from promptport.anchored import Mixture
 from promptport.anchors import AnchorSet
 from promptport.errors import AnchorError, MismatchError
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.transfers.problem import TransferProblem

@@ -23,20 +23,19 @@ from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.evaluation import (
     BATCH_TOKENS,
-    Ask,
     Evaluation,
     Outcome,
+    PromptedQuestion,
     batches,
     evaluation_of,
     forward,
 )
-from promptport.objective import Objective, Question
+from promptport.objective import Objective, Question, blind_rows
+from promptport.parameters.origins import make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
+from promptport.tuning.checkpoint import StateFile, data_hash
 from promptport.tuning.config import TuneConfig, TuneJob, config_dict
-from promptport.tuning.lesson import blind_rows
-from promptport.tuning.origins import make_origin
-from promptport.tuning.state import StateFile, data_hash
 
 _NETWORK_RATE = 5e-3
 _TUNED = ("target", "down", "up", "gain")
@@ -152,7 +151,7 @@ class AttentionPrompts:
         self.task.refuse_text2text("Tune a prompt for it")
         objective = self._objective()
         prepared = objective.prepare(self.task.load(split)[: rows or None])
-        asks = [Ask(objective, question, 0) for question in prepared.questions]
+        asks = [PromptedQuestion(objective, question, 0) for question in prepared.questions]
         outcome = _outcome(self, asks, pool_texts(self.backbone, prepared.questions))
         return evaluation_of(outcome, asks[0], prepared, objective.template.text)
 
@@ -263,7 +262,7 @@ class _Run:
         epoch, place = divmod(self.step, self.per_epoch)
         rows = self._order(epoch)[place * size : (place + 1) * size]
         self.optimiser.zero_grad()
-        asks = [Ask(self.objective, self.train[i], 0) for i in rows]
+        asks = [PromptedQuestion(self.objective, self.train[i], 0) for i in rows]
         for losses, _, _ in _answers(self.model, asks, self.pooled[rows], self.config.batch_tokens):
             (losses.sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -282,7 +281,7 @@ class _Run:
         return self._known[1]
 
     def _score(self, epoch: int) -> None:
-        asks = [Ask(self.objective, question, 0) for question in self.dev]
+        asks = [PromptedQuestion(self.objective, question, 0) for question in self.dev]
         outcome = _outcome(self.model, asks, self.dev_pooled)
         found = outcome.score(asks, resamples=1).value, outcome.mean_loss
         if not math.isfinite(found[1]):
@@ -436,7 +435,7 @@ def pool_texts(backbone: Backbone, questions: Sequence[Question]) -> Tensor:
 
 
 def _answers(
-    model: AttentionPrompts, asks: Sequence[Ask], pooled: Tensor, batch_tokens: int
+    model: AttentionPrompts, asks: Sequence[PromptedQuestion], pooled: Tensor, batch_tokens: int
 ) -> Iterator[tuple[Tensor, list[int], Tensor]]:
     """Losses (Q',), places and logits of each batch, one after another."""
     for batch in batches(asks, batch_tokens):
@@ -449,7 +448,7 @@ def _answers(
 
 
 @torch.no_grad()
-def _outcome(model: AttentionPrompts, asks: Sequence[Ask], pooled: Tensor) -> Outcome:
+def _outcome(model: AttentionPrompts, asks: Sequence[PromptedQuestion], pooled: Tensor) -> Outcome:
     objective = asks[0].objective
     losses = torch.zeros(len(asks))
     predictions: list[Any] = [None] * len(asks)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from promptport.backbone import Backbone
 from promptport.evaluation import choose_template, evaluate
+from promptport.parameters.origins import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score, Task, Template
 from promptport.tuning.config import TuneConfig, TuneJob
-from promptport.tuning.loop import ProgressCallback, tune
-from promptport.tuning.origins import OriginSpec, make_origin
+from promptport.tuning.trainer import ProgressCallback, tune
 
 RANDOM_SEEDS = (0, 1, 2)
 _DEFAULT_LENGTH = 5

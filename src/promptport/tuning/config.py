@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from promptport.errors import TuningError
+from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
+from promptport.parameters.origins import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import Task, Template
-from promptport.tuning.origins import OriginSpec
 
-ANCHORED_NOISE = 1.0
-MOST_NOISE = 10.0
 _IN_RANGE = "Give a value in this range, or leave it out"
 
 
@@ -128,7 +127,7 @@ class TuneJob:
     @property
     def noise_share(self) -> float:
         """The noise in use."""
-        usual = ANCHORED_NOISE if self.anchored else 0.0
+        usual = MIXTURE_NOISE if self.anchored else 0.0
         return usual if self.noise is None else self.noise
 
     @property
@@ -235,24 +234,3 @@ def refuse_unused(config: TuneConfig, names: Sequence[str], where: str) -> None:
                 got=repr(getattr(config, name)),
                 fix=f"Leave {name} out",
             )
-
-
-def is_once(values: Sequence[object]) -> bool:
-    """Whether there are values, and each is there once."""
-    return bool(values) and len(set(values)) == len(values)
-
-
-def refuse_out_of_range(settings: object, ranges: Mapping[str, tuple[bool, str]]) -> None:
-    """Refuse a value that does not fit.
-
-    Args:
-        settings: whose attributes they are.
-        ranges: name -> whether the value fits, and what is expected.
-
-    Raises:
-        TuningError: the first that does not.
-    """
-    for name, (fits, expected) in ranges.items():
-        if not fits:
-            got = repr(getattr(settings, name))
-            raise TuningError(name, expected=expected, got=got, fix=_IN_RANGE)

@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from promptport.anchored import Mixture
 from promptport.backbone import Backbone
 from promptport.errors import TaskError, TuningError
+from promptport.mixture import Mixture
 from promptport.objective import Objective
+from promptport.parameters.mixtures import MixtureRows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import MemorySource, Row, Task, Template
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
-from promptport.tuning.loop import Loop, ProgressCallback
-from promptport.tuning.mixtures import MixtureRows
+from promptport.tuning.trainer import ProgressCallback, Trainer
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class _JointLoop:
             for (key, template), task in asked.items()
         }
         jobs = [replace(job, task=common[id(job.task), job.template]) for job in jobs]
-        self.legs = [Loop(backbone, jobs, config) for backbone in backbones]
+        self.legs = [Trainer(backbone, jobs, config) for backbone in backbones]
         self.mixtures = [_mixtures(leg) for leg in self.legs]
         for own in self.mixtures[1:]:
             own.logits = self.mixtures[0].logits
@@ -196,7 +196,7 @@ def _named(prompt: SoftPrompt, backbones: Sequence[str], score: float) -> SoftPr
     return replace(prompt, provenance=replace(prompt.provenance, tuning=tuning))
 
 
-def _mixtures(leg: Loop) -> MixtureRows:
+def _mixtures(leg: Trainer) -> MixtureRows:
     assert leg.mixtures is not None
     return leg.mixtures
 

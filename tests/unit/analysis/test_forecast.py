@@ -16,9 +16,10 @@ from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskEr
 from promptport.evaluation import evaluate
 from promptport.merging import merge
 from promptport.objective import Objective
+from promptport.parameters import OriginSpec
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import MemorySource, open_task
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune
+from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector
 
 N = 3

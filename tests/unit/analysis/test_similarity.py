@@ -20,8 +20,8 @@ from promptport.analysis.similarity import (
     token_cosine,
 )
 from promptport.errors import MismatchError, PromptPortError, ShapeError
-from promptport.interop import load_prompt, load_vector, save_prompt
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.vector import TaskPromptVector
 
 

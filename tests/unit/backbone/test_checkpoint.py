@@ -16,7 +16,7 @@ from tests.models import ARCHITECTURES
 from promptport.backbone import Backbone, open_space
 from promptport.backbone.loading import find_checkpoint
 from promptport.errors import BackboneError, FileFormatError
-from promptport.interop import load_prompt, save_prompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tuning import random_prompt
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from promptport.backbone import Backbone
 from promptport.backbone.layout import SpecialTokens
-from promptport.cli.console import home
+from promptport.cli.console import backbone_reference
 from promptport.errors import BackboneError
 from promptport.prompt import Provenance
 
@@ -48,5 +48,5 @@ def test_the_kind_that_was_asked_for_stays_in_half_precision(model_folder) -> No
 
 def test_a_named_backbone_has_no_revision_of_the_prompt() -> None:
     made = Provenance("org/model", revision="abc")
-    assert home(made) == {"name": "org/model", "revision": "abc"}
-    assert home(made, "other/model") == {"name": "other/model", "revision": None}
+    assert backbone_reference(made) == {"name": "org/model", "revision": "abc"}
+    assert backbone_reference(made, "other/model") == {"name": "other/model", "revision": None}

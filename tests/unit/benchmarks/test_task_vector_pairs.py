@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.task_vectors import calibrate, common, kept, origins, pairs
+from benchmarks.task_vectors import common, fit_forecast, kept, origins, pairs
 
 from promptport.analysis.forecast import COEFFICIENTS
 
@@ -125,11 +125,11 @@ def test_logistic_regression_finds_the_coefficients_that_made_the_data() -> None
     truth = np.array([0.5, 2.0, -1.0])
     likely = 1 / (1 + np.exp(-(truth[0] + features @ truth[1:])))
     survived = (rng.random(4000) < likely).astype(float)
-    np.testing.assert_allclose(calibrate.fit_logistic(features, survived), truth, atol=0.15)
-    apart = calibrate.fit_logistic(np.array([[-1.0], [1.0]]), np.array([0.0, 1.0]))
+    np.testing.assert_allclose(fit_forecast.fit_logistic(features, survived), truth, atol=0.15)
+    apart = fit_forecast.fit_logistic(np.array([[-1.0], [1.0]]), np.array([0.0, 1.0]))
     assert np.isfinite(apart).all()
     assert apart[1] > 0
-    assert np.isfinite(calibrate.fit_logistic(features, np.ones(4000))).all()
+    assert np.isfinite(fit_forecast.fit_logistic(features, np.ones(4000))).all()
 
 
 def test_calibration_judges_only_what_it_has_not_seen() -> None:
@@ -138,7 +138,7 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     for name, turned in (("b", False), ("c", True)):
         for i in range(20):
             agreement = (i % 2) * 1.0
-            features = dict.fromkeys(calibrate.NAMES, 0.0) | {
+            features = dict.fromkeys(fit_forecast.NAMES, 0.0) | {
                 "agreement": agreement,
                 "kl": 1 - agreement,
             }
@@ -148,7 +148,7 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
                 {"of": "sum", "features": features, "kept": share, "task": "x"}
             ]
             cells.append(cell)
-    summary, known = calibrate.calibrate(cells)
+    summary, known = fit_forecast.fit_forecast(cells)
     assert summary["forecast_accuracy"] == 0.0
     assert summary["forecast_accuracy_present"] == 0.5
     assert (summary["forecast_accuracy_frequent"], summary["forecasts"]) == (0.5, 40)
@@ -158,10 +158,10 @@ def test_calibration_judges_only_what_it_has_not_seen() -> None:
     assert known["by_way"]["sum"]["forecasts"] == 40
     assert known["by_way"]["sum"]["accuracy"] == 0.0
     assert "forecast_accuracy_other_seed" not in summary
-    apart, _ = calibrate.calibrate([{**c, "seed": int(c["backbone"] == "c")} for c in cells])
+    apart, _ = fit_forecast.fit_forecast([{**c, "seed": int(c["backbone"] == "c")} for c in cells])
     assert apart["forecast_accuracy_other_seed"] == 0.0
     assert apart["forecast_accuracy_other_seed_sums"] == 0.0
-    assert calibrate.calibrate([]) == ({}, {})
+    assert fit_forecast.fit_forecast([]) == ({}, {})
 
 
 def test_tasks_are_cut_and_missing_data_is_said(capsys) -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 from benchmarks.task_vectors import across, common, curves, fewshot, moved, origins
 
-from promptport.experiments.cells import Cells
+from promptport.experiments.result_store import ResultStore
 from promptport.tasks import open_task
 from promptport.tuning import few_shot
 
@@ -83,7 +83,7 @@ def test_gain_of_ported_vectors() -> None:
 
 def test_more_rows_than_the_usual_pool_come_from_the_whole_task(tmp_path) -> None:
     target = open_task("setting")
-    book = Cells(tmp_path / "cells.jsonl", lambda cell: "", *common.VALUES)
+    book = ResultStore(tmp_path / "cells.jsonl", lambda cell: "", *common.VALUES)
     bench = fewshot._Bench("nano-bert", 0, [], [target], fewshot.Settings(), book, tmp_path)
     (usual,) = bench.targets
     assert len(usual.load("train")) == 128

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from promptport.analysis import Candidate, rank
 from promptport.errors import (
     FileFormatError,
     MismatchError,
@@ -21,19 +20,14 @@ from promptport.errors import (
 from promptport.evaluation import evaluate
 from promptport.experiments import Curve, Curves, CurvesConfig, few_shot_curves, write_curves
 from promptport.experiments import curves as room
-from promptport.experiments.areas import curves_of
-from promptport.experiments.cells import Cells, packed
 from promptport.experiments.curves import few_shot_config
-from promptport.experiments.starts import with_few_labels
+from promptport.experiments.few_shot import curves_of
+from promptport.experiments.result_store import ResultStore, packed
+from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.library.starts import with_few_labels
+from promptport.parameters import OriginSpec
 from promptport.tasks import MemorySource, Row, Score
-from promptport.tuning import (
-    AdaptConfig,
-    OriginSpec,
-    TuneJob,
-    adapt,
-    random_prompt,
-    start_attention,
-)
+from promptport.tuning import TuneJob, random_prompt, start_attention
 
 LENGTH = 2
 QUICK = CurvesConfig(rows=(0, 4), starts=("random", "picked"), steps=2)
@@ -364,7 +358,7 @@ def test_a_run_goes_on_between_two_cells(
     config = replace(QUICK, starts=("random", "single"), rows=(0, 4))
     whole = few_shot_curves(model, task, library, config)
     del tuned[:]
-    add, left = Cells.add, [4]
+    add, left = ResultStore.add, [4]
 
     def killed(self, found, **place):
         if not left[0]:
@@ -372,10 +366,10 @@ def test_a_run_goes_on_between_two_cells(
         left[0] -= 1
         add(self, found, **place)
 
-    monkeypatch.setattr(Cells, "add", killed)
+    monkeypatch.setattr(ResultStore, "add", killed)
     with pytest.raises(KeyboardInterrupt):
         few_shot_curves(model, task, library, config, out=tmp_path)
-    monkeypatch.setattr(Cells, "add", add)
+    monkeypatch.setattr(ResultStore, "add", add)
     assert [len(jobs) for jobs in tuned] == [3]
     told = []
     found = few_shot_curves(

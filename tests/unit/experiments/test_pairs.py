@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from promptport.analysis import Part
+from promptport.distillation import INTO_MERGE, distill_merge
 from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
-from promptport.experiments.kept import is_lost, kept_share
-from promptport.merging import merge
+from promptport.experiments.retention import is_lost, kept_share
+from promptport.merging import SearchConfig, merge, search_coefficients
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score
-from promptport.tuning import RECONCILE, SearchConfig, reconcile, search_coefficients
 from promptport.vector import TaskPromptVector
 
 ROWS = 100
@@ -202,7 +202,7 @@ def test_merged_as_combine_does(backbone, parts, way) -> None:
 
 
 def test_searched_concatenated_and_reconciled_as_combine_does(backbone, parts) -> None:
-    model, settle = backbone("bert"), replace(RECONCILE, texts="words", steps=4, check=2, rows=8)
+    model, settle = backbone("bert"), replace(INTO_MERGE, texts="words", steps=4, check=2, rows=8)
     config = PairsConfig(settle=settle, dev_rows=4, seed=3)
     comparison = pairs._Comparison(model, parts, config, None)
     prompts, tasks = [parts[n].prompt for n in "ab"], [parts[n].task for n in "ab"]
@@ -218,7 +218,7 @@ def test_searched_concatenated_and_reconciled_as_combine_does(backbone, parts) -
     whole, _ = comparison._combine("concatenate", ("a", "b"))
     assert torch.equal(whole.vectors, torch.cat([p.vectors for p in prompts]))
     starts = [merge(vectors).apply(prompts[0].origin), whole]
-    asked = reconcile(
+    asked = distill_merge(
         starts, model, list(zip(prompts, tasks, strict=True)), config=replace(settle, seed=3)
     )
     settled, _ = comparison._combine("reconcile", ("a", "b"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from promptport.anchored import Mixture
 from promptport.errors import MismatchError, PromptPortError, ShapeError, UnknownNameError
 from promptport.merging import concatenate, find_merge, list_merges, merge, merge_method, registry
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.vector import TaskPromptVector
 

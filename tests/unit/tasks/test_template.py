@@ -188,7 +188,7 @@ def test_unknown_field_is_refused_when_rendered():
 def test_a_word_in_front_of_the_answer(text, wanted, reads):
     template = Template.parse(text)
     assert template.answers_from_soft == reads
-    assert template.with_readout(" is").text == wanted
-    assert Template.parse(wanted) == template.with_readout("is")
+    assert template.with_cue_word(" is").text == wanted
+    assert Template.parse(wanted) == template.with_cue_word("is")
     with pytest.raises(TaskError, match="word: expected a word"):
-        template.with_readout(" ")
+        template.with_cue_word(" ")

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from promptport.errors import TaskError, TuningError
+from promptport.parameters import OriginSpec
 from promptport.tasks import MemorySource
-from promptport.tuning import OriginSpec, TuneConfig, TuneJob, tune, tune_jointly
+from promptport.tuning import TuneConfig, TuneJob, tune, tune_jointly
 
 CONFIG = TuneConfig(epochs=4, batch_size=3, patience=0)
 

@@ -1,0 +1,203 @@
+"""promptport curves: which start for a new task does best with how many labelled rows?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from promptport.cli.console import (
+    HTML_MARK,
+    DataOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    LibraryArgument,
+    OwnBackboneOption,
+    TruncateFlag,
+    VectorOriginOption,
+    check_file,
+    check_out,
+    goes_on,
+    interval,
+    open_tasks,
+    origin_folder,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+    seed_option,
+)
+from promptport.cli.library.loading import find_library, load_library, open_backbone
+from promptport.errors import PromptPortError
+
+
+def command(
+    library: LibraryArgument,
+    task: Annotated[str, typer.Option(help="The new task.")],
+    rows: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="Labelled training rows; 0 is scored as it starts. Repeat for several; usually 0, "
+            "5, 10, 25, 50, 100."
+        ),
+    ] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="random (words), single (every prompt of the library), picked (ranks first by "
+            "unlabelled text), ranked (by text and the few labels), mean, sum (of vectors), "
+            "attention (ATTEMPT), adapt, or a prompt folder. Repeat for several; usually random, "
+            "picked, ranked, mean, sum, adapt."
+        ),
+    ] = None,
+    reference: Annotated[
+        str, typer.Option(help="The start that the others are compared with.")
+    ] = "random",
+    steps: Annotated[
+        int, typer.Option(help="Updates of a run, but at least one pass over its rows.")
+    ] = 32,
+    seed: Annotated[
+        list[int] | None,
+        seed_option("Seed of the few rows and of what is random; repeat for several. Default 0."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for curves.json and curves.html; it keeps what is finished, so that an "
+            "interrupted run goes on."
+        ),
+    ] = None,
+    max_train_rows: Annotated[
+        int, typer.Option(help="Use only so many training rows; 0: all.")
+    ] = 0,
+    origin: VectorOriginOption = None,
+    data: DataOption = None,
+    backbone: OwnBackboneOption = None,
+    truncate: TruncateFlag = False,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Few-shot curves: score starts for a new task with more and more labelled rows.
+
+    All starts are tuned on the same rows in the same batches; nothing else is labelled.
+    """
+    quiet()
+    from promptport.experiments import CurvesConfig, few_shot_curves, write_curves
+    from promptport.experiments.curves_page import PAGE_FILE
+    from promptport.storage import load_prompt
+
+    usual = CurvesConfig()
+    ways, folders = _starts(start or list(usual.starts))
+    names = {place: name for name, place in folders.items()}
+    config = CurvesConfig(
+        rows=usual.rows if rows is None else tuple(rows),
+        starts=ways,
+        seeds=tuple(seed or usual.seeds),
+        reference=reference if reference in ways else names.get(Path(reference), reference),
+        steps=steps,
+        max_train_rows=max_train_rows,
+        truncate=truncate,
+    )
+    places = find_library(library, origin)
+    if out is not None:
+        check_out(out, *library, *places.values(), *folders.values(), *origin_folder(origin))
+        check_file(out / PAGE_FILE, HTML_MARK)
+    prompts = {name: load_prompt(place) for name, place in folders.items()}
+    (opened,) = open_tasks([task], data)
+    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
+    candidates = load_library(places, model, origin, data)
+    with (
+        goes_on(None if out is None else "what is finished"),
+        progress_bar("measuring", hidden=json_output) as show,
+    ):
+        found = few_shot_curves(
+            model, opened, candidates, config, prompts=prompts, out=out, progress=show
+        )
+    if out is not None:
+        write_curves(found, out)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    folder = None if out is None else str(out)
+    output = {"backbone": model.name, **found.to_dict(), "folder": folder}
+    if json_output:
+        print_json(output)
+    else:
+        _show(output)
+
+
+def _starts(given: list[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
+    """Ways to start, and prompt folders by name.
+
+    Raises:
+        PromptPortError: neither.
+    """
+    from promptport.library.starts import WAYS
+
+    folders: dict[str, Path] = {}
+    for text in given:
+        place = Path(text)
+        if text in WAYS:
+            continue
+        if not place.is_dir():
+            raise PromptPortError(
+                "--start",
+                expected=f"{', '.join(WAYS)} or a prompt folder",
+                got=repr(text),
+                fix="Choose one of them, or check the path",
+            )
+        short = place.resolve().name
+        folders[text if short in (*WAYS, *folders) else short] = place
+    return tuple(text for text in given if text in WAYS), folders
+
+
+def _show(output: dict[str, Any]) -> None:
+    curves, reference, seeds = output["curves"], output["reference"], len(output["seeds"])
+    columns = ["start", *map(str, output["rows"]), "area", f"area over {reference} [95%]"]
+    columns.append("p (Holm)")
+    lines = [[c["start"], *c["means"].values(), c["area"], *_against(c)] for c in curves]
+    if seeds > 1:
+        columns.append("ahead")
+        ahead = ["" if c["gain"] is None else f"{c['ahead']} of {seeds} seeds" for c in curves]
+        lines = [[*line, often] for line, often in zip(lines, ahead, strict=True)]
+    print_table(
+        f"{output['task']} on {output['backbone']}: {output['metric']} on {output['test_rows']} "
+        "test rows, by labelled rows",
+        columns,
+        lines,
+    )
+    print_table(
+        "what was read of the task to start; tuning then reads the labels of the few rows",
+        ["start", "read", "prompt of the library"],
+        [[c["start"], c["touched"], _chosen(c["chosen"])] for c in curves],
+    )
+    majority = interval(output["majority"])
+    typer.echo(f"Majority answer of all training rows: {majority}.")
+    typer.echo(f"{output['verdict'][0].upper()}{output['verdict'][1:]}.")
+    if output["folder"] is not None:
+        typer.echo(f"Written to {output['folder']}: curves.json, curves.html.")
+
+
+def _against(curve: dict[str, Any]) -> tuple[str, str]:
+    """Gain over the reference with its interval, and p."""
+    gain, found = curve["gain"], curve["comparison"]
+    if gain is None or found is None:
+        return "" if gain is None else f"{gain:+.3f}", ""
+    ends, p = found["difference"], found["adjusted"]
+    least = "<0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{gain:+.3f} [{ends['low']:+.3f}, {ends['high']:+.3f}]", least
+
+
+def _chosen(chosen: dict[int, list[str]]) -> str:
+    """Prompts of the library, with the row counts where it was not the same for all."""
+    found: dict[str, list[int]] = {}
+    for count, names in chosen.items():
+        found.setdefault(" / ".join(dict.fromkeys(names)), []).append(count)
+    if len(found) == 1:
+        return next(iter(found))
+    parts = (f"{name} ({', '.join(map(str, counts))})" for name, counts in found.items())
+    return ", ".join(parts)

@@ -1,0 +1,36 @@
+"""Distillation: prompts that learn from the answers of other prompts, without labels."""
+
+from promptport.distillation.cue_word import CueWord, choose_cue_word
+from promptport.distillation.moving import MoveResult, move
+from promptport.distillation.recipes import (
+    INTO_MERGE,
+    OVER_ORIGINS,
+    DistillResult,
+    align,
+    distill_merge,
+    distill_over_origins,
+    fit_mixture,
+)
+from promptport.distillation.selection import Selection, select_transfer
+from promptport.distillation.targets import Agreement, DistillConfig, Teacher, Texts, agreement
+
+__all__ = [
+    "INTO_MERGE",
+    "OVER_ORIGINS",
+    "Agreement",
+    "CueWord",
+    "DistillConfig",
+    "DistillResult",
+    "MoveResult",
+    "Selection",
+    "Teacher",
+    "Texts",
+    "agreement",
+    "align",
+    "choose_cue_word",
+    "distill_merge",
+    "distill_over_origins",
+    "fit_mixture",
+    "move",
+    "select_transfer",
+]

@@ -1,0 +1,391 @@
+"""Learning from another prompt's answers without labels: calibrate, reconcile, widen, re-anchor.
+
+A teacher answers questions without labels (`lesson`); the student's prompt is moved until its
+backbone answers alike (`student`). The student may be the ported prompt in the target
+(calibration), or a mixture of words in the teacher's own backbone (re-anchoring), which can then be
+carried like any anchored prompt. Or it is the combination of several tasks' vectors, which learns
+from the prompt of each task on that task's texts (reconcile); or a task prompt vector, which learns
+on many origins what its prompt says on one (widen).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.backbone import Backbone, with_origin
+from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
+from promptport.distillation.trainer import (
+    Distillation,
+    FreeStudent,
+    MixedStudent,
+    OffsetStudent,
+    Student,
+)
+from promptport.errors import TuningError
+from promptport.parameters.mixtures import MixtureRows, mixture_words, starting_logits
+from promptport.parameters.origins import OriginSpec, make_origin
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.tasks import Task
+
+# Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
+INTO_MERGE = DistillConfig(
+    rows=1024,
+    fill=256,
+    epochs=0,
+    steps=600,
+    check=100,
+    patience=4,
+    enough=0.01,
+    average=50,
+    batch_size=4,
+    relative_lr=0.06,
+)
+# Hard tasks get a little closer for thousands of steps; easy ones end before.
+OVER_ORIGINS = replace(INTO_MERGE, steps=4800, batch_size=8, enough=0.002)
+_UNSEEN = 16  # origins that only held-back texts are asked on
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What came of it.
+
+    Attributes:
+        prompt: the student's prompt.
+        before: mean cross-entropy to the teachers' answers on the held-back rows at the start, in
+            nats; of several tasks, the mean over them.
+        after: the same of the prompt that is returned; of several tasks it may be above `before`,
+            since each is weighed by its own unit (`missed`).
+        floor: entropy of the teachers' answers there, which no student can go below.
+        missed: for each task, how far the answers on the held-back rows are from the teachers'
+            (Kullback-Leibler divergence) as a share of what these tell the texts apart by (mutual
+            information of texts and answers, 0.05 nats at least): 0 is nothing, 1 about as much
+            as answering every text alike; it may be above 1.
+        rows: unlabelled rows that were read or made.
+        made: those that were made beside the task's texts (`DistilConfig.fill`).
+        steps: updates; of several starts, those of all.
+        start: which of several starts it is, 0 the first.
+        tried: of several starts, what each missed after the first stretch, mean over the tasks;
+            else empty.
+        missed_own: of a widened prompt, what is missed on its own origin; else None.
+    """
+
+    prompt: SoftPrompt
+    before: float
+    after: float
+    floor: float
+    missed: list[float]
+    rows: int
+    made: int
+    steps: int
+    start: int = 0
+    tried: tuple[float, ...] = ()
+    missed_own: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the prompt; of several starts also which one it is, of a
+        widened prompt also what is missed on its own origin."""
+        left_out = {"prompt"} if self.tried else {"prompt", "start", "tried"}
+        if self.missed_own is None:
+            left_out.add("missed_own")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+
+def align(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+    task: Task,
+    *,
+    split: str = "train",
+    config: DistillConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistillResult:
+    """Pull a ported prompt's answers towards those of the prompts that it came from.
+
+    Labels are neither read nor used: rows are laid out with a stand-in for the answer.
+
+    Args:
+        prompt: of `backbone`, for instance a ported one; where the search begins.
+        backbone: the target.
+        teachers: one or more; the mean of their answers is learned.
+        task: gives the unlabelled rows and the template.
+        split: the split whose texts are read.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        TuningError: no teacher.
+        TaskError: too few rows, or a text to text task.
+        AnchorError: a probe, and the backbones share no words to compare answers on.
+    """
+    config = config or DistillConfig()
+    backbone.check_prompt(prompt)
+    if not teachers:
+        raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
+    lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)
+    best, record = _learned(_free(prompt, backbone, config), lesson, config, progress)
+    entry = _entry("calibrate", config, record)
+    entry["teachers"] = [
+        {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
+    ]
+    old = prompt.provenance
+    if old.tuning is not None or old.origin is not None:  # tuned here: they belong to the old rows
+        entry |= {"origin": old.origin, "tuning": old.tuning}
+    provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
+    return DistillResult(SoftPrompt(best, provenance), **record)
+
+
+def distill_merge(
+    prompt: SoftPrompt | Sequence[SoftPrompt],
+    backbone: Backbone,
+    parts: Sequence[tuple[SoftPrompt, Task]],
+    *,
+    split: str = "train",
+    config: DistillConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistillResult:
+    """Let one prompt answer like each of several on the texts of its own task; no label is read.
+
+    Sums of task prompt vectors often lose a task. Starting from the sum, a few steps bring back
+    what the single prompts said. Tasks count alike: as many rows of each in every pass, and their
+    losses in units of what their prompts tell texts apart by, so that a task whose prompt is
+    unsure, or that has few texts, is not given up for another.
+
+    Args:
+        prompt: of `backbone`, for instance a combination; where the search begins. Of several, for
+            instance the sum and the concatenation, each goes one stretch (`DistilConfig.check`),
+            and the one that misses least, in the mean of the tasks, goes on.
+        backbone: the frozen model of all prompts.
+        parts: the single prompts with their tasks, one or more.
+        split: the split whose texts are read.
+        config: budget and rates, `rows` of every task; None for `RECONCILE`.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        A prompt with the origin of `prompt`, so that it still has a task prompt vector.
+
+    Raises:
+        TuningError: no prompt, or no part.
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+    """
+    config = config or INTO_MERGE
+    prompts = [prompt] if isinstance(prompt, SoftPrompt) else list(prompt)
+    for what, given in (("prompt", prompts), ("parts", parts)):
+        if not given:
+            raise TuningError(what, expected="one or more", got="none", fix="Name a prompt")
+    for each in prompts:
+        backbone.check_prompt(each)
+    made = []
+    for own, task in parts:
+        # A combination of prompts with different templates has none: tasks keep their own.
+        known = replace(prompts[0].provenance, template=own.provenance.template)
+        student, teacher = replace(prompts[0], provenance=known), Teacher(backbone, own)
+        made.append(DistillTargets.make(backbone, student, [teacher], task, split, config))
+    ways = []
+    for each in prompts:
+        lessons = [x.asked_through(x.objective.template, each.length) for x in made]
+        ways.append(Distillation(_free(each, backbone, config, len(parts)), lessons, config))
+    steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
+    tried = []
+    if len(ways) > 1:
+        for way in ways:
+            way.go_on(way.first, steps.one)
+            tried.append(fmean(way.missed))
+    start = tried.index(min(tried)) if tried else 0
+    ways[start].go_on(ways[start].total, steps.one)
+    record = ways[start].record() | {"steps": steps.done}
+    entry = _entry("reconcile", config, record) | {"tasks": [task.name for _, task in parts]}
+    old = prompts[start].provenance
+    provenance = replace(old, history=(*old.history, entry))
+    found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
+    return DistillResult(found, **record, start=start, tried=tuple(tried))
+
+
+def distill_over_origins(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    task: Task,
+    *,
+    origin: OriginSpec | None = None,
+    origins: int = 64,
+    split: str = "train",
+    config: DistillConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistillResult:
+    """Make a finished prompt's task prompt vector work on any origin of its kind; no label is read.
+
+    A vector `T = P* - P_0` answers well where it was tuned. Here it learns to say on many origins
+    what the prompt says on its own: every text of a step is put to `P_i + T`, `P_i` drawn from
+    the origins, and T comes nearer to the answers of P*.
+
+    Args:
+        prompt: finished, of `backbone`.
+        backbone: the frozen model.
+        task: gives the unlabelled rows and the template.
+        origin: what the vector is measured from, in place of the origin of the prompt (of PEFT's,
+            if made of a text). A prompt without one is measured from random words (`config.seed`).
+        origins: how many are learned from, 2 or more: this one, and others of its kind where that
+            can be drawn again, else random words. Held-back texts are asked on 16 others.
+        split: the split whose texts are read.
+        config: budget and rates; None for `WIDEN`.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        The prompt on that origin, `P_0 + T`, of free vectors even if it was a mixture. Losses, and
+        what is `missed`, are those on origins that nothing was learned from.
+
+    Raises:
+        TuningError: fewer than two origins, or one that cannot be made.
+        MismatchError: the prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+    """
+    config = config or OVER_ORIGINS
+    backbone.check_prompt(prompt)
+    if origins < 2:
+        raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
+    if origin is None:
+        prompt = with_origin(prompt, backbone)
+    old = prompt.provenance
+    if origin is None and prompt.origin is not None:
+        start, made = prompt.origin, old.origin
+    else:
+        spec = origin or OriginSpec(seed=config.seed)
+        start, made = make_origin(spec, backbone, prompt.length), spec.to_dict()
+    kind = OriginSpec.drawn_again(made) or OriginSpec(seed=config.seed)
+    seeded = kind.others(origins + _UNSEEN)[1:]
+    others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
+    shifts = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
+    lesson = DistillTargets.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
+    rate = config.relative_lr * backbone.space.statistics.std
+    student = OffsetStudent(
+        prompt.vectors,
+        backbone,
+        rate,
+        config.average,
+        shifts,
+        others[origins - 1 :],
+    )
+    best, record = _learned(student, lesson, config, progress)
+    entry = _entry("widen", config, record)
+    entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
+    entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
+    known = {  # what a prompt of PEFT's does not say, and is clear now
+        "kind": old.kind or backbone.kind,
+        "fingerprint": old.fingerprint or backbone.space.fingerprint,
+        "task": old.task or task.name,
+        "template": old.template or lesson.objective.template.text,
+    }
+    provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
+    # The held-back texts again, asked where the prompt stands.
+    own = Distillation(FreeStudent(best, backbone, rate), [lesson], config).missed[0]
+    found = SoftPrompt(best, provenance, origin=start)
+    return DistillResult(found, **record, missed_own=own)
+
+
+def fit_mixture(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    task: Task,
+    *,
+    words: Sequence[str] | None = None,
+    split: str = "train",
+    config: DistillConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistillResult:
+    """Find a mixture of words that answers like a finished free prompt, in the same backbone.
+
+    What moves is what the prompt does, not where it lies: free vectors lie mostly off the
+    directions that words span, and that part means nothing elsewhere (docs/methods.md).
+
+    Args:
+        prompt: a finished prompt of `backbone`.
+        backbone: the backbone that it was tuned on.
+        task: gives the unlabelled rows.
+        words: mix only these, for instance those that a target knows; None for all.
+        split: the split whose texts are read.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
+
+    Returns:
+        An anchored prompt of the same length, with its record. Its origin is the random mixture
+        that the search began from.
+
+    Raises:
+        MismatchError: the prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+        AnchorError: too few words.
+    """
+    config = config or DistillConfig(epochs=30, patience=5)
+    backbone.check_prompt(prompt)
+    lesson = DistillTargets.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
+    chosen = mixture_words(backbone.space, words)
+    logits = starting_logits(len(chosen), prompt.length, config.seed)
+    mixture = MixtureRows(
+        backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
+    )
+    start = mixture.vectors().cpu()
+    student = MixedStudent(mixture, config.logit_lr, config.noise)
+    best, record = _learned(student, lesson, config, progress)
+    old = prompt.provenance
+    entry = _entry("anchor", config, record)
+    entry |= {"origin": old.origin, "tuning": old.tuning}
+    entry |= {"words": len(chosen), "noise": config.noise}
+    few = None if words is None else chosen
+    made = OriginSpec("mixture", config.seed, words=few).to_dict()
+    provenance: Provenance = replace(old, origin=made, tuning=None, history=(*old.history, entry))
+    found = mixture.mixture(0, prompt.length)
+    return DistillResult(SoftPrompt(best, provenance, start, found), **record)
+
+
+@dataclass
+class _Steps:
+    """Counts steps, and tells them."""
+
+    total: int
+    progress: Callable[[int, int], None] | None
+    done: int = 0
+
+    def one(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _free(
+    prompt: SoftPrompt, backbone: Backbone, config: DistillConfig, tasks: int = 1
+) -> FreeStudent:
+    rate = config.relative_lr * backbone.space.statistics.std
+    return FreeStudent(prompt.vectors, backbone, rate, config.average * tasks)
+
+
+def _learned(
+    student: Student,
+    lesson: DistillTargets,
+    config: DistillConfig,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[Tensor, dict[str, Any]]:
+    """The vectors of a student after a lesson, and the fields of a result."""
+    learning = Distillation(student, [lesson], config)
+    learning.go_on(learning.total, _Steps(learning.total, progress).one)
+    return learning.best, learning.record()
+
+
+def _entry(step: str, config: DistillConfig, record: dict[str, Any]) -> dict[str, Any]:
+    """What the history of a prompt keeps of a step."""
+    return {
+        "step": step,
+        "texts": config.texts,
+        "rows": record["rows"],
+        "made": record["made"],
+        "labels_used": False,
+        "loss": [record["before"], record["after"]],
+        "promptport": __version__,
+    }

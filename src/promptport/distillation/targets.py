@@ -1,0 +1,380 @@
+"""Questions without labels, and the answers of teachers to them.
+
+The questions are texts of the task, or made up of random words where there are none. A teacher is
+a prompt in the backbone that it was tuned on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from promptport.backbone import Backbone
+from promptport.checks import refuse_out_of_range
+from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
+from promptport.errors import AnchorError, TaskError
+from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, choose_template, forward
+from promptport.objective import Objective, Question, pick_rows
+from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
+from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
+from promptport.space import EmbeddingSpace
+from promptport.tasks import Row, Task, Template
+
+Texts = Literal["task", "words"]
+
+_FEWEST_ROWS = 8
+_LEAST_UNIT = 0.05  # nats; teachers that tell less must not outweigh all others
+_MADE_PER_ROW = 4  # made-up texts of which one is kept
+_MOST_WORDS = 20_000  # a probe's answers are compared on at most so many shared words
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Budget and rates.
+
+    Attributes:
+        texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
+            share: nothing of the task is read but its templates and label words).
+        rows: most unlabelled rows that are read or made, 8 or more.
+        fill: fewer texts of a task are filled up to so many, but not more than `rows`, with
+            some that are only learned from (words swapped for near ones,
+            `made_text.swapped_rows`). 0: none.
+        held_back: share of them that only decides when to stop, above 0 and below 1.
+        epochs: most passes over the others; of several tasks, over those of the longest. 0: only
+            `steps` limit it.
+        steps: most updates for each task; 0: only `epochs` limit it.
+        check: updates for each task between two looks at the held-back rows; 0: a pass.
+        patience: looks without a lower loss there after which it ends, 1 or more.
+        enough: it ends when of every task less than this share is missed (`DistilResult.missed`),
+            0 (never) or more.
+        average: what is looked at and kept of free vectors is their running mean over about so
+            many updates for each task; 0: the latest ones.
+        batch_size: rows per step, 1 or more.
+        relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
+        logit_lr: step of the logits of a mixture.
+        noise: on the virtual tokens of a mixture (`TuneJob.noise`), 0 to 10.
+        seed: of the order of the rows and of the mixture to start from.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+
+    texts: Texts = "task"
+    rows: int = 256
+    fill: int = 0
+    held_back: float = 0.2
+    epochs: int = 10
+    steps: int = 0
+    check: int = 0
+    patience: int = 3
+    enough: float = 0.0
+    average: int = 0
+    batch_size: int = 16
+    relative_lr: float = 0.03
+    logit_lr: float = 1.0
+    noise: float = MIXTURE_NOISE
+    seed: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
+            "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
+            "fill": (self.fill >= 0, "0 or more"),
+            "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
+            "epochs": (self.epochs >= (not self.steps), "1 or more, or 0 with a limit of steps"),
+            "steps": (self.steps >= 0, "0 or more"),
+            "check": (self.check >= 0, "0 or more"),
+            "patience": (self.patience >= 1, "1 or more"),
+            "enough": (0 <= self.enough < math.inf, "0 or more"),
+            "average": (self.average >= 0, "0 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
+            "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),
+            "noise": (0 <= self.noise <= MOST_NOISE, f"0 to {MOST_NOISE:g}"),
+        }
+        refuse_out_of_range(self, ranges)
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A prompt whose answers are to be learned.
+
+    Attributes:
+        backbone: the frozen model that the prompt belongs to.
+        prompt: the prompt.
+        weight: its say among the teachers, above 0.
+    """
+
+    backbone: Backbone
+    prompt: SoftPrompt
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two prompts answer alike on unlabelled text.
+
+    Attributes:
+        divergence: mean Kullback-Leibler divergence from the teachers' answers, 0 or more, in nats.
+        same: share of the rows with the same first answer, 0 to 1.
+        rows: rows read.
+    """
+
+    divergence: float
+    same: float
+    rows: int
+
+
+@torch.no_grad()
+def agreement(
+    prompt: SoftPrompt,
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+    task: Task,
+    *,
+    split: str = "train",
+    config: DistillConfig | None = None,
+    held_back: bool = False,
+) -> Agreement:
+    """How far a prompt answers like others, on unlabelled text; no label is read.
+
+    Args:
+        prompt: of `backbone`.
+        backbone: for instance the target of a transfer.
+        teachers: for instance the source's prompt on the source.
+        task: gives the texts and the template.
+        split: the split whose texts are read.
+        config: `texts`, `rows`, `seed` and `truncate` count.
+        held_back: ask only the rows that `calibrate` and `anchor` hold back with this
+            configuration, so that what they learned from does not count.
+
+    Raises:
+        MismatchError: a prompt belongs to another backbone.
+        TaskError: too few rows, or a text to text task.
+        AnchorError: a probe, and the backbones share no words to compare answers on.
+    """
+    backbone.check_prompt(prompt)
+    config = replace(config or DistillConfig(), fill=0)  # made rows are only learned from
+    lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)
+    count = lesson.held_back(config) if held_back else None
+    return lesson.agreement(prompt.vectors.to(backbone.device), count)
+
+
+@dataclass(frozen=True)
+class DistillTargets:
+    """Questions without labels and the teachers' answers to them.
+
+    Attributes:
+        objective: of the student.
+        questions: Q questions.
+        answers: (Q, A) probabilities over labels, or over shared words.
+        columns: tokens of these words among the student's, None for labels.
+        made: how many of the questions, the last ones, were made beside the task's texts.
+    """
+
+    objective: Objective
+    questions: tuple[Question, ...]
+    answers: Tensor
+    columns: Tensor | None
+    made: int = 0
+
+    @classmethod
+    def make(
+        cls,
+        backbone: Backbone,
+        prompt: SoftPrompt,
+        teachers: Sequence[Teacher],
+        task: Task,
+        split: str,
+        config: DistillConfig,
+    ) -> DistillTargets:
+        shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
+        rows = _unlabelled(task, split, config, shared)
+        template = choose_template(task, prompt)
+        objective = Objective(
+            backbone, task, template, length=prompt.length, truncate=config.truncate
+        )
+        words = shared if task.kind == "probe" else None
+        blind = tuple(_blind(row, task, words) for row in rows)
+        more = _filling(blind, objective, config)
+        blind = (*blind, *more)
+        total = sum(teacher.weight for teacher in teachers)
+        answers = torch.zeros(0)
+        for teacher in teachers:
+            own = _answers(teacher, task, blind, words, config) * (teacher.weight / total)
+            answers = own if not len(answers) else answers + own
+        if config.texts == "words":
+            chosen = spread(answers, config.rows)
+            blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
+        questions = objective.prepare(blind).questions
+        return cls(objective, questions, answers, _columns(backbone, words), len(more))
+
+    def held_back(self, config: DistillConfig) -> int:
+        """How many questions, the first ones, only decide when to stop: not all, and none made."""
+        return _held_back(len(self.questions) - self.made, config)
+
+    @property
+    def unit(self) -> float:
+        """Mutual information of texts and answers in nats, `_LEAST_UNIT` or more.
+
+        How far the teachers' answers depend on the text: about the divergence of one and the same
+        answer to all of them.
+        """
+        answers = self.answers[: len(self.answers) - self.made]
+        told = entropy(answers.mean(0, keepdim=True)) - entropy(answers)
+        return max(told, _LEAST_UNIT)
+
+    def asked_through(self, template: Template, length: int | None = None) -> DistillTargets:
+        """The same questions in another template, or behind a prompt of another length."""
+        own = self.objective
+        objective = Objective(
+            own.backbone, own.task, template, length=length or own.length, truncate=own.truncate
+        )
+        rows = [question.row for question in self.questions]
+        return replace(self, objective=objective, questions=objective.prepare(rows).questions)
+
+    @torch.no_grad()
+    def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
+        """How far a prompt (n, d) answers like the teachers, on the first `count` questions, all
+        that were not made without it."""
+        count = count or len(self.questions) - self.made
+        total, same = 0.0, 0
+        for places, scores in scores_of(self.objective, self.questions[:count], vectors):
+            total += float(self.losses(scores, places).sum())
+            own = scores if self.columns is None else scores.index_select(1, self.columns)
+            same += int((own.argmax(1).cpu() == self.answers[places].argmax(1)).sum())
+        return Agreement(total / count - entropy(self.answers[:count]), same / count, count)
+
+    def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
+        """Cross-entropy to the teachers' answers: (Q',)."""
+        log_probs = scores.log_softmax(1)
+        if self.columns is not None:
+            # Over the whole vocabulary, so that what teachers never say loses its weight too.
+            log_probs = log_probs.index_select(1, self.columns)
+        return -(self.answers[list(places)].to(log_probs.device) * log_probs).sum(1)
+
+
+def _compares_words(task: Task, config: DistillConfig) -> bool:
+    return task.kind == "probe" or config.texts == "words"
+
+
+def _unlabelled(
+    task: Task, split: str, config: DistillConfig, words: Sequence[str]
+) -> Sequence[Row]:
+    task.refuse_text2text(
+        "Free answers cannot be compared word by word; tune on the target instead"
+    )
+    if config.texts == "words":
+        return synthetic_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
+    picked = pick_rows(task.texts(split), config.rows, config.seed)
+    if len(picked) < _FEWEST_ROWS:
+        raise TaskError(
+            f"task {task.name!r}, {split}",
+            expected=f"at least {_FEWEST_ROWS} rows of text",
+            got=str(len(picked)),
+            fix="Give more unlabelled rows, or learn on random words",
+        )
+    return picked
+
+
+def _held_back(count: int, config: DistillConfig) -> int:
+    return min(count - 1, max(1, round(config.held_back * count)))
+
+
+def _filling(rows: Sequence[Row], objective: Objective, config: DistillConfig) -> list[Row]:
+    """Rows made of those that are learned from, where there are few."""
+    missing = min(config.fill, config.rows) - len(rows)
+    if config.texts == "words" or missing <= 0:
+        return []
+    held = _held_back(len(rows), config)
+    made = swapped_rows(rows[held:], objective.backbone, missing, config.seed, but=rows[:held])
+    return [row for row in made if _fits(row, objective)]
+
+
+def _fits(row: Row, objective: Objective) -> bool:
+    try:
+        objective.prepare([row])
+    except TaskError:
+        return False
+    return True
+
+
+def _shared_words(backbone: Backbone, teachers: Sequence[Teacher]) -> tuple[str, ...]:
+    spaces = [backbone.space, *(teacher.backbone.space for teacher in teachers)]
+    words = set.intersection(*(set(space.words) for space in spaces))
+    if len(words) > _MOST_WORDS:
+        # Tokenizers order words by frequency: the rare ones are left out.
+        words = set(sorted(words, key=lambda word: _rarity(word, spaces))[:_MOST_WORDS])
+    if len(words) < 2:
+        raise AnchorError(
+            "answers",
+            expected="words that are single tokens of all backbones",
+            got=str(len(words)),
+            fix="Choose another pair of backbones",
+        )
+    return tuple(sorted(words))
+
+
+def _rarity(word: str, spaces: Sequence[EmbeddingSpace]) -> tuple[float, str]:
+    """Mean place in the spaces' tables, as a share of their sizes; the word decides ties."""
+    return sum(space.words[word] / space.trained_rows for space in spaces) / len(spaces), word
+
+
+def _blind(row: Row, task: Task, words: Sequence[str] | None) -> Row:
+    """The row with a stand-in for its answer, which only takes the answer's place."""
+    return replace(row, answer=words[0] if words else task.label_names[0])
+
+
+def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
+    if words is None:
+        return None
+    ids = [backbone.space.words[word] for word in words]
+    return torch.tensor(ids, device=backbone.device)
+
+
+@torch.no_grad()
+def _answers(
+    teacher: Teacher,
+    task: Task,
+    rows: Sequence[Row],
+    words: Sequence[str] | None,
+    config: DistillConfig,
+) -> Tensor:
+    """Probabilities (Q, A) that a teacher gives to labels, or to the shared words."""
+    backbone, prompt = teacher.backbone, teacher.prompt
+    backbone.check_prompt(prompt)
+    template = choose_template(task, prompt)
+    objective = Objective(backbone, task, template, length=prompt.length, truncate=config.truncate)
+    questions = objective.prepare(rows).questions
+    columns = _columns(backbone, words)
+    found: dict[int, Tensor] = {}
+    for places, scores in scores_of(objective, questions, prompt.vectors.to(backbone.device)):
+        kept = scores if columns is None else scores.index_select(1, columns)
+        found |= dict(zip(places, kept.softmax(1).cpu(), strict=True))
+    return torch.stack([found[i] for i in range(len(questions))])
+
+
+def scores_of(
+    objective: Objective, questions: Sequence[Question], vectors: Tensor
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Scores over all questions, batch by batch: (their indices, (Q', A) scores)."""
+    asks = [PromptedQuestion(objective, question, 0) for question in questions]
+    for batch in batches(asks, BATCH_TOKENS):
+        chosen = [asks[i] for i in batch]
+        for _, members, logits in forward(objective.backbone, chosen, vectors):
+            places = [batch[m] for m in members]
+            yield places, objective.scores(logits, [questions[i] for i in places])
+
+
+def entropy(answers: Tensor) -> float:
+    """Mean entropy of rows of probabilities (Q, A), in nats."""
+    return float(-(answers * answers.clamp_min(1e-30).log()).sum(1).mean())

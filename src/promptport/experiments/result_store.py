@@ -1,0 +1,165 @@
+"""Finished measurements on disk, so that a stopped comparison goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from promptport._version import __version__
+from promptport.backbone import Backbone
+from promptport.errors import FileFormatError
+from promptport.files import storage_error, write_atomic
+from promptport.tasks import Task
+
+Cell = dict[str, Any]
+CELLS_FILE = "cells.jsonl"  # in the folder of a comparison
+
+
+class ResultStore:
+    """A file of cells, one JSON object a line.
+
+    A cell is its *place* (what was measured: column, backbone, task, seed, ...), the weights that
+    it depends on, and its *values*. Cells of other weights stay in the file and are not counted. A
+    line that a killed run left unfinished is taken off.
+
+    Args:
+        path: the file; its folder is made at once. None: in memory alone.
+        weights: a cell's place -> digest of the weights and settings that it depends on.
+        values: the keys that are found, not asked; all others are the place.
+        exact: keep numbers as they are.
+
+    Raises:
+        StorageError: the folder cannot be made, or the file not be read or mended.
+        FileFormatError: a finished line is no cell.
+    """
+
+    def __init__(
+        self,
+        path: Path | None,
+        weights: Callable[[Mapping[str, Any]], str],
+        *values: str,
+        exact: bool = False,
+    ) -> None:
+        self.path, self.weights, self.values = path, weights, frozenset(values)
+        self.exact = exact
+        if path is not None:
+            _make_folder(path.parent)
+        cells = [] if path is None else _read(path)
+        self.rows = [cell for cell in cells if cell["weights"] == weights(cell)]
+        self._known = {self._key(cell): cell for cell in self.rows}
+
+    def _key(self, cell: Mapping[str, Any]) -> str:
+        place = {k: v for k, v in cell.items() if k not in self.values and k != "weights"}
+        return json.dumps(place, sort_keys=True)
+
+    def has(self, **place: Any) -> bool:
+        """Whether a cell of this place is there."""
+        return self._key(place) in self._known
+
+    def get(self, **place: Any) -> Cell | None:
+        """The cell of this place, place and values."""
+        return self._known.get(self._key(place))
+
+    def add(self, found: Mapping[str, Any], **place: Any) -> None:
+        """Write a cell, unless its place is there.
+
+        Args:
+            found: its values; numbers are rounded to five digits, unless they are kept exact.
+            place: all else.
+
+        Raises:
+            ValueError: `found` has a key that is none of the values.
+            StorageError: the file cannot be written.
+        """
+        if unknown := sorted(set(found) - self.values):
+            raise ValueError(f"cell: {unknown} is none of {sorted(self.values)}")
+        if self.has(**place):
+            return
+        kept = found if self.exact else rounded(found)
+        cell = {**place, "weights": self.weights(place), **kept}
+        self.rows.append(cell)
+        self._known[self._key(cell)] = cell
+        if self.path is None:
+            return
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(cell, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise storage_error(self.path, error, "a file that can be written") from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, "a folder that can be written") from error
+
+
+def _read(path: Path) -> list[Cell]:
+    if not path.is_file():
+        return []
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise storage_error(path, error, "a readable file of cells") from error
+    if lines.pop():
+        write_atomic(path, b"".join(line + b"\n" for line in lines))
+    cells = []
+    for number, line in enumerate(lines, 1):
+        try:
+            cell = json.loads(line)
+        except ValueError:
+            cell = None
+        if not isinstance(cell, dict) or "weights" not in cell:
+            raise FileFormatError(
+                f"{path}, line {number}",
+                expected="a finished measurement",
+                got=repr(line[:40].decode(errors="replace")),
+                fix="Restore the file, or delete it to measure anew",
+            )
+        cells.append(cell)
+    return cells
+
+
+def rounded(value: Any) -> Any:
+    """The same with every number in it rounded to five digits."""
+    if isinstance(value, Mapping):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    return round(value, 5) if isinstance(value, float) else value
+
+
+def stamp_of(*values: Any) -> str:
+    """First 16 digits of the sha256 of JSON values."""
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def backbone_stamp(backbone: Backbone) -> str:
+    """Of all that scores of a backbone depend on, this version of promptport included."""
+    space = backbone.space.fingerprint
+    numbers = [str(backbone.dtype), backbone.device.type]
+    return stamp_of(__version__, backbone.weights_hash(), space, numbers)
+
+
+def task_stamp(task: Task, split: str) -> str:
+    """Of what a task asks in a split: template, label words in their order, metric and rows."""
+    labels = None if task.labels is None else list(task.labels.items())
+    rows = [[sorted(row.fields.items()), row.answer] for row in task.load(split)]
+    return stamp_of(task.name, task.kind, task.template.text, task.metric, labels, split, rows)
+
+
+def packed(right: Sequence[bool]) -> str:
+    """Right or wrong per row as a bit each: their number, and hexadecimal digits."""
+    bits = "".join(str(int(r)) for r in right)
+    return f"{len(bits)}:{int(bits, 2):x}"
+
+
+def unpacked(bits: str) -> list[int]:
+    """Per row 1 for a right answer, else 0, of what `packed` made."""
+    length, _, digits = bits.partition(":")
+    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]

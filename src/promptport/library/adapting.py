@@ -1,0 +1,302 @@
+"""A prompt for a new task that says what a library of prompts says together.
+
+Labels of a few rows, where known, are learned beside the consensus, which counts less the less it
+agrees with them, until all of them are answered right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.backbone import Backbone
+from promptport.checks import refuse_out_of_range
+from promptport.distillation.targets import Agreement, DistillTargets, scores_of
+from promptport.distillation.trainer import FreeStudent, losses
+from promptport.errors import PromptPortError, TaskError, TuningError
+from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_opinions
+from promptport.objective import pick_rows
+from promptport.prompt import SoftPrompt
+from promptport.seeds import check_seed
+from promptport.tasks import Task
+from promptport.tuning.multitask import check_labelled, few_shot
+
+_FEWEST_TEXTS = 8
+_LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
+_SMALL_BATCH, _FEW = 4, 25  # rows per step up to so many labelled rows
+_ASKED = 16  # labelled rows at a time to see whether all are right
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Budget and rates.
+
+    Attributes:
+        rows: most unlabelled texts to read, 8 or more.
+        steps: updates towards the consensus, and at most so many again with labels, 1 or more.
+        batch_size: texts per step, and labelled rows per step, 1 or more; at most 4 labelled rows
+            if there are no more than 25 of them.
+        relative_lr: step as a share of the spread of the backbone's input rows.
+        seed: of the choice and order of rows.
+        truncate: cut texts that are too long instead of refusing them.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+
+    rows: int = 128
+    steps: int = 48
+    batch_size: int = 8
+    relative_lr: float = 0.06
+    seed: int = 0
+    truncate: bool = False
+
+    def __post_init__(self) -> None:
+        ranges = {
+            "rows": (self.rows >= _FEWEST_TEXTS, f"{_FEWEST_TEXTS} or more"),
+            "steps": (self.steps >= 1, "1 or more"),
+            "batch_size": (self.batch_size >= 1, "1 or more"),
+            "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
+        }
+        refuse_out_of_range(self, ranges)
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True)
+class AdaptResult:
+    """A prompt for a new task.
+
+    Attributes:
+        prompt: the prompt, with the origin of the one that it started from.
+        start: name of that one: whose answers fit best to what the others say.
+        voices: of all prompts, in their order.
+        before: how far the start answers as the consensus, on the texts that were read.
+        after: the same of `prompt`.
+        rows: unlabelled texts that were read.
+        labelled: rows whose labels were read.
+        right: how far the consensus agrees with these labels, from 0 (as by chance) to 1; None
+            without labels.
+        steps: updates.
+    """
+
+    prompt: SoftPrompt
+    start: str
+    opinions: tuple[Opinion, ...]
+    before: Agreement
+    after: Agreement
+    rows: int
+    labelled: int
+    right: float | None
+    steps: int
+
+    @property
+    def verdict(self) -> str:
+        """In plain words how far to trust the result."""
+        if self.right is not None:
+            if self.right < _LITTLE:
+                return (
+                    f"what the library says is hardly better than chance on these labels "
+                    f"({self.right:.2f} from 0 to 1): the prompt rests on {self.labelled} labelled "
+                    "rows alone"
+                )
+            return f"what the library says agrees with the labels by {self.right:.2f} from 0 to 1"
+        if max(opinion.information for opinion in self.opinions) < _LITTLE:
+            return (
+                "the texts hardly decide what any prompt of the library answers: it is likely to "
+                "know little of this task; label some rows"
+            )
+        return "without labels nothing tells how right this is: a few rows would"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the prompt."""
+        values = {name: value for name, value in vars(self).items() if name != "prompt"}
+        sides: dict[str, Any] = {name: vars(values[name]) for name in ("before", "after")}
+        sides["verdict"] = self.verdict
+        return values | sides | {"voices": [vars(opinion) for opinion in self.opinions]}
+
+
+def adapt(
+    backbone: Backbone,
+    library: Mapping[str, SoftPrompt],
+    task: Task,
+    *,
+    labelled: int = 0,
+    config: AdaptConfig | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> AdaptResult:
+    """Make a prompt for a new task from prompts of other tasks, with few labels or none.
+
+    The prompts answer the new task's texts in its template. What they say together (the product of
+    their answers, each less its own prior, as batch calibration does: Zhou et al. 2023, arXiv
+    2309.17249) is learned by the one that fits best to the others. With labels, at most as many
+    updates follow on labelled rows and texts together, until every labelled row is answered right:
+    k rows count k, the consensus at most 16. The labels also say whom to hear (`trust`) and, beside
+    the fit to the others, who starts.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        library: one prompt or more by name; of one prompt, only its prior is taken off.
+        task: the new task; labels should be about equally frequent among its texts, since priors
+            are taken off.
+        labelled: training rows whose labels are read, 0 or more; texts are of that split too.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
+
+    Raises:
+        PromptPortError: no prompt.
+        MismatchError: a prompt of another backbone.
+        TaskError: a text to text task, too few rows, or one that this backbone cannot be asked.
+        TuningError: more labelled rows than there are, or a loss that is no finite number.
+    """
+    config = config or AdaptConfig()
+    _check(backbone, library, task)
+    check_labelled(task, labelled)
+    few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
+    panel = OpinionPool(backbone, library, task, truncate=config.truncate)
+    texts = pick_rows(task.texts("train"), config.rows, config.seed)
+    if len(texts) < _FEWEST_TEXTS:
+        raise TaskError(
+            f"task {task.name!r}, train",
+            expected=f"at least {_FEWEST_TEXTS} rows of text",
+            got=str(len(texts)),
+            fix="Give more unlabelled rows",
+        )
+    meeting = pool_opinions(panel, texts, few)
+    consensus = meeting.consensus
+    start = list(library)[meeting.fits.index(max(meeting.fits))]
+    lesson = panel.lesson(library[start].length, texts, consensus, blind=True)
+    rate = config.relative_lr * backbone.space.statistics.std
+    pupil = _Pupil(FreeStudent(library[start].vectors, backbone, rate), config, progress)
+    pupil.total = config.steps * (2 if few else 1)
+    before = lesson.agreement(pupil.student.vectors)
+    pupil.follow([(lesson, 1.0, config.batch_size)])
+    if meeting.labels is not None and meeting.right is not None:
+        labels = meeting.labels
+        share = len(labels) / (len(labels) + PRIOR * meeting.right**2)
+        truth = panel.lesson(library[start].length, few, labels, blind=False)
+        size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
+        # What few rows can still teach that are all right already is themselves by heart.
+        pupil.follow(
+            [(truth, share, size), (lesson, 1 - share, size)], until=LabelCheck(truth).passed
+        )
+    found = pupil.student.vectors
+    record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
+    prompt = _adapted(library[start], found, task, record | {"steps": pupil.done})
+    after = lesson.agreement(found)
+    opinions = meeting.opinions(list(library))
+    return AdaptResult(
+        prompt, start, opinions, before, after, len(texts), len(few), meeting.right, pupil.done
+    )
+
+
+def _check(backbone: Backbone, library: Mapping[str, SoftPrompt], task: Task) -> None:
+    if not library:
+        raise PromptPortError(
+            "library", expected="one prompt or more", got="none", fix="Name prompt folders"
+        )
+    task.refuse_text2text(
+        "Free answers cannot be compared word by word; tune on labelled rows instead"
+    )
+    for prompt in library.values():
+        backbone.check_prompt(prompt)
+
+
+def _adapted(
+    start: SoftPrompt, vectors: Tensor, task: Task, record: Mapping[str, Any]
+) -> SoftPrompt:
+    """The new vectors with the origin of the start, so that they have a task prompt vector."""
+    entry = {
+        "step": "adapt",
+        "task": task.name,
+        **record,
+        "labels_used": record["labelled"] > 0,
+        "promptport": __version__,
+    }
+    provenance = replace(
+        start.provenance,
+        task=task.name,
+        template=task.template.text,
+        tuning=None,
+        history=(*start.provenance.history, entry),
+    )
+    return replace(start, vectors=vectors.cpu().clone(), provenance=provenance, mixture=None)
+
+
+class LabelCheck:
+    """Labelled rows, and whether a prompt answers all of them right: those that were least sure
+    are asked first, since one that is wrong ends it."""
+
+    def __init__(self, lesson: DistillTargets) -> None:
+        self.lesson = lesson
+        self._gold = lesson.answers.argmax(1)
+        self._margins = torch.full((len(lesson.questions),), -math.inf)
+
+    @torch.no_grad()
+    def passed(self, vectors: Tensor) -> bool:
+        """Whether every row is right."""
+        for places in torch.split(self._margins.argsort(stable=True), _ASKED):
+            questions = [self.lesson.questions[i] for i in places.tolist()]
+            for part, scores in scores_of(self.lesson.objective, questions, vectors):
+                own = scores.cpu()
+                gold = self._gold[places[part]][:, None]
+                others = own.scatter(1, gold, -math.inf).amax(1)
+                self._margins[places[part]] = own.gather(1, gold)[:, 0] - others
+            if bool((self._margins[places] <= 0).any()):
+                return False
+        return True
+
+
+class _Pupil:
+    """A student, and how many of its steps are done."""
+
+    def __init__(
+        self,
+        student: FreeStudent,
+        config: AdaptConfig,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.student, self.config, self.progress = student, config, progress
+        self.done = self.total = 0
+
+    def follow(
+        self,
+        parts: Sequence[tuple[DistillTargets, float, int]],
+        until: Callable[[Tensor], bool] = lambda vectors: False,
+    ) -> None:
+        """Learn from lessons, each with its share of the loss and rows per step, for so many steps
+        as are set or until the vectors (n, d) are good enough."""
+        for _ in range(self.config.steps):
+            if until(self.student.vectors):
+                return
+            leaf = self.student.vectors.detach().requires_grad_(True)
+            loss = torch.stack(list(self._losses(parts, leaf))).sum()
+            if not bool(loss.isfinite()):
+                raise TuningError(
+                    "loss",
+                    expected="a finite number",
+                    got=str(float(loss.detach())),
+                    fix="Lower the learning rate",
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            assert leaf.grad is not None
+            self.student.step(leaf.grad)
+            self.done += 1
+            if self.progress is not None:
+                self.progress(self.done, self.total)
+
+    def _losses(
+        self, parts: Sequence[tuple[DistillTargets, float, int]], table: Tensor
+    ) -> Iterator[Tensor]:
+        for number, (lesson, share, size) in enumerate(parts):
+            generator = torch.Generator().manual_seed(
+                (self.config.seed * 100_003 + self.done) * 7 + number
+            )
+            order = torch.randperm(len(lesson.questions), generator=generator)[:size].tolist()
+            own = losses([lesson], [(0, i) for i in order], table, [0] * len(order))
+            yield share * torch.stack([loss for _, loss in own]).sum() / len(order)

@@ -1,0 +1,158 @@
+"""Attention folders: what `tune_attention` tuned, which no prompt folder can hold.
+
+attention.safetensors  float32 `sources (S, n, d)`, `target (n, d)`, `down (r, d)`, `up (d, r)`,
+                       `gain (2, d)`
+attention.json         schema, written_by, checksum, temperature, truncate, prompt (provenance)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from promptport._version import __version__
+from promptport.backbone import Backbone
+from promptport.errors import FileFormatError, StorageError
+from promptport.evaluation import choose_template
+from promptport.files import (
+    atomic_folder,
+    check_schema,
+    json_bytes,
+    read_json,
+    read_tensors,
+    tensor_bytes,
+)
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage.prompt_folder import (
+    CONFIG_FILE,
+    MIXTURE_FILE,
+    ORIGIN_FILE,
+    PROVENANCE_FILE,
+    VECTOR_FILES,
+    WEIGHTS_FILE,
+)
+from promptport.tasks import Task
+from promptport.tuning import AttentionPrompts
+
+SCHEMA = 1
+TENSORS_FILE, RECORD_FILE = "attention.safetensors", "attention.json"
+_STALE = (CONFIG_FILE, WEIGHTS_FILE, PROVENANCE_FILE, ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)
+_RESTORE = "Restore the folder from its source"
+_PARTS = ("sources", "target", "down", "up", "gain")
+
+
+def save_attention(prompts: AttentionPrompts, folder: str | Path) -> Path:
+    """Write an attention folder, whole or not at all.
+
+    Args:
+        prompts: what was tuned.
+        folder: made if missing; an older attention or prompt in it is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    tensors = {name: getattr(prompts, name).detach().cpu() for name in _PARTS}
+    numbers = {"temperature": prompts.temperature, "truncate": prompts.truncate}
+    record = {
+        "schema": SCHEMA,
+        "written_by": f"promptport {__version__}",
+        "checksum": _checksum(tensors, numbers),
+        **numbers,
+        "prompt": prompts.provenance.to_dict(),
+    }
+    target = Path(folder)
+    with atomic_folder(target, _STALE) as staging:
+        (staging / TENSORS_FILE).write_bytes(tensor_bytes(tensors))
+        (staging / RECORD_FILE).write_bytes(json_bytes(record))
+    return target
+
+
+def attention_provenance(folder: str | Path) -> Provenance:
+    """The backbone, task and template of an attention folder.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+    """
+    place = Path(folder) / RECORD_FILE
+    return Provenance.from_dict(_read_record(place)["prompt"], str(place))
+
+
+def read_attention(folder: str | Path) -> tuple[Provenance, dict[str, Tensor], dict[str, Any]]:
+    """An attention folder without its backbone, its checksum verified.
+
+    Args:
+        folder: of `save_attention`.
+
+    Returns:
+        Where it was tuned, the tensors of `TENSORS_FILE`, and `temperature` and `truncate`.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+    """
+    place = Path(folder)
+    provenance, record = attention_provenance(place), _read_record(place / RECORD_FILE)
+    tensors = read_tensors(place / TENSORS_FILE)
+    numbers: dict[str, Any] = {name: record.get(name) for name in ("temperature", "truncate")}
+    if set(tensors) != set(_PARTS) or record.get("checksum") != _checksum(tensors, numbers):
+        raise _damaged(place / TENSORS_FILE, "the tensors and numbers that were saved", "others")
+    return provenance, tensors, numbers
+
+
+def load_attention(folder: str | Path, backbone: Backbone, task: Task) -> AttentionPrompts:
+    """Read an attention folder.
+
+    Args:
+        folder: of `save_attention`.
+        backbone: the frozen model that it was tuned on.
+        task: to be asked; in the recorded template if that suits it.
+
+    Raises:
+        StorageError: there is none, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+        MismatchError: another backbone.
+    """
+    provenance, tensors, numbers = read_attention(folder)
+    prompt = SoftPrompt(tensors["target"], provenance)
+    backbone.check_prompt(prompt)
+    asked = task.with_template(choose_template(task, prompt).text)
+    parts: dict[str, Any] = {name: tensor.to(backbone.device) for name, tensor in tensors.items()}
+    return AttentionPrompts(backbone, asked, **parts, **numbers)
+
+
+def _checksum(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> str:
+    """Hash of all values with their shapes: safetensors does not protect values."""
+    digest = hashlib.sha256(json_bytes(numbers))
+    for name in sorted(tensors):
+        values = tensors[name].to(torch.float32).contiguous()
+        digest.update(f"{name} {tuple(values.shape)}".encode() + values.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise StorageError(
+            str(path), expected="an attention folder", got="no such file", fix="Check the path"
+        )
+    record = read_json(path)
+    check_schema(record, SCHEMA, path, _RESTORE)
+    temperature = record.get("temperature")
+    if not isinstance(record.get("prompt"), dict):
+        raise _damaged(path, "a field 'prompt' with an object", repr(record.get("prompt")))
+    if not isinstance(temperature, float) or not 0 < temperature < math.inf:
+        raise _damaged(path, "a field 'temperature' with a number above 0", repr(temperature))
+    return record
+
+
+def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
+    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)

@@ -1,0 +1,132 @@
+"""Vector folders: a task prompt vector, its coefficients and its provenance.
+
+vector.safetensors  one float32 tensor `delta (n, d)`
+vector.json         schema, written_by, checksum, coefficients {task: number}, vector (provenance),
+                    parts {task: [name, task, checksum]}: which vector each coefficient counts
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from promptport._version import __version__
+from promptport.backbone import with_origin
+from promptport.errors import FileFormatError, PromptPortError, StorageError
+from promptport.files import (
+    atomic_folder,
+    check_schema,
+    json_bytes,
+    read_json,
+    read_tensors,
+    tensor_bytes,
+    what_is_at,
+)
+from promptport.prompt import Provenance
+from promptport.storage.prompt_folder import CONFIG_FILE, VECTOR_FILES, load_prompt
+from promptport.vector import Part, TaskPromptVector, checksum_of
+
+_RESTORE = "Restore the folder, or make the vector again"
+VECTOR_SCHEMA = 1
+DELTA_FILE, RECORD_FILE = VECTOR_FILES
+DELTA_KEY = "delta"
+
+
+def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
+    """Write a vector folder, whole or not at all.
+
+    Args:
+        vector: the vector.
+        folder: made if missing; an older vector in it is replaced.
+
+    Returns:
+        The folder.
+
+    Raises:
+        StorageError: the place cannot be written.
+    """
+    target = Path(folder)
+    record = {
+        "schema": VECTOR_SCHEMA,
+        "written_by": f"promptport {__version__}",
+        "checksum": checksum_of(vector.delta, vector.coefficients),
+        "coefficients": dict(vector.coefficients),
+        "parts": {name: list(part) for name, part in vector.parts.items()},
+        "vector": vector.provenance.to_dict(),
+    }
+    with atomic_folder(target) as staging:
+        (staging / DELTA_FILE).write_bytes(tensor_bytes({DELTA_KEY: vector.delta}))
+        (staging / RECORD_FILE).write_bytes(json_bytes(record))
+    return target
+
+
+def load_vector(
+    folder: str | Path, name: str | None = None, backbone: str | None = None
+) -> TaskPromptVector:
+    """Read a vector folder, or take the vector of a prompt folder (prompt minus origin).
+
+    Args:
+        folder: a vector folder or a prompt folder; with the files of both, the vector's count.
+        name: of the task, if a prompt folder does not say it.
+        backbone: as in `with_origin`, which makes the origin of PEFT's TEXT again.
+
+    Raises:
+        StorageError: neither, or it cannot be read.
+        FileFormatError: a damaged or foreign file, or a newer schema.
+        MismatchError: a prompt without origin.
+        BackboneError: as `with_origin`.
+    """
+    place = Path(folder)
+    if not (place / RECORD_FILE).is_file():
+        if (place / CONFIG_FILE).is_file():
+            return TaskPromptVector.of(with_origin(load_prompt(place), backbone), name)
+        raise StorageError(
+            str(place),
+            expected=f"a folder with {RECORD_FILE} (a vector) or {CONFIG_FILE} (a prompt)",
+            got=what_is_at(place, "neither"),
+            fix="Check the path",
+        )
+    record = _read_record(place / RECORD_FILE)
+    provenance = Provenance.from_dict(record["vector"], str(place / RECORD_FILE))
+    delta = read_tensors(place / DELTA_FILE).get(DELTA_KEY)
+    vector = None
+    if delta is not None:
+        try:
+            parts = {name: Part(*part) for name, part in record.get("parts", {}).items()}
+            vector = TaskPromptVector(delta, provenance, record["coefficients"], parts)
+        except PromptPortError as error:
+            raise _damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
+    if vector is None or record.get("checksum") != checksum_of(vector.delta, vector.coefficients):
+        raise _damaged(
+            place / DELTA_FILE,
+            f"the tensor {DELTA_KEY!r} that was saved",
+            "none" if vector is None else "other values, or other coefficients",
+        )
+    return vector
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
+    check_schema(record, VECTOR_SCHEMA, path, _RESTORE)
+    if not isinstance(record.get("vector"), dict):
+        raise _damaged(path, "a field 'vector' with an object", repr(record.get("vector")))
+    counted = record.get("coefficients")
+    if not isinstance(counted, dict) or not all(map(_is_number, counted.values())):
+        raise _damaged(path, "a field 'coefficients' with a number per task", repr(counted))
+    parts = record.get("parts", {})  # older files have none
+    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
+        raise _damaged(path, "a field 'parts' with three texts per task", repr(parts))
+    return record
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, list) and list(map(type, value)) == [str] * 3
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
+    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)
