@@ -14,7 +14,7 @@ import torch
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.distillation import DistillConfig
-from promptport.tasks import MemorySource, Task
+from promptport.tasks import Task
 from promptport.tuning import TuneConfig
 from promptport.zoo import ZOO_FOLDER
 
@@ -61,4 +61,4 @@ def limited(task: Task, rows: Mapping[str, int], words: int | None = None) -> Ta
                 for row in chosen
             ]
         parts[split] = tuple(chosen)
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)

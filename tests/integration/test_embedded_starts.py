@@ -12,7 +12,7 @@ from promptport.evaluation import evaluate
 from promptport.library import AdaptConfig, Candidate, adapt, rank
 from promptport.parameters import OriginSpec, make_origin
 from promptport.parameters.mixtures import starting_mixture
-from promptport.tasks import MemorySource, open_task
+from promptport.tasks import open_task
 from promptport.transfers import transfer_vector, transfer_word_vector
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
 from promptport.vector import TaskPromptVector
@@ -35,7 +35,7 @@ def prompts(model):
 def _small(name):
     task = open_task(name)
     parts = {s: task.load(s)[:56] for s in ("train", "dev", "test")}
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)
 
 
 def test_ranking_finds_the_prompt_of_the_task(model, prompts) -> None:
@@ -68,7 +68,7 @@ def test_a_prompt_without_labels_beats_every_prompt_of_the_library(model, prompt
     library = {**dict(zip(TASKS, prompts, strict=True)), "random": random_prompt(model, 5, 3)}
     small, whole = _small(name), open_task(name)
     parts = {"train": small.load("train"), "test": whole.load("test")}
-    task = replace(small, source=MemorySource(parts), _cache={})
+    task = small.with_rows(**parts)
     config = AdaptConfig(rows=56, steps=24)
 
     def score(prompt):

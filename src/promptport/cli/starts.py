@@ -109,10 +109,9 @@ def sources(
 
 def _seen(task: Task, most: int) -> Task:
     """The task with the training rows that tuning may see, so that ranking sees no others."""
-    from promptport.tasks import MemorySource
 
     rows = task.load("train")[: most or None]
-    return replace(task, source=MemorySource({"train": rows}), _cache={})
+    return task.with_rows(train=rows)
 
 
 def report_together(result: TogetherResult, out: Path, seconds: float, json_output: bool) -> None:

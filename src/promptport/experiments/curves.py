@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from promptport.objective import Objective
 from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import MemorySource, Row, Task
+from promptport.tasks import Row, Task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
 
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
@@ -185,7 +185,7 @@ class _Run:
                 f"left out {len(rows) - len(asked)} training rows: their object is several tokens"
             )
         parts = {"train": asked, "test": self.task.load("test")}
-        return replace(self.task, source=MemorySource(parts), _cache={})
+        return self.task.with_rows(**parts)
 
     def _counts(self) -> tuple[int, ...]:
         most = len(self.pool.load("train"))

@@ -71,9 +71,13 @@ class RowSpec:
         return ANSWER_COLUMN[self.kind]
 
 
+# What a source has read: it goes with the source, and is no part of its value.
+_Read = dict[tuple[str, RowSpec], tuple[Row, ...]]
+
+
 @dataclass(frozen=True)
 class FileSource:
-    """Files, one per split.
+    """Files, one per split. What was read of them is kept.
 
     Attributes:
         files: split -> path.
@@ -84,6 +88,7 @@ class FileSource:
     files: Mapping[str, str | Path]
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -101,7 +106,7 @@ class FileSource:
 
 @dataclass(frozen=True)
 class HubSource:
-    """A data set of the Hugging Face Hub.
+    """A data set of the Hugging Face Hub. What was read of it is kept.
 
     Attributes:
         hub: id such as `nyu-mll/glue`.
@@ -116,6 +121,7 @@ class HubSource:
     names: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
+    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -168,6 +174,7 @@ class MemorySource:
     """
 
     rows: Mapping[str, tuple[Row, ...]]
+    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -179,7 +186,7 @@ Source = FileSource | HubSource | MemorySource
 
 
 def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
-    """Read and check all rows of one split.
+    """Read and check all rows of one split; a source reads them once.
 
     Args:
         source: where they are.
@@ -197,6 +204,13 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
             got=f"only {', '.join(source.splits)}" if source.splits else "none",
             fix=f"Add '{split}:' and its file under 'data' in the task file",
         )
+    key = (split, spec)
+    if key not in source._read:
+        source._read[key] = _load(source, split, spec)
+    return source._read[key]
+
+
+def _load(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
     if isinstance(source, MemorySource):
         rows = source.rows[split]
         return rows if spec.answers else tuple(replace(row, answer="") for row in rows)

@@ -34,7 +34,7 @@ _HUB_KEYS = ("hub", "config", "splits", "columns", "label_names")
 
 @dataclass(frozen=True)
 class Task:
-    """A task. Rows are read when they are first asked for, and kept.
+    """A task. Its source reads rows when they are first asked for, and keeps them.
 
     Attributes:
         name: as it is written in provenance, for instance `lama:P36`.
@@ -61,9 +61,6 @@ class Task:
     labels: Mapping[str, tuple[str, ...]] | None = None
     description: str = ""
     source: Source = field(default_factory=lambda: MemorySource({}))
-    _cache: dict[tuple[str, RowSpec], tuple[Row, ...]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -117,7 +114,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return self._rows(split, self._spec())
+        return load_rows(self.source, split, self._spec())
 
     def texts(self, split: str) -> tuple[Row, ...]:
         """All rows of a split with empty answers: labels need not be there, and are not read.
@@ -125,13 +122,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return self._rows(split, replace(self._spec(), answers=False))
-
-    def _rows(self, split: str, spec: RowSpec) -> tuple[Row, ...]:
-        key = (split, spec)
-        if key not in self._cache:
-            self._cache[key] = load_rows(self.source, *key)
-        return self._cache[key]
+        return load_rows(self.source, split, replace(self._spec(), answers=False))
 
     def with_template(self, text: str) -> Task:
         """The same task with another template.
@@ -140,6 +131,23 @@ class Task:
             TaskError: it does not parse.
         """
         return replace(self, template=Template.parse(text))
+
+    def with_rows(
+        self,
+        train: Sequence[Row] | None = None,
+        dev: Sequence[Row] | None = None,
+        test: Sequence[Row] | None = None,
+    ) -> Task:
+        """The same task with other rows.
+
+        Args:
+            train: rows as `load` gives them; None: the new task has no such split.
+            dev: likewise.
+            test: likewise.
+        """
+        splits = {"train": train, "dev": dev, "test": test}
+        rows = {split: tuple(given) for split, given in splits.items() if given is not None}
+        return replace(self, source=MemorySource(rows))
 
     def majority(self, split: str = "train") -> str:
         """The most frequent answer of a split, the first one among equals."""

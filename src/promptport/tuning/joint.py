@@ -19,7 +19,7 @@ from promptport.mixture import Mixture
 from promptport.objective import Objective
 from promptport.parameters.mixtures import MixtureRows
 from promptport.prompt import SoftPrompt
-from promptport.tasks import MemorySource, Row, Task, Template
+from promptport.tasks import Row, Task, Template
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
 from promptport.tuning.trainer import ProgressCallback, Trainer
 
@@ -236,4 +236,4 @@ def _common_rows(
                 got=f"none of {len(rows)}",
                 fix="Tune on other backbones, or each alone",
             )
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)

@@ -22,7 +22,7 @@ from promptport.objective import Objective
 from promptport.parameters.optimiser import RowAdam
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import MemorySource, Row, Task
+from promptport.tasks import Row, Task
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
 from promptport.tuning.trainer import ProgressCallback, PromptRun, Trainer
 
@@ -147,7 +147,7 @@ def few_shot(task: Task, count: int, seed: int = 0) -> Task:
     parts = {"train": picked, "dev": picked}
     if "test" in task.splits:
         parts["test"] = task.load("test")
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)
 
 
 def _check(jobs: Sequence[TuneJob], way: str, teachers: Sequence[SoftPrompt], share: float) -> None:

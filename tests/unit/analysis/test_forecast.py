@@ -18,7 +18,7 @@ from promptport.merging import merge
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tasks import MemorySource, open_task
+from promptport.tasks import open_task
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector
 
@@ -37,7 +37,7 @@ def made(model, task, *, seed=0, size=1.0, length=N):
 
 def with_other_answers(task, answer):
     changed = tuple(replace(row, answer=answer) for row in task.load("train"))
-    return replace(task, source=MemorySource({"train": changed}), _cache={})
+    return task.with_rows(train=changed)
 
 
 @pytest.fixture(params=MODELS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move
-from promptport.tasks import MemorySource, Template
+from promptport.tasks import Template
 from promptport.tuning import random_prompt
 
 CONFIG = DistillConfig(texts="words", rows=12, epochs=2, batch_size=4)
@@ -17,7 +17,7 @@ WORDS = ("the", "nowhere")
 @pytest.fixture
 def task(capitals):
     rows = {s: (capitals.load(s) * 12)[:12] for s in ("train", "dev")}
-    return replace(capitals, source=MemorySource(rows), _cache={})
+    return capitals.with_rows(**rows)
 
 
 def prompt_of(model, task, seed):
@@ -61,7 +61,7 @@ def test_other_kinds_need_none(backbone, task, name) -> None:
 
 def test_a_word_that_is_there_already_stays(backbone, task) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
-    there = replace(task, template=Template.parse("{subject} {soft} the {answer} ."), _cache={})
+    there = replace(task, template=Template.parse("{subject} {soft} the {answer} ."))
     found = choose_cue_word(
         prompt_of(goal, there, 1),
         goal,

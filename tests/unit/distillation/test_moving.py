@@ -9,7 +9,6 @@ import pytest
 from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.parameters import OriginSpec
-from promptport.tasks import MemorySource
 from promptport.tuning import TuneConfig, TuneJob, tune
 
 CONFIG = DistillConfig(texts="words", rows=12, epochs=4, batch_size=4, relative_lr=0.1)
@@ -18,7 +17,7 @@ CONFIG = DistillConfig(texts="words", rows=12, epochs=4, batch_size=4, relative_
 @pytest.fixture
 def task(capitals):
     rows = {s: (capitals.load(s) * 12)[:12] for s in ("train", "dev")}
-    return replace(capitals, source=MemorySource(rows), _cache={})
+    return capitals.with_rows(**rows)
 
 
 def tuned(model, task, kind="vocabulary"):
@@ -44,7 +43,7 @@ def test_the_result_answers_more_like_the_source(backbone, task, target) -> None
 def test_no_row_is_read_with_random_words(backbone, task) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
     teacher = Teacher(source, tuned(source, task))
-    empty = replace(task, source=MemorySource({}), _cache={})
+    empty = task.with_rows()
     assert move([teacher], goal, empty, config=CONFIG).prompt.length == 3
     with pytest.raises(TaskError):
         move([teacher], goal, empty, config=replace(CONFIG, texts="task"))

@@ -11,7 +11,6 @@ from promptport.distillation import OVER_ORIGINS, Teacher, agreement, distill_ov
 from promptport.distillation.trainer import OffsetStudent
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.parameters import OriginSpec, make_origin
-from promptport.tasks import MemorySource
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector
 
@@ -23,7 +22,7 @@ KINDS = ("bert", "gpt2", "t5")
 @pytest.fixture
 def task(films):
     parts = {s: (films.load(s) * 12)[:12] for s in ("train", "dev")}
-    return replace(films, source=MemorySource(parts), _cache={})
+    return films.with_rows(**parts)
 
 
 def tuned(model, task, spec=None):
@@ -102,7 +101,7 @@ def test_labels_are_never_read(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
     rows = {s: tuple(replace(r, answer="") for r in task.load(s)) for s in ("train", "dev")}
-    blank = replace(task, source=MemorySource(rows), _cache={})
+    blank = task.with_rows(**rows)
     found, same = (
         distill_over_origins(prompt, model, each, config=CONFIG).prompt for each in (task, blank)
     )
@@ -166,7 +165,7 @@ def test_bad_input(backbone, task) -> None:
         distill_over_origins(prompt, model, task, origins=1, config=CONFIG)
     with pytest.raises(MismatchError):
         distill_over_origins(prompt, backbone("gpt2"), task, config=CONFIG)
-    few = replace(task, source=MemorySource({"train": task.load("train")[:5]}), _cache={})
+    few = task.with_rows(train=task.load("train")[:5])
     with pytest.raises(TaskError, match="at least 8 rows"):
         distill_over_origins(prompt, model, few, config=CONFIG)
     with pytest.raises(TuningError, match="a prompt of 3 virtual tokens"):

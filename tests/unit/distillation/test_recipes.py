@@ -23,7 +23,7 @@ from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.merging import concatenate
 from promptport.parameters import OriginSpec
 from promptport.parameters.mixtures import starting_mixture
-from promptport.tasks import MemorySource, Row
+from promptport.tasks import Row
 from promptport.transfers import transfer
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
 from promptport.vector import TaskPromptVector
@@ -39,12 +39,12 @@ def tuned(model, task, length=3):
 def repeated(task, count=12):
     """Enough rows for the smallest budget."""
     parts = {s: (task.load(s) * count)[:count] for s in ("train", "dev")}
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)
 
 
 def with_other_answers(task, answer):
     parts = {s: tuple(replace(r, answer=answer) for r in task.load(s)) for s in ("train", "dev")}
-    return replace(task, source=MemorySource(parts), _cache={})
+    return task.with_rows(**parts)
 
 
 @pytest.fixture(params=["capitals", "films"])
@@ -113,7 +113,7 @@ def test_bad_input(backbone, capitals) -> None:
         fit_mixture(prompt, other, task)
     with pytest.raises(TuningError, match="teachers"):
         align(prompt, model, [], task)
-    few = replace(task, source=MemorySource({"train": task.load("train")[:5]}), _cache={})
+    few = task.with_rows(train=task.load("train")[:5])
     with pytest.raises(TaskError, match="at least 8 rows"):
         fit_mixture(prompt, model, few)
     for wrong in (
@@ -141,7 +141,7 @@ def test_both_kinds_of_text_teach(backbone, task, texts) -> None:
 
 def test_random_words_need_no_rows(backbone, task) -> None:
     """Nothing but templates and label words is read, so a task without data will do."""
-    empty = replace(task, source=MemorySource({}), _cache={})
+    empty = task.with_rows()
     teacher = backbone("bert")
     prompt = tuned(teacher, task)
     config = replace(CONFIG, texts="words")

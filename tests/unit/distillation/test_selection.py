@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from promptport.distillation import DistillConfig, Teacher, agreement, select_transfer
@@ -11,7 +9,6 @@ from promptport.distillation.selection import parse_candidate
 from promptport.errors import PromptPortError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec
-from promptport.tasks import MemorySource
 from promptport.transfers import Source, transfer
 from promptport.tuning import TuneConfig, TuneJob, tune
 
@@ -26,7 +23,7 @@ CONFIG = DistillConfig(rows=8)
 @pytest.fixture
 def task(capitals):
     parts = {s: capitals.load(s) * 2 for s in ("train", "dev", "test")}
-    return replace(capitals, source=MemorySource(parts), _cache={})
+    return capitals.with_rows(**parts)
 
 
 @pytest.fixture

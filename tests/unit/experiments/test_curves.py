@@ -26,7 +26,7 @@ from promptport.experiments.result_store import ResultStore, packed
 from promptport.library import AdaptConfig, Candidate, adapt, rank
 from promptport.library.starts import with_few_labels
 from promptport.parameters import OriginSpec
-from promptport.tasks import MemorySource, Row, Score
+from promptport.tasks import Row, Score
 from promptport.tuning import TuneJob, random_prompt, start_attention
 
 LENGTH = 2
@@ -43,7 +43,7 @@ def task(films):
     """Twelve training rows, six test rows, no dev rows."""
     rows = films.load("train")
     parts = {"train": (*rows, *rows), "test": rows}
-    return replace(films, source=MemorySource(parts), _cache={})
+    return films.with_rows(**parts)
 
 
 def prompt(model, seed, *, origin=True, length=LENGTH):
@@ -277,7 +277,7 @@ def test_zero_shot_starts_read_no_labels(model, library, task) -> None:
         replace(row, answer="bad" if row.answer == "good" else "good") for row in task.load("train")
     )
     parts = {"train": turned, "test": task.load("test")}
-    lies = replace(task, source=MemorySource(parts), _cache={})
+    lies = task.with_rows(**parts)
     told, lied = (few_shot_curves(model, each, library, config) for each in (task, lies))
     assert told.curves == lied.curves
     touched = {curve.start: curve.touched for curve in told.curves}
@@ -346,7 +346,7 @@ def test_what_a_cell_depends_on_is_measured_anew(
     assert again(prompts={"own": prompt(model, 6)}) == 1
     assert again(task=task.with_template("{soft} {text} {answer} .")) == 3
     rows = {"train": task.load("train")[:-1], "test": task.load("test")}
-    assert again(task=replace(task, source=MemorySource(rows), _cache={})) == 3
+    assert again(task=task.with_rows(**rows)) == 3
     assert again() == 0, "what was measured before is still known"
     monkeypatch.setattr(type(model), "weights_hash", lambda self: "other")
     assert again() == 3
@@ -403,7 +403,7 @@ def test_starts_that_a_library_cannot_give_are_left_out(model, library, task) ->
 def test_only_training_rows_that_can_be_asked_are_drawn(model, library, capitals) -> None:
     rows = (*capitals.load("train"), Row({"subject": "Oslo"}, "xyz"))
     parts = {"train": rows, "test": rows}
-    probe = replace(capitals, source=MemorySource(parts), _cache={})
+    probe = capitals.with_rows(**parts)
     found = few_shot_curves(model, probe, library, replace(QUICK, rows=(0, 7)))
     assert found.rows == (0, 6)
     assert found.test_rows == 6

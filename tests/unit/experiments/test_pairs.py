@@ -32,7 +32,7 @@ def evaluation(right: int | None, rows: int = ROWS) -> Evaluation:
 def parts(backbone, capitals, films):
     """Prompts a, b and c of three tasks, from one origin; deltas 1, 2 and 4."""
     model = backbone("bert")
-    tasks = [capitals, films, replace(films, name="plays", _cache={})]
+    tasks = [capitals, films, replace(films, name="plays")]
     start = torch.zeros(2, model.width)
     known = Provenance(model.name, model.kind, fingerprint=model.space.fingerprint)
     return {

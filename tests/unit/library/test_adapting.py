@@ -14,7 +14,6 @@ from promptport.library import AdaptConfig, adapt
 from promptport.library.adapting import LabelCheck
 from promptport.library.opinion_pool import fit_to_others, information, log_answers, opinion, trust
 from promptport.objective import Objective
-from promptport.tasks import MemorySource
 from promptport.tuning import random_prompt
 
 CONFIG = AdaptConfig(rows=12, steps=12, batch_size=6, relative_lr=1.0)
@@ -23,13 +22,13 @@ KINDS = ("bert", "gpt2", "t5")
 
 def repeated(task, count=12):
     parts = {s: (task.load(s) * count)[:count] for s in ("train", "dev")}
-    return replace(task, source=MemorySource({**parts, "test": task.load("test")}), _cache={})
+    return task.with_rows(**parts, test=task.load("test"))
 
 
 def answered(task, answers):
     rows = zip(task.load("train"), answers, strict=True)
     new = tuple(replace(row, answer=answer) for row, answer in rows)
-    return replace(task, source=MemorySource({"train": new, "dev": new}), _cache={})
+    return task.with_rows(train=new, dev=new)
 
 
 def relabelled(task, answer):
@@ -166,7 +165,7 @@ def test_labels_that_are_all_right_teach_nothing_more(backbone, films, library, 
     # One and the same text with both labels: never all right, so no step is left out.
     torn = answered(task, [task.label_names[i % 2] for i in range(12)])
     rows = tuple(replace(row, fields=torn.load("train")[0].fields) for row in torn.load("train"))
-    torn = replace(torn, source=MemorySource({"train": rows, "dev": rows}), _cache={})
+    torn = torn.with_rows(train=rows, dev=rows)
     assert adapt(model, prompts, torn, labelled=12, config=CONFIG).steps == 24
 
 

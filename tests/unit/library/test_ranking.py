@@ -12,7 +12,6 @@ from promptport.errors import MismatchError, PromptPortError, TaskError
 from promptport.evaluation import evaluate
 from promptport.library import Candidate, rank
 from promptport.library.ranking import information, label_similarity
-from promptport.tasks import MemorySource
 from promptport.tuning import random_prompt
 
 
@@ -42,7 +41,7 @@ def test_without_labels_the_labels_make_no_difference(backbone, films) -> None:
         replace(row, answer="bad" if row.answer == "good" else "good")
         for row in films.load("train")
     )
-    other = replace(films, source=MemorySource({"train": turned}), _cache={})
+    other = films.with_rows(train=turned)
     ours, theirs = (rank(model, library(model), task) for task in (films, other))
     assert ours == theirs
     assert ours.touched == "the text of 6 rows of train, no labels"
@@ -93,6 +92,6 @@ def test_bad_input(backbone, films) -> None:
         rank(model, library(model), films, split="test")
     with pytest.raises(MismatchError):
         rank(model, [Candidate("x", random_prompt(backbone("gpt2"), 2, 0))], films)
-    text = replace(films, kind="text2text", labels=None, metric="exact-match", _cache={})
+    text = replace(films, kind="text2text", labels=None, metric="exact-match")
     with pytest.raises(TaskError, match="--labelled"):
         rank(model, library(model), text)

@@ -11,7 +11,6 @@ from promptport.distillation import DistillConfig, fit_mixture
 from promptport.errors import TuningError
 from promptport.parameters import OriginSpec
 from promptport.parameters.noise import draw, with_noise
-from promptport.tasks import MemorySource
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.tuning.trainer import Trainer
 
@@ -86,7 +85,7 @@ def test_noise_moves_the_gradient_of_its_own_prompt_alone(backbone, capitals, fi
 def test_re_anchoring_learns_under_noise(backbone, capitals) -> None:
     model = backbone("bert")
     parts = {split: (capitals.load(split) * 12)[:12] for split in ("train", "dev")}
-    many = replace(capitals, source=MemorySource(parts), _cache={})
+    many = capitals.with_rows(**parts)
     (free,) = tune(model, [_job(many, kind="vocabulary")], CONFIG)
     config = DistillConfig(rows=8, epochs=2, batch_size=4)
     found = [

@@ -252,14 +252,15 @@ def test_large_file_is_quick(load):
 def test_texts_need_no_labels(tmp_path, films, rows):
     file = tmp_path / "rows.jsonl"
     file.write_text("\n".join(json.dumps(row) for row in rows))
-    task = replace(films, source=FileSource({"train": file}), _cache={})
+    source = FileSource({"train": file})
+    task = replace(films, source=source)
     found = task.texts("train")
     assert [(row.fields["text"], row.answer) for row in found] == [(r["text"], "") for r in rows]
     with pytest.raises(TaskError):
         task.load("train")
     file.write_text('{"label": "good"}')
     with pytest.raises(TaskError, match="expected the columns text, got no 'text'"):
-        replace(task, _cache={}).texts("train")
+        replace(films, source=replace(source)).texts("train")
     assert [row.answer for row in films.texts("train")] == [""] * 6
 
 

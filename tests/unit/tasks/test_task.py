@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -216,3 +217,25 @@ def test_missing_task_file(tmp_path):
 def test_kind_is_checked_from_python_too():
     with pytest.raises(TaskError, match="task 'x', kind: expected one of probe"):
         Task("x", "quiz", Template.parse("{answer}"), "p@1")
+
+
+def test_with_rows_has_these_rows_only(films):
+    rows = films.load("train")[:2]
+    few = films.with_rows(train=list(rows))
+    assert (few.splits, few.load("train"), few.template) == (("train",), rows, films.template)
+    assert films.with_rows().splits == ()
+    assert len(films.load("train")) > 2
+
+
+def test_rows_are_read_once_for_a_source(tmp_path, films):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"text": "a film", "label": "good"}')
+    source = FileSource({"train": file})
+    task = replace(films, source=source)
+    first = task.load("train")
+    file.unlink()
+    assert task.with_template("{text} {answer}").load("train") is first
+    with pytest.raises(TypeError, match="_read"):
+        FileSource({"train": file}, _read={})
+    with pytest.raises(TaskError, match="nothing at this path"):
+        replace(films, source=replace(source)).load("train")

@@ -9,7 +9,6 @@ import torch
 
 from promptport.errors import TaskError, TuningError
 from promptport.parameters import OriginSpec
-from promptport.tasks import MemorySource
 from promptport.tuning import TuneConfig, TuneJob, tune, tune_jointly
 
 CONFIG = TuneConfig(epochs=4, batch_size=3, patience=0)
@@ -78,7 +77,7 @@ def test_free_prompts_cannot_be_shared(backbone, capitals) -> None:
 def test_no_object_that_all_know_is_said(backbone, capitals) -> None:
     rows = tuple(replace(row, answer="unheard of") for row in capitals.load("train"))
     parts = {"train": rows, "dev": rows}
-    task = replace(capitals, source=MemorySource(parts), _cache={})
+    task = capitals.with_rows(**parts)
     with pytest.raises(TaskError, match="train: expected rows whose object is a single token of"):
         tune_jointly([backbone("bert"), backbone("gpt2")], jobs(task)[:1], CONFIG)
 

@@ -81,7 +81,7 @@ def test_factors_are_chosen_by_dev_and_average_to_the_start(backbone, capitals, 
 def test_a_teacher_of_share_one_is_learned_instead_of_labels(backbone, films) -> None:
     model = backbone("bert")
     teacher = random_prompt(model, 2, 7)
-    lying = replace(films, template=Template.parse("{soft} {text} {answer} ."), _cache={})
+    lying = replace(films, template=Template.parse("{soft} {text} {answer} ."))
     kept = tune_together(model, jobs(lying), CONFIG, teachers=[teacher], share=0.0)
     plain = tune_together(model, jobs(lying), CONFIG)
     learned = tune_together(model, jobs(lying), CONFIG, teachers=[teacher], share=1.0)

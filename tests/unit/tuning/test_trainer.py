@@ -11,7 +11,7 @@ from promptport.errors import FileFormatError, MismatchError, StorageError, Tuni
 from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tasks import MemorySource, Template
+from promptport.tasks import Template
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
 
 CONFIG = TuneConfig(epochs=4, batch_size=2, patience=0)
@@ -231,9 +231,7 @@ def test_a_state_of_other_data_or_origins_is_refused(backbone, capitals, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         tune(model, [job(1)], CONFIG, state=state, progress=interrupt)
     rows = tuple(replace(row, answer="Rome") for row in capitals.load("train"))
-    others = replace(
-        capitals, source=MemorySource({"train": rows, "dev": rows, "test": rows}), _cache={}
-    )
+    others = capitals.with_rows(train=rows, dev=rows, test=rows)
     for other in (job(2), job(1, others)):
         with pytest.raises(TuningError, match="the state of this very run"):
             tune(model, [other], CONFIG, state=state)
