@@ -19,13 +19,17 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "peft
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def environment() -> dict[str, Any]:
-    """Commit, versions, device, threads and load of this run."""
-    status = _git("status", "--porcelain")
+def environment(results: Path) -> dict[str, Any]:
+    """Commit, versions, device, threads and load: take it before anything is written.
+
+    Args:
+        results: folder of the benchmark's results. Files in it do not make the commit `dirty`: a
+            run that goes on finds those of its first half there.
+    """
     return {
         "promptport": __version__,
         "commit": _git("rev-parse", "--verify", "--quiet", "HEAD"),
-        "dirty": None if status is None else bool(status),
+        "dirty": _is_dirty(results),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else _processor(),
@@ -35,11 +39,33 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write_results(folder: Path, summary: Mapping[str, float], full: Mapping[str, Any]) -> None:
-    """Write `summary.json` (flat: figure name -> number) and `result.json` (with environment)."""
-    everything = {"environment": environment(), "summary": dict(summary), **full}
+def write_summary(folder: Path, summary: Mapping[str, float], recorded: Mapping[str, Any]) -> None:
+    """Write `summary.json` (flat: figure name -> number) and `environment.json`.
+
+    Args:
+        folder: of the results.
+        summary: the figures.
+        recorded: what `environment` said at the start of the run.
+    """
     write_atomic(folder / "summary.json", json_bytes(dict(summary)))
-    write_atomic(folder / "result.json", json_bytes(everything))
+    write_atomic(folder / "environment.json", json_bytes(dict(recorded)))
+
+
+def write_runs(folder: Path, runs: Mapping[str, Any]) -> None:
+    """Write `runs.json`: what was measured, where no book of cells keeps it."""
+    write_atomic(folder / "runs.json", json_bytes(dict(runs)))
+
+
+def _is_dirty(results: Path) -> bool | None:
+    """Whether tracked or new files beside the results differ from the commit; None without git."""
+    status = _git("status", "--porcelain", "--", ".", f":(exclude){_inside(results)}")
+    return None if status is None else bool(status)
+
+
+def _inside(results: Path) -> str:
+    """The folder as git is told of it: relative to the root, or one that matches nothing."""
+    place = results.resolve()
+    return place.relative_to(ROOT).as_posix() if place.is_relative_to(ROOT) else "results"
 
 
 def _git(*arguments: str) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_runs, write_summary
 from torch import Tensor
 
 from promptport.anchors import AnchorSet
@@ -203,22 +203,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    recorded = environment(args.out)
     spaces = made_spaces(args.anchors, tuple(args.widths), args.seed)
     one, hundred = (compare(spaces, n, args) for n in args.tokens)
     many = thousand(spaces, args)
     summary = summarise(one, hundred, many)
     sizes = [] if args.no_shapes else shapes(args)
     config = {name: value for name, value in vars(args).items() if name != "out"}
-    write_results(
-        args.out,
-        summary,
-        {
-            "config": config,
-            "results": [one, hundred],
-            "thousand": many,
-            "shapes": sizes,
-        },
-    )
+    write_summary(args.out, summary, recorded)
+    runs = {"config": config, "results": [one, hundred], "thousand": many, "shapes": sizes}
+    write_runs(args.out, runs)
     for result in (one, hundred):
         for name in ("gradient", "least_squares"):
             values = result[name]

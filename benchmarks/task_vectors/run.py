@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_summary
 from benchmarks.task_vectors.common import BACKBONES, RESULTS, WORK
 from benchmarks.task_vectors.table import write_tables
 
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, default=WORK)
     given = parser.parse_args(arguments)
+    recorded = environment(given.results)
     # Seeds go outermost over all parts: a run that is cut short has whole seeds.
     for last in range(1, len(given.seeds) + 1):
         seeds = given.seeds[:last]
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figures, tables[name] = module.summarise(cells)
             summary |= figures
             texts[name] = module.table(tables[name])
-            write_results(given.results, summary, tables)
+            write_summary(given.results, summary, recorded)
             write_tables(given.results / "table.md", texts)
     print((given.results / "table.md").read_text())
 

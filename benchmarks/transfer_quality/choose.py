@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from benchmarks._inputs import backbone, limited, weights_of
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_runs, write_summary
 from benchmarks.transfer_quality.run import CONFIG as TUNING
 from benchmarks.transfer_quality.run import LENGTHS, RESULTS, ROWS, WORDS, WORK
 
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="*", default=list(TASKS))
     parser.add_argument("--seed", type=int, default=10)
     arguments = parser.parse_args()
+    recorded = environment(RESULTS)
     tasks = [limited(open_task(name), ROWS, WORDS) for name in arguments.tasks]
     prompts = {}
     for name in arguments.backbones:
@@ -87,9 +88,8 @@ def main() -> None:
         low, high = row["low"], row["high"]
         print(f"{row['retention']:.3f}  {name}  ({low:+.3f} to {high:+.3f} against {BEFORE})")
     described = {"backbones": arguments.backbones, "tasks": arguments.tasks}
-    write_results(
-        RESULTS / "choice", {"candidates": len(table)}, {"candidates": table, **described}
-    )
+    write_summary(RESULTS / "choice", {"candidates": len(table)}, recorded)
+    write_runs(RESULTS / "choice", {"candidates": table, **described})
 
 
 def compared(values: list[float], others: list[float]) -> dict[str, float]:

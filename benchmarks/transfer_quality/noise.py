@@ -13,7 +13,7 @@ from itertools import permutations
 from statistics import fmean
 
 from benchmarks._inputs import backbone, limited, weights_of
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_runs, write_summary
 from benchmarks.transfer_quality.choose import BACKBONES, TASKS, compared
 from benchmarks.transfer_quality.run import CONFIG, DISTIL, LENGTHS, RESULTS, ROWS, WORDS, WORK
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--levels", type=float, nargs="*", default=list(LEVELS))
     parser.add_argument("--seed", type=int, default=10)
     given = parser.parse_args()
+    recorded = environment(RESULTS)
     tasks = [limited(open_task(name), ROWS, WORDS) for name in given.tasks]
     spaces = [backbone(name).space for name in given.backbones]
     words = sorted(set.intersection(*(set(space.words) for space in spaces)))
@@ -61,7 +62,8 @@ def main() -> None:
             print(rows[-1], flush=True)
     summary = {f"{r['way']}, noise {r['noise']:g}": r["target"] for r in rows}
     described = {"backbones": given.backbones, "tasks": given.tasks, "seed": given.seed}
-    write_results(RESULTS / "noise", summary, {"levels": rows, **described})
+    write_summary(RESULTS / "noise", summary, recorded)
+    write_runs(RESULTS / "noise", {"levels": rows, **described})
 
 
 def tuned(

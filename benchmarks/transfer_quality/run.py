@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks._inputs import backbone, limited, weights_of
-from benchmarks._result import ROOT, write_results
+from benchmarks._result import ROOT, environment, write_summary
 from benchmarks.transfer_quality.table import summarise, write_table
 
 from promptport.distillation import (
@@ -67,11 +67,12 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="*", default=list(BACKBONES))
     parser.add_argument("--skip", nargs="*", default=[], help="columns to leave for later")
     arguments = parser.parse_args()
+    recorded = environment(RESULTS)
     run = Run(benchmark_tasks(arguments.data), arguments.backbones, set(arguments.skip))
     for seed in arguments.seeds:
         run.seed(seed)
     summary, tables = summarise(run.book.rows)
-    write_results(RESULTS, summary, tables)
+    write_summary(RESULTS, summary, recorded)
     write_table(RESULTS / "table.md", tables)
     print((RESULTS / "table.md").read_text())
 

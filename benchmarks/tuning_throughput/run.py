@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_runs, write_summary
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import evaluate
@@ -243,6 +243,9 @@ def _in_subprocess(arguments: argparse.Namespace, side: str, prompts: int) -> di
 
 def compare(arguments: argparse.Namespace) -> None:
     """Both sides in turn, several times; print and write the medians of the ratios."""
+    suffix = "" if arguments.backbone == "nano-bert" else f"-{arguments.backbone}"
+    results = HERE / f"results{suffix}"
+    recorded = environment(results)
     rows: list[dict[str, Any]] = []
     for repeat in range(arguments.repeats):
         for count in (1, 8, 32):
@@ -267,12 +270,8 @@ def compare(arguments: argparse.Namespace) -> None:
         middle = statistics.median(values)
         print(f"{count:3d} prompts: {middle:.2f} x ({min(values):.2f} to {max(values):.2f})")
     summary = {f"ratio_{count}": statistics.median(values) for count, values in ratios.items()}
-    suffix = "" if arguments.backbone == "nano-bert" else f"-{arguments.backbone}"
-    write_results(
-        HERE / f"results{suffix}",
-        summary,
-        {"config": vars(arguments), "runs": rows, "profile_32": profile},
-    )
+    write_summary(results, summary, recorded)
+    write_runs(results, {"config": vars(arguments), "runs": rows, "profile_32": profile})
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from benchmarks._inputs import backbone, digest_of, limited, weights_of
-from benchmarks._result import write_results
+from benchmarks._result import environment, write_summary
 
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone, open_space, silence_libraries
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--groups", nargs="*", default=[group.name for group in GROUPS])
     arguments = parser.parse_args()
     silence_libraries()
+    recorded = environment(RESULTS)
     cells = ResultStore(RESULTS / "cells.jsonl", stamp, "score")
     for group in GROUPS:
         if group.name not in arguments.groups:
@@ -111,8 +112,8 @@ def main() -> None:
             tasks = [limited(task, group.rows) for task in tasks]
         for name in arguments.backbones:
             measure(name, group, tasks, range(arguments.seeds), cells)
-    summary, tables = summarise(cells, arguments.backbones)
-    write_results(RESULTS, summary, tables)
+    summary = summarise(cells, arguments.backbones)
+    write_summary(RESULTS, summary, recorded)
     write_atomic(RESULTS / "table.md", table(summary, arguments.backbones).encode())
     print((RESULTS / "table.md").read_text())
 
@@ -210,16 +211,12 @@ def can_be_asked(backbone: Backbone, task: Task) -> bool:
     return all(sum(objective.can_ask(r) for r in task.load(s)) >= FEWEST_ROWS for s in splits)
 
 
-def summarise(
-    cells: ResultStore, backbones: Sequence[str]
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Flat figures, and the tables behind them."""
+def summarise(cells: ResultStore, backbones: Sequence[str]) -> dict[str, float]:
+    """Flat figures."""
     scores: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    tasks: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in cells.rows:
         what = "tuned" if row["what"].startswith("seed") else row["what"]
         scores[row["backbone"], row["group"], what].append(row["score"])
-        tasks[f"{row['backbone']} {row['task']}"][what].append(row["score"])
         if row["group"] == "nlu" and what == "tuned":
             task = row["task"].partition(":")[2]
             scores[row["backbone"], row["group"], task].append(row["score"])
@@ -244,11 +241,7 @@ def summarise(
         for figure in ("agreement", "neighbours"):
             mean = fmean(pair[figure] for pair in pairs.values())
             summary[f"pairs.mean_{figure}"] = round(mean, 4)
-    averaged = {
-        name: {what: round(fmean(values), 4) for what, values in row.items()}
-        for name, row in sorted(tasks.items())
-    }
-    return summary, {"tasks": averaged, "pairs": pairs}
+    return summary
 
 
 def load_seconds(name: str) -> float:
