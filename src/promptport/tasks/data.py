@@ -186,7 +186,7 @@ Source = FileSource | HubSource | MemorySource
 
 
 def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
-    """Read and check all rows of one split; a source reads them once.
+    """Read and check all rows of one split.
 
     Args:
         source: where they are.
@@ -204,13 +204,6 @@ def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
             got=f"only {', '.join(source.splits)}" if source.splits else "none",
             fix=f"Add '{split}:' and its file under 'data' in the task file",
         )
-    key = (split, spec)
-    if key not in source._read:
-        source._read[key] = _load(source, split, spec)
-    return source._read[key]
-
-
-def _load(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
     if isinstance(source, MemorySource):
         rows = source.rows[split]
         return rows if spec.answers else tuple(replace(row, answer="") for row in rows)
@@ -224,6 +217,14 @@ def _load(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
             fix="Restore the file from its source",
         )
     return rows
+
+
+def kept_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
+    """As `load_rows`, but a source reads the same rows only once."""
+    key = (split, spec)
+    if key not in source._read:
+        source._read[key] = load_rows(source, split, spec)
+    return source._read[key]
 
 
 def _rows(

@@ -20,7 +20,7 @@ from promptport.tasks.data import (
     Row,
     RowSpec,
     Source,
-    load_rows,
+    kept_rows,
 )
 from promptport.tasks.metrics import METRICS, Score, check_metric, majority_score
 from promptport.tasks.template import Template
@@ -114,7 +114,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return load_rows(self.source, split, self._spec())
+        return kept_rows(self.source, split, self._spec())
 
     def texts(self, split: str) -> tuple[Row, ...]:
         """All rows of a split with empty answers: labels need not be there, and are not read.
@@ -122,7 +122,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return load_rows(self.source, split, replace(self._spec(), answers=False))
+        return kept_rows(self.source, split, replace(self._spec(), answers=False))
 
     def with_template(self, text: str) -> Task:
         """The same task with another template.
