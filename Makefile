@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# One worker per core; more than four gain little, since each of them loads torch.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-all lint clean
 
@@ -10,10 +12,10 @@ demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -m "not network and not gpu"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not network and not gpu"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
