@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One worker per core; more than four gain little, since each of them loads torch.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
@@ -22,11 +23,20 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Strict: broken links, missing public names and failing notebooks are errors.
+docs: $(STAMP) $(DOCS_STAMP)
+	$(BIN)/python -m sphinx -q -W --keep-going -c docs . build/docs
+	@echo "build/docs/index.html"
+
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==2.13.0"
 	$(BIN)/python -m pip install --quiet -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	touch $@
+
+$(DOCS_STAMP): $(STAMP) requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-docs.lock
 	touch $@
 
 clean:

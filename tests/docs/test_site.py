@@ -1,0 +1,45 @@
+"""The generated pages name everything that is public."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tools.docs import api, cards, commands
+
+import promptport
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_public_name_is_in_the_api_reference() -> None:
+    page = api.api_pages()["promptport.md"]
+    headed = set(re.findall(r"^## (\w+)$", page, flags=re.MULTILINE))
+    assert headed == {name for name in promptport.__all__ if not name.startswith("__")}
+
+
+def test_every_command_has_a_page_with_all_of_its_options() -> None:
+    import typer
+
+    from promptport.cli import app
+
+    pages = commands.command_pages()
+    root = typer.main.get_command(app)
+    for name in root.list_commands(typer.Context(root)):
+        command = root.get_command(typer.Context(root), name)
+        if command.hidden:
+            continue
+        assert f"]({name}.md)" in pages["index.md"]
+        for option in getattr(command, "params", []):
+            for spelled in option.opts if option.opts[0].startswith("-") else []:
+                assert f"`{spelled}`" in pages[f"{name}.md"], (name, spelled)
+
+
+def test_every_method_has_a_card_and_every_card_a_method(tmp_path, monkeypatch) -> None:
+    pages = cards.card_pages()
+    assert "## `least_squares.v1`" in pages["transfer.md"]
+    assert "| `density` | `0.2` |" in pages["merge.md"]
+    monkeypatch.setattr(cards, "CARDS", tmp_path)
+    with pytest.raises(SystemExit, match="expected a card for each method"):
+        cards.card_pages()
