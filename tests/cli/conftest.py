@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
 import yaml
@@ -36,3 +38,30 @@ def task_file(tmp_path):
     path = tmp_path / "capitals.yaml"
     path.write_text(yaml.safe_dump(task))
     return path
+
+
+def printed_commands(text: str) -> list[list[str]]:
+    """The commands that a message prints: from `promptport` to the end of the line.
+
+    Returns:
+        The words of each behind `promptport`, as a shell would split them.
+    """
+    return [shlex.split(line) for line in re.findall(r"\bpromptport (.+)$", text, flags=re.M)]
+
+
+@pytest.fixture
+def run_printed(run_cli):
+    """Run every command that a message prints; each must succeed as it stands.
+
+    Called with the text and words to add to each (`--epochs 1`); returns the results of `run_cli`.
+    """
+
+    def run(text: str, *more: str) -> list[tuple[int, str, str]]:
+        commands = printed_commands(text)
+        assert commands, f"no command in: {text}"
+        results = [run_cli(*words, *more) for words in commands]
+        for words, (code, _, err) in zip(commands, results, strict=True):
+            assert code == 0, f"promptport {shlex.join(words)}: {err}"
+        return results
+
+    return run

@@ -180,8 +180,8 @@ def test_a_file_in_the_way(run_cli, prompt, model_folder, tmp_path) -> None:
         (["inspect", "./nowhere"], ["a model folder"]),
         (["inspect", "nano-brt"], ["Did you mean 'nano-bert'"]),
         (["eval", "--task", "country-capital"], ["a prompt folder or --backbone"]),
-        (["tasks", "country-capitol"], ["country-capital"]),
-        (["tasks", "lama:P36"], ["--data"]),
+        (["tasks", "show", "country-capitol"], ["country-capital"]),
+        (["tasks", "show", "lama:P36"], ["--data"]),
         (
             ["eval", "--backbone", "nano-bert", "--task", "country-capital", "--device", "abacus"],
             ["device: expected auto, cpu"],

@@ -116,7 +116,7 @@ def test_eval_without_a_prompt_scores_the_manual_template(run_cli, model_folder,
     assert json.loads(out)["template"] == "The capital of {subject} is {answer} ."
 
 
-def test_inspect_anchors_tasks_zoo(run_cli, model_folder, task_file, tmp_path) -> None:
+def test_inspect_compat_tasks_models(run_cli, model_folder, task_file, tmp_path) -> None:
     _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--anchored")
     code, out, _ = run_cli("inspect", tmp_path / "P", "--json")
     described = json.loads(out)
@@ -147,14 +147,14 @@ def test_a_task_without_labels_is_shown(run_cli, tmp_path) -> None:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(task))
     (tmp_path / "train.jsonl").write_text('{"text": "a fine day"}\n{"text": "a bad day"}\n')
     (tmp_path / "test.jsonl").write_text('{"text": "a good day", "label": "good"}\n')
-    code, out, _ = run_cli("tasks", tmp_path / "mine.yaml", "--json")
+    code, out, _ = run_cli("tasks", "show", tmp_path / "mine.yaml", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["rows"] == {"train": 2, "test": 1}
     assert found["without_labels"] == ["train"]
     assert [row["text"] for row in found["examples"]] == ["a fine day", "a bad day"]
     (tmp_path / "train.jsonl").write_text('{"words": "a fine day"}\n')
-    code, _, err = run_cli("tasks", tmp_path / "mine.yaml")
+    code, _, err = run_cli("tasks", "show", tmp_path / "mine.yaml")
     assert (code, err.count("\n")) == (1, 1)
     assert "no 'text'" in err
 
@@ -162,9 +162,8 @@ def test_a_task_without_labels_is_shown(run_cli, tmp_path) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["zoo"],
-        ["tasks"],
-        ["tasks", "country-capital"],
+        ["models"],
+        ["tasks", "show", "country-capital"],
         ["compat", "nano-bert", "nano-roberta"],
         ["inspect", "nano-bert"],
         ["methods"],
@@ -174,7 +173,7 @@ def test_tables_for_people(run_cli, arguments) -> None:
     code, out, err = run_cli(*arguments)
     assert code == 0
     assert err == ""
-    assert "━" in out
+    assert "│" in out
 
 
 def test_methods_are_listed_as_they_can_be_named(run_cli) -> None:

@@ -151,8 +151,6 @@ def test_help_and_version_end_well(run_cli) -> None:
     assert code == 0
     assert "--backbone" in out
     assert run_cli("--version")[0] == 0
-    code, out, err = run_cli()
-    assert "Commands" in out + err
 
 
 def test_a_task_that_is_not_the_prompt_s_own_is_noted(
@@ -192,14 +190,15 @@ def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_pat
 
 
 SEEDED = (
-    *("tune", "origins", "combine", "rank", "adapt", "forecast", "widen"),
-    *("anchor", "calibrate", "decode", "demo", "move", "transfer"),
+    *("tune", "import", "demo", "move", "transfer"),
+    *("library rank", "library adapt", "library forecast"),
+    *("vector check", "vector combine", "vector widen"),
 )
 
 
 @pytest.mark.parametrize("command", SEEDED)
 def test_every_seed_has_its_range(run_cli, command) -> None:
-    code, out, err = run_cli(command, "--seed", 2**64)
+    code, out, err = run_cli(*command.split(), "--seed", 2**64)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "'--seed'" in err
     assert "4294967295" in err

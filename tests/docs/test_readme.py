@@ -74,11 +74,11 @@ def test_links_of_the_readme_lead_somewhere() -> None:
 
 
 def test_every_command_and_method_is_documented() -> None:
-    from promptport.cli import app
+    from promptport.cli.panels import COMMANDS
     from promptport.transfers import MAGNITUDES, list_methods
 
-    for command in app.registered_commands:
-        assert f"`{command.name}`" in README
+    for name in COMMANDS:
+        assert f"`{name}`" in README
     methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     for method in list_methods():
         assert method.name in methods

@@ -4,66 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
 
-from promptport.cli import (
-    align,
-    anchor,
-    compat,
-    demo,
-    evaluate,
-    export,
-    import_portable,
-    inspect,
-    library,
-    methods,
-    models,
-    move,
-    tasks,
-    transfer,
-    tune,
-    vector,
-)
+from promptport.cli import groups, help_text
 from promptport.errors import PromptPortError
 
 # What typer raises for wrong usage; typer carries its own copy of click, whose name is private.
 _Usage: Any = typer.BadParameter.__base__
-
-app = typer.Typer(
-    name="promptport",
-    help="Carry soft prompts across language models and tasks, without labels of the target.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help answers in half the time
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-START, MAKE, MOVE = "Start", "Make and use a prompt", "Move it to another model"
-MANY, LOOK = "Many prompts", "Look"
-
-app.command("demo", rich_help_panel=START)(demo.command)
-app.command("models", rich_help_panel=START)(models.command)
-app.command("tasks", rich_help_panel=START)(tasks.command)
-app.command("tune", rich_help_panel=MAKE)(tune.command)
-app.command("eval", rich_help_panel=MAKE)(evaluate.command)
-app.command("move", rich_help_panel=MOVE)(move.command)
-app.command("transfer", rich_help_panel=MOVE)(transfer.command)
-app.command("anchor", rich_help_panel=MOVE)(anchor.command)
-app.command("align", rich_help_panel=MOVE)(align.command)
-app.command("export", rich_help_panel=MOVE)(export.command)
-app.command("import", rich_help_panel=MOVE)(import_portable.command)
-app.add_typer(
-    library.app, name="library", rich_help_panel=MANY, help="Prompts of many tasks on one model."
-)
-app.add_typer(
-    vector.app, name="vector", rich_help_panel=MANY, help="Task vectors: add, widen, check them."
-)
-app.command("inspect", rich_help_panel=LOOK)(inspect.command)
-app.command("methods", rich_help_panel=LOOK)(methods.command)
-app.command("compat", rich_help_panel=LOOK)(compat.command)
 
 
 def _version(show: bool) -> None:
@@ -74,13 +24,23 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
+    ctx: typer.Context,
     version: bool = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     ),
 ) -> None:
-    pass
+    """Carry soft prompts across language models and tasks, without labels of the target.
+
+    'promptport COMMAND --help' shows an example and all options of a command.
+    """
+    if ctx.invoked_subcommand is None:
+        typer.echo(help_text.FIRST_SCREEN, nl=False)
+
+
+def app() -> Any:
+    """The command `promptport`, for whoever walks its commands (documentation, tests)."""
+    return groups.root(_root)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,21 +48,23 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(_exit_code(lambda: app()(arguments, prog_name="promptport", standalone_mode=False)))
+
+
+def _exit_code(run: Callable[[], Any]) -> int:
+    """Run it, and answer what it raises in one line."""
     try:
-        code = app(args=arguments, standalone_mode=False)
+        code = run()
     except PromptPortError as error:
         typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        return 1
     except _Usage as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            error.show()
-        else:
-            typer.echo(f"error: {_usage_line(error)}", err=True)
-        sys.exit(2)
-    except typer.Abort:
+        typer.echo(f"error: {_usage_line(error)}", err=True)
+        return 2
+    except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 130
+    return code if isinstance(code, int) else 0
 
 
 def _usage_line(error: Any) -> str:

@@ -7,27 +7,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from promptport.cli.console import DataOption, JsonFlag, print_json, print_table
+from promptport.cli.console import (
+    DataOption,
+    JsonFlag,
+    print_facts,
+    print_json,
+    print_table,
+    say,
+)
 from promptport.errors import TaskError
 
 if TYPE_CHECKING:
     from promptport.tasks import Row, Task
 
 
-def command(
-    task: Annotated[
-        str | None, typer.Argument(help="Show this task with some of its rows.")
-    ] = None,
-    data: DataOption = None,
-    rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
-    json_output: JsonFlag = False,
-) -> None:
-    """List the tasks, or show one of them."""
+def listing(ctx: typer.Context, data: DataOption = None, json_output: JsonFlag = False) -> None:
+    """List the tasks; show, make or check one.
+
+    Example:
+        promptport tasks
+        promptport tasks show country-capital
+    """
+    if ctx.invoked_subcommand is not None:
+        return
     from promptport.tasks import list_tasks
 
-    if task is not None:
-        _show_one(task, data, rows, json_output)
-        return
     entries = [entry.to_dict() for entry in list_tasks(data)]
     if json_output:
         print_json({"tasks": entries})
@@ -45,7 +49,21 @@ def command(
         f"{len(table)} tasks", ["task", "kind", "train", "dev", "test", "description"], table
     )
     if data is None:
-        typer.echo("Add --data FOLDER for the lama: and nlu: tasks in that folder.")
+        say("Add --data FOLDER for the lama: and nlu: tasks in that folder.")
+
+
+def show(
+    task: Annotated[str, typer.Argument(help="A task's name, or a task file (.yaml).")],
+    data: DataOption = None,
+    rows: Annotated[int, typer.Option(min=0, help="Rows to show.")] = 3,
+    json_output: JsonFlag = False,
+) -> None:
+    """Show one task with some of its rows.
+
+    Example:
+        promptport tasks show country-capital
+    """
+    _show_one(task, data, rows, json_output)
 
 
 def _show_one(reference: str, data: Path | None, count: int, json_output: bool) -> None:
@@ -70,7 +88,7 @@ def _show_one(reference: str, data: Path | None, count: int, json_output: bool) 
         print_json({**described, "examples": examples})
         return
     facts = [[k.replace("_", " "), v] for k, v in described.items() if v is not None]
-    print_table(task.name, ["", ""], facts)
+    print_facts(task.name, facts)
     if examples:
         columns = list(examples[0])
         print_table(f"{task.splits[0]} rows", columns, [[e[c] for c in columns] for e in examples])

@@ -1,0 +1,166 @@
+"""The map of the command line: every command with its panel and summary, and panels of options.
+
+Nothing of a command is imported here, so that `promptport --help` needs this table alone. The first
+line of a command's docstring is the summary in this table (a test compares them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# Panels of commands.
+START = "Start"
+MAKE = "Make and use a prompt"
+MOVE = "Move it to another model"
+MANY = "Many prompts"
+LOOK = "Look"
+PANELS = (START, MAKE, MOVE, MANY, LOOK)
+
+# Panels of options, for `rich_help_panel`. Options without one are what the command is about.
+TASK_PANEL = "Task and data"
+METHOD_PANEL = "Method"
+START_PANEL = "Where tuning starts"
+TRAINING_PANEL = "Training"
+MODEL_PANEL = "Model loading"
+OUTPUT_PANEL = "Output"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, or a group of commands.
+
+    Attributes:
+        summary: one line, without a full stop at its end.
+        module: where its function is; of a group: what it does when no command is named, None to
+            show its help.
+        panel: in the help of the root.
+        function: the name in the module.
+        commands: of a group, by name.
+    """
+
+    summary: str
+    module: str | None = None
+    panel: str = ""
+    function: str = "command"
+    commands: Mapping[str, Command] = field(default_factory=dict)
+
+
+_TASKS = {
+    "show": Command("Show one task with some of its rows", "promptport.cli.tasks", function="show"),
+}
+_LIBRARY = {
+    "rank": Command("Which prompt of a library suits a new task", "promptport.cli.library.rank"),
+    "similarity": Command(
+        "How alike prompts or task vectors are", "promptport.cli.library.similarity"
+    ),
+    "forecast": Command(
+        "Which pairs of prompts would harm each other when added",
+        "promptport.cli.library.forecast",
+    ),
+    "pairs": Command(
+        "Score every sum of two task vectors on both tasks", "promptport.cli.library.pairs"
+    ),
+    "curves": Command(
+        "How many labelled rows each way of starting needs", "promptport.cli.library.curves"
+    ),
+    "adapt": Command(
+        "Adapt a library to a new task from unlabelled texts", "promptport.cli.library.adapt"
+    ),
+}
+_VECTOR = {
+    "make": Command("Take what tuning added: prompt minus origin", "promptport.cli.vector.make"),
+    "combine": Command(
+        "Add, subtract, scale and merge task vectors", "promptport.cli.vector.combine"
+    ),
+    "widen": Command(
+        "Learn a task vector again, so that it holds on many origins",
+        "promptport.cli.vector.widen",
+    ),
+    "check": Command(
+        "Whether a task vector holds on other origins than its own",
+        "promptport.cli.vector.check",
+    ),
+}
+
+COMMANDS: dict[str, Command] = {
+    "demo": Command(
+        "Tune, move and score prompts on the embedded models", "promptport.cli.demo", START
+    ),
+    "models": Command("List the models that come with promptport", "promptport.cli.models", START),
+    "tasks": Command(
+        "List the tasks; show, make or check one",
+        "promptport.cli.tasks",
+        START,
+        "listing",
+        commands=_TASKS,
+    ),
+    "tune": Command("Learn soft prompts for tasks on a frozen model", "promptport.cli.tune", MAKE),
+    "eval": Command(
+        "Score a prompt on a task, beside the baselines", "promptport.cli.evaluate", MAKE
+    ),
+    "move": Command("Carry a prompt to another model, without labels", "promptport.cli.move", MOVE),
+    "transfer": Command(
+        "The same by the embedding tables alone: move --method embeddings",
+        "promptport.cli.transfer",
+        MOVE,
+    ),
+    "anchor": Command(
+        "Turn a finished prompt into a mixture of words", "promptport.cli.anchor", MOVE
+    ),
+    "align": Command(
+        "Pull a moved prompt's answers to those of its source", "promptport.cli.align", MOVE
+    ),
+    "export": Command(
+        "Write a prompt as a file that needs no source model", "promptport.cli.export", MOVE
+    ),
+    "import": Command(
+        "Make a prompt for a model from such a file", "promptport.cli.import_portable", MOVE
+    ),
+    "library": Command(
+        "Prompts of many tasks on one model: rank, compare, adapt", panel=MANY, commands=_LIBRARY
+    ),
+    "vector": Command(
+        "Task vectors (prompt minus origin): make, combine, check", panel=MANY, commands=_VECTOR
+    ),
+    "inspect": Command(
+        "Show what a prompt, vector, file, library or model is", "promptport.cli.inspect", LOOK
+    ),
+    "methods": Command(
+        "List the methods of move, transfer and combine", "promptport.cli.methods", LOOK
+    ),
+    "compat": Command(
+        "Which words models share, and how alike they place them", "promptport.cli.compat", LOOK
+    ),
+    "help": Command("Show the help of a command", "promptport.cli.help", LOOK),
+}
+
+# What people may type who know an earlier version, or another tool -> what to type here.
+OTHER_NAMES = {
+    "zoo": "models",
+    "backbones": "models",
+    "encode": "export --format portable",
+    "decode": "import",
+    "origins": "vector check",
+    "calibrate": "move --only align",
+    "align": "move --only align",
+    "anchor": "move --only mixture",
+    "anchors": "compat",
+    "rank": "library rank",
+    "similarity": "library similarity",
+    "forecast": "library forecast",
+    "pairs": "library pairs",
+    "curves": "library curves",
+    "adapt": "library adapt",
+    "combine": "vector combine",
+    "widen": "vector widen",
+    "evaluate": "eval",
+    "score": "eval",
+    "train": "tune",
+    "port": "move",
+    "convert": "move",
+    "show": "inspect",
+    "info": "inspect",
+    "merge": "vector combine",
+    "version": "--version",
+}
