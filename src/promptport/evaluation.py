@@ -1,9 +1,14 @@
-"""Scoring prompts on tasks: many prompts, many tasks, one backbone, batches sorted by length."""
+"""Scoring prompts on tasks: many prompts, many tasks, one backbone, batches sorted by length.
+
+`score_batches` is the only place where questions are put to a backbone. Tuning, distillation and
+all that compares answers iterate over it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -19,6 +24,10 @@ from promptport.tasks import Score, Task, Template, bootstrap_score, hits
 BATCH_TOKENS = 8192
 
 
+# For some of the questions, by their numbers: a table (N, d), and where in it their prompts begin.
+PromptsOf = Callable[[Sequence[int]], tuple[Tensor, Sequence[int]]]
+
+
 @dataclass(frozen=True)
 class PromptedQuestion:
     """One question put to the backbone behind one prompt.
@@ -26,12 +35,47 @@ class PromptedQuestion:
     Attributes:
         objective: the task, template and backbone.
         question: the row.
-        start: first row of its prompt among all prompts of the batch.
+        start: first row of its prompt in the table of all prompts.
     """
 
     objective: Objective
     question: Question
     start: int
+
+
+@dataclass(frozen=True)
+class ScoredQuestions:
+    """What the backbone says to those questions of one forward pass that share an objective.
+
+    Attributes:
+        objective: the task, template and backbone.
+        places: their numbers among all questions.
+        questions: Q questions.
+        logits: (I, m, V) at the scored positions of their inputs.
+        table: (N, d) virtual tokens of the forward pass.
+        starts: first row of each question's prompt in the table.
+    """
+
+    objective: Objective
+    places: list[int]
+    questions: list[Question]
+    logits: Tensor
+    table: Tensor
+    starts: list[int]
+
+    def losses(self) -> Tensor:
+        """(Q,) as `Objective.losses`."""
+        return self.objective.losses(self.logits, self.questions)
+
+    def scores(self) -> Tensor:
+        """(Q, C) as `Objective.scores`."""
+        return self.objective.scores(self.logits, self.questions)
+
+    def predictions(self) -> list[Any]:
+        """As `Objective.predictions`; the texts that are written for text to text."""
+        if self.objective.task.kind == "text2text":
+            return list(self.objective.write(self.questions, self.table, self.starts))
+        return self.objective.predictions(self.logits, self.questions)
 
 
 @dataclass(frozen=True)
@@ -95,8 +139,8 @@ def evaluate(
     objective = Objective(backbone, task, chosen, length=length, truncate=truncate)
     prepared = objective.prepare(task.load(split))
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
-    asks = [PromptedQuestion(objective, question, 0) for question in prepared.questions]
-    return evaluation_of(run(backbone, asks, vectors), asks[0], prepared, chosen.text)
+    outcome = evaluate_queries(backbone, prompted(objective, prepared.questions), vectors)
+    return evaluation_of(outcome, objective, prepared)
 
 
 def score_prompts(
@@ -133,43 +177,40 @@ def score_prompts(
             fix="Name them",
         )
     loaded = [task.load(split)[: rows or None] for task in tasks]
-    prepared: dict[tuple[int, str, int], tuple[Objective, Prepared]] = {}
-    asks: list[PromptedQuestion] = []
-    parts: list[tuple[range, Prepared, str]] = []
+    known: dict[tuple[int, str, int], tuple[Objective, Prepared]] = {}
+    queries: list[PromptedQuestion] = []
+    parts: list[tuple[range, Objective, Prepared]] = []
     start = 0
     for prompt in prompts:
         backbone.check_prompt(prompt)
-        for place, task in enumerate(tasks):
+        for number, task in enumerate(tasks):
             template = choose_template(task, prompt)
-            key = (place, template.text, prompt.length)
-            if key not in prepared:
+            key = (number, template.text, prompt.length)
+            if key not in known:
                 objective = Objective(
                     backbone, task, template, length=prompt.length, truncate=truncate
                 )
-                prepared[key] = (objective, objective.prepare(loaded[place]))
-            objective, questions = prepared[key]
-            first = len(asks)
-            asks += [
-                PromptedQuestion(objective, question, start) for question in questions.questions
-            ]
-            parts.append((range(first, len(asks)), questions, template.text))
+                known[key] = (objective, objective.prepare(loaded[number]))
+            objective, prepared = known[key]
+            first = len(queries)
+            queries += prompted(objective, prepared.questions, start)
+            parts.append((range(first, len(queries)), objective, prepared))
         start += prompt.length
-    outcome = run(backbone, asks, torch.cat([prompt.vectors for prompt in prompts]))
-    found = [evaluation_of(outcome.part(places), asks[places[0]], q, t) for places, q, t in parts]
-    return [found[i : i + len(tasks)] for i in range(0, len(found), len(tasks))]
+    outcome = evaluate_queries(backbone, queries, torch.cat([p.vectors for p in prompts]))
+    scored = [evaluation_of(outcome.part(places), own, rows) for places, own, rows in parts]
+    return [scored[i : i + len(tasks)] for i in range(0, len(scored), len(tasks))]
 
 
-def evaluation_of(
-    outcome: Outcome, ask: PromptedQuestion, prepared: Prepared, template: str
-) -> Evaluation:
-    """What came out for all questions of one task and template, one of which is `ask`."""
+def evaluation_of(outcome: Outcome, objective: Objective, prepared: Prepared) -> Evaluation:
+    """The evaluation of one task and template from what came out for all its questions."""
+    metric = objective.task.metric
     return Evaluation(
-        outcome.score([ask]),
+        outcome.score(metric),
         outcome.mean_loss,
         prepared.skipped,
-        template,
+        objective.template.text,
         tuple(outcome.predictions),
-        hits(ask.objective.task.metric, outcome.gold, outcome.predictions),
+        hits(metric, outcome.gold, outcome.predictions),
     )
 
 
@@ -197,7 +238,7 @@ def choose_template(task: Task, prompt: SoftPrompt | None) -> Template:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came out for a list of asks, in their order.
+    """What came out for a list of questions, in their order.
 
     Attributes:
         losses: (Q,) negative log-likelihoods, float32 on the CPU.
@@ -214,9 +255,8 @@ class Outcome:
         """Mean over all questions."""
         return float(self.losses.mean())
 
-    def score(self, asks: Sequence[PromptedQuestion], *, resamples: int = 1000) -> Score:
-        """The metric of the (one) task over all questions."""
-        metric = asks[0].objective.task.metric
+    def score(self, metric: str, *, resamples: int = 1000) -> Score:
+        """The metric over all questions, which must be of one task."""
         return bootstrap_score(metric, self.gold, self.predictions, resamples=resamples)
 
     def part(self, indices: Sequence[int]) -> Outcome:
@@ -230,76 +270,153 @@ class Outcome:
 
 
 @torch.no_grad()
-def run(
+def evaluate_queries(
     backbone: Backbone,
-    asks: Sequence[PromptedQuestion],
-    vectors: Tensor,
+    queries: Sequence[PromptedQuestion],
+    prompts: Tensor | PromptsOf,
     *,
     batch_tokens: int = BATCH_TOKENS,
 ) -> Outcome:
-    """Put questions to a backbone, whatever their tasks and prompts.
+    """Losses and predictions of questions, whatever their tasks and prompts.
 
     Args:
-        backbone: the frozen model.
-        asks: Q questions.
-        vectors: (N, d) virtual tokens of all prompts.
-        batch_tokens: tokens per forward pass, padding included.
+        backbone: as in `score_batches`, like all that follows.
+        queries: Q questions.
+        prompts: (N, d), or what gives them.
+        batch_tokens: tokens per forward pass.
     """
-    vectors = vectors.to(backbone.device)
-    losses = torch.zeros(len(asks))
-    predictions: list[Any] = [None] * len(asks)
-    gold: list[Any] = [None] * len(asks)
-    for batch in batches(asks, batch_tokens):
-        for objective, members, logits in forward(backbone, [asks[i] for i in batch], vectors):
-            places = [batch[m] for m in members]
-            questions = [asks[i].question for i in places]
-            losses[places] = objective.losses(logits, questions).float().cpu()
-            if objective.task.kind == "text2text":
-                starts = [asks[i].start for i in places]
-                found: list[Any] = objective.write(questions, vectors, starts)
-            else:
-                found = objective.predictions(logits, questions)
-            for i, value, right in zip(places, found, objective.gold(questions), strict=True):
-                predictions[i], gold[i] = value, right
+    losses = torch.zeros(len(queries))
+    predictions: list[Any] = [None] * len(queries)
+    gold: list[Any] = [None] * len(queries)
+    for scored in score_questions(backbone, queries, prompts, batch_tokens=batch_tokens):
+        losses[scored.places] = scored.losses().float().cpu()
+        right = scored.objective.gold(scored.questions)
+        for i, value, wanted in zip(scored.places, scored.predictions(), right, strict=True):
+            predictions[i], gold[i] = value, wanted
     return Outcome(losses, predictions, gold)
 
 
-def forward(
-    backbone: Backbone, asks: Sequence[PromptedQuestion], vectors: Tensor
-) -> Iterator[tuple[Objective, list[int], Tensor]]:
-    """One forward pass over questions of any tasks.
+@torch.no_grad()
+def collect_scores(
+    backbone: Backbone,
+    queries: Sequence[PromptedQuestion],
+    prompts: Tensor | PromptsOf,
+    *,
+    of_batch: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """A row for each question, in their order; one number of candidates for all.
+
+    Args:
+        backbone: as in `score_batches`, like all that follows.
+        queries: Q questions.
+        prompts: (N, d), or what gives them.
+        of_batch: makes the rows (Q', A) of a batch from its scores (Q', C).
+
+    Returns:
+        (Q, A)
+    """
+    rows: dict[int, Tensor] = {}
+    for scored in score_questions(backbone, queries, prompts):
+        rows |= dict(zip(scored.places, of_batch(scored.scores()), strict=True))
+    return torch.stack([rows[i] for i in range(len(queries))])
+
+
+def score_questions(
+    backbone: Backbone,
+    queries: Sequence[PromptedQuestion],
+    prompts: Tensor | PromptsOf,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Iterator[ScoredQuestions]:
+    """What `score_batches` yields, one after the other."""
+    return chain.from_iterable(score_batches(backbone, queries, prompts, batch_tokens=batch_tokens))
+
+
+def score_batches(
+    backbone: Backbone,
+    queries: Sequence[PromptedQuestion],
+    prompts: Tensor | PromptsOf,
+    *,
+    batch_tokens: int = BATCH_TOKENS,
+) -> Iterator[Iterator[ScoredQuestions]]:
+    """Put questions of any tasks behind any prompts to a backbone. Gradients are kept.
+
+    Args:
+        backbone: the frozen model.
+        queries: the questions.
+        prompts: (N, d) virtual tokens of all prompts; or what gives those of a forward pass, where
+            questions have prompts of their own: their `start` does not count then.
+        batch_tokens: most tokens per forward pass, padding included.
 
     Yields:
-        For each objective: itself, the indices of its asks, their logits (I, m, V).
+        For each forward pass, the longest questions first, its questions objective by objective.
     """
-    inputs = [row for ask in asks for row in ask.question.inputs]
-    starts = [ask.start for ask in asks for _ in ask.question.inputs]
-    logits = backbone.answer_logits(inputs, vectors, starts)
-    owners = [i for i, ask in enumerate(asks) for _ in ask.question.inputs]
+    if isinstance(prompts, Tensor):
+        prompts = prompts.to(backbone.device)
+    for places in _batches(queries, batch_tokens):
+        if isinstance(prompts, Tensor):
+            starts: Sequence[int] = [queries[i].start for i in places]
+            yield _forward(backbone, queries, places, prompts, starts)
+        else:
+            table, starts = prompts(places)
+            yield _forward(backbone, queries, places, table, starts)
+
+
+def _forward(
+    backbone: Backbone,
+    queries: Sequence[PromptedQuestion],
+    places: Sequence[int],
+    table: Tensor,
+    starts: Sequence[int],
+) -> Iterator[ScoredQuestions]:
+    """One forward pass over some of the questions."""
+    start_of = dict(zip(places, starts, strict=True))
+    owners = [i for i in places for _ in queries[i].question.inputs]
+    inputs = [row for i in places for row in queries[i].question.inputs]
+    logits = backbone.answer_logits(inputs, table, [start_of[i] for i in owners])
     groups: dict[int, list[int]] = {}
-    for i, ask in enumerate(asks):
-        groups.setdefault(id(ask.objective), []).append(i)
-    if len(groups) == 1:
-        yield asks[0].objective, list(range(len(asks))), logits
-        return
+    for i in places:
+        groups.setdefault(id(queries[i].objective), []).append(i)
     rows: dict[int, list[int]] = {}
     for row, owner in enumerate(owners):
-        rows.setdefault(id(asks[owner].objective), []).append(row)
+        rows.setdefault(id(queries[owner].objective), []).append(row)
     for key, members in groups.items():
-        index = torch.tensor(rows[key], device=logits.device)
-        yield asks[members[0]].objective, members, logits.index_select(0, index)
+        own = logits
+        if len(groups) > 1:
+            own = logits.index_select(0, torch.tensor(rows[key], device=logits.device))
+        yield ScoredQuestions(
+            queries[members[0]].objective,
+            members,
+            [queries[i].question for i in members],
+            own,
+            table,
+            [start_of[i] for i in members],
+        )
 
 
-def batches(asks: Sequence[PromptedQuestion], batch_tokens: int) -> list[list[int]]:
-    """Indices of asks in batches of similar length and at most `batch_tokens` padded tokens."""
-    order = sorted(range(len(asks)), key=lambda i: -asks[i].question.tokens)
-    found: list[list[int]] = []
+def _batches(queries: Sequence[PromptedQuestion], batch_tokens: int) -> list[list[int]]:
+    """Numbers of questions in batches of similar length and at most so many padded tokens."""
+    order = sorted(range(len(queries)), key=lambda i: -queries[i].question.tokens)
+    batches: list[list[int]] = []
     longest, inputs = 0, 0
     for i in order:
-        question = asks[i].question
+        question = queries[i].question
         inputs += len(question.inputs)
-        if not found or inputs * longest > batch_tokens:
-            found.append([])
+        if not batches or inputs * longest > batch_tokens:
+            batches.append([])
             longest, inputs = question.tokens, len(question.inputs)
-        found[-1].append(i)
-    return found
+        batches[-1].append(i)
+    return batches
+
+
+def prompted(
+    objective: Objective, questions: Sequence[Question], start: int = 0
+) -> list[PromptedQuestion]:
+    """Questions behind one prompt.
+
+    Args:
+        objective: of all questions.
+        questions: Q questions.
+        start: first row of the prompt in the table of all prompts.
+    """
+    return [PromptedQuestion(objective, question, start) for question in questions]

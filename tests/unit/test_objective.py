@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from promptport.errors import TaskError
-from promptport.evaluation import PromptedQuestion, batches, evaluate, run
+from promptport.evaluation import evaluate
 from promptport.objective import Objective
 from promptport.tasks import MemorySource, Row, Task, Template
 
@@ -71,36 +71,6 @@ def test_long_label_words_of_masked_models_have_as_many_masks_as_tokens(backbone
     long = len(model.layout.answer_ids(["unhappy"])[0])
     assert [len(i.scored) for i in question.inputs] == [1, long]
     assert question.inputs[1].ids.count(model.special.mask) == long
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_mixed_batches_score_as_single_rows(backbone, capitals, films, name) -> None:
-    model = backbone(name)
-    vectors = torch.randn(5, model.width, generator=torch.Generator().manual_seed(3))
-    asks = []
-    for task, length, start in ((capitals, 2, 0), (films, 3, 2)):
-        objective = Objective(model, task, length=length)
-        asks += [
-            PromptedQuestion(objective, q, start)
-            for q in objective.prepare(task.load("test")).questions
-        ]
-    together = run(model, asks, vectors)
-    for i, ask in enumerate(asks):
-        alone = run(model, [ask], vectors)
-        assert alone.predictions == [together.predictions[i]]
-        torch.testing.assert_close(alone.losses[0], together.losses[i], rtol=1e-4, atol=1e-4)
-
-
-def test_batches_keep_their_budget_and_lose_nothing(backbone, films) -> None:
-    objective = Objective(backbone("bert"), films, films.manual)
-    asks = [
-        PromptedQuestion(objective, q, 0) for q in objective.prepare(films.load("test")).questions
-    ]
-    found = batches(asks, 40)
-    assert sorted(i for batch in found for i in batch) == list(range(6))
-    for batch in found:
-        inputs = sum(len(asks[i].question.inputs) for i in batch)
-        assert len(batch) == 1 or inputs * max(asks[i].question.tokens for i in batch) <= 40
 
 
 def test_rows_whose_object_is_several_tokens_are_counted(backbone, capitals) -> None:

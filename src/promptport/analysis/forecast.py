@@ -20,7 +20,13 @@ from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
 from promptport.analysis.statistics import Interval, bootstrap_share
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError
-from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, choose_template, forward
+from promptport.evaluation import (
+    PromptedQuestion,
+    choose_template,
+    collect_scores,
+    prompted,
+    score_questions,
+)
 from promptport.objective import Objective, blind_rows, pick_rows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
@@ -357,38 +363,37 @@ class _Alone:
     def __init__(self, backbone: Backbone, part: Part, texts: _Texts) -> None:
         self.backbone, self.part, self.truncate = backbone, part, texts.truncate
         self.rows = pick_rows(part.task.texts(texts.split), texts.rows, texts.seed)
-        self.asks: dict[int, list[PromptedQuestion]] = {}  # by number of virtual tokens
-        self.batches = batches(self._asks(part.prompt.length), BATCH_TOKENS)
-        self.said = [self._say(part.prompt, batch) for batch in self.batches]
+        self._queries: dict[int, list[PromptedQuestion]] = {}  # by number of virtual tokens
+        self.answers = collect_scores(  # (Q, labels), or (Q, V) for a probe
+            backbone,
+            self.queries(part.prompt.length),
+            part.prompt.vectors,
+            of_batch=_log_probabilities,
+        )
 
+    @torch.no_grad()
     def against(self, combined: SoftPrompt) -> tuple[list[float], list[float]]:
         """Per row: 1 if the combination answers alike, else 0; KL divergence of its answer."""
         equal, divergences = torch.zeros(len(self.rows)), torch.zeros(len(self.rows))
-        for batch, alone in zip(self.batches, self.said, strict=True):
-            mixed = self._say(combined, batch)
-            equal[batch] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
+        queries = self.queries(combined.length)
+        for scored in score_questions(self.backbone, queries, combined.vectors):
+            alone, mixed = self.answers[scored.places], _log_probabilities(scored.scores())
+            equal[scored.places] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
             kl = (alone.exp() * (alone - mixed)).sum(1)
-            divergences[batch] = kl.clamp_min(0).cpu()  # below 0 only by rounding
+            divergences[scored.places] = kl.clamp_min(0).cpu()  # below 0 only by rounding
         return equal.tolist(), divergences.tolist()
 
-    @torch.no_grad()
-    def _say(self, prompt: SoftPrompt, batch: Sequence[int]) -> Tensor:
-        asks = self._asks(prompt.length)
-        vectors = prompt.vectors.to(self.backbone.device)
-        return _log_probs(self.backbone, [asks[i] for i in batch], vectors)
-
-    def _asks(self, length: int) -> list[PromptedQuestion]:
-        if length not in self.asks:
+    def queries(self, length: int) -> list[PromptedQuestion]:
+        """The texts behind a prompt of so many virtual tokens."""
+        if length not in self._queries:
             task, template = self.part.task, choose_template(self.part.task, self.part.prompt)
             objective = Objective(
                 self.backbone, task, template, length=length, truncate=self.truncate
             )
             questions = objective.prepare(blind_rows(self.rows, objective)).questions
-            self.asks[length] = [PromptedQuestion(objective, question, 0) for question in questions]
-        return self.asks[length]
+            self._queries[length] = prompted(objective, questions)
+        return self._queries[length]
 
 
-def _log_probs(backbone: Backbone, asks: Sequence[PromptedQuestion], vectors: Tensor) -> Tensor:
-    """(Q, labels), or (Q, V) for a probe."""
-    ((objective, _, logits),) = forward(backbone, asks, vectors)
-    return objective.scores(logits, [ask.question for ask in asks]).log_softmax(1)
+def _log_probabilities(scores: Tensor) -> Tensor:
+    return scores.log_softmax(1)

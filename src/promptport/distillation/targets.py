@@ -7,7 +7,7 @@ a prompt in the backbone that it was tuned on.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -18,7 +18,7 @@ from promptport.backbone import Backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
 from promptport.errors import AnchorError, TaskError
-from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, choose_template, forward
+from promptport.evaluation import choose_template, collect_scores, prompted, score_questions
 from promptport.objective import Objective, Question, pick_rows
 from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
 from promptport.prompt import SoftPrompt
@@ -248,10 +248,12 @@ class DistillTargets:
         that were not made without it."""
         count = count or len(self.questions) - self.made
         total, same = 0.0, 0
-        for places, scores in scores_of(self.objective, self.questions[:count], vectors):
-            total += float(self.losses(scores, places).sum())
+        queries = prompted(self.objective, self.questions[:count])
+        for scored in score_questions(self.objective.backbone, queries, vectors):
+            scores = scored.scores()
+            total += float(self.losses(scores, scored.places).sum())
             own = scores if self.columns is None else scores.index_select(1, self.columns)
-            same += int((own.argmax(1).cpu() == self.answers[places].argmax(1)).sum())
+            same += int((own.argmax(1).cpu() == self.answers[scored.places].argmax(1)).sum())
         return Agreement(total / count - entropy(self.answers[:count]), same / count, count)
 
     def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
@@ -341,7 +343,6 @@ def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
     return torch.tensor(ids, device=backbone.device)
 
 
-@torch.no_grad()
 def _answers(
     teacher: Teacher,
     task: Task,
@@ -354,25 +355,14 @@ def _answers(
     backbone.check_prompt(prompt)
     template = choose_template(task, prompt)
     objective = Objective(backbone, task, template, length=prompt.length, truncate=config.truncate)
-    questions = objective.prepare(rows).questions
+    queries = prompted(objective, objective.prepare(rows).questions)
     columns = _columns(backbone, words)
-    found: dict[int, Tensor] = {}
-    for places, scores in scores_of(objective, questions, prompt.vectors.to(backbone.device)):
+
+    def probabilities(scores: Tensor) -> Tensor:
         kept = scores if columns is None else scores.index_select(1, columns)
-        found |= dict(zip(places, kept.softmax(1).cpu(), strict=True))
-    return torch.stack([found[i] for i in range(len(questions))])
+        return kept.softmax(1).cpu()
 
-
-def scores_of(
-    objective: Objective, questions: Sequence[Question], vectors: Tensor
-) -> Iterator[tuple[list[int], Tensor]]:
-    """Scores over all questions, batch by batch: (their indices, (Q', A) scores)."""
-    asks = [PromptedQuestion(objective, question, 0) for question in questions]
-    for batch in batches(asks, BATCH_TOKENS):
-        chosen = [asks[i] for i in batch]
-        for _, members, logits in forward(objective.backbone, chosen, vectors):
-            places = [batch[m] for m in members]
-            yield places, objective.scores(logits, [questions[i] for i in places])
+    return collect_scores(backbone, queries, prompt.vectors, of_batch=probabilities)
 
 
 def entropy(answers: Tensor) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.distillation.targets import DistillConfig, DistillTargets, entropy
 from promptport.errors import TuningError
-from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, forward
+from promptport.evaluation import PromptedQuestion, score_questions
 from promptport.parameters.mixtures import MixtureRows
 from promptport.parameters.noise import draw, with_noise
 from promptport.parameters.optimiser import RowAdam
@@ -296,15 +296,11 @@ def losses(
 ) -> Iterator[tuple[int, Tensor]]:
     """(Number of a lesson, sum of losses of some of its rows in nats, 0-dimensional) until all rows
     were asked, of all lessons together. Every lesson has an objective of its own."""
-    asks = [
+    queries = [
         PromptedQuestion(lessons[n].objective, lessons[n].questions[i], start)
         for (n, i), start in zip(rows, starts, strict=True)
     ]
-    for batch in batches(asks, BATCH_TOKENS):
-        chosen = [asks[i] for i in batch]
-        for objective, members, logits in forward(lessons[0].objective.backbone, chosen, table):
-            places = [rows[batch[m]] for m in members]
-            number = places[0][0]
-            lesson = lessons[number]
-            scores = objective.scores(logits, [lesson.questions[i] for _, i in places])
-            yield number, lesson.losses(scores, [i for _, i in places]).sum()
+    for scored in score_questions(lessons[0].objective.backbone, queries, table):
+        number = rows[scored.places[0]][0]
+        own = [rows[place][1] for place in scored.places]
+        yield number, lessons[number].losses(scored.scores(), own).sum()

@@ -17,9 +17,10 @@ from torch import Tensor
 from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.checks import refuse_out_of_range
-from promptport.distillation.targets import Agreement, DistillTargets, scores_of
+from promptport.distillation.targets import Agreement, DistillTargets
 from promptport.distillation.trainer import FreeStudent, losses
 from promptport.errors import PromptPortError, TaskError, TuningError
+from promptport.evaluation import prompted, score_questions
 from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_opinions
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
@@ -241,12 +242,13 @@ class LabelCheck:
     def passed(self, vectors: Tensor) -> bool:
         """Whether every row is right."""
         for places in torch.split(self._margins.argsort(stable=True), _ASKED):
-            questions = [self.lesson.questions[i] for i in places.tolist()]
-            for part, scores in scores_of(self.lesson.objective, questions, vectors):
-                own = scores.cpu()
-                gold = self._gold[places[part]][:, None]
+            objective = self.lesson.objective
+            queries = prompted(objective, [self.lesson.questions[i] for i in places.tolist()])
+            for scored in score_questions(objective.backbone, queries, vectors):
+                own, rows = scored.scores().cpu(), places[scored.places]
+                gold = self._gold[rows][:, None]
                 others = own.scatter(1, gold, -math.inf).amax(1)
-                self._margins[places[part]] = own.gather(1, gold)[:, 0] - others
+                self._margins[rows] = own.gather(1, gold)[:, 0] - others
             if bool((self._margins[places] <= 0).any()):
                 return False
         return True

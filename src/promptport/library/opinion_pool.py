@@ -16,7 +16,7 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.distillation.targets import DistillTargets
 from promptport.errors import PromptPortError
-from promptport.evaluation import BATCH_TOKENS, PromptedQuestion, batches, forward
+from promptport.evaluation import PromptedQuestion, collect_scores, prompted
 from promptport.objective import Objective, blind_rows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
@@ -97,11 +97,8 @@ class OpinionPool:
         for name, prompt in self.library.items():
             objective = self.objectives[prompt.length]
             asked = blind_rows(rows, objective) if blind else rows
-            asks = [
-                PromptedQuestion(objective, question, 0)
-                for question in objective.prepare(asked).questions
-            ]
-            found.append(log_answers(self.backbone, asks, prompt.vectors))
+            queries = prompted(objective, objective.prepare(asked).questions)
+            found.append(log_answers(self.backbone, queries, prompt.vectors))
             if not bool(found[-1].isfinite().all()):
                 raise PromptPortError(
                     f"prompt {name!r} of the library",
@@ -196,18 +193,13 @@ def fit_to_others(log_probs: Tensor, others: Tensor) -> float:
     return float(log_probs.gather(1, others.argmax(1)[:, None])[:, 0].exp().mean())
 
 
-@torch.no_grad()
-def log_answers(backbone: Backbone, asks: Sequence[PromptedQuestion], vectors: Tensor) -> Tensor:
-    """(Q, C) log-probabilities on the CPU, in the order of the asks."""
-    moved = vectors.to(backbone.device)
-    found: list[Tensor] = [torch.zeros(0)] * len(asks)
-    for batch in batches(asks, BATCH_TOKENS):
-        for objective, members, logits in forward(backbone, [asks[i] for i in batch], moved):
-            places = [batch[m] for m in members]
-            scores = objective.scores(logits, [asks[i].question for i in places])
-            for i, row in zip(places, scores.log_softmax(1).cpu(), strict=True):
-                found[i] = row
-    return torch.stack(found)
+def log_answers(backbone: Backbone, queries: Sequence[PromptedQuestion], vectors: Tensor) -> Tensor:
+    """(Q, C) log-probabilities on the CPU, in the order of the questions."""
+
+    def log_probabilities(scores: Tensor) -> Tensor:
+        return scores.log_softmax(1).cpu()
+
+    return collect_scores(backbone, queries, vectors, of_batch=log_probabilities)
 
 
 def trust(heard: Sequence[Tensor], labels: Tensor) -> list[float]:

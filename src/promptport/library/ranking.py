@@ -16,7 +16,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import PromptPortError
-from promptport.evaluation import PromptedQuestion, run
+from promptport.evaluation import PromptedQuestion, evaluate_queries, prompted
 from promptport.library.opinion_pool import OpinionPool, fit_to_others, information, opinion
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
@@ -155,25 +155,23 @@ def _by_labels(
 ) -> list[Ranked]:
     vectors = torch.cat([candidate.prompt.vectors for candidate in candidates])
     prepared = {n: o.prepare(rows).questions for n, o in panel.objectives.items()}
-    asks, start = [], 0
+    queries: list[PromptedQuestion] = []
+    start = 0
     for candidate in candidates:
         length = candidate.prompt.length
-        asks += [
-            PromptedQuestion(panel.objectives[length], question, start)
-            for question in prepared[length]
-        ]
+        queries += prompted(panel.objectives[length], prepared[length], start)
         start += length
-    outcome = run(panel.backbone, asks, vectors)
-    count = len(asks) // len(candidates)
-    found = []
+    outcome = evaluate_queries(panel.backbone, queries, vectors)
+    count = len(queries) // len(candidates)
+    metric = queries[0].objective.task.metric
+    ranked = []
     for i, candidate in enumerate(candidates):
-        own = range(i * count, (i + 1) * count)
-        part = outcome.part(own)
-        metric = part.score([asks[own[0]]], resamples=1).value
+        part = outcome.part(range(i * count, (i + 1) * count))
+        value = part.score(metric, resamples=1).value
         fit = float((-part.losses).exp().mean())
-        measures = {"loss": part.mean_loss, "metric": metric, "fit": fit}
-        found.append(Ranked(candidate.name, -part.mean_loss, measures))
-    return found
+        measures = {"loss": part.mean_loss, "metric": value, "fit": fit}
+        ranked.append(Ranked(candidate.name, -part.mean_loss, measures))
+    return ranked
 
 
 def _by_text(

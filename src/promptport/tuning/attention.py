@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.evaluation import (
-    BATCH_TOKENS,
     Evaluation,
-    Outcome,
-    PromptedQuestion,
-    batches,
+    PromptsOf,
+    evaluate_queries,
     evaluation_of,
-    forward,
+    prompted,
+    score_questions,
 )
 from promptport.objective import Objective, Question, blind_rows
 from promptport.parameters.origins import make_origin
@@ -103,6 +102,19 @@ class AttentionPrompts:
         mixed = torch.einsum("qs,snd->qnd", self.attention(pooled), parts)
         return (self.target + mixed).flatten(0, 1)
 
+    def prompts(self, pooled: Tensor) -> PromptsOf:
+        """Each question's own prompt, as `evaluation.score_batches` takes them.
+
+        Args:
+            pooled: (Q, d) as in `attention`.
+        """
+
+        def those_of(places: Sequence[int]) -> tuple[Tensor, Sequence[int]]:
+            starts = [i * self.length for i in range(len(places))]
+            return self.vectors(pooled[list(places)]), starts
+
+        return those_of
+
     @property
     def provenance(self) -> Provenance:
         """Where it was tuned, and on what."""
@@ -151,9 +163,9 @@ class AttentionPrompts:
         self.task.refuse_text2text("Tune a prompt for it")
         objective = self._objective()
         prepared = objective.prepare(self.task.load(split)[: rows or None])
-        asks = [PromptedQuestion(objective, question, 0) for question in prepared.questions]
-        outcome = _outcome(self, asks, pool_texts(self.backbone, prepared.questions))
-        return evaluation_of(outcome, asks[0], prepared, objective.template.text)
+        prompts = self.prompts(pool_texts(self.backbone, prepared.questions))
+        queries = prompted(objective, prepared.questions)
+        return evaluation_of(evaluate_queries(self.backbone, queries, prompts), objective, prepared)
 
     def _objective(self) -> Objective:
         return Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
@@ -262,9 +274,11 @@ class _Run:
         epoch, place = divmod(self.step, self.per_epoch)
         rows = self._order(epoch)[place * size : (place + 1) * size]
         self.optimiser.zero_grad()
-        asks = [PromptedQuestion(self.objective, self.train[i], 0) for i in rows]
-        for losses, _, _ in _answers(self.model, asks, self.pooled[rows], self.config.batch_tokens):
-            (losses.sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
+        queries = prompted(self.objective, [self.train[i] for i in rows])
+        prompts, tokens = self.model.prompts(self.pooled[rows]), self.config.batch_tokens
+        backbone = self.model.backbone
+        for scored in score_questions(backbone, queries, prompts, batch_tokens=tokens):
+            (scored.losses().sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.step += 1
         ended = self.step % self.per_epoch == 0
@@ -281,9 +295,10 @@ class _Run:
         return self._known[1]
 
     def _score(self, epoch: int) -> None:
-        asks = [PromptedQuestion(self.objective, question, 0) for question in self.dev]
-        outcome = _outcome(self.model, asks, self.dev_pooled)
-        found = outcome.score(asks, resamples=1).value, outcome.mean_loss
+        prompts = self.model.prompts(self.dev_pooled)
+        outcome = evaluate_queries(self.model.backbone, prompted(self.objective, self.dev), prompts)
+        metric = self.objective.task.metric
+        found = outcome.score(metric, resamples=1).value, outcome.mean_loss
         if not math.isfinite(found[1]):
             raise TuningError(
                 f"job {self.job.label}",
@@ -432,29 +447,3 @@ def pool_texts(backbone: Backbone, questions: Sequence[Question]) -> Tensor:
         ids = [token for i, token in enumerate(row.ids[:end]) if i not in soft]
         found.append(backbone.embed(torch.tensor(ids, device=backbone.device)).float().amax(0))
     return torch.stack(found)
-
-
-def _answers(
-    model: AttentionPrompts, asks: Sequence[PromptedQuestion], pooled: Tensor, batch_tokens: int
-) -> Iterator[tuple[Tensor, list[int], Tensor]]:
-    """Losses (Q',), places and logits of each batch, one after another."""
-    for batch in batches(asks, batch_tokens):
-        # The prompts of a batch are rows of one tensor, so each row has its own.
-        moved = [replace(asks[i], start=j * model.length) for j, i in enumerate(batch)]
-        vectors = model.vectors(pooled[batch])
-        for objective, members, logits in forward(model.backbone, moved, vectors):
-            places = [batch[m] for m in members]
-            yield objective.losses(logits, [asks[i].question for i in places]), places, logits
-
-
-@torch.no_grad()
-def _outcome(model: AttentionPrompts, asks: Sequence[PromptedQuestion], pooled: Tensor) -> Outcome:
-    objective = asks[0].objective
-    losses = torch.zeros(len(asks))
-    predictions: list[Any] = [None] * len(asks)
-    for found, places, logits in _answers(model, asks, pooled, BATCH_TOKENS):
-        losses[places] = found.float().cpu()
-        said = objective.predictions(logits, [asks[i].question for i in places])
-        for i, value in zip(places, said, strict=True):
-            predictions[i] = value
-    return Outcome(losses, predictions, objective.gold([ask.question for ask in asks]))

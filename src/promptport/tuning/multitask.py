@@ -17,7 +17,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
-from promptport.evaluation import PromptedQuestion, batches, choose_template, forward
+from promptport.evaluation import choose_template, collect_scores, prompted
 from promptport.objective import Objective
 from promptport.parameters.optimiser import RowAdam
 from promptport.prompt import SoftPrompt
@@ -272,7 +272,6 @@ class _Together:
         return SoftPrompt(vectors, provenance, origin)
 
 
-@torch.no_grad()
 def _learn_from(track: PromptRun, teacher: SoftPrompt, share: float) -> None:
     """Mix a teacher's answers into the distributions over labels that a task's rows aim at."""
     task, questions = track.job.task, list(track.train.questions)
@@ -285,14 +284,10 @@ def _learn_from(track: PromptRun, teacher: SoftPrompt, share: float) -> None:
         backbone, task, template, length=teacher.length, truncate=track.objective.truncate
     )
     asked = objective.prepare([question.row for question in questions]).questions
-    vectors = teacher.vectors.to(backbone.device)
-    asks = [PromptedQuestion(objective, question, 0) for question in asked]
-    for batch in batches(asks, 8192):
-        for _, members, logits in forward(backbone, [asks[i] for i in batch], vectors):
-            places = [batch[m] for m in members]
-            scores = objective.scores(logits, [asked[i] for i in places])
-            for i, probs in zip(places, scores.softmax(1).tolist(), strict=True):
-                goal = questions[i].goal
-                mixed = [(1 - share) * g + share * p for g, p in zip(goal, probs, strict=True)]
-                questions[i] = replace(questions[i], goal=tuple(mixed))
+    answers = collect_scores(
+        backbone, prompted(objective, asked), teacher.vectors, of_batch=lambda s: s.softmax(1)
+    )
+    for i, (question, probs) in enumerate(zip(questions, answers.tolist(), strict=True)):
+        mixed = [(1 - share) * g + share * p for g, p in zip(question.goal, probs, strict=True)]
+        questions[i] = replace(question, goal=tuple(mixed))
     track.train = replace(track.train, questions=tuple(questions))

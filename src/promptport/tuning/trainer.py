@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,7 +20,11 @@ from torch import Tensor
 from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
-from promptport.evaluation import PromptedQuestion, batches, forward, run
+from promptport.evaluation import (
+    PromptedQuestion,
+    evaluate_queries,
+    score_batches,
+)
 from promptport.objective import Objective, Prepared
 from promptport.parameters.mixtures import LOGIT_RATE, MixtureRows, mixture_words, starting_logits
 from promptport.parameters.noise import draw, with_noise
@@ -215,14 +219,14 @@ class Trainer:
 
     def gradients(self, tracks: Sequence[PromptRun]) -> tuple[list[float], Tensor]:
         """Losses of the next batch of each prompt, and the gradient of all vectors (N, d)."""
-        asks: list[PromptedQuestion] = []
+        queries: list[PromptedQuestion] = []
         noises: list[Tensor | None] = []
         owners: list[int] = []
         weights: list[float] = []
         for owner, track in enumerate(tracks):
             rows = track.next_rows(self.config.batch_size)
             starts = self.shifts.draw(track.start, len(rows), track.job.seed, track.step)
-            asks += [
+            queries += [
                 PromptedQuestion(track.objective, track.train.questions[i], start)
                 for i, start in zip(rows, starts, strict=True)
             ]
@@ -233,18 +237,19 @@ class Trainer:
         share = torch.tensor(weights, device=leaf.device)
         losses = torch.zeros(len(tracks), device=leaf.device)
         owner_index = torch.tensor(owners, device=leaf.device)
-        for batch in batches(asks, self.config.batch_tokens):
-            parts = []
-            table, starts = with_noise(
-                self.shifts.table(leaf), [asks[i].start for i in batch], [noises[i] for i in batch]
-            )
-            noisy = [replace(asks[i], start=at) for i, at in zip(batch, starts, strict=True)]
-            for objective, members, logits in forward(self.backbone, noisy, table):
-                places = [batch[m] for m in members]
-                loss = objective.losses(logits, [asks[i].question for i in places]) * share[places]
-                losses.index_add_(0, owner_index[places], loss.detach())
-                parts.append(loss.sum())
-            torch.stack(parts).sum().backward()  # type: ignore[no-untyped-call]
+
+        def noisy(places: Sequence[int]) -> tuple[Tensor, Sequence[int]]:
+            starts, own = [queries[i].start for i in places], [noises[i] for i in places]
+            return with_noise(self.shifts.table(leaf), starts, own)
+
+        tokens = self.config.batch_tokens
+        for parts in score_batches(self.backbone, queries, noisy, batch_tokens=tokens):
+            sums = []
+            for scored in parts:
+                loss = scored.losses() * share[scored.places]
+                losses.index_add_(0, owner_index[scored.places], loss.detach())
+                sums.append(loss.sum())
+            torch.stack(sums).sum().backward()  # type: ignore[no-untyped-call]
         assert leaf.grad is not None
         return losses.tolist(), leaf.grad
 
@@ -298,21 +303,20 @@ class Trainer:
         """Score and loss on dev of some prompts."""
         if not due:
             return []
-        asks = [
+        queries = [
             PromptedQuestion(t.objective, question, start)
             for t in due
             for question, start in self.shifts.deal(t.start, t.dev.questions)
         ]
-        table = self.shifts.table(self.vectors)
-        outcome = run(self.backbone, asks, table, batch_tokens=self.config.batch_tokens)
-        first, found = 0, []
+        table, tokens = self.shifts.table(self.vectors), self.config.batch_tokens
+        outcome = evaluate_queries(self.backbone, queries, table, batch_tokens=tokens)
+        first, scores = 0, []
         for track in due:
-            places = range(first, first + len(track.dev.questions))
-            first += len(places)
-            part = outcome.part(places)
-            score = part.score([asks[places[0]]], resamples=1).value
-            found.append((score, part.mean_loss))
-        return found
+            part = outcome.part(range(first, first + len(track.dev.questions)))
+            first += len(track.dev.questions)
+            score = part.score(track.job.task.metric, resamples=1).value
+            scores.append((score, part.mean_loss))
+        return scores
 
     def note_epoch(self, track: PromptRun, score: float, loss: float) -> None:
         """Keep the prompt if it is the best so far, and decide whether to go on."""

@@ -9,7 +9,7 @@ import torch
 
 from promptport.distillation.targets import DistillTargets
 from promptport.errors import MismatchError, PromptPortError, TaskError, TuningError
-from promptport.evaluation import PromptedQuestion
+from promptport.evaluation import prompted
 from promptport.library import AdaptConfig, adapt
 from promptport.library.adapting import LabelCheck
 from promptport.library.opinion_pool import fit_to_others, information, log_answers, opinion, trust
@@ -56,8 +56,7 @@ def test_labels_choose_the_start_and_whom_to_hear(backbone, films, library) -> N
     objective = Objective(model, task, length=2)
     questions = objective.prepare(task.load("train")).questions
     told = {
-        n: log_answers(model, [PromptedQuestion(objective, q, 0) for q in questions], p.vectors)
-        for n, p in prompts.items()
+        n: log_answers(model, prompted(objective, questions), p.vectors) for n, p in prompts.items()
     }
     labels = torch.stack([torch.tensor(q.goal) for q in questions])
     calibrated = {n: (said - said.mean(0)).log_softmax(1) for n, said in told.items()}
@@ -109,10 +108,8 @@ def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None
     model, prompts = backbone("bert"), library("bert")
     task = repeated(films)
     objective = Objective(model, task, length=2)
-    asks = [
-        PromptedQuestion(objective, q, 0) for q in objective.prepare(task.load("train")).questions
-    ]
-    told = [opinion(log_answers(model, asks, p.vectors))[0] for p in prompts.values()]
+    queries = prompted(objective, objective.prepare(task.load("train")).questions)
+    told = [opinion(log_answers(model, queries, p.vectors))[0] for p in prompts.values()]
     said = torch.stack(told).sum(0)
     names = task.label_names
 
@@ -145,9 +142,7 @@ def answers_of(model, task, prompt):
     """Scores (rows, classes) of the training rows, and the classes of their labels."""
     objective = Objective(model, task, length=prompt.length)
     questions = objective.prepare(task.load("train")).questions
-    said = log_answers(
-        model, [PromptedQuestion(objective, q, 0) for q in questions], prompt.vectors
-    )
+    said = log_answers(model, prompted(objective, questions), prompt.vectors)
     return said, torch.tensor([q.goal for q in questions]).argmax(1)
 
 
