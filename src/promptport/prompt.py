@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -12,6 +13,25 @@ from promptport.errors import FileFormatError, ShapeError
 from promptport.mixture import Mixture
 
 SCHEMA_VERSION = 1
+
+# Steps of a history by the names that they had in files of earlier development versions.
+_FORMER_STEPS = {
+    "anchor": "fit_mixture",
+    "calibrate": "align",
+    "readout": "cue_word",
+    "reconcile": "distill_merge",
+    "widen": "distill_over_origins",
+}
+
+
+def step_name(entry: Mapping[str, Any]) -> str:
+    """What was done in a step of a history (`Provenance.history`), by the name of today.
+
+    Args:
+        entry: of the history; one without a name is a transfer.
+    """
+    name = str(entry.get("step", "transfer"))
+    return _FORMER_STEPS.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -27,7 +47,7 @@ class Provenance:
         task: name of the task that it was tuned on.
         origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
         tuning: settings and dev scores of the tuning run.
-        history: one entry per transfer, oldest first.
+        history: one entry per step after tuning, oldest first; see `step_name`.
     """
 
     backbone: str

@@ -110,7 +110,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     assert found["missed_own"] > 0
     kept = load_prompt(wide)
     assert torch.equal(kept.origin, load_prompt(prompt).origin)
-    assert kept.provenance.history[-1]["step"] == "widen"
+    assert kept.provenance.history[-1]["step"] == "distill_over_origins"
     # What PEFT keeps has no origin: it is measured from one that the user names.
     bare.mkdir()
     for name in ("adapter_config.json", "adapter_model.safetensors"):

@@ -457,7 +457,7 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     assert found["after"] >= found["floor"] - 1e-5
     assert found["rows"] == 16
     prompt = load_prompt("P")
-    assert [entry["step"] for entry in prompt.provenance.history][-1] == "reconcile"
+    assert [entry["step"] for entry in prompt.provenance.history][-1] == "distill_merge"
     assert torch.equal(prompt.origin, load_prompt("sst2").origin)
     assert not {"start", "tried"} & found.keys()
     either = ("vector", "combine", "sst2 + mnli", "--method", "either", "--out", "E")

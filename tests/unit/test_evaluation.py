@@ -53,8 +53,6 @@ def test_batches_keep_their_budget_and_lose_nothing(backbone, films) -> None:
     table = vectors_for(model)
     found = score_batches(model, queries, table, batch_tokens=40)
     passes = [list(parts) for parts in found]
-        list(parts) for parts in score_batches(model, queries, vectors_for(model), batch_tokens=40)
-    ]
     assert len(passes) > 1
     batches = [[i for part in parts for i in part.places] for parts in passes]
     assert sorted(chain.from_iterable(batches)) == list(range(6))

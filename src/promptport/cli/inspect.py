@@ -144,7 +144,9 @@ def _in_its_space(prompt: SoftPrompt, top: int) -> dict[str, Any]:
 
 def _told(step: dict[str, Any]) -> str:
     """One entry of the history in a line."""
-    text = str(step.get("step", "transfer"))
+    from promptport.prompt import step_name
+
+    text = step_name(step).replace("_", " ")
     text += f" by {step['method']}" if "method" in step else ""
     text += f" from {step['source']}" if "source" in step else ""
     counts = {name: step.get(name) for name in ("origins", "rows", "words")}

@@ -86,7 +86,7 @@ def choose_cue_word(
     if not word:
         return CueWord(prompt, None, found)
     entry = {
-        "step": "readout",
+        "step": "cue_word",
         "word": word,
         "divergences": found,
         "labels_used": False,

@@ -131,7 +131,7 @@ def align(
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)
     best, record = _learned(_free(prompt, backbone, config), lesson, config, progress)
-    entry = _entry("calibrate", config, record)
+    entry = _entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
     ]
@@ -202,7 +202,7 @@ def distill_merge(
     start = tried.index(min(tried)) if tried else 0
     ways[start].go_on(ways[start].total, steps.one)
     record = ways[start].record() | {"steps": steps.done}
-    entry = _entry("reconcile", config, record) | {"tasks": [task.name for _, task in parts]}
+    entry = _entry("distill_merge", config, record) | {"tasks": [task.name for _, task in parts]}
     old = prompts[start].provenance
     provenance = replace(old, history=(*old.history, entry))
     found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
@@ -274,7 +274,7 @@ def distill_over_origins(
         others[origins - 1 :],
     )
     best, record = _learned(student, lesson, config, progress)
-    entry = _entry("widen", config, record)
+    entry = _entry("distill_over_origins", config, record)
     entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
     entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
     known = {  # what a prompt of PEFT's does not say, and is clear now
@@ -335,7 +335,7 @@ def fit_mixture(
     student = MixedStudent(mixture, config.logit_lr, config.noise)
     best, record = _learned(student, lesson, config, progress)
     old = prompt.provenance
-    entry = _entry("anchor", config, record)
+    entry = _entry("fit_mixture", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
     entry |= {"words": len(chosen), "noise": config.noise}
     few = None if words is None else chosen

@@ -45,7 +45,7 @@ def test_the_word_that_agrees_most_is_taken(backbone, task) -> None:
         text = found.prompt.provenance.template
         assert text == (task.template.with_cue_word(best).text if best else task.template.text)
         steps = [entry["step"] for entry in found.prompt.provenance.history]
-        assert steps == (["readout"] if best else [])
+        assert steps == (["cue_word"] if best else [])
     assert len(chosen) > 1, "the choice must depend on the prompt"
 
 
@@ -75,7 +75,7 @@ def test_a_word_that_is_there_already_stays(backbone, task) -> None:
 def test_move_tells_the_word(backbone, task) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
     found = move([Teacher(source, prompt_of(source, task, 0))], goal, task, config=CONFIG)
-    words = [e["word"] for e in found.prompt.provenance.history if e["step"] == "readout"]
+    words = [e["word"] for e in found.prompt.provenance.history if e["step"] == "cue_word"]
     assert words == ([] if found.cue_word is None else [found.cue_word])
     assert found.to_dict()["readout"] == found.cue_word
     template = Template.parse(found.prompt.provenance.template)

@@ -36,7 +36,7 @@ def test_the_result_answers_more_like_the_source(backbone, task, target) -> None
     assert found.after == measured
     assert found.after.rows == round(CONFIG.held_back * CONFIG.rows)
     steps = [entry["step"] for entry in found.prompt.provenance.history]
-    assert [step for step in steps if step != "readout"] == ["anchor", "transfer", "calibrate"]
+    assert [s for s in steps if s != "cue_word"] == ["fit_mixture", "transfer", "align"]
     assert "random words" in found.verdict
 
 

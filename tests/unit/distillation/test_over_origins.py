@@ -77,7 +77,8 @@ def test_a_widened_vector_answers_alike_where_nothing_was_learned(backbone, task
     assert found.prompt.provenance.origin == {"kind": "vocabulary", "seed": 1}
     assert found.prompt.provenance.tuning is None
     entry = found.prompt.provenance.history[-1]
-    assert (entry["step"], entry["labels_used"], entry["origins"]) == ("vector", "widen", False, 64)
+    assert (entry["step"], entry["labels_used"]) == ("distill_over_origins", False)
+    assert entry["origins"] == 64
     assert (entry["kind"]["kind"], entry["tuning"]) == ("vocabulary", prompt.provenance.tuning)
     assert seen[-1] == (found.steps, 120)
     model.check_prompt(found.prompt)

@@ -316,7 +316,7 @@ def test_a_combination_is_brought_back_to_both_of_its_prompts(backbone, capitals
     assert found.rows == 16
     assert torch.equal(found.prompt.origin, singles[0].origin)
     entry = found.prompt.provenance.history[-1]
-    assert (entry["step"], entry["labels_used"]) == ("reconcile", False)
+    assert (entry["step"], entry["labels_used"]) == ("distill_merge", False)
     assert entry["tasks"] == [task.name for task in tasks]
     blank = [(prompt, with_other_answers(task, "")) for prompt, task in parts]
     same = distill_merge(whole, model, blank, config=replace(CONFIG, epochs=12, patience=12))

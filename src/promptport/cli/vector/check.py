@@ -272,8 +272,10 @@ def _share(found: dict[str, float] | None) -> str:
 
 def _wide(prompt: SoftPrompt) -> bool:
     """Whether its vector was made for several origins."""
-    steps = [entry.get("step") for entry in prompt.provenance.history]
-    return "widen" in steps or (prompt.provenance.tuning or {}).get("origins", 1) > 1
+    from promptport.prompt import step_name
+
+    steps = [step_name(entry) for entry in prompt.provenance.history]
+    return "distill_over_origins" in steps or (prompt.provenance.tuning or {}).get("origins", 1) > 1
 
 
 def _prompts(
