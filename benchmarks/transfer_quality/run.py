@@ -34,7 +34,7 @@ from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
-from promptport.transfers import Source, transfer, transfer_many
+from promptport.transfers import Source, transfer
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune, tune_jointly
 
 HERE = Path(__file__).resolve().parent
@@ -330,7 +330,7 @@ class Run:
                 self.score(
                     f"least squares {count}",
                     *key,
-                    lambda s=sources: transfer_many(s, goal, roundtrip=False).prompt,
+                    lambda s=sources: transfer(s, target=goal, roundtrip=False).prompt,
                 )
                 self.score(
                     f"no data {count}",

@@ -21,6 +21,7 @@ SAMPLE_SEED = 0
 LARGE_MATRIX = 2**23  # numbers: 32 MB
 FEW_ANCHORS = 500
 LOW_AGREEMENT = 0.3
+NO_WARNING = "Nothing in these figures speaks against a transfer."
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class AnchorReport:
         zero_rows: shared words left out because a row has no length (or is not finite).
         words_left_out: asked words that are not one token in every space.
         dropped: for each space, why its other tokens are no words: reason -> count.
-        verdict: warnings in plain words; empty when all is well.
+        warnings: in plain words, what speaks against a transfer; empty if nothing does.
     """
 
     backbones: tuple[str, ...]
@@ -52,11 +53,16 @@ class AnchorReport:
     zero_rows: int
     words_left_out: int
     dropped: tuple[dict[str, int], ...]
-    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """The warnings as one text, or that there are none."""
+        return " ".join(self.warnings) or NO_WARNING
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        values = dict(vars(self))
+        values = {**vars(self), "verdict": self.verdict}
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
@@ -82,6 +88,30 @@ def parse_rule(text: str) -> tuple[str, float]:
         got=repr(text),
         fix="Write for instance frequent:4000 or agreeing:0.8",
     )
+
+
+def check_words(words: Sequence[str] | None) -> None:
+    """Refuse one text where a list of words is meant.
+
+    Raises:
+        AnchorError: it is.
+    """
+    if isinstance(words, str):
+        raise AnchorError(
+            "words", expected="a list of words", got="one text", fix="Give words=[...]"
+        )
+
+
+def check_minimum(minimum: int) -> None:
+    """Refuse a minimum of anchors below 1.
+
+    Raises:
+        AnchorError: it is.
+    """
+    if minimum < 1:
+        raise AnchorError(
+            "minimum of anchors", expected="1 or more", got=str(minimum), fix="32 is usual"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +150,8 @@ class AnchorSet:
             raise AnchorError(
                 "anchors", expected="one space or more", got="none", fix="Name a backbone"
             )
-        if isinstance(words, str):
-            raise AnchorError(
-                "words", expected="a list of words", got="one text", fix="Give words=[...]"
-            )
+        check_words(words)
+        check_minimum(minimum)
         common = set.intersection(*(_reachable_words(space) for space in spaces))
         asked = common if words is None else set(words)
         found = sorted(common & asked)
@@ -194,7 +222,7 @@ class AnchorSet:
 
     @cached_property
     def report(self) -> AnchorReport:
-        """Coverage, agreement and verdict."""
+        """Coverage, agreement and warnings."""
         count = len(self)
         picked = _sample(count)
         raw, centred = self._agreement(picked)
@@ -209,7 +237,7 @@ class AnchorSet:
             zero_rows=self.zero_rows,
             words_left_out=self.words_left_out,
             dropped=tuple(dict(space.dropped) for space in self.spaces),
-            verdict=_verdict(count, centred),
+            warnings=_warnings(count, centred),
         )
 
     def _agreement(self, picked: Tensor) -> tuple[float | None, float | None]:
@@ -240,10 +268,6 @@ def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:
 def _check_enough(
     spaces: Sequence[EmbeddingSpace], count: int, zero_rows: int, minimum: int, *, asked: bool
 ) -> None:
-    if minimum < 1:
-        raise AnchorError(
-            "minimum of anchors", expected="1 or more", got=str(minimum), fix="32 is usual"
-        )
     if count >= minimum:
         return
     names = ", ".join(space.backbone for space in spaces)
@@ -282,7 +306,7 @@ def _pearson(a: Tensor, b: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a - a.mean(), b - b.mean(), dim=0))
 
 
-def _verdict(count: int, agreement: float | None) -> tuple[str, ...]:
+def _warnings(count: int, agreement: float | None) -> tuple[str, ...]:
     lines = []
     if count < FEW_ANCHORS:
         lines.append(

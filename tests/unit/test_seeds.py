@@ -11,10 +11,9 @@ from promptport.library import AdaptConfig
 from promptport.merging import SearchConfig, merge
 from promptport.objective import pick_rows
 from promptport.parameters import OriginSpec
-from promptport.portable import PortablePrompt
 from promptport.prompt import Provenance
 from promptport.seeds import MOST, later_seed
-from promptport.transfers import transfer
+from promptport.transfers import encode_prompt, transfer
 from promptport.tuning import TuneJob, few_shot
 from promptport.vector import TaskPromptVector
 
@@ -54,9 +53,9 @@ def test_transfer_refuses_them(backbone) -> None:
     model = backbone("bert")
     with pytest.raises(PromptPortError, match="seed: expected"):
         transfer(random_prompt(model, 2, 0), model.space, model.space, seed=2**64)
-    portable = PortablePrompt.encode(random_prompt(model, 2, 0), model.space)
+    portable = encode_prompt(random_prompt(model, 2, 0), model.space)
     with pytest.raises(PromptPortError, match="seed: expected"):
-        portable.decode(model.space, seed=2**64)
+        transfer(portable, model.space, seed=2**64)
 
 
 def test_a_seed_of_a_damaged_record_is_refused() -> None:

@@ -5,13 +5,18 @@ from promptport.backbone.describe import describe_backbone
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
+from promptport.backbone.opening import BackboneLike, SpaceLike, as_backbone, as_space
 from promptport.backbone.texts import origin_is_text, text_ids, with_origin
 
 __all__ = [
     "Backbone",
+    "BackboneLike",
     "EncodedRow",
     "Kind",
     "Layout",
+    "SpaceLike",
+    "as_backbone",
+    "as_space",
     "check_prompt",
     "describe_backbone",
     "find_checkpoint",

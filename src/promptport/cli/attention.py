@@ -146,7 +146,8 @@ def score_attention(
         PromptPortError: a damaged folder, or a task that does not fit.
     """
     from promptport.backbone import Backbone
-    from promptport.storage.attention_folder import attention_provenance, load_attention
+    from promptport.storage.attention_folder import attention_provenance
+    from promptport.tuning import load_attention
 
     model = Backbone.load(**backbone_reference(attention_provenance(place), backbone), **loading)
     prompts = load_attention(place, model, task)

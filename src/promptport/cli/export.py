@@ -35,13 +35,13 @@ def command(
     quiet()
     check_file(out, b'"promptport":"{')
     from promptport.backbone import open_space
-    from promptport.portable import PortablePrompt
     from promptport.storage import load_prompt, save_portable
+    from promptport.transfers import encode_prompt
 
     found = load_prompt(prompt)
     space = open_space(**backbone_reference(found.provenance, source))
     chosen = None if words is None else read_words(words)
-    portable = PortablePrompt.encode(found, space, chosen)
+    portable = encode_prompt(found, space, chosen)
     save_portable(portable, out)
     described = {
         "source": portable.provenance.backbone,
@@ -50,7 +50,7 @@ def command(
         "length": portable.length,
         "words": len(portable.words),
         "mixture_words": None if portable.mixture is None else len(portable.mixture.words),
-        "relative_lengths": portable.lengths.tolist(),
+        "relative_norms": portable.norms.tolist(),
         "bytes": out.stat().st_size,
         "file": str(out),
     }

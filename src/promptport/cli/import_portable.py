@@ -40,13 +40,14 @@ def command(
     """Read a portable prompt on any backbone: what transfer gives, without the source model."""
     quiet()
     check_out(out)
-    from promptport.backbone import open_space
     from promptport.storage import load_portable, save_prompt
+    from promptport.transfers import transfer
 
     found = load_portable(portable)
     with progress_bar("decoding", hidden=json_output) as show:
-        result = found.decode(
-            open_space(to),
+        result = transfer(
+            found,
+            target=to,
             method=method,
             magnitude=magnitude,
             options=parse_options(option or []),

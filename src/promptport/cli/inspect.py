@@ -102,7 +102,7 @@ def _describe_portable(file: Path) -> dict[str, Any]:
         "length": portable.length,
         "words": len(portable.words),
         "anchored": portable.mixture is not None,
-        "lengths_over_mean_row": portable.lengths.tolist(),
+        "norms_over_mean_row": portable.norms.tolist(),
         "provenance": portable.provenance.to_dict(),
     }
 

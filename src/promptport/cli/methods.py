@@ -11,7 +11,7 @@ import typer
 from promptport.cli.console import JsonFlag, print_json, print_table
 
 if TYPE_CHECKING:
-    from promptport.transfers import Method
+    from promptport.registry import Method
 
 
 def command(
@@ -22,8 +22,8 @@ def command(
 ) -> None:
     """List the methods of transfer and combine, with their options and papers."""
     from promptport.merging import concatenate, list_merges
+    from promptport.registry import unknown_name
     from promptport.transfers import MAGNITUDES, list_methods
-    from promptport.transfers.registry import unknown_name
 
     found: dict[str, list[dict[str, Any]]] = {
         "transfer": [_described(method) for method in list_methods()],

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from promptport.distillation.selection import Criterion
     from promptport.prompt import SoftPrompt
     from promptport.tasks import Task
-    from promptport.transfers import Source, TransferResult, TransferSettings
+    from promptport.transfers import Source, TransferConfig, TransferResult
 
 _CHOOSE = "choose"
 
@@ -137,8 +137,7 @@ def command(
     """Carry prompts to another backbone by the embedding tables: no labels, no training."""
     quiet()
     check_out(out, *prompt)
-    from promptport.backbone import open_space
-    from promptport.transfers import transfer_many
+    from promptport.transfers import TransferConfig, transfer
 
     chosen = {"--magnitude": magnitude is not None, "--own-anchors": own_anchors}
     if vector or any(is_vector(place) for place in prompt):
@@ -163,23 +162,17 @@ def command(
         raise PromptPortError(
             "--readout choose", expected="--task with it", got="none", fix="Name the task"
         )
+    common = TransferConfig(
+        words=None if words is None else read_words(words),
+        anchors=anchors,
+        minimum_anchors=minimum_anchors,
+        lengths=lengths,
+        seed=seed,
+    )
     if candidate:
         own = {"--method": method is not None, "--option": bool(option)}
         refuse_together("--try", {**own, **chosen})
-        result = _selected(
-            sources,
-            to,
-            candidate,
-            by or "roundtrip",
-            opened,
-            {
-                "words": None if words is None else read_words(words),
-                "anchors": anchors,
-                "minimum_anchors": minimum_anchors,
-                "lengths": lengths,
-                "seed": seed,
-            },
-        )
+        result = _selected(sources, to, candidate, by or "roundtrip", opened, common)
         _finish(_read_behind(result, cue_word, sources, opened), out, json_output)
         return
     if by is not None:
@@ -187,17 +180,13 @@ def command(
             "--by", expected="--try with it", got="none", fix="Add --try METHOD, or leave --by out"
         )
     with progress_bar("carrying", hidden=json_output) as show:
-        result = transfer_many(
+        result = transfer(
             sources,
-            open_space(to),
+            target=to,
+            config=common,
             method=method,
             magnitude=magnitude,
-            words=None if words is None else read_words(words),
-            anchors=anchors,
-            minimum_anchors=minimum_anchors,
-            lengths=lengths,
             own_anchors=own_anchors,
-            seed=seed,
             options=parse_options(option or []),
             progress=lambda done, total: show(done, total, ""),
         )
@@ -286,16 +275,14 @@ def _selected(
     candidates: list[str],
     by: str,
     task: Task | None,
-    common: TransferSettings,
+    common: TransferConfig,
 ) -> TransferResult:
     """The best of several ways; loads the backbones only if the criterion asks them."""
     from promptport.backbone import Backbone
     from promptport.distillation import DistillConfig, select_transfer
     from promptport.distillation.selection import parse_candidate
 
-    ways: dict[str, TransferSettings] = {
-        text: {**common, **parse_candidate(text, parse_options)} for text in candidates
-    }
+    ways = {text: parse_candidate(text, parse_options, common) for text in candidates}
     teachers = [] if task is None else [_backbone(s) for s in sources]
     selection = select_transfer(
         sources,
@@ -400,7 +387,7 @@ def show_transfer(report: dict[str, Any], out: Path, task: str | None) -> None:
         )
     ]
     print_table("nearest words of each virtual token", ["token", "before", "after"], rows)
-    for line in report["verdict"]:
+    for line in report["warnings"]:
         typer.echo(f"- {line}")
     score = f"promptport eval {out} --task {task or 'TASK'} --baselines"
     typer.echo(f"Written to {out}. Score it with: {score}")

@@ -10,9 +10,9 @@ from promptport.backbone import Backbone
 from promptport.distillation.targets import DistillConfig, Teacher, agreement
 from promptport.errors import PromptPortError
 from promptport.evaluation import evaluate
+from promptport.registry import unknown_name
 from promptport.tasks import Task
-from promptport.transfers import Source, TransferResult, TransferSettings, transfer, transfer_many
-from promptport.transfers.registry import unknown_name
+from promptport.transfers import Source, TransferConfig, TransferResult, transfer
 
 Criterion = Literal["matching", "roundtrip", "agreement", "labels"]
 _NEEDS_TASK = ("agreement", "labels")
@@ -40,7 +40,7 @@ class Selection:
 def select_transfer(
     sources: Sequence[Source],
     target: Backbone,
-    candidates: Mapping[str, TransferSettings],
+    candidates: Mapping[str, TransferConfig],
     *,
     by: Criterion = "roundtrip",
     task: Task | None = None,
@@ -50,9 +50,9 @@ def select_transfer(
     """Carry a prompt in several ways and keep the best.
 
     Args:
-        sources: as for `transfer_many`.
+        sources: one or more, as for `transfer`.
         target: the backbone that the prompt shall work on.
-        candidates: name -> settings of `transfer_many`.
+        candidates: name -> how it is carried.
         by: `matching` (paper A's objective: says little), `roundtrip` (what comes back when the
             result is carried home: its cosine to the prompt, or, with `task` and `teachers`, how
             alike the two answer on the source), `agreement` (the target's answers against the
@@ -83,8 +83,8 @@ def select_transfer(
         )
     judge = _Judge(sources, target, by, task, teachers, config or DistillConfig())
     results = {
-        name: transfer_many(sources, target.space, **settings)
-        for name, settings in candidates.items()
+        name: transfer(sources, target=target.space, config=config)
+        for name, config in candidates.items()
     }
     scores = {name: judge.score(result, candidates[name]) for name, result in results.items()}
     chosen = max(scores, key=lambda name: scores[name])
@@ -123,7 +123,7 @@ class _Judge:
     def _can_ask(self) -> bool:
         return self.task is not None and len(self.teachers) == len(self.sources)
 
-    def score(self, result: TransferResult, settings: TransferSettings) -> float:
+    def score(self, result: TransferResult, config: TransferConfig) -> float:
         """Higher is better."""
         if self.by == "matching":
             return result.report.matching
@@ -138,35 +138,35 @@ class _Judge:
                 result.prompt, self.target, teachers, self.task, config=self.config
             ).divergence
         if self.task is not None and self._can_ask:
-            return self._home_agreement(result, settings, self.task)
+            return self._home_agreement(result, config, self.task)
         return result.report.roundtrip if result.report.roundtrip is not None else -1.0
 
-    def _home_agreement(
-        self, result: TransferResult, settings: TransferSettings, task: Task
-    ) -> float:
+    def _home_agreement(self, result: TransferResult, config: TransferConfig, task: Task) -> float:
         """Mean over the sources: how alike the prompt that came back answers there."""
         total = 0.0
         for backbone, source in zip(self.teachers, self.sources, strict=True):
-            back = transfer(result.prompt, self.target.space, backbone.space, **settings).prompt
+            back = transfer(result.prompt, self.target.space, backbone.space, config).prompt
             teacher = [Teacher(backbone, source.prompt)]
             total -= agreement(back, backbone, teacher, task, config=self.config).divergence
         return total / len(self.sources)
 
 
-def parse_candidate(text: str, parse: Callable[[list[str]], dict[str, Any]]) -> TransferSettings:
-    """`omp:k=16,token` -> settings: method, options, and a magnitude rule without `=`.
+def parse_candidate(
+    text: str, parse: Callable[[list[str]], dict[str, Any]], common: TransferConfig
+) -> TransferConfig:
+    """`omp:k=16,token`: a method, its options, and a magnitude rule (the part without `=`).
 
     Args:
         text: what a user writes.
         parse: reads NAME=VALUE texts.
+        common: all other settings.
     """
     method, _, rest = text.partition(":")
     parts = [part for part in rest.split(",") if part]
     rules = [part for part in parts if "=" not in part]
-    settings: TransferSettings = {
-        "method": method,
-        "options": parse([part for part in parts if "=" in part]),
-    }
-    if rules:
-        settings["magnitude"] = rules[-1]
-    return settings
+    return replace(
+        common,
+        method=method,
+        options=parse([part for part in parts if "=" in part]),
+        magnitude=rules[-1] if rules else common.magnitude,
+    )

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import get_type_hints
 
 import torch
 from torch import Tensor
 
-from promptport.errors import PromptPortError
-from promptport.transfers.registry import Method, unknown_name
-
-_NAME = re.compile(r"^([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
-_METHODS: dict[str, MergeMethod] = {}
+from promptport.registry import Method, Registry
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class MergeProblem:
 
 @dataclass(frozen=True)
 class MergeMethod(Method):
-    """A merge method as it is registered.
+    """A merge method: `f(problem, *, option=default) -> (n, d)`.
 
     Attributes:
         linear: the result is a weighted sum of the vectors, with weights that depend on the
@@ -48,6 +41,9 @@ class MergeMethod(Method):
     """
 
     linear: bool = False
+
+
+METHODS: Registry[MergeMethod] = Registry("merge method", "ties.v1")
 
 
 def merge_method(
@@ -61,24 +57,9 @@ def merge_method(
         linear: see `MergeMethod`.
 
     Raises:
-        PromptPortError: not such a name, or taken already.
+        PromptPortError: not such a name, taken already, or a function of another shape.
     """
-    if not _NAME.match(name) or name in _METHODS:
-        raise PromptPortError(
-            "merge method",
-            expected="a new name like ties.v1",
-            got=f"{name}, which is taken" if name in _METHODS else repr(name),
-            fix="Add or raise the version",
-        )
-
-    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        options = {p.name: p.default for p in parameters}
-        hints = get_type_hints(function)
-        _METHODS[name] = MergeMethod(name, paper, function, options, hints, linear=linear)
-        return function
-
-    return register
+    return METHODS.register(lambda f: MergeMethod(name, paper, f, linear), name)
 
 
 def find_merge(name: str) -> MergeMethod:
@@ -87,20 +68,9 @@ def find_merge(name: str) -> MergeMethod:
     Raises:
         UnknownNameError: no such method.
     """
-    if name in _METHODS:
-        return _METHODS[name]
-    versions = [full for full in _METHODS if full.rpartition(".")[0] == name]
-    if not versions:
-        bare = {full.rpartition(".")[0] for full in _METHODS}
-        raise unknown_name("merge method", name, _METHODS if "." in name else bare)
-    return _METHODS[max(versions, key=_version)]
+    return METHODS.find(name)
 
 
 def list_merges() -> list[MergeMethod]:
     """All methods by name and version."""
-    names = sorted(_METHODS, key=lambda name: (name.rpartition(".")[0], _version(name)))
-    return [_METHODS[name] for name in names]
-
-
-def _version(name: str) -> int:
-    return int(name.rpartition(".v")[2])
+    return METHODS.list()

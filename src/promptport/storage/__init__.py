@@ -1,10 +1,13 @@
 """Files that promptport and other software read and write."""
 
+from promptport.storage.opening import PromptLike, as_prompt
 from promptport.storage.portable_file import load_portable, save_portable
 from promptport.storage.prompt_folder import load_prompt, save_prompt
 from promptport.storage.vector_folder import load_vector, save_vector
 
 __all__ = [
+    "PromptLike",
+    "as_prompt",
     "load_portable",
     "load_prompt",
     "load_vector",

@@ -11,15 +11,13 @@ import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, StorageError
-from promptport.evaluation import choose_template
 from promptport.files import (
     atomic_folder,
     check_schema,
@@ -28,7 +26,7 @@ from promptport.files import (
     read_tensors,
     tensor_bytes,
 )
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import Provenance
 from promptport.storage.prompt_folder import (
     CONFIG_FILE,
     MIXTURE_FILE,
@@ -37,8 +35,6 @@ from promptport.storage.prompt_folder import (
     VECTOR_FILES,
     WEIGHTS_FILE,
 )
-from promptport.tasks import Task
-from promptport.tuning import AttentionPrompts
 
 SCHEMA = 1
 TENSORS_FILE, RECORD_FILE = "attention.safetensors", "attention.json"
@@ -47,7 +43,43 @@ _RESTORE = "Restore the folder from its source"
 _PARTS = ("sources", "target", "down", "up", "gain")
 
 
-def save_attention(prompts: AttentionPrompts, folder: str | Path) -> Path:
+class AttentionParts(Protocol):
+    """What is written of `tuning.AttentionPrompts`: tensors, numbers, and where they come from."""
+
+    @property
+    def sources(self) -> Tensor:
+        """(S, n, d) frozen."""
+
+    @property
+    def target(self) -> Tensor:
+        """(n, d)."""
+
+    @property
+    def down(self) -> Tensor:
+        """(r, d)."""
+
+    @property
+    def up(self) -> Tensor:
+        """(d, r)."""
+
+    @property
+    def gain(self) -> Tensor:
+        """(2, d)."""
+
+    @property
+    def temperature(self) -> float:
+        """Of the softmax, above 0."""
+
+    @property
+    def truncate(self) -> bool:
+        """Whether texts that are too long are cut."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Backbone, task and template."""
+
+
+def save_attention(prompts: AttentionParts, folder: str | Path) -> Path:
     """Write an attention folder, whole or not at all.
 
     Args:
@@ -107,27 +139,6 @@ def read_attention(folder: str | Path) -> tuple[Provenance, dict[str, Tensor], d
     if set(tensors) != set(_PARTS) or record.get("checksum") != _checksum(tensors, numbers):
         raise _damaged(place / TENSORS_FILE, "the tensors and numbers that were saved", "others")
     return provenance, tensors, numbers
-
-
-def load_attention(folder: str | Path, backbone: Backbone, task: Task) -> AttentionPrompts:
-    """Read an attention folder.
-
-    Args:
-        folder: of `save_attention`.
-        backbone: the frozen model that it was tuned on.
-        task: to be asked; in the recorded template if that suits it.
-
-    Raises:
-        StorageError: there is none, or it cannot be read.
-        FileFormatError: a damaged or foreign file, or a newer schema.
-        MismatchError: another backbone.
-    """
-    provenance, tensors, numbers = read_attention(folder)
-    prompt = SoftPrompt(tensors["target"], provenance)
-    backbone.check_prompt(prompt)
-    asked = task.with_template(choose_template(task, prompt).text)
-    parts: dict[str, Any] = {name: tensor.to(backbone.device) for name, tensor in tensors.items()}
-    return AttentionPrompts(backbone, asked, **parts, **numbers)
 
 
 def _checksum(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> str:

@@ -22,9 +22,8 @@ from promptport._version import __version__
 from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import check_schema, read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.mixture import Mixture
-from promptport.portable import PortablePrompt
+from promptport.portable import Nearest, PortablePrompt
 from promptport.prompt import Provenance
-from promptport.transfers.report import Nearest
 
 PORTABLE_SCHEMA = 1
 _RESTORE = "Restore the file from its source, or encode the prompt again"
@@ -52,7 +51,7 @@ def save_portable(portable: PortablePrompt, path: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    tensors = {"relative": portable.relative, "lengths": portable.lengths}
+    tensors = {"relative": portable.relative, "lengths": portable.norms}
     record: dict[str, Any] = {
         "schema": PORTABLE_SCHEMA,
         "written_by": f"promptport {__version__}",

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from promptport.registry import unknown_name
 from promptport.transfers.problem import TransferProblem
-from promptport.transfers.registry import unknown_name
 
 MagnitudeRule = Callable[[Tensor, TransferProblem], Tensor]
 _TINY = 1e-30

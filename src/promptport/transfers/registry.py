@@ -1,183 +1,82 @@
-"""The registry of transfer methods: versioned names, checked options."""
+"""The registry of transfer methods, and what each of them looks at."""
 
 from __future__ import annotations
 
-import inspect
-import re
-import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal
 
 from torch import Tensor
 
-from promptport.errors import PromptPortError, UnknownNameError
-from promptport.transfers.problem import TransferProblem
+from promptport.registry import Method, Registry
 
-_NAME = re.compile(r"^([a-z][a-z0-9_]*)\.v([1-9][0-9]*)$")
-_METHODS: dict[str, Method] = {}
+Linear = Literal["vectors", "directions"]
 
 
 @dataclass(frozen=True)
-class Method:
-    """A transfer method as it is registered.
+class TransferMethod(Method):
+    """A transfer method: `f(problem, *, option=default) -> (n, d_t)`.
 
     Attributes:
-        name: `least_squares.v1`; other numbers need another version.
-        paper: where it comes from.
-        function: `f(problem, *, option=...) -> (n, d_t)`.
-        options: name -> default.
-        hints: name -> type.
-        from_description: whether it looks at `problem.describe` alone, so that one description
-            can stand for several sources.
+        from_description: it looks at `problem.describe` alone, so one description can stand for
+            several sources, and a portable prompt for its source.
+        from_mixture: it looks at the words of a mixture prompt, and gives one.
+        own_anchors: what it finds is where the search begins that lets every source use anchors of
+            its own.
+        linear: in the virtual tokens (`vectors`) or, but for their norms, in their directions
+            (`directions`), as long as no anchors are masked; None where it is neither. Task prompt
+            vectors travel by linear methods alone.
     """
 
-    name: str
-    paper: str
-    function: Callable[..., Tensor]
-    options: Mapping[str, Any]
-    hints: Mapping[str, Any]
     from_description: bool = False
+    from_mixture: bool = False
+    own_anchors: bool = False
+    linear: Linear | None = None
 
     @property
-    def summary(self) -> str:
-        """First line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+    def needs_source(self) -> bool:
+        """Whether it looks at the source's rows, which a portable prompt does not have."""
+        return not (self.from_description or self.from_mixture)
 
-    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Check options and fill in the defaults.
 
-        Raises:
-            UnknownNameError: the method has no such option.
-            PromptPortError: a value of another type.
-        """
-        for name, value in options.items():
-            if name not in self.options:
-                raise unknown_name(f"option of {self.name}", name, self.options)
-            if not _fits(value, self.hints.get(name, Any)):
-                raise PromptPortError(
-                    f"option {name} of {self.name}",
-                    expected=_describe(self.hints[name]),
-                    got=repr(value),
-                    fix=f"Give a value like the default, {self.options[name]!r}",
-                )
-        return {**self.options, **options}
-
-    def __call__(
-        self, problem: TransferProblem, options: Mapping[str, Any] | None = None
-    ) -> Tensor:
-        """Run the method: (n, d_t)."""
-        return self.function(problem, **self.complete(options or {}))
+METHODS: Registry[TransferMethod] = Registry("transfer method", "least_squares.v1")
 
 
 def transfer_method(
-    name: str, *, paper: str, from_description: bool = False
+    name: str,
+    *,
+    paper: str,
+    from_description: bool = False,
+    from_mixture: bool = False,
+    own_anchors: bool = False,
+    linear: Linear | None = None,
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Register `f(problem, *, option=...) -> Tensor (n, d_t)`; the function stays as it is.
 
     Args:
         name: `<name>.v<version>`, for instance `least_squares.v1`.
         paper: reference, equation included.
-        from_description: see `Method`.
+        from_description: see `TransferMethod`, as for the next ones.
+        from_mixture: see there.
+        own_anchors: see there.
+        linear: see there.
 
     Raises:
         PromptPortError: not such a name, taken already, or a function of another shape.
     """
-    if not _NAME.match(name):
-        raise PromptPortError(
-            "transfer method",
-            expected="a name like least_squares.v1",
-            got=repr(name),
-            fix="Add a version to the name",
-        )
-
-    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        if name in _METHODS:
-            raise PromptPortError(
-                "transfer method",
-                expected="a new name",
-                got=f"{name}, which is taken",
-                fix="Raise the version",
-            )
-        _METHODS[name] = Method(
-            name, paper, function, _options(name, function), _hints(function), from_description
-        )
-        return function
-
-    return register
+    flags = (from_description, from_mixture, own_anchors, linear)
+    return METHODS.register(lambda f: TransferMethod(name, paper, f, *flags), name)
 
 
-def find_method(name: str) -> Method:
+def find_method(name: str) -> TransferMethod:
     """The method of a full name, or the newest version of a bare name.
 
     Raises:
         UnknownNameError: no such method.
     """
-    if name in _METHODS:
-        return _METHODS[name]
-    versions = [full for full in _METHODS if full.rpartition(".")[0] == name]
-    if not versions:
-        bare = {full.rpartition(".")[0] for full in _METHODS}
-        raise unknown_name("transfer method", name, _METHODS if "." in name else bare)
-    return _METHODS[max(versions, key=_version)]
+    return METHODS.find(name)
 
 
-def list_methods() -> list[Method]:
+def list_methods() -> list[TransferMethod]:
     """All methods by name and version."""
-    names = sorted(_METHODS, key=lambda name: (name.rpartition(".")[0], _version(name)))
-    return [_METHODS[name] for name in names]
-
-
-def unknown_name(what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """An error that lists the known names and guesses which one was meant."""
-    names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"Did you mean {close[0]!r}? Otherwise choose" if close else "Choose"
-    return UnknownNameError(
-        what,
-        expected=f"one of {', '.join(names)}" if names else "none",
-        got=repr(name),
-        fix=f"{hint} one of these" if names else "Leave it out",
-    )
-
-
-def _version(name: str) -> int:
-    return int(name.rpartition(".v")[2])
-
-
-def _options(name: str, function: Callable[..., Tensor]) -> dict[str, Any]:
-    first, *rest = inspect.signature(function).parameters.values()
-    if first.kind is first.KEYWORD_ONLY or any(
-        p.kind is not p.KEYWORD_ONLY or p.default is p.empty for p in rest
-    ):
-        raise PromptPortError(
-            name,
-            expected="f(problem, *, option=default)",
-            got=f"f{inspect.signature(function)}",
-            fix="Make every option keyword-only and give it a default",
-        )
-    return {p.name: p.default for p in rest}
-
-
-def _hints(function: Callable[..., Tensor]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function)
-    except NameError:  # names known to the type checker only
-        return {}
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if get_origin(hint) in (Union, types.UnionType):
-        return any(_fits(value, part) for part in get_args(hint))
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return not isinstance(hint, type) or isinstance(value, hint)
-
-
-def _describe(hint: Any) -> str:
-    return "a value of type " + (hint.__name__ if isinstance(hint, type) else str(hint))
+    return METHODS.list()

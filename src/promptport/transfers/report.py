@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-Nearest = tuple[tuple[tuple[str, float], ...], ...]
+from promptport.portable import Nearest
+from promptport.space import EmbeddingSpace
 
 LOW_MATCHING = 0.5
 # Prompts below this lost most of what they did at home (benchmarks/LOG.md, "Round trips").
 LOW_ROUNDTRIP = 0.65
 PARALLEL = 0.95
+NO_WARNING = "Nothing in the report speaks against the result; only its score on the task is proof."
 LONG = 3.0
 
 
@@ -46,7 +48,7 @@ class TransferReport:
         seconds: wall time of the whole transfer, report included.
         decode_seconds: of them, the method and the magnitude rule alone.
         labels_used: whether labels of the target task were used: never, here.
-        verdict: warnings in plain words; empty when nothing speaks against the result.
+        warnings: in plain words, what speaks against the result; empty if nothing does.
         kept_weight: of an anchored prompt, the mean share of its weight on shared words.
     """
 
@@ -71,12 +73,18 @@ class TransferReport:
     seconds: float
     decode_seconds: float
     labels_used: bool
-    verdict: tuple[str, ...]
+    warnings: tuple[str, ...]
     kept_weight: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The warnings as one text, or that there are none."""
+        return " ".join(self.warnings) or NO_WARNING
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {name: _plain(value) for name, value in vars(self).items()}
+        values = {name: _plain(value) for name, value in vars(self).items()}
+        return {**values, "verdict": self.verdict}
 
 
 def _plain(value: Any) -> Any:
@@ -92,14 +100,19 @@ def mean_pair_cosine(vectors: Tensor) -> float | None:
     return float((unit.sum(0).square().sum() - unit.square().sum()) / (n * (n - 1)))
 
 
-def mean_length(vectors: Tensor) -> float:
-    """Mean length of the rows of (n, d)."""
+def nearest_words(space: EmbeddingSpace, vectors: Tensor) -> Nearest:
+    """For each row of (n, d), (token, cosine) of the nearest rows of a space."""
+    return tuple(tuple(row) for row in space.nearest(vectors))
+
+
+def mean_norm(vectors: Tensor) -> float:
+    """Mean norm of the rows of (n, d)."""
     return float(torch.linalg.vector_norm(vectors.double(), dim=1).mean())
 
 
 def judge(
     *,
-    anchor_verdict: tuple[str, ...],
+    anchor_warnings: tuple[str, ...],
     matching: float,
     roundtrip: float | None,
     parallel: tuple[float | None, float | None],
@@ -110,7 +123,7 @@ def judge(
     """Say in plain words what speaks against a result.
 
     Args:
-        anchor_verdict: what the anchors' own report warns of.
+        anchor_warnings: what the anchors' own report warns of.
         matching: mean cosine of the descriptions.
         roundtrip: mean cosine after the way back.
         parallel: mean cosine between different virtual tokens before and after.
@@ -118,7 +131,7 @@ def judge(
         magnitude: rule for the lengths.
         kinds: of source and target, where known.
     """
-    lines = list(anchor_verdict)
+    lines = list(anchor_warnings)
     if matching < LOW_MATCHING:
         lines.append(
             f"No vector of the target is described like the prompt (matching {matching:.2f}, low "

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from promptport.backbone import SpaceLike, as_space
 from promptport.errors import MismatchError, PromptPortError
 from promptport.prompt import SoftPrompt
-from promptport.relative import encode_relative
+from promptport.registry import unknown_name
 from promptport.space import EmbeddingSpace
-from promptport.transfers.registry import unknown_name
+from promptport.storage import as_prompt
+from promptport.transfers.problem import TransferProblem
 
 _NEWTON_STEPS = 50
 
@@ -36,6 +39,29 @@ class Source:
     prompt: SoftPrompt
     space: EmbeddingSpace
     weight: float = 1.0
+
+    @classmethod
+    def open(
+        cls,
+        prompt: SoftPrompt | str | Path,
+        backbone: SpaceLike | None = None,
+        weight: float = 1.0,
+    ) -> Source:
+        """A source by names, folders or what is loaded.
+
+        Args:
+            prompt: the prompt, or its folder.
+            backbone: that it was tuned on; None for the one that it remembers.
+            weight: see the class.
+
+        Raises:
+            StorageError: no such folder.
+            BackboneError: a backbone that cannot be found or read.
+        """
+        opened = as_prompt(prompt)
+        made = opened.provenance
+        home = as_space(made.backbone, made.revision) if backbone is None else as_space(backbone)
+        return cls(opened, home, weight)
 
     def check(self) -> None:
         """Refuse a prompt of another backbone.
@@ -109,6 +135,16 @@ LENGTHS: Mapping[str, tuple[Callable[[Sequence[int]], int], Callable[[Tensor, in
 )
 
 
+def check_length_rule(rule: str) -> None:
+    """Refuse a rule that `fit_lengths` does not know.
+
+    Raises:
+        UnknownNameError: no such rule.
+    """
+    if rule not in ("same", *LENGTHS):
+        raise unknown_name("length rule", rule, ("same", *LENGTHS))
+
+
 def fit_lengths(prompts: Sequence[Tensor], rule: str) -> list[Tensor]:
     """Bring prompts (n_i, d_i) to one length.
 
@@ -123,8 +159,7 @@ def fit_lengths(prompts: Sequence[Tensor], rule: str) -> list[Tensor]:
         UnknownNameError: no such rule.
     """
     lengths = [len(rows) for rows in prompts]
-    if rule not in ("same", *LENGTHS):
-        raise unknown_name("length rule", rule, ("same", *LENGTHS))
+    check_length_rule(rule)
     if len(set(lengths)) == 1:
         return list(prompts)
     if rule == "same":
@@ -138,22 +173,20 @@ def fit_lengths(prompts: Sequence[Tensor], rule: str) -> list[Tensor]:
     return [fit(rows, choose(lengths)) for rows in prompts]
 
 
-def joint_description(
-    prompts: Sequence[Tensor], anchors: Sequence[Tensor], weights: Sequence[float]
-) -> Tensor:
+def joint_description(problems: Sequence[TransferProblem], weights: Sequence[float]) -> Tensor:
     """Σ wᵢ rᵢ/|rᵢ|: the description whose best vectors are the best for all sources together.
 
     Args:
-        prompts: (n, d_i) per source.
-        anchors: (k, d_i) rows of the same words per source.
+        problems: one per source, over the same k words.
         weights: of the sources.
 
     Returns:
         (n, k) float64.
     """
-    total = torch.zeros(len(prompts[0]), len(anchors[0]), dtype=torch.float64)
-    for vectors, rows, weight in zip(prompts, anchors, weights, strict=True):
-        total += weight * normalize(encode_relative(vectors.double(), rows.double()), dim=1)
+    first = problems[0]
+    total = torch.zeros(len(first.vectors), len(first.anchors_tgt), dtype=torch.float64)
+    for problem, weight in zip(problems, weights, strict=True):
+        total += weight * normalize(problem.describe(torch.float64), dim=1)
     return total
 
 

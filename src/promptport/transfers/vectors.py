@@ -25,10 +25,6 @@ from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import find_method
 from promptport.vector import TaskPromptVector
 
-# Affine as they are; linear for unit rows, so rows get their length back.
-_AFFINE = ("linear_map.v1",)
-_UNIT = ("least_squares.v1", "operator.v1")
-
 
 def transfer_vector(
     vector: TaskPromptVector,
@@ -50,7 +46,7 @@ def transfer_vector(
         method: `linear_map`, `least_squares` or `operator` (the last two without mask, times the
             ratio of the mean lengths of the words' rows).
         words: use only these words as anchors; None for all that both backbones know.
-        anchors: which of them, as in `transfer_many`.
+        anchors: which of them, as in `TransferConfig`.
         minimum_anchors: refuse fewer anchors than this.
         options: of the method.
 
@@ -64,7 +60,7 @@ def transfer_vector(
     """
     found = find_method(method)
     chosen = found.complete(options or {})
-    if found.name not in (*_AFFINE, *_UNIT) or chosen.get("topk") is not None:
+    if found.linear is None or chosen.get("topk") is not None:
         raise MismatchError(
             "method",
             expected="a linear method for a vector: linear_map, or least_squares or operator "
@@ -79,9 +75,11 @@ def transfer_vector(
     def moved(rows: Tensor) -> Tensor:
         matrices = shared.matrix(0), shared.matrix(1)
         statistics = source.statistics, target.statistics
-        return found(TransferProblem(rows, *matrices, *statistics, generator), chosen)
+        problem = TransferProblem(rows, *matrices, *statistics, generator)
+        result: Tensor = found(problem, chosen)
+        return result
 
-    if found.name in _AFFINE:
+    if found.linear == "vectors":
         delta = moved(vector.delta)
         if chosen.get("centre"):
             delta = delta - moved(torch.zeros_like(vector.delta))  # what is not linear cancels

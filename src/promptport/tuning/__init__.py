@@ -1,6 +1,7 @@
 """Tuning: the trainer of many prompts per batch, and the ways to tune that are built on it."""
 
 from promptport.tuning.attention import AttentionPrompts, start_attention, tune_attention
+from promptport.tuning.attention_loading import load_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.joint import JointResult, tune_jointly
@@ -16,6 +17,7 @@ __all__ = [
     "TuneJob",
     "TuneResult",
     "few_shot",
+    "load_attention",
     "random_prompt",
     "score_baselines",
     "start_attention",

@@ -63,7 +63,7 @@ def test_the_registry(monkeypatch):
         f"{n}.v1" for n in ("dare", "mean", "orthogonal", "select", "sum", "ties", "weighted")
     ]
     assert all(m.paper and m.summary for m in list_merges())
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(registry.METHODS, "_methods", dict(registry.METHODS._methods))
 
     @merge_method("sum.v2", paper="none")
     def double(problem):
@@ -73,9 +73,11 @@ def test_the_registry(monkeypatch):
     assert find_merge("sum").name == "sum.v2"
     assert merge([vector([[1.0]], "a")]).delta.tolist() == [[2.0]]
     assert merge([vector([[1.0]], "a")], method="sum.v1").delta.tolist() == [[1.0]]
-    for bad in ("sum.v2", "sum", "Sum.v1"):
-        with pytest.raises(PromptPortError, match="expected a new name like ties.v1"):
+    for bad in ("sum", "Sum.v1"):
+        with pytest.raises(PromptPortError, match="expected a name like ties.v1"):
             merge_method(bad, paper="none")
+    with pytest.raises(PromptPortError, match=r"got sum\.v2, which is taken"):
+        merge_method("sum.v2", paper="none")(double)
 
 
 def prompt(rows, origin=None, **provenance):

@@ -11,9 +11,9 @@ from promptport.errors import FileFormatError, MismatchError, StorageError
 from promptport.files import read_tensors, tensor_bytes
 from promptport.parameters import OriginSpec
 from promptport.storage import load_prompt, save_prompt
-from promptport.storage.attention_folder import attention_provenance, load_attention, save_attention
+from promptport.storage.attention_folder import attention_provenance, save_attention
 from promptport.tasks import Template
-from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune_attention
+from promptport.tuning import TuneConfig, TuneJob, load_attention, random_prompt, tune_attention
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from promptport.transfers import find_method, list_methods, registry, transfer_m
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch):
     """A copy, so that methods of these tests are gone afterwards."""
-    monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
+    monkeypatch.setattr(registry.METHODS, "_methods", dict(registry.METHODS._methods))
 
 
 def add(name):

@@ -13,7 +13,7 @@ from promptport.errors import MismatchError, PromptPortError, UnknownNameError
 from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
-from promptport.transfers import Source, transfer, transfer_many
+from promptport.transfers import Source, transfer
 from promptport.transfers.sources import fit_lengths
 
 
@@ -50,7 +50,7 @@ def test_order_does_not_matter(three, method):
     sources, target = three
     options = {"steps": 4} if method == "gradient" else {}
     found = [
-        transfer_many(order, target, method=method, options=options).prompt.vectors
+        transfer(order, target=target, method=method, options=options).prompt.vectors
         for order in permutations(sources)
     ]
     assert torch.equal(*found)
@@ -58,7 +58,7 @@ def test_order_does_not_matter(three, method):
 
 def test_the_closed_form_is_the_best_for_all_sources_together(three):
     sources, target = three
-    vectors = transfer_many(sources, target).prompt.vectors
+    vectors = transfer(sources, target=target).prompt.vectors
     best = joint_objective(sources, target, vectors)
     noise = torch.Generator().manual_seed(3)
     for _ in range(20):
@@ -74,7 +74,7 @@ def test_equal_sources_are_one_source(three):
     sources, target = three
     one = sources[0]
     single = transfer(one.prompt, one.space, target)
-    double = transfer_many([one, replace(one, weight=3.0)], target)
+    double = transfer([one, replace(one, weight=3.0)], target=target)
     torch.testing.assert_close(double.prompt.vectors, single.prompt.vectors, rtol=1e-5, atol=1e-6)
     assert double.report.matching == pytest.approx(single.report.matching, abs=1e-6)
     assert double.report.roundtrip == pytest.approx(single.report.roundtrip, abs=1e-5)
@@ -84,13 +84,13 @@ def test_a_heavy_source_wins(three):
     sources, target = three
     heavy = [replace(sources[0], weight=1e6), sources[1]]
     alone = transfer(sources[0].prompt, sources[0].space, target).prompt.vectors
-    found = transfer_many(heavy, target).prompt.vectors
+    found = transfer(heavy, target=target).prompt.vectors
     assert cosine_similarity(alone, found, dim=1).min() > 0.9999
 
 
 def test_provenance_names_every_source(three):
     sources, target = three
-    result = transfer_many(sources, target)
+    result = transfer(sources, target=target)
     (entry,) = result.prompt.provenance.history
     assert {s["source"]: s["weight"] for s in entry["sources"]} == pytest.approx(
         {"left": 1 / 3, "middle": 2 / 3}
@@ -116,8 +116,8 @@ def test_own_anchors_raise_the_objective_of_each_source(three):
             total += source.weight / 3 * matching(wanted, target.rows(ids), vectors)
         return total
 
-    common = objective(transfer_many(pair, target).prompt.vectors)
-    own = objective(transfer_many(pair, target, own_anchors=True).prompt.vectors)
+    common = objective(transfer(pair, target=target).prompt.vectors)
+    own = objective(transfer(pair, target=target, own_anchors=True).prompt.vectors)
     assert (own > common + 1e-5).all()
 
 
@@ -136,7 +136,7 @@ def test_mixtures_are_averaged(three):
                 ),
             )
         )
-    result = transfer_many(mixed, target)
+    result = transfer(mixed, target=target)
     wanted = sum(m.prompt.mixture.weights * m.weight / 3 for m in mixed)
     torch.testing.assert_close(result.prompt.mixture.weights, wanted, rtol=1e-5, atol=1e-7)
     rows = target.rows([target.words[w] for w in words])
@@ -161,19 +161,19 @@ def test_bad_input(three):
     sources, target = three
     longer = replace(sources[1], prompt=prompt_in(sources[1].space, n=5))
     with pytest.raises(MismatchError, match="one length, got 3, 5"):
-        transfer_many([sources[0], longer], target)
-    assert transfer_many([sources[0], longer], target, lengths="stretch").prompt.length == 5
+        transfer([sources[0], longer], target=target)
+    assert transfer([sources[0], longer], target=target, lengths="stretch").prompt.length == 5
     with pytest.raises(UnknownNameError, match="length rule"):
-        transfer_many([sources[0], longer], target, lengths="strech")
+        transfer([sources[0], longer], target=target, lengths="strech")
     with pytest.raises(PromptPortError, match="above 0"):
-        transfer_many([sources[0], replace(sources[1], weight=0.0)], target)
+        transfer([sources[0], replace(sources[1], weight=0.0)], target=target)
     with pytest.raises(MismatchError, match="one prompt or more"):
-        transfer_many([], target)
+        transfer([], target=target)
     other = replace(sources[1], prompt=prompt_in(sources[1].space, template="{soft} {answer}"))
     with pytest.raises(MismatchError, match="one template"):
-        transfer_many([sources[0], other], target)
+        transfer([sources[0], other], target=target)
     with pytest.raises(MismatchError, match="own anchors"):
-        transfer_many(sources, target, method="gradient", own_anchors=True, options={"steps": 1})
+        transfer(sources, target=target, method="gradient", own_anchors=True, options={"steps": 1})
 
 
 def test_dimension_counts_for_several_sources_and_own_anchors(three):
@@ -181,8 +181,8 @@ def test_dimension_counts_for_several_sources_and_own_anchors(three):
     spread = target.matrix.std(0)
     assert spread.max() > 1.05 * spread.min()
     one = transfer(sources[0].prompt, sources[0].space, target, magnitude="dimension").prompt
-    double = transfer_many([sources[0], sources[0]], target, magnitude="dimension").prompt
-    own = transfer_many([sources[0]], target, magnitude="dimension", own_anchors=True).prompt
+    double = transfer([sources[0], sources[0]], target=target, magnitude="dimension").prompt
+    own = transfer([sources[0]], target=target, magnitude="dimension", own_anchors=True).prompt
     token = transfer(sources[0].prompt, sources[0].space, target).prompt
     assert (cosine_similarity(one.vectors, token.vectors) < 0.9999).all()
     assert (cosine_similarity(one.vectors, double.vectors) > 0.9999).all()
@@ -191,11 +191,11 @@ def test_dimension_counts_for_several_sources_and_own_anchors(three):
 
 def test_own_anchors_follow_the_rules_for_anchors(three):
     sources, target = three
-    every = transfer_many(sources, target, own_anchors=True).prompt.vectors
-    fewer = transfer_many(sources, target, own_anchors=True, anchors="frequent:40").prompt.vectors
+    every = transfer(sources, target=target, own_anchors=True).prompt.vectors
+    fewer = transfer(sources, target=target, own_anchors=True, anchors="frequent:40").prompt.vectors
     assert not torch.allclose(every, fewer, rtol=1e-3)
     with pytest.raises(MismatchError, match="least_squares, without options"):
-        transfer_many(sources, target, own_anchors=True, options={"topk": 30})
+        transfer(sources, target=target, own_anchors=True, options={"topk": 30})
 
 
 def test_the_round_trip_of_mixtures_is_that_of_their_mean(three):
@@ -211,7 +211,7 @@ def test_the_round_trip_of_mixtures_is_that_of_their_mean(three):
         mixed.append(replace(source, prompt=prompt))
     alone = transfer(mixed[0].prompt, mixed[0].space, target).report.roundtrip
     assert alone == pytest.approx(1.0, abs=1e-5)
-    both = transfer_many(mixed, target)
+    both = transfer(mixed, target=target)
     wanted = sum(
         weight * cosine_similarity(both.prompt.mixture.vectors(m.space), m.prompt.vectors).mean()
         for m, weight in zip(mixed, (1 / 3, 2 / 3), strict=True)

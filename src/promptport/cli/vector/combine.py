@@ -310,7 +310,7 @@ def _is_whole(method: str) -> bool:
 def _check_method(method: str) -> None:
     """Refuse a name that is none, with all that there are."""
     from promptport.merging import list_merges
-    from promptport.transfers.registry import unknown_name
+    from promptport.registry import unknown_name
 
     full = {"concatenate.v1", *(found.name for found in list_merges())}
     bare = {EITHER, *(name.rpartition(".")[0] for name in full)}

@@ -33,6 +33,8 @@ _NEARLY_SINGULAR = 1e-7
     "least_squares.v1",
     paper="closed form of Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5",
     from_description=True,
+    own_anchors=True,
+    linear="directions",
 )
 def least_squares(
     problem: TransferProblem,

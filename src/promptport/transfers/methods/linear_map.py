@@ -22,6 +22,7 @@ _NEARLY_SINGULAR = 1e-7
 @transfer_method(
     "linear_map.v1",
     paper="Mikolov, Le, Sutskever 2013 (arXiv 1309.4168), Eq. 3, with a ridge",
+    linear="vectors",
 )
 def linear_map(
     problem: TransferProblem, *, ridge: float = DEFAULT_RIDGE, centre: bool = False

@@ -16,6 +16,7 @@ from promptport.transfers.registry import transfer_method
     "mixture.v1",
     paper="anchored prompts: P_s = W A_s, P_t = W A_t (the weights of OMP tokenizer transplants, "
     "arXiv 2506.06607, but learned with the task)",
+    from_mixture=True,
 )
 def mixture(problem: TransferProblem, *, rest: bool = True) -> Tensor:
     """Mix the target's rows of the same words with the same weights.

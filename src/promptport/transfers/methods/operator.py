@@ -19,6 +19,7 @@ _cache: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
 @transfer_method(
     "operator.v1",
     paper="closed form of Wu, Wu, Mou, ICLR 2024 (arXiv 2310.01691), Eq. 5, as a matrix",
+    linear="directions",
 )
 def apply_operator(problem: TransferProblem, *, ridge: float = DEFAULT_RIDGE) -> Tensor:
     """Multiply the unit prompt by T = (ĀᵀĀ + λI)⁻¹ Āᵀ Ā_s: what `least_squares` gives, for many.
