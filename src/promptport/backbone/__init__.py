@@ -1,5 +1,6 @@
 """The only room that knows transformers: masked, causal and seq2seq models behind one door."""
 
+from promptport.backbone.answers import answer_tokens
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
 from promptport.backbone.layout import EncodedRow, Layout
@@ -15,6 +16,7 @@ __all__ = [
     "Kind",
     "Layout",
     "SpaceLike",
+    "answer_tokens",
     "as_backbone",
     "as_space",
     "check_prompt",

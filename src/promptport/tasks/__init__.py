@@ -1,7 +1,10 @@
 """Tasks: templates, label words, data and metrics."""
 
 from promptport.tasks.catalog import TaskEntry, list_tasks, open_task
+from promptport.tasks.checking import SplitCheck, TaskCheck, check_task
 from promptport.tasks.data import FileSource, HubSource, Kind, MemorySource, Row, Source
+from promptport.tasks.importing import ImportConfig, ImportedTask, import_task
+from promptport.tasks.inputs import read_inputs
 from promptport.tasks.metrics import (
     METRICS,
     Score,
@@ -19,6 +22,8 @@ __all__ = [
     "Field",
     "FileSource",
     "HubSource",
+    "ImportConfig",
+    "ImportedTask",
     "Kind",
     "MemorySource",
     "Piece",
@@ -26,16 +31,21 @@ __all__ = [
     "Score",
     "Soft",
     "Source",
+    "SplitCheck",
     "Task",
+    "TaskCheck",
     "TaskEntry",
     "Template",
     "Text",
     "bootstrap_score",
+    "check_task",
     "escape",
     "hits",
+    "import_task",
     "list_tasks",
     "load_task",
     "majority_score",
     "normalise",
     "open_task",
+    "read_inputs",
 ]

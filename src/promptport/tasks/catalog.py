@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from promptport.errors import TaskError, UnknownNameError
-from promptport.tasks.data import SPLITS, FileSource, count_records, read_records
+from promptport.tasks.data import SPLITS, FileSource
+from promptport.tasks.reading import count_records, read_records
 from promptport.tasks.task import Task, load_task
 from promptport.tasks.template import Template, escape
 

@@ -1,17 +1,16 @@
-"""Rows of a task: read from JSONL, CSV, TSV, Parquet or Hugging Face `datasets`, and checked."""
+"""Rows of a task: from files, Hugging Face `datasets` or memory, and checked."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
 from promptport.errors import TaskError
+from promptport.tasks.reading import Record, read_records
 
 Kind = Literal["probe", "classification", "text2text"]
 SPLITS = ("train", "dev", "test")
@@ -30,7 +29,6 @@ OPTIONAL: Mapping[Kind, tuple[str, ...]] = {
     "classification": ("text_b",),
     "text2text": ("text_b",),
 }
-_Record = tuple[str, Mapping[str, Any]]  # where it stands ("train.jsonl, line 3"), its columns
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ class FileSource:
         """Splits that there are."""
         return tuple(self.files)
 
-    def records(self, split: str) -> Iterator[_Record]:
+    def records(self, split: str) -> Iterator[Record]:
         """Raw records of a split (see `load_rows`)."""
         return read_records(Path(self.files[split]))
 
@@ -128,7 +126,7 @@ class HubSource:
         """Splits that there are."""
         return tuple(self.names)
 
-    def records(self, split: str) -> Iterator[_Record]:
+    def records(self, split: str) -> Iterator[Record]:
         """Raw records of a split (see `load_rows`); class numbers become the data set's names."""
         dataset = self._download(split)
         label = self.columns.get("label", "label")
@@ -228,45 +226,67 @@ def kept_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
 
 
 def _rows(
-    records: Iterable[_Record],
+    records: Iterable[Record],
     columns: Mapping[str, str],
     label_names: tuple[str, ...],
     spec: RowSpec,
 ) -> Iterator[Row]:
-    wanted: tuple[str, ...] = ()
+    reader = RowReader(columns, label_names, spec)
     for where, record in records:
-        if not wanted:  # the first row decides whether the optional columns are there
-            optional = (n for n in OPTIONAL[spec.kind] if columns.get(n, n) in record)
-            wanted = tuple(dict.fromkeys((*spec.fields, *optional)))
-        values = {name: _cell(record, name, columns, where, wanted, spec) for name in wanted}
+        yield reader.read(where, record)
+
+
+@dataclass
+class RowReader:
+    """Makes rows of records. The first one decides whether the optional columns are there.
+
+    Attributes:
+        columns: our name -> the record's name, where they differ.
+        label_names: label by number, if the records hold numbers.
+        spec: what the rows must look like.
+        wanted: our names of the columns that are read, answer apart; empty before the first record.
+    """
+
+    columns: Mapping[str, str]
+    label_names: tuple[str, ...]
+    spec: RowSpec
+    wanted: tuple[str, ...] = ()
+
+    def read(self, where: str, record: Mapping[str, Any]) -> Row:
+        """One row.
+
+        Args:
+            where: place of the record, for messages.
+            record: column -> value.
+
+        Raises:
+            TaskError: a missing column, an empty text, an unknown label.
+        """
+        spec = self.spec
+        if not self.wanted:
+            optional = (n for n in OPTIONAL[spec.kind] if self.columns.get(n, n) in record)
+            self.wanted = tuple(dict.fromkeys((*spec.fields, *optional)))
+        values = {name: self._cell(where, record, name) for name in self.wanted}
         answer = ""
         if spec.answers:
-            cell = _cell(record, spec.answer, columns, where, wanted, spec)
-            answer = _answer(cell, label_names, where, spec)
-        yield Row({name: _text(value, name, where) for name, value in values.items()}, answer)
+            cell = self._cell(where, record, spec.answer)
+            answer = _answer(cell, self.label_names, where, spec)
+        return Row({name: _text(value, name, where) for name, value in values.items()}, answer)
 
-
-def _cell(
-    record: Mapping[str, Any],
-    name: str,
-    columns: Mapping[str, str],
-    where: str,
-    wanted: tuple[str, ...],
-    spec: RowSpec,
-) -> Any:
-    theirs = columns.get(name, name)
-    value = record.get(theirs)
-    if value is None:
-        asked = (*wanted, spec.answer) if spec.answers else wanted
-        needed = ", ".join(columns.get(n, n) for n in asked)
-        there = ", ".join(str(n) for n, v in record.items() if v is not None)
-        raise TaskError(
-            where,
-            expected=f"the columns {needed}",
-            got=f"no {theirs!r} (there are: {there})",
-            fix="Correct the data, or name the column under 'columns' in the task file",
-        )
-    return value
+    def _cell(self, where: str, record: Mapping[str, Any], name: str) -> Any:
+        theirs = self.columns.get(name, name)
+        value = record.get(theirs)
+        if value is None:
+            asked = (*self.wanted, self.spec.answer) if self.spec.answers else self.wanted
+            needed = ", ".join(self.columns.get(n, n) for n in asked)
+            there = ", ".join(str(n) for n, v in record.items() if v is not None)
+            raise TaskError(
+                where,
+                expected=f"the columns {needed}",
+                got=f"no {theirs!r} (there are: {there})",
+                fix="Correct the data, or name the column under 'columns' in the task file",
+            )
+        return value
 
 
 def _text(value: Any, name: str, where: str) -> str:
@@ -331,145 +351,3 @@ def _check_number(text: str, bounds: tuple[float, float], where: str) -> None:
             got=repr(text)[:120],
             fix="Mend the row, or widen the labels of the task",
         )
-
-
-def read_records(path: Path) -> Iterator[_Record]:
-    """Raw records of a file with their place in it.
-
-    Raises:
-        TaskError: missing, unreadable, damaged, or of a form that is not known.
-    """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise TaskError(
-            str(path),
-            expected=f"a file ending in {', '.join(_READERS)}",
-            got=repr(path.suffix or path.name),
-            fix="Convert the file, or rename it",
-        )
-    if not path.is_file():
-        raise TaskError(
-            str(path),
-            expected="a data file",
-            got="nothing at this path",
-            fix="Check the path in the task file",
-        )
-    try:
-        yield from reader(path)
-    except OSError as error:
-        raise TaskError(
-            str(path),
-            expected="a readable file",
-            got=error.strerror or str(error),
-            fix="Check the permissions",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            str(path),
-            expected="text in UTF-8",
-            got=f"byte {error.object[error.start]:#04x}",
-            fix="Convert the file to UTF-8",
-        ) from error
-
-
-def count_records(path: Path) -> int:
-    """Number of rows of a data file, unchecked; 0 if it is missing."""
-    if not path.is_file():
-        return 0
-    if path.suffix.lower() in (".jsonl", ".ndjson"):  # no need to parse
-        with path.open("rb") as stream:
-            return sum(not line.isspace() for line in stream)
-    return sum(1 for _ in read_records(path))
-
-
-def _read_jsonl(path: Path) -> Iterator[_Record]:
-    with path.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.isspace():
-                continue
-            yield f"{path}, line {number}", _json_object(line, f"{path}, line {number}")
-
-
-def _json_object(line: str, where: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise TaskError(
-            where,
-            expected="a JSON object",
-            got=f"text that does not parse ({error})",
-            fix="Mend or remove the line",
-        ) from error
-    if not isinstance(value, dict):
-        raise TaskError(
-            where,
-            expected="a JSON object",
-            got=type(value).__name__,
-            fix='Write one object per line, for instance {"text": ..., "label": ...}',
-        )
-    return value
-
-
-def _read_csv(path: Path) -> Iterator[_Record]:
-    return _read_delimited(path, ",", csv.QUOTE_MINIMAL)
-
-
-def _read_tsv(path: Path) -> Iterator[_Record]:
-    # quotes are ordinary characters in the TSV files of GLUE and its kin
-    return _read_delimited(path, "\t", csv.QUOTE_NONE)
-
-
-def _read_delimited(path: Path, delimiter: str, quoting: Literal[0, 3]) -> Iterator[_Record]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream, delimiter=delimiter, quoting=quoting, strict=True)
-        try:
-            for record in reader:
-                where = f"{path}, line {reader.line_num}"
-                if None in record:
-                    raise TaskError(
-                        where,
-                        expected=f"{len(reader.fieldnames or ())} cells",
-                        got="more",
-                        fix="Put quotes around cells that hold the separator",
-                    )
-                yield where, record
-        except csv.Error as error:
-            raise TaskError(
-                f"{path}, line {reader.reader.line_num}",
-                expected="a well-formed line",
-                got=str(error),
-                fix="Mend or remove the line",
-            ) from error
-
-
-def _read_parquet(path: Path) -> Iterator[_Record]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError as error:
-        raise TaskError(
-            str(path),
-            expected="the package 'pyarrow' to read Parquet",
-            got="none installed",
-            fix="Run pip install 'promptport[datasets]'",
-        ) from error
-    try:
-        records = parquet.read_table(path).to_pylist()
-    except (ArrowException, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise TaskError(
-            str(path),
-            expected="a Parquet file",
-            got=f"something else ({reason.rstrip('.')})",
-            fix="Restore the file from its source",
-        ) from error
-    for number, record in enumerate(records):
-        yield f"{path}, row {number}", record
-
-
-_READERS: Mapping[str, Callable[[Path], Iterator[_Record]]] = {
-    ".jsonl": _read_jsonl,
-    ".ndjson": _read_jsonl,
-    ".csv": _read_csv,
-    ".tsv": _read_tsv,
-    ".parquet": _read_parquet,
-}

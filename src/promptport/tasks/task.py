@@ -114,7 +114,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return kept_rows(self.source, split, self._spec())
+        return kept_rows(self.source, split, self.spec)
 
     def texts(self, split: str) -> tuple[Row, ...]:
         """All rows of a split with empty answers: labels need not be there, and are not read.
@@ -122,7 +122,7 @@ class Task:
         Raises:
             TaskError: see `load_rows`.
         """
-        return kept_rows(self.source, split, replace(self._spec(), answers=False))
+        return kept_rows(self.source, split, replace(self.spec, answers=False))
 
     def with_template(self, text: str) -> Task:
         """The same task with another template.
@@ -198,7 +198,9 @@ class Task:
         pairs = zip(self.label_values, probabilities, strict=True)
         return sum(value * float(probability) for value, probability in pairs)
 
-    def _spec(self) -> RowSpec:
+    @property
+    def spec(self) -> RowSpec:
+        """What the rows of this task must look like."""
         values = self.label_values
         bounds = (min(values), max(values)) if values else None
         labels = self.label_names if self.labels is not None else None

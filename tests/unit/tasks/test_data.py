@@ -11,7 +11,8 @@ import pytest
 
 from promptport.errors import TaskError
 from promptport.tasks import FileSource, HubSource, MemorySource, Row
-from promptport.tasks.data import RowSpec, count_records, load_rows
+from promptport.tasks.data import RowSpec, load_rows
+from promptport.tasks.reading import count_records
 
 PROBE = RowSpec("probe", ("subject",))
 CLASSES = RowSpec("classification", ("text",), ("bad", "good"))
