@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError
 from promptport.objective import Objective, Prepared, Question
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Score, Task, Template, bootstrap_score, hits
+from promptport.storage import PromptLike, as_prompt
+from promptport.tasks import Score, Task, TaskLike, Template, as_task, bootstrap_score, hits
 
 # Tokens per forward pass: beyond a few thousand, larger batches only cost memory.
 BATCH_TOKENS = 8192
@@ -109,9 +110,9 @@ class Evaluation:
 
 
 def evaluate(
-    backbone: Backbone,
-    task: Task,
-    prompt: SoftPrompt | None = None,
+    backbone: BackboneLike,
+    task: TaskLike,
+    prompt: PromptLike | None = None,
     *,
     template: Template | None = None,
     split: str = "test",
@@ -120,9 +121,10 @@ def evaluate(
     """Score a soft prompt, or a plain template, on a task.
 
     Args:
-        backbone: the frozen model.
-        task: the task.
-        prompt: the soft prompt; None for a template without `{soft}` (default: the manual one).
+        backbone: the frozen model, or its name or folder.
+        task: the task, its name or its file.
+        prompt: the soft prompt or its folder; None for a template without `{soft}` (default: the
+            manual one).
         template: where the virtual tokens stand; default the one that the prompt was tuned with if
             it suits the task, else the task's.
         split: `train`, `dev` or `test`.
@@ -132,7 +134,9 @@ def evaluate(
         MismatchError: the prompt belongs to another backbone.
         TaskError: the template, the data or the label words do not fit.
     """
+    backbone, task = as_backbone(backbone), as_task(task)
     if prompt is not None:
+        prompt = as_prompt(prompt)
         backbone.check_prompt(prompt)
     chosen = template or choose_template(task, prompt)
     length = 0 if prompt is None else prompt.length
@@ -144,9 +148,9 @@ def evaluate(
 
 
 def score_prompts(
-    backbone: Backbone,
-    prompts: Sequence[SoftPrompt],
-    tasks: Sequence[Task],
+    backbone: BackboneLike,
+    prompts: Sequence[PromptLike],
+    tasks: Sequence[TaskLike],
     *,
     split: str = "test",
     rows: int = 0,
@@ -155,9 +159,9 @@ def score_prompts(
     """Score every prompt on every task, all in the same batches.
 
     Args:
-        backbone: the frozen model of all prompts.
-        prompts: (n_i, d) each, one or more; lengths may differ.
-        tasks: one or more; templates are chosen as in `evaluate`.
+        backbone: the frozen model of all prompts, or its name or folder.
+        prompts: (n_i, d) each or their folders, one or more; lengths may differ.
+        tasks: one or more, or their names or files; templates are chosen as in `evaluate`.
         split: `train`, `dev` or `test`.
         rows: use only so many rows of each task (the first ones); 0 for all.
         truncate: cut texts that are too long instead of refusing them.
@@ -176,14 +180,16 @@ def score_prompts(
             got=f"{len(prompts)} prompts, {len(tasks)} tasks",
             fix="Name them",
         )
-    loaded = [task.load(split)[: rows or None] for task in tasks]
+    backbone = as_backbone(backbone)
+    opened, asked = [as_prompt(p) for p in prompts], [as_task(t) for t in tasks]
+    loaded = [task.load(split)[: rows or None] for task in asked]
     known: dict[tuple[int, str, int], tuple[Objective, Prepared]] = {}
     queries: list[PromptedQuestion] = []
     parts: list[tuple[range, Objective, Prepared]] = []
     start = 0
-    for prompt in prompts:
+    for prompt in opened:
         backbone.check_prompt(prompt)
-        for number, task in enumerate(tasks):
+        for number, task in enumerate(asked):
             template = choose_template(task, prompt)
             key = (number, template.text, prompt.length)
             if key not in known:
@@ -196,9 +202,9 @@ def score_prompts(
             queries += prompted(objective, prepared.questions, start)
             parts.append((range(first, len(queries)), objective, prepared))
         start += prompt.length
-    outcome = evaluate_queries(backbone, queries, torch.cat([p.vectors for p in prompts]))
+    outcome = evaluate_queries(backbone, queries, torch.cat([p.vectors for p in opened]))
     scored = [evaluation_of(outcome.part(places), own, rows) for places, own, rows in parts]
-    return [scored[i : i + len(tasks)] for i in range(0, len(scored), len(tasks))]
+    return [scored[i : i + len(asked)] for i in range(0, len(scored), len(asked))]
 
 
 def evaluation_of(outcome: Outcome, objective: Objective, prepared: Prepared) -> Evaluation:

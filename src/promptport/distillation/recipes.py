@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone, with_origin
+from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
 from promptport.distillation.trainer import (
     Distillation,
@@ -32,7 +33,8 @@ from promptport.errors import TuningError
 from promptport.parameters.mixtures import MixtureRows, mixture_words, starting_logits
 from promptport.parameters.origins import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tasks import Task
+from promptport.storage import PromptLike, as_prompt
+from promptport.tasks import TaskLike, as_task
 
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
 INTO_MERGE = DistillConfig(
@@ -98,10 +100,10 @@ class DistillResult:
 
 
 def align(
-    prompt: SoftPrompt,
-    backbone: Backbone,
+    prompt: PromptLike,
+    backbone: BackboneLike,
     teachers: Sequence[Teacher],
-    task: Task,
+    task: TaskLike,
     *,
     split: str = "train",
     config: DistillConfig | None = None,
@@ -126,6 +128,7 @@ def align(
         AnchorError: a probe, and the backbones share no words to compare answers on.
     """
     config = config or DistillConfig()
+    prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
@@ -143,9 +146,9 @@ def align(
 
 
 def distill_merge(
-    prompt: SoftPrompt | Sequence[SoftPrompt],
-    backbone: Backbone,
-    parts: Sequence[tuple[SoftPrompt, Task]],
+    prompt: PromptLike | Sequence[PromptLike],
+    backbone: BackboneLike,
+    parts: Sequence[tuple[PromptLike, TaskLike]],
     *,
     split: str = "train",
     config: DistillConfig | None = None,
@@ -177,14 +180,17 @@ def distill_merge(
         TaskError: too few rows, or a text to text task.
     """
     config = config or INTO_MERGE
-    prompts = [prompt] if isinstance(prompt, SoftPrompt) else list(prompt)
-    for what, given in (("prompt", prompts), ("parts", parts)):
+    backbone = as_backbone(backbone)
+    begun = [prompt] if isinstance(prompt, SoftPrompt | str | Path) else prompt
+    prompts = [as_prompt(each) for each in begun]
+    learned = [(as_prompt(own), as_task(task)) for own, task in parts]
+    for what, given in (("prompt", prompts), ("parts", learned)):
         if not given:
             raise TuningError(what, expected="one or more", got="none", fix="Name a prompt")
     for each in prompts:
         backbone.check_prompt(each)
     made = []
-    for own, task in parts:
+    for own, task in learned:
         # A combination of prompts with different templates has none: tasks keep their own.
         known = replace(prompts[0].provenance, template=own.provenance.template)
         student, teacher = replace(prompts[0], provenance=known), Teacher(backbone, own)
@@ -202,7 +208,7 @@ def distill_merge(
     start = tried.index(min(tried)) if tried else 0
     ways[start].go_on(ways[start].total, steps.one)
     record = ways[start].record() | {"steps": steps.done}
-    entry = _entry("distill_merge", config, record) | {"tasks": [task.name for _, task in parts]}
+    entry = _entry("distill_merge", config, record) | {"tasks": [task.name for _, task in learned]}
     old = prompts[start].provenance
     provenance = replace(old, history=(*old.history, entry))
     found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
@@ -210,9 +216,9 @@ def distill_merge(
 
 
 def distill_over_origins(
-    prompt: SoftPrompt,
-    backbone: Backbone,
-    task: Task,
+    prompt: PromptLike,
+    backbone: BackboneLike,
+    task: TaskLike,
     *,
     origin: OriginSpec | None = None,
     origins: int = 64,
@@ -248,6 +254,7 @@ def distill_over_origins(
         TaskError: too few rows, or a text to text task.
     """
     config = config or OVER_ORIGINS
+    prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
     if origins < 2:
         raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
@@ -291,9 +298,9 @@ def distill_over_origins(
 
 
 def fit_mixture(
-    prompt: SoftPrompt,
-    backbone: Backbone,
-    task: Task,
+    prompt: PromptLike,
+    backbone: BackboneLike,
+    task: TaskLike,
     *,
     words: Sequence[str] | None = None,
     split: str = "train",
@@ -324,6 +331,7 @@ def fit_mixture(
         AnchorError: too few words.
     """
     config = config or DistillConfig(epochs=30, patience=5)
+    prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
     lesson = DistillTargets.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
     chosen = mixture_words(backbone.space, words)

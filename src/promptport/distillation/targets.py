@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
 from promptport.errors import AnchorError, TaskError
@@ -24,7 +24,8 @@ from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
-from promptport.tasks import Row, Task, Template
+from promptport.storage import PromptLike, as_prompt
+from promptport.tasks import Row, Task, TaskLike, Template, as_task
 
 Texts = Literal["task", "words"]
 
@@ -104,19 +105,24 @@ class DistillConfig:
         check_seed(self.seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Teacher:
     """A prompt whose answers are to be learned.
 
     Attributes:
-        backbone: the frozen model that the prompt belongs to.
-        prompt: the prompt.
+        backbone: the frozen model that the prompt belongs to; may be given by name or folder.
+        prompt: the prompt; may be given by its folder.
         weight: its say among the teachers, above 0.
     """
 
     backbone: Backbone
     prompt: SoftPrompt
     weight: float = 1.0
+
+    def __init__(self, backbone: BackboneLike, prompt: PromptLike, weight: float = 1.0) -> None:
+        object.__setattr__(self, "backbone", as_backbone(backbone))
+        object.__setattr__(self, "prompt", as_prompt(prompt))
+        object.__setattr__(self, "weight", weight)
 
 
 @dataclass(frozen=True)
@@ -136,10 +142,10 @@ class Agreement:
 
 @torch.no_grad()
 def agreement(
-    prompt: SoftPrompt,
-    backbone: Backbone,
+    prompt: PromptLike,
+    backbone: BackboneLike,
     teachers: Sequence[Teacher],
-    task: Task,
+    task: TaskLike,
     *,
     split: str = "train",
     config: DistillConfig | None = None,
@@ -162,6 +168,7 @@ def agreement(
         TaskError: too few rows, or a text to text task.
         AnchorError: a probe, and the backbones share no words to compare answers on.
     """
+    prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
     config = replace(config or DistillConfig(), fill=0)  # made rows are only learned from
     lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import is_once, refuse_out_of_range
 from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
@@ -33,7 +33,7 @@ from promptport.objective import Objective
 from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import Row, Task
+from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
 
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
@@ -86,8 +86,8 @@ class CurvesConfig:
 
 
 def few_shot_curves(
-    backbone: Backbone,
-    task: Task,
+    backbone: BackboneLike,
+    task: TaskLike,
     library: Sequence[Candidate],
     config: CurvesConfig | None = None,
     *,
@@ -120,6 +120,7 @@ def few_shot_curves(
         TuningError: a loss that is not finite.
         StorageError: the folder cannot be used.
     """
+    backbone, task = as_backbone(backbone), as_task(task)
     run = _Run(backbone, task, library, config or CurvesConfig(), prompts or {}, out)
     run.say(progress, "")
     for seed in run.config.seeds:

@@ -18,7 +18,7 @@ import numpy as np
 
 from promptport.analysis import Part, forecast_pair
 from promptport.analysis.forecast import RELIABILITY
-from promptport.backbone import Backbone, with_origin
+from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.checks import is_once, refuse_out_of_range
 from promptport.distillation import INTO_MERGE, DistillConfig, distill_merge
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
@@ -117,7 +117,7 @@ class PairsConfig:
 
 
 def score_pairs(
-    backbone: Backbone,
+    backbone: BackboneLike,
     parts: Mapping[str, Part],
     config: PairsConfig | None = None,
     *,
@@ -145,7 +145,7 @@ def score_pairs(
         TuningError: `reconcile` cannot learn from these rows.
         StorageError, FileFormatError: see `Cells`.
     """
-    return _Comparison(backbone, parts, config or PairsConfig(), out).run(progress)
+    return _Comparison(as_backbone(backbone), parts, config or PairsConfig(), out).run(progress)
 
 
 class _Comparison:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.targets import Agreement, DistillTargets
 from promptport.distillation.trainer import FreeStudent, losses
@@ -25,7 +25,7 @@ from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_op
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import Task
+from promptport.tasks import Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled, few_shot
 
 _FEWEST_TEXTS = 8
@@ -123,9 +123,9 @@ class AdaptResult:
 
 
 def adapt(
-    backbone: Backbone,
+    backbone: BackboneLike,
     library: Mapping[str, SoftPrompt],
-    task: Task,
+    task: TaskLike,
     *,
     labelled: int = 0,
     config: AdaptConfig | None = None,
@@ -156,6 +156,7 @@ def adapt(
         TuningError: more labelled rows than there are, or a loss that is no finite number.
     """
     config = config or AdaptConfig()
+    backbone, task = as_backbone(backbone), as_task(task)
     _check(backbone, library, task)
     check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()

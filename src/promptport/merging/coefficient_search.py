@@ -17,13 +17,13 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.merging.engine import merge
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import Score, Task
+from promptport.tasks import Score, Task, TaskLike, as_task
 from promptport.vector import TaskPromptVector
 
 Criterion = Literal["mean", "min", "harmonic"]
@@ -168,9 +168,9 @@ class SearchResult:
 
 
 def search_coefficients(
-    backbone: Backbone,
+    backbone: BackboneLike,
     vectors: Sequence[TaskPromptVector],
-    tasks: Sequence[Task],
+    tasks: Sequence[TaskLike],
     origin: SoftPrompt | Tensor,
     config: SearchConfig | None = None,
     *,
@@ -202,7 +202,8 @@ def search_coefficients(
         MismatchError: vectors, origin and backbone do not belong together.
         TaskError: data or templates that do not fit.
     """
-    search = _Search(backbone, vectors, tasks, origin, config or SearchConfig(), terms, made)
+    backbone, asked = as_backbone(backbone), [as_task(task) for task in tasks]
+    search = _Search(backbone, vectors, asked, origin, config or SearchConfig(), terms, made)
     return search.run()
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone, text_ids
+from promptport.backbone import Backbone, BackboneLike, as_backbone, text_ids
 from promptport.errors import TuningError
 from promptport.parameters.mixtures import mixture_words, starting_logits
 from promptport.prompt import SoftPrompt
@@ -142,7 +142,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
+def make_origin(spec: OriginSpec, backbone: BackboneLike, length: int) -> Tensor:
     """Make an origin.
 
     Args:
@@ -169,6 +169,7 @@ def make_origin(spec: OriginSpec, backbone: Backbone, length: int) -> Tensor:
             fix="Choose one of them",
         )
     generator = torch.Generator().manual_seed(spec.seed)
+    backbone = as_backbone(backbone)
     space = backbone.space
     if spec.kind == "vocabulary":
         ids = torch.tensor(sorted(space.words.values()))

@@ -13,6 +13,7 @@ from promptport.tasks.metrics import (
     majority_score,
     normalise,
 )
+from promptport.tasks.opening import TaskLike, as_task
 from promptport.tasks.task import Task, load_task
 from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
 
@@ -35,8 +36,10 @@ __all__ = [
     "Task",
     "TaskCheck",
     "TaskEntry",
+    "TaskLike",
     "Template",
     "Text",
+    "as_task",
     "bootstrap_score",
     "check_task",
     "escape",

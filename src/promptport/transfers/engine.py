@@ -18,7 +18,7 @@ from promptport.errors import MismatchError
 from promptport.portable import PortablePrompt
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
-from promptport.storage import as_prompt, load_portable
+from promptport.storage import PromptLike, as_prompt, load_portable
 from promptport.transfers.config import TransferConfig
 from promptport.transfers.decoding import TransferResult, decode
 from promptport.transfers.describing import describe_portable, describe_sources, encode_source
@@ -107,13 +107,13 @@ def transfer(  # noqa: PLR0913
     if isinstance(thing, PortablePrompt):
         plan = chosen.plan(mixture=thing.mixture is not None)
         return decode(describe_portable(thing, space, plan, progress), space, plan, start)
-    sources = _checked(thing if isinstance(thing, list) else [Source.open(thing, source)])
+    sources = _checked(thing if isinstance(thing, list) else [Source(thing, source)])
     plan = chosen.plan(mixture=all(s.prompt.mixture is not None for s in sources))
     return decode(describe_sources(sources, space, plan, progress), space, plan, start)
 
 
 def encode_prompt(
-    prompt: SoftPrompt | str | Path,
+    prompt: PromptLike,
     source: SpaceLike | None = None,
     words: Sequence[str] | None = None,
 ) -> PortablePrompt:
@@ -129,7 +129,7 @@ def encode_prompt(
         MismatchError: the prompt does not belong to `source`.
         AnchorError: none of the words is a single token.
     """
-    made = Source.open(prompt, source)
+    made = Source(prompt, source)
     made.check()
     return encode_source(made, words)
 

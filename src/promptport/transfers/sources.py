@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -20,19 +19,20 @@ from promptport.errors import MismatchError, PromptPortError
 from promptport.prompt import SoftPrompt
 from promptport.registry import unknown_name
 from promptport.space import EmbeddingSpace
-from promptport.storage import as_prompt
+from promptport.storage import PromptLike, as_prompt
 from promptport.transfers.problem import TransferProblem
 
 _NEWTON_STEPS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Source:
     """A prompt and where it comes from.
 
     Attributes:
-        prompt: (n, d_s), belongs to `space`.
-        space: of the backbone that it was tuned on.
+        prompt: (n, d_s), belongs to `space`; may be given by its folder.
+        space: of the backbone that it was tuned on; may be given by the backbone, its name or its
+            folder, and is that which the prompt remembers if it is left out.
         weight: its say among the sources, above 0; only ratios matter.
     """
 
@@ -40,28 +40,15 @@ class Source:
     space: EmbeddingSpace
     weight: float = 1.0
 
-    @classmethod
-    def open(
-        cls,
-        prompt: SoftPrompt | str | Path,
-        backbone: SpaceLike | None = None,
-        weight: float = 1.0,
-    ) -> Source:
-        """A source by names, folders or what is loaded.
-
-        Args:
-            prompt: the prompt, or its folder.
-            backbone: that it was tuned on; None for the one that it remembers.
-            weight: see the class.
-
-        Raises:
-            StorageError: no such folder.
-            BackboneError: a backbone that cannot be found or read.
-        """
+    def __init__(
+        self, prompt: PromptLike, space: SpaceLike | None = None, weight: float = 1.0
+    ) -> None:
         opened = as_prompt(prompt)
         made = opened.provenance
-        home = as_space(made.backbone, made.revision) if backbone is None else as_space(backbone)
-        return cls(opened, home, weight)
+        known = as_space(made.backbone, made.revision) if space is None else as_space(space)
+        object.__setattr__(self, "prompt", opened)
+        object.__setattr__(self, "space", known)
+        object.__setattr__(self, "weight", weight)
 
     def check(self) -> None:
         """Refuse a prompt of another backbone.

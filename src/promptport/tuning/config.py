@@ -11,7 +11,7 @@ from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
 from promptport.parameters.origins import OriginSpec
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import Task, Template
+from promptport.tasks import Task, Template, as_task
 
 _IN_RANGE = "Give a value in this range, or leave it out"
 
@@ -75,7 +75,7 @@ class TuneJob:
     """One prompt to tune.
 
     Attributes:
-        task: the task.
+        task: the task; may be given by its name or file.
         origin: what to start from.
         length: number of virtual tokens n.
         seed: order of the training rows.
@@ -107,6 +107,7 @@ class TuneJob:
     noise: float | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "task", as_task(self.task))
         check_seed(self.seed)
         if self.noise is not None and not 0 <= self.noise <= MOST_NOISE:
             raise _out_of_range("noise", f"0 to {MOST_NOISE:g}", self.noise)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError, TuningError
 from promptport.mixture import Mixture
 from promptport.objective import Objective
@@ -54,7 +54,7 @@ class JointResult:
 
 
 def tune_jointly(
-    backbones: Sequence[Backbone],
+    backbones: Sequence[BackboneLike],
     jobs: Sequence[TuneJob],
     config: TuneConfig | None = None,
     *,
@@ -93,7 +93,7 @@ def tune_jointly(
         )
     config = config or TuneConfig()
     refuse_unused(config, ("clip", "weight_decay"), "joint tuning")
-    loop = _JointLoop(backbones, jobs, config, words)
+    loop = _JointLoop([as_backbone(b) for b in backbones], jobs, config, words)
     while loop.legs[0].active():
         loop.step()
         if progress is not None:

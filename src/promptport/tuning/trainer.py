@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TuningError
 from promptport.evaluation import (
     PromptedQuestion,
@@ -47,7 +47,7 @@ ProgressCallback = Callable[[Progress], None]
 
 
 def tune(
-    backbone: Backbone,
+    backbone: BackboneLike,
     jobs: Sequence[TuneJob],
     config: TuneConfig | None = None,
     *,
@@ -76,7 +76,7 @@ def tune(
     """
     if not jobs:
         raise TuningError("jobs", expected="at least one", got="none", fix="Name a task")
-    loop = Trainer(backbone, jobs, config or TuneConfig())
+    loop = Trainer(as_backbone(backbone), jobs, config or TuneConfig())
     file = StateFile(Path(state), loop.identity()) if state is not None else None
     if file is not None:
         loop.restore(file)

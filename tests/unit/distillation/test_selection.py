@@ -9,13 +9,13 @@ from promptport.distillation.selection import parse_candidate
 from promptport.errors import PromptPortError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec
-from promptport.transfers import Source, transfer
+from promptport.transfers import Source, TransferConfig, transfer
 from promptport.tuning import TuneConfig, TuneJob, tune
 
 WAYS = {
-    "least_squares": {"minimum_anchors": 2},
-    "omp": {"method": "omp", "options": {"k": 3}, "minimum_anchors": 2},
-    "random": {"method": "random", "minimum_anchors": 2, "seed": 4},
+    "least_squares": TransferConfig(minimum_anchors=2),
+    "omp": TransferConfig(method="omp", options={"k": 3}, minimum_anchors=2),
+    "random": TransferConfig(method="random", minimum_anchors=2, seed=4),
 }
 CONFIG = DistillConfig(rows=8)
 
@@ -72,7 +72,7 @@ def test_the_best_is_kept_and_the_data_told(case, task, by) -> None:
         "touched": touched,
     }
     results = {
-        n: transfer(prompt, source.space, target.space, **settings) for n, settings in WAYS.items()
+        n: transfer(prompt, source.space, target.space, config) for n, config in WAYS.items()
     }
     if by == "matching":
         # The closed form is the optimum of this objective.
@@ -111,9 +111,8 @@ def test_bad_input(case, task) -> None:
 def test_candidates_are_read_from_text() -> None:
     from promptport.cli.transfer import parse_options
 
-    assert parse_candidate("omp:k=16,dimension", parse_options) == {
-        "method": "omp",
-        "options": {"k": 16},
-        "magnitude": "dimension",
-    }
-    assert parse_candidate("copy", parse_options) == {"method": "copy", "options": {}}
+    common = TransferConfig(seed=3)
+    assert parse_candidate("omp:k=16,dimension", parse_options, common) == TransferConfig(
+        method="omp", options={"k": 16}, magnitude="dimension", seed=3
+    )
+    assert parse_candidate("copy", parse_options, common) == TransferConfig(method="copy", seed=3)
