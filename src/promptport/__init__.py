@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
     from promptport.parameters import OriginSpec, make_origin
     from promptport.portable import PortablePrompt
+    from promptport.prediction import Prediction, predict
     from promptport.prompt import Provenance, SoftPrompt
     from promptport.relative import encode_relative
     from promptport.space import EmbeddingSpace
@@ -94,6 +95,7 @@ _HOMES = {
     "Pairs": "experiments",
     "PairsConfig": "experiments",
     "PortablePrompt": "portable",
+    "Prediction": "prediction",
     "PromptPortError": "errors",
     "Provenance": "prompt",
     "SearchConfig": "merging",
@@ -134,6 +136,7 @@ _HOMES = {
     "save_portable": "storage",
     "save_prompt": "storage",
     "save_vector": "storage",
+    "predict": "prediction",
     "score_pairs": "experiments",
     "score_prompts": "evaluation",
     "search_coefficients": "merging",
@@ -165,6 +168,7 @@ __all__ = [
     "Pairs",
     "PairsConfig",
     "PortablePrompt",
+    "Prediction",
     "PromptPortError",
     "Provenance",
     "SearchConfig",
@@ -203,6 +207,7 @@ __all__ = [
     "move",
     "open_space",
     "open_task",
+    "predict",
     "read_inputs",
     "save_portable",
     "save_prompt",

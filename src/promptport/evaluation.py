@@ -27,6 +27,7 @@ BATCH_TOKENS = 8192
 
 # For some of the questions, by their numbers: a table (N, d), and where in it their prompts begin.
 PromptsOf = Callable[[Sequence[int]], tuple[Tensor, Sequence[int]]]
+Progress = Callable[[int, int], None]  # how many are done, of how many
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,7 @@ def evaluate(
     template: Template | None = None,
     split: str = "test",
     truncate: bool = False,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a soft prompt, or a plain template, on a task.
 
@@ -129,6 +131,7 @@ def evaluate(
             it suits the task, else the task's.
         split: `train`, `dev` or `test`.
         truncate: cut texts that are too long instead of refusing them.
+        progress: called with the number of rows that are done, and of all.
 
     Raises:
         MismatchError: the prompt belongs to another backbone.
@@ -143,7 +146,8 @@ def evaluate(
     objective = Objective(backbone, task, chosen, length=length, truncate=truncate)
     prepared = objective.prepare(task.load(split))
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
-    outcome = evaluate_queries(backbone, prompted(objective, prepared.questions), vectors)
+    queries = prompted(objective, prepared.questions)
+    outcome = evaluate_queries(backbone, queries, vectors, progress=progress)
     return evaluation_of(outcome, objective, prepared)
 
 
@@ -282,6 +286,7 @@ def evaluate_queries(
     prompts: Tensor | PromptsOf,
     *,
     batch_tokens: int = BATCH_TOKENS,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Losses and predictions of questions, whatever their tasks and prompts.
 
@@ -290,8 +295,10 @@ def evaluate_queries(
         queries: Q questions.
         prompts: (N, d), or what gives them.
         batch_tokens: tokens per forward pass.
+        progress: called with the number of questions that are done, and of all.
     """
     losses = torch.zeros(len(queries))
+    done = 0
     predictions: list[Any] = [None] * len(queries)
     gold: list[Any] = [None] * len(queries)
     for scored in score_questions(backbone, queries, prompts, batch_tokens=batch_tokens):
@@ -299,6 +306,9 @@ def evaluate_queries(
         right = scored.objective.gold(scored.questions)
         for i, value, wanted in zip(scored.places, scored.predictions(), right, strict=True):
             predictions[i], gold[i] = value, wanted
+        done += len(scored.places)
+        if progress is not None:
+            progress(done, len(queries))
     return Outcome(losses, predictions, gold)
 
 

@@ -99,6 +99,7 @@ COMMANDS: dict[str, Command] = {
     "eval": Command(
         "Score a prompt on a task, beside the baselines", "promptport.cli.evaluate", MAKE
     ),
+    "predict": Command("Answer texts of your own with a prompt", "promptport.cli.predict", MAKE),
     "move": Command("Carry a prompt to another model, without labels", "promptport.cli.move", MOVE),
     "transfer": Command(
         "The same by the embedding tables alone: move --method embeddings",
@@ -157,6 +158,7 @@ OTHER_NAMES = {
     "evaluate": "eval",
     "score": "eval",
     "train": "tune",
+    "generate": "predict",
     "port": "move",
     "convert": "move",
     "show": "inspect",

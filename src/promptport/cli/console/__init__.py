@@ -14,12 +14,15 @@ from promptport.cli.console.checks import (
 from promptport.cli.console.learning import show_lesson
 from promptport.cli.console.opening import (
     backbone_reference,
+    load_backbone,
     note_no_template,
     note_other_task,
     open_tasks,
     quiet,
+    recorded_task,
     shared_words,
     task_of,
+    task_options,
 )
 from promptport.cli.console.options import (
     BackboneOption,
@@ -78,6 +81,7 @@ __all__ = [
     "goes_on",
     "hint",
     "interval",
+    "load_backbone",
     "note",
     "note_no_template",
     "note_other_task",
@@ -90,6 +94,7 @@ __all__ = [
     "prompt_folders",
     "quiet",
     "readable",
+    "recorded_task",
     "refuse_together",
     "say",
     "say_interrupted",
@@ -97,6 +102,7 @@ __all__ = [
     "shared_words",
     "show_lesson",
     "task_of",
+    "task_options",
     "waiting",
     "written",
 ]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from promptport.errors import PromptPortError, UnknownNameError
+from promptport.cli.console.output import note
+from promptport.cli.console.progress import waiting
+from promptport.errors import BackboneError, PromptPortError, UnknownNameError
 
 if TYPE_CHECKING:
+    from promptport.backbone import Backbone
     from promptport.prompt import Provenance, SoftPrompt
-    from promptport.tasks import Task
+    from promptport.tasks import Task, Template
 
 
 def quiet() -> None:
@@ -22,11 +23,76 @@ def quiet() -> None:
     silence_libraries()
 
 
-def backbone_reference(made: Provenance, named: str | None = None) -> dict[str, Any]:
-    """Name and revision of a backbone: the one that is named, else that of a prompt."""
+def backbone_reference(
+    made: Provenance, named: str | None = None, folder: Path | None = None
+) -> dict[str, Any]:
+    """Name and revision of a backbone: the one that is named, else that of a prompt.
+
+    Args:
+        made: the record of the prompt.
+        named: what the user gives with `--backbone`.
+        folder: of the prompt, for the message.
+
+    Raises:
+        BackboneError: the prompt names a folder that is not here.
+    """
     if named is not None:
         return {"name": named, "revision": None}
+    if _is_path(made.backbone) and not Path(made.backbone).expanduser().is_dir():
+        raise _not_here(made, folder)
     return {"name": made.backbone, "revision": made.revision}
+
+
+def load_backbone(
+    made: Provenance,
+    named: str | None = None,
+    folder: Path | None = None,
+    *,
+    hidden: bool = False,
+    **loading: Any,
+) -> Backbone:
+    """Load the backbone of a prompt, and say so if it takes long.
+
+    Args:
+        made: the record of the prompt.
+        named: what the user gives with `--backbone`.
+        folder: of the prompt, for messages.
+        hidden: say nothing.
+        loading: further arguments of `Backbone.load`.
+
+    Raises:
+        BackboneError: it cannot be loaded; if the prompt named it, the message says that.
+    """
+    from promptport.backbone import Backbone
+
+    reference = backbone_reference(made, named, folder)
+    try:
+        with waiting(f"loading {reference['name']}", hidden):
+            return Backbone.load(**reference, **loading)
+    except BackboneError as error:
+        if named is None and error.name == made.backbone:
+            raise _not_here(made, folder) from error
+        raise
+
+
+def _is_path(name: str) -> bool:
+    """Whether a name can only be a path, here or on another machine."""
+    return name.startswith(("/", ".", "~")) or "\\" in name or name.count("/") > 1
+
+
+def _not_here(made: Provenance, folder: Path | None) -> BackboneError:
+    from promptport.storage.prompt_folder import CONFIG_FILE, PROVENANCE_FILE
+
+    where = "the prompt"
+    if folder is not None:
+        ours = (folder / PROVENANCE_FILE).is_file()
+        where = str(folder / (PROVENANCE_FILE if ours else CONFIG_FILE))
+    return BackboneError(
+        where,
+        expected="the name of a model that can be loaded here",
+        got=repr(made.backbone),
+        fix="Say where the model is: --backbone FOLDER, or an embedded name or Hub id",
+    )
 
 
 def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
@@ -36,22 +102,50 @@ def open_tasks(references: Sequence[str], data: Path | None) -> list[Task]:
     return [open_task(reference, data) for reference in references]
 
 
-def note_other_task(prompts: Sequence[SoftPrompt], task: Task) -> None:
-    """Say which prompts were made for another task: a slip, most likely."""
+def note_other_task(
+    prompts: Sequence[SoftPrompt], task: Task, template: Template | None = None
+) -> None:
+    """Say which prompts were made for another task: a slip, most likely.
+
+    Args:
+        prompts: any.
+        task: that is used.
+        template: what the user gives with `--template`.
+    """
+    from promptport.evaluation import choose_template
+
     for prompt in prompts:
         made = prompt.provenance.task
         if made is not None and task.name not in made.split(" + "):
-            typer.echo(f"note: the prompt was made for {made}, --task is {task.name}", err=True)
+            labels = "its labels and rows" if task.labels else "its rows"
+            note(
+                f"the prompt was made for {made}, --task is {task.name}: {labels} are used, with "
+                f"the template {(template or choose_template(task, prompt)).text!r}"
+            )
 
 
 def note_no_template(prompt: SoftPrompt, task: Task) -> None:
     """Say that the task's template is used, where the prompt names none and it may be wrong."""
     if prompt.provenance.template is None and not task.template.leads_with_soft:
-        typer.echo(
-            "note: the prompt names no template, so that of the task is used: "
-            f"{task.template.text} (PEFT puts its rows in front: --template '{{soft}} ...')",
-            err=True,
+        note(
+            "the prompt names no template, so that of the task is used: "
+            f"{task.template.text} (PEFT puts its rows in front: --template '{{soft}} ...')"
         )
+
+
+def task_options(reference: str | None, data: Path | None) -> dict[str, Any]:
+    """Options by which a printed command opens the same task as the prompt that it names.
+
+    Args:
+        reference: what the user gave with `--task`; None if the prompt remembers its task.
+        data: what the user gave with `--data`.
+
+    Returns:
+        Arguments of `command_line`: a prompt remembers the name of its task, but not the place of
+        a task file or of data.
+    """
+    is_file = reference is not None and reference.lower().endswith((".yaml", ".yml"))
+    return {"task": reference if is_file else None, "data": data}
 
 
 def task_of(prompt: SoftPrompt, given: str | None, data: Path | None, option: str) -> Task:
@@ -60,19 +154,23 @@ def task_of(prompt: SoftPrompt, given: str | None, data: Path | None, option: st
     Raises:
         PromptPortError: none is given, and the prompt names none that can be opened.
     """
+    return recorded_task(prompt.provenance, given, data, option)
+
+
+def recorded_task(made: Provenance, given: str | None, data: Path | None, option: str) -> Task:
+    """As `task_of`, by the record of the prompt."""
     from promptport.tasks import open_task
 
-    recorded = prompt.provenance.task
     try:
-        if given or recorded:
-            return open_task(given or recorded or "", data)
+        if given or made.task:
+            return open_task(given or made.task or "", data)
     except UnknownNameError:
         if given:
             raise
     raise PromptPortError(
         option,
-        expected="a task, since the prompt folder names none that is embedded",
-        got="none" if recorded is None else f"only the recorded name {recorded!r}",
+        expected="a task, since the prompt folder names none that comes with promptport",
+        got="none" if made.task is None else f"only the recorded name {made.task!r}",
         fix=f"Give {option} TASK, for instance the path of a .yaml file",
     )
 

@@ -14,7 +14,7 @@ import typer
 Report = Callable[[int, int, str], None]
 _EVERY = 10.0  # seconds between two lines of a log
 _SHARE = 0.1  # of the whole between two lines
-_SOON = 2.0  # seconds at least between two lines
+_SOON = 5.0  # seconds at least between two lines
 _PATIENCE = 2.0  # seconds before a wait is worth a line
 
 

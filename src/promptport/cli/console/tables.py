@@ -12,7 +12,8 @@ from rich.table import Table
 
 _PIPE_WIDTH = 140  # a pipe or file has no width of its own
 _PADDING = 3  # columns that a border and its spaces take
-_PIECES = re.compile(r"[^\s/,;+|]+[/,;+|]*\s*|[/,;+|]+\s*|\s+")  # a line may end behind each
+# A line may end behind each; a space that does not break, \xa0, keeps words together.
+_PIECES = re.compile(r"[^ \t/,;+|]+[/,;+|]*[ \t]*|[/,;+|]+[ \t]*|[ \t]+")
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -80,7 +81,7 @@ def fold(text: str, width: int) -> list[str]:
                 line = ""
             line += piece
         lines.append(line.rstrip())
-    return lines
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _parts(

@@ -1,0 +1,82 @@
+"""What a score means, in words: against the majority answer, baselines and the source's score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from promptport.prompt import Provenance
+from promptport.tasks import Score
+
+# Baselines in words, by the names of `tuning.score_baselines`.
+_WORDS = {
+    "no prompt": "the template without a prompt",
+    "manual": "the manual template",
+    "random": "random prompts",
+    "tuned here": "a prompt tuned on this model",
+}
+
+
+def verdict(
+    score: Score,
+    majority: Score | None = None,
+    answer: str | None = None,
+    others: Mapping[str, Score] | None = None,
+) -> str:
+    """One or two sentences on a score.
+
+    Args:
+        score: of the prompt.
+        majority: of always giving the most frequent answer, if it is known.
+        answer: that answer.
+        others: baselines by name, as `score_baselines` gives them.
+    """
+    said = []
+    if majority is not None:
+        always = "the most frequent answers" if answer is None else f"always answering {answer!r}"
+        said.append(_against(score, majority, always))
+    shown = {name: other for name, other in (others or {}).items() if name != "majority"}
+    better = [_named(name, other) for name, other in shown.items() if other.value > score.value]
+    if better:
+        said.append(f"Better than it: {', '.join(better)}.")
+    elif shown:
+        best = max(shown, key=lambda name: shown[name].value)
+        equal = shown[best].value == score.value
+        said.append(f"{'Level with' if equal else 'Above'} {_named(best, shown[best])}.")
+    return " ".join(said)
+
+
+def _against(score: Score, other: Score, name: str) -> str:
+    told = f"{name} ({other.value:.3f})"
+    if score.value < other.value:
+        return f"{score.value:.3f} is below {told}."
+    if score.value == other.value:
+        return f"{score.value:.3f} is no better than {told}."
+    if score.low <= other.value:
+        return f"{score.value:.3f} is above {told}, but not surely: its interval reaches there."
+    return f"{score.value:.3f} is above {told}."
+
+
+def _named(name: str, score: Score) -> str:
+    return f"{_WORDS.get(name, name)} ({score.value:.3f})"
+
+
+def source_score(made: Provenance) -> dict[str, Any] | None:
+    """How the prompt did where it was tuned, of a prompt that was moved from another backbone.
+
+    Returns:
+        `backbone`, `metric` and `dev_score`, as far as the history says; None for a prompt that
+        was not moved, or whose tuning is not known.
+    """
+    history = list(made.history)
+    for i in reversed(range(len(history))):
+        tuning = history[i].get("tuning") or {}
+        # A step on the own model (a mixture that is fitted) names no source; the next move does.
+        sources = [e["source"] for e in history[i:] if e.get("source") is not None]
+        if "dev_score" in tuning and sources:
+            return {
+                "backbone": sources[0],
+                "metric": tuning.get("metric"),
+                "dev_score": tuning["dev_score"],
+            }
+    return None

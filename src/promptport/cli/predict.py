@@ -1,0 +1,257 @@
+"""promptport predict: answers of a prompt to texts of one's own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from promptport.cli.attention import AVERAGED, is_attention
+from promptport.cli.console import (
+    BackboneOption,
+    DataOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    JsonFlag,
+    load_backbone,
+    note,
+    note_no_template,
+    note_other_task,
+    print_json,
+    print_table,
+    progress_bar,
+    quiet,
+    task_of,
+)
+from promptport.cli.panels import TASK_PANEL
+from promptport.errors import PromptPortError, TaskError
+
+if TYPE_CHECKING:
+    from promptport.prediction import Prediction
+    from promptport.tasks import Task
+
+_TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_SHOWN = 60  # characters of a text in the table
+_LABELS = 4  # most labels with a column each
+Text = str | Mapping[str, str]
+
+
+def command(
+    prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
+    text: Annotated[
+        list[str] | None,
+        typer.Argument(help="Texts to answer; of a task with two texts, both with a tab between."),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of texts: one a line, or JSONL, CSV, TSV or Parquet with the fields of the "
+            "task; - reads standard input."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Words to show for each text of a probe.")] = 5,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="Task, or task file; needed if the prompt remembers none that comes with "
+            "promptport.",
+            rich_help_panel=TASK_PANEL,
+        ),
+    ] = None,
+    data: DataOption = None,
+    template: Annotated[
+        str | None,
+        typer.Option(help="Template in place of the prompt's.", rich_help_panel=TASK_PANEL),
+    ] = None,
+    backbone: BackboneOption = None,
+    device: DeviceOption = "auto",
+    device_map: DeviceMapOption = None,
+    dtype: DtypeOption = "auto",
+    json_output: JsonFlag = False,
+) -> None:
+    """Answer texts of your own with a prompt.
+
+    A classification gives a label and the probability of every label, a probe the likeliest words,
+    text to text the answer that the model writes. No labels and no data set are read. Texts that
+    are too long for the model are cut.
+
+    Example:
+        promptport predict capital "France" "Peru"
+        printf 'France\\nPeru\\n' | promptport predict capital --file -
+    """
+    quiet()
+    from promptport.prediction import predict
+    from promptport.storage import load_prompt
+    from promptport.tasks import Template
+
+    if is_attention(prompt):
+        raise _is_an_attention(prompt)
+    loaded = load_prompt(prompt)
+    opened = task_of(loaded, task, data, "--task")
+    place = None if template is None else Template.parse(template)
+    texts = _texts(text or [], file, opened)
+    note_other_task([loaded], opened, place)
+    if place is None:
+        note_no_template(loaded, opened)
+    model = load_backbone(
+        loaded.provenance,
+        backbone,
+        prompt,
+        hidden=json_output,
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+    )
+    with progress_bar("answering", json_output) as show:
+        answers = predict(
+            model,
+            opened,
+            texts,
+            loaded,
+            template=place,
+            top=top,
+            progress=lambda done, total: show(done, total, "texts"),
+        )
+    if json_output:
+        rows = [answer.to_dict() for answer in answers]
+        print_json(
+            {"backbone": model.name, "task": opened.name, "prompt": str(prompt), "rows": rows}
+        )
+        return
+    _show(answers, opened)
+
+
+def _is_an_attention(folder: Path) -> PromptPortError:
+    return PromptPortError(
+        str(folder),
+        expected="a prompt folder",
+        got="an attention folder, which has a prompt for each row",
+        fix=f"Name the ordinary prompt in it: {folder / AVERAGED}",
+    )
+
+
+def _texts(given: list[str], file: Path | None, task: Task) -> list[Text]:
+    """The texts to answer, from arguments, a file or standard input.
+
+    Raises:
+        PromptPortError: none of them or both, or a file that cannot be read.
+    """
+    if given and file is not None:
+        raise PromptPortError(
+            "predict", expected="texts or --file", got="both", fix="Leave one of the two out"
+        )
+    if given:
+        return [_fields(text, task, f"text {i}") for i, text in enumerate(given, 1)]
+    if file is None:
+        raise PromptPortError(
+            "predict",
+            expected="texts to answer, or --file",
+            got="neither",
+            fix='Write promptport predict PROMPT "a text", or --file FILE (- for standard input)',
+        )
+    if str(file) == "-":
+        return _lines(sys.stdin.read(), task, "standard input")
+    if file.suffix.lower() in _TABLES:
+        return _table(file, task)
+    return _lines(_read(file), task, str(file))
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror or "none") if isinstance(error, OSError) else "no UTF-8"
+        raise PromptPortError(
+            str(file),
+            expected="a text file in UTF-8 with one text a line",
+            got=reason.lower(),
+            fix="Check the path",
+        ) from error
+
+
+def _table(file: Path, task: Task) -> list[Text]:
+    """Rows of a data file; columns are named as in the task's own data."""
+    from promptport.tasks import FileSource
+
+    own = task.source
+    columns = own.columns if isinstance(own, FileSource) else {}
+    source = FileSource({"test": file}, columns=columns)
+    return [row.fields for row in replace(task, source=source).texts("test")]
+
+
+def _lines(text: str, task: Task, where: str) -> list[Text]:
+    """One text a line, or one JSON object a line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise TaskError(where, expected="a text on each line", got="none", fix="Give some texts")
+    if lines[0].lstrip().startswith("{"):
+        return [_object(line, f"{where}, line {i}") for i, line in enumerate(lines, 1)]
+    return [_fields(line, task, f"{where}, line {i}") for i, line in enumerate(lines, 1)]
+
+
+def _object(line: str, where: str) -> Text:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise TaskError(
+            where,
+            expected="a JSON object, as on the first line",
+            got="something else",
+            fix="Give one object a line, or plain texts",
+        )
+    return {str(name): str(content) for name, content in value.items()}
+
+
+def _fields(text: str, task: Task, where: str) -> Text:
+    """A text, or the fields of a task that has several, divided by tabs."""
+    names = task.template.fields
+    if len(names) == 1:
+        return text
+    parts = text.split("\t")
+    if len(parts) != len(names):
+        raise TaskError(
+            where,
+            expected=f"{len(names)} texts with tabs between them ({', '.join(names)})",
+            got=str(len(parts)),
+            fix="Divide them by tabs, or give a JSONL or CSV file with these columns",
+        )
+    return dict(zip(names, parts, strict=True))
+
+
+def _show(answers: list[Prediction], task: Task) -> None:
+    names = list(answers[0].fields)
+    labels = task.label_names if len(task.label_names) <= _LABELS else ()
+    columns = [*names, "answer", *labels]
+    if task.kind == "probe" or (task.labels and not labels):
+        columns.append("probabilities")
+    rows = [
+        [*(_short(a.fields[name]) for name in names), a.answer, *_shares(a, labels, task)]
+        for a in answers
+    ]
+    print_table(f"{task.name}: {len(rows)} answered", columns, rows)
+    cut = sum(answer.truncated for answer in answers)
+    if cut:
+        note(f"{cut} of {len(rows)} texts were too long for the model: only their beginning counts")
+
+
+def _shares(answer: Prediction, labels: tuple[str, ...], task: Task) -> list[Any]:
+    if answer.probabilities is None:
+        return []
+    if labels:
+        return [answer.probabilities[label] for label in labels]
+    most = _LABELS if task.labels else len(answer.probabilities)
+    best = list(answer.probabilities.items())[:most]
+    return [", ".join(f"{name}\xa0{share:.2f}" for name, share in best)]
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

@@ -1,0 +1,180 @@
+"""Answers of a prompt to texts of one's own: no labels, no data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from promptport.backbone import Backbone
+from promptport.errors import TaskError
+from promptport.evaluation import (
+    Progress,
+    ScoredQuestions,
+    choose_template,
+    prompted,
+    score_questions,
+)
+from promptport.objective import Objective, Question, blind_rows
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Row, Task, Template
+
+Texts = Sequence[str | Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one text.
+
+    Attributes:
+        fields: the text, or the texts by field.
+        answer: label (classification), word (probe), text (text to text), or the expected number
+            of a regression, as text.
+        probabilities: label -> probability over all labels, the best first; of a probe word ->
+            probability among all tokens, the best few; None for text to text.
+        truncated: whether the text was too long for the backbone, and only its beginning was read.
+    """
+
+    fields: Mapping[str, str]
+    answer: str
+    probabilities: Mapping[str, float] | None
+    truncated: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        shares = None if self.probabilities is None else dict(self.probabilities)
+        return {
+            **{"fields": dict(self.fields), "answer": self.answer, "probabilities": shares},
+            "truncated": self.truncated,
+        }
+
+
+def predict(
+    backbone: Backbone,
+    task: Task,
+    texts: Texts,
+    prompt: SoftPrompt | None = None,
+    *,
+    template: Template | None = None,
+    top: int = 5,
+    progress: Progress | None = None,
+) -> list[Prediction]:
+    """Answer texts with a prompt. Texts that are too long are cut, and marked so.
+
+    Args:
+        backbone: the frozen model.
+        task: kind, label words and template; its data is not read.
+        texts: one or more; a string fills the only field, a mapping names the fields.
+        prompt: the soft prompt; None for a template without `{soft}` (default: the manual one).
+        template: where the virtual tokens stand; chosen as in `evaluate` if None.
+        top: words to give of a probe.
+        progress: called with the number of answered texts and of all.
+
+    Returns:
+        One prediction per text, in their order.
+
+    Raises:
+        MismatchError: the prompt belongs to another backbone.
+        TaskError: no texts, a field that is missing or empty, a template or label words that do
+            not fit.
+    """
+    if prompt is not None:
+        backbone.check_prompt(prompt)
+    chosen = template or choose_template(task, prompt)
+    rows = _rows(texts, chosen, task)
+    length = 0 if prompt is None else prompt.length
+    objective = Objective(backbone, task, chosen, length=length, truncate=True)
+    questions = objective.prepare(blind_rows(rows, objective)).questions
+    cut = _cut(objective, questions)
+    table = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
+    answers: list[tuple[str, dict[str, float] | None]] = [("", None)] * len(rows)
+    done = 0
+    with torch.no_grad():
+        for part in score_questions(backbone, prompted(objective, questions), table):
+            for place, answer in zip(part.places, _answers(part, top), strict=True):
+                answers[place] = answer
+            done += len(part.places)
+            if progress is not None:
+                progress(done, len(rows))
+    return [
+        Prediction(row.fields, answer, shares, is_cut)
+        for row, (answer, shares), is_cut in zip(rows, answers, cut, strict=True)
+    ]
+
+
+def _rows(texts: Texts, template: Template, task: Task) -> list[Row]:
+    """Texts as rows with the fields that the template asks for."""
+    if not texts:
+        raise TaskError("texts", expected="one or more", got="none", fix="Give a text to answer")
+    needed = template.fields
+    rows = []
+    for i, text in enumerate(texts, 1):
+        if isinstance(text, str) and len(needed) != 1:
+            raise TaskError(
+                f"text {i}",
+                expected=f"the fields {', '.join(needed)} of task {task.name!r}",
+                got="one text",
+                fix="Give the fields by name",
+            )
+        fields = {needed[0]: text} if isinstance(text, str) else dict(text)
+        missing = [name for name in needed if not fields.get(name, "").strip()]
+        if missing:
+            raise TaskError(
+                f"text {i}",
+                expected=f"a text in {missing[0]!r}",
+                got="an empty one" if missing[0] in fields else f"only {', '.join(fields)}",
+                fix="Leave the text out, or complete it",
+            )
+        rows.append(Row({name: fields[name].strip() for name in needed}, ""))
+    return rows
+
+
+def _cut(objective: Objective, questions: Sequence[Question]) -> list[bool]:
+    """Which questions hold only the beginning of their texts."""
+    limit = objective.backbone.max_tokens
+    if limit is None:
+        return [False] * len(questions)
+    whole = Objective(
+        objective.backbone, objective.task, objective.template, length=objective.length
+    )
+    # Cut to the last word that fits, so nearly full: most rows need no second look.
+    return [q.tokens > limit // 2 and not _fits(whole, q.row) for q in questions]
+
+
+def _fits(objective: Objective, row: Row) -> bool:
+    try:
+        objective.prepare([row])
+    except TaskError:  # the same row could be laid out when it was cut
+        return False
+    return True
+
+
+def _answers(part: ScoredQuestions, top: int) -> list[tuple[str, dict[str, float] | None]]:
+    """Answer and probabilities of each question of a part of a forward pass."""
+    task = part.objective.task
+    if task.kind == "text2text":
+        return [(str(text), None) for text in part.predictions()]
+    shares = part.scores().softmax(1).cpu()  # (Q, C) or (Q, V)
+    if task.kind == "probe":
+        return [_best_words(part.objective.backbone, row, top) for row in shares]
+    return [_label_answer(task, row.tolist()) for row in shares]
+
+
+def _best_words(backbone: Backbone, shares: torch.Tensor, top: int) -> tuple[str, dict[str, float]]:
+    """The likeliest tokens of (V,) probabilities, written as words."""
+    values, ids = shares.topk(min(top, len(shares)))
+    words: dict[str, float] = {}
+    for token, value in zip(ids.tolist(), values.tolist(), strict=True):
+        word = backbone.tokenizer.decode([token]).strip() or repr(backbone.tokenizer.decode(token))
+        words[word] = words.get(word, 0.0) + value  # "Paris" may be two tokens
+    return next(iter(words)), words
+
+
+def _label_answer(task: Task, shares: list[float]) -> tuple[str, dict[str, float]]:
+    named = dict(zip(task.label_names, shares, strict=True))
+    ordered = dict(sorted(named.items(), key=lambda item: -item[1]))
+    if task.is_regression:
+        return f"{task.label_mean(shares):.3g}", ordered
+    return next(iter(ordered)), ordered
