@@ -170,6 +170,9 @@ class AnchorSet:
     def __len__(self) -> int:
         return len(self.words)
 
+    def __repr__(self) -> str:
+        return f"AnchorSet({len(self)} words of {', '.join(s.backbone for s in self.spaces)})"
+
     def keep(self, rule: str) -> AnchorSet:
         """Fewer anchors.
 

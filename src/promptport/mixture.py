@@ -62,6 +62,9 @@ class Mixture:
     def __hash__(self) -> int:
         return hash(self.words)
 
+    def __repr__(self) -> str:
+        return f"Mixture({len(self.weights)} virtual tokens of {len(self.words)} words)"
+
     def vectors(self, space: EmbeddingSpace) -> Tensor:
         """The prompt in a space that has all the words: (n, d).
 

@@ -172,6 +172,15 @@ class SoftPrompt:
     def __hash__(self) -> int:
         return hash(tuple(self.vectors[0].tolist()))
 
+    def __repr__(self) -> str:
+        made = self.provenance
+        kind = "free" if self.mixture is None else "mixture"
+        task = "" if made.task is None else f", task {made.task}"
+        return (
+            f"SoftPrompt({self.length} virtual tokens, {self.width} wide, {kind}, "
+            f"of {made.backbone}{task})"
+        )
+
     @property
     def length(self) -> int:
         """Number of virtual tokens n."""

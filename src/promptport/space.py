@@ -150,6 +150,14 @@ class EmbeddingSpace:
                 fix="Name the checkpoint of a language model",
             )
 
+    def __repr__(self) -> str:
+        kind = "" if self.kind is None else f"{self.kind}, "
+        rows, width = self.matrix.shape
+        return (
+            f"EmbeddingSpace({self.backbone}: {kind}{rows} rows, {width} wide, "
+            f"{len(self.words)} words)"
+        )
+
     @property
     def width(self) -> int:
         """d: width of an input row."""

@@ -239,6 +239,12 @@ class TaskPromptVector:
     def __hash__(self) -> int:
         return hash(tuple(self.delta[0].tolist()))
 
+    def __repr__(self) -> str:
+        return (
+            f"TaskPromptVector({self.label}: {self.length} virtual tokens, {self.width} wide, "
+            f"of {self.provenance.backbone})"
+        )
+
     def __neg__(self) -> TaskPromptVector:
         return self * -1.0
 

@@ -108,6 +108,10 @@ class Backbone:
         tokenizer = load_tokenizer(checkpoint)
         return cls(model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True)
 
+    def __repr__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        return f"Backbone({self.name}: {self.kind}, {self.width} wide, {dtype} on {self.device})"
+
     @property
     def device(self) -> torch.device:
         """Where inputs go: the device of the embedding."""

@@ -36,6 +36,9 @@ class TransferResult:
     prompt: SoftPrompt
     report: TransferReport
 
+    def __repr__(self) -> str:
+        return f"TransferResult({self.prompt.length} virtual tokens, {self.report.summary})"
+
 
 def decode(
     description: Description, target: EmbeddingSpace, plan: Plan, start: float

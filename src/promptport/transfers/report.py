@@ -76,6 +76,20 @@ class TransferReport:
     warnings: tuple[str, ...]
     kept_weight: float | None = None
 
+    def __repr__(self) -> str:
+        return f"TransferReport({self.summary})"
+
+    @property
+    def summary(self) -> str:
+        """The way and the two figures to look at first, in one line."""
+        back = "" if self.roundtrip is None else f", round trip {self.roundtrip:.2f}"
+        count = len(self.warnings)
+        warned = f", {count} warning{'s' if count > 1 else ''}" if count else ""
+        return (
+            f"{self.source} -> {self.target} by {self.method}: {self.anchors} anchors, "
+            f"matching {self.matching:.2f}{back}{warned}"
+        )
+
     @property
     def verdict(self) -> str:
         """The warnings as one text, or that there are none."""
