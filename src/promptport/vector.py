@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
+from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError, ShapeError
 from promptport.prompt import Provenance, SoftPrompt
 
@@ -345,32 +346,6 @@ def _bad_factor(value: float) -> PromptPortError:
         got=repr(value),
         fix="Give a number like 0.5",
     )
-
-
-def check_same_backbone(left: Provenance, right: Provenance) -> None:
-    """Refuse two backbones: fingerprints decide where both are known, else name and revision.
-
-    Raises:
-        MismatchError: they differ.
-    """
-    if left.fingerprint and right.fingerprint:
-        same = left.fingerprint == right.fingerprint
-    else:
-        revisions = {left.revision, right.revision} - {None}
-        same = left.backbone == right.backbone and len(revisions) < 2
-    if not same:
-        raise MismatchError(
-            "backbone",
-            expected=_describe(left),
-            got=_describe(right),
-            fix="Task prompt vectors do not mix across backbones: tune both on the same one",
-        )
-
-
-def _describe(source: Provenance) -> str:
-    details = [f"revision {source.revision}"] if source.revision else []
-    details += [f"embedding matrix {source.fingerprint[:12]}"] if source.fingerprint else []
-    return f"{source.backbone} ({', '.join(details)})" if details else source.backbone
 
 
 def _check_shape(name: str, value: Tensor, wanted: Tensor) -> None:

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptport.belonging import check_same_backbone
 from promptport.errors import PromptPortError, ShapeError
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
-from promptport.vector import TaskPromptVector, check_same_backbone
+from promptport.vector import TaskPromptVector
 
 _TINY = 1e-6  # of the largest singular value: directions below it are rounding errors
 

@@ -24,7 +24,8 @@ from promptport.backbone.loading import (
     load_model,
     load_tokenizer,
 )
-from promptport.errors import BackboneError, MismatchError
+from promptport.belonging import check_same_backbone
+from promptport.errors import BackboneError
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 
@@ -406,21 +407,8 @@ def check_prompt(prompt: SoftPrompt, space: EmbeddingSpace) -> None:
     Raises:
         MismatchError: another width, or another embedding matrix.
     """
-    if prompt.width != space.width:
-        raise MismatchError(
-            "prompt",
-            expected=f"virtual tokens {space.width} wide ({space.backbone})",
-            got=f"{prompt.width} ({prompt.provenance.backbone})",
-            fix=f"Transfer it first: promptport transfer PROMPT --to {space.backbone}",
-        )
-    known = prompt.provenance.fingerprint
-    if known is not None and known != space.fingerprint:
-        raise MismatchError(
-            "prompt",
-            expected=f"the embedding matrix {known[:12]} of {prompt.provenance.backbone}",
-            got=f"{space.fingerprint[:12]} ({space.backbone})",
-            fix=f"Name the backbone it was made for, or transfer it: --to {space.backbone}",
-        )
+    fix = "Name the backbone that it was made for, or carry it to this one with promptport move"
+    check_same_backbone(prompt, space, name="prompt", fix=fix)
 
 
 def choose_device(device: str) -> torch.device:

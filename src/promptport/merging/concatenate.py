@@ -9,10 +9,11 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from promptport.belonging import check_same_backbone
 from promptport.errors import PromptPortError, ShapeError
 from promptport.mixture import Mixture
 from promptport.prompt import SoftPrompt
-from promptport.vector import check_same_backbone, shared_provenance
+from promptport.vector import shared_provenance
 
 
 def concatenate(prompts: Sequence[SoftPrompt]) -> SoftPrompt:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from promptport.backbone import SpaceLike, as_space
+from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError
 from promptport.prompt import SoftPrompt
 from promptport.registry import unknown_name
@@ -57,22 +58,8 @@ class Source:
             MismatchError: another width or embedding matrix.
             PromptPortError: a weight that is not above 0.
         """
-        name = self.prompt.provenance.backbone
-        if self.prompt.width != self.space.width:
-            raise MismatchError(
-                "prompt",
-                expected=f"virtual tokens {self.space.width} wide ({self.space.backbone})",
-                got=f"{self.prompt.width} ({name})",
-                fix="Name the backbone that it was tuned on as the source",
-            )
-        known = self.prompt.provenance.fingerprint
-        if known is not None and known != self.space.fingerprint:
-            raise MismatchError(
-                "prompt",
-                expected=f"the embedding matrix {known[:12]} of {name}",
-                got=f"{self.space.fingerprint[:12]} ({self.space.backbone})",
-                fix="Name the backbone, and the revision, that it was tuned on as the source",
-            )
+        fix = "Name the backbone, and the revision, that it was tuned on as the source"
+        check_same_backbone(self.prompt, self.space, name="prompt", fix=fix)
         if not 0 < self.weight < float("inf"):
             raise PromptPortError(
                 "weight of a source",

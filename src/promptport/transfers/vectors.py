@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from promptport._version import __version__
 from promptport.anchors import AnchorSet
+from promptport.belonging import check_same_backbone
 from promptport.errors import AnchorError, MismatchError
 from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
@@ -68,7 +69,8 @@ def transfer_vector(
             got=found.name,
             fix="Choose one of them, or transfer the whole prompt",
         )
-    _check_space(vector.provenance, vector.width, source)
+    fix = "Name the backbone that it was made on with --backbone"
+    check_same_backbone(vector, source, name="task prompt vector", fix=fix)
     shared = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors).keep(anchors)
     generator = torch.Generator().manual_seed(0)  # no linear method draws
 
@@ -141,17 +143,6 @@ def transfer_word_vector(
     entry = {"source": old.backbone, "source_fingerprint": old.fingerprint}
     record = {**entry, "method": "mixture.v1", "anchors": len(words)}
     return TaskPromptVector(delta, _provenance(old, target, record), {task: 1.0})
-
-
-def _check_space(provenance: Provenance, width: int, source: EmbeddingSpace) -> None:
-    known = provenance.fingerprint
-    if width != source.width or (known is not None and known != source.fingerprint):
-        raise MismatchError(
-            "task prompt vector",
-            expected=f"one of {source.backbone} ({source.width} wide)",
-            got=f"{provenance.backbone} ({width} wide)",
-            fix="Name the backbone that it was made on with --from",
-        )
 
 
 def _provenance(old: Provenance, target: EmbeddingSpace, record: Mapping[str, Any]) -> Provenance:

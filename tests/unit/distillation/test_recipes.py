@@ -288,7 +288,7 @@ def test_labels_need_not_be_there(backbone, task) -> None:
 
 def test_rare_words_are_left_out_not_late_ones(backbone, monkeypatch) -> None:
     model = backbone("bert")
-    teacher = Teacher(model, None)
+    teacher = Teacher(model, random_prompt(model, 2, 0))
     every = targets._shared_words(model, [teacher])
     monkeypatch.setattr(targets, "_MOST_WORDS", 5)
     few = targets._shared_words(model, [teacher])

@@ -111,7 +111,7 @@ def test_bad_input(alike_pair) -> None:
         transfer_vector(vector, source, target, method="procrustes")
     with pytest.raises(MismatchError, match="a linear method"):
         transfer_vector(vector, source, target, method="least_squares", options={"topk": 8})
-    with pytest.raises(MismatchError, match="task prompt vector: expected one of right"):
+    with pytest.raises(MismatchError, match="task prompt vector: expected virtual tokens 16 wide"):
         transfer_vector(vector, target, source)
     with pytest.raises(MismatchError, match="an anchored prompt"):
         transfer_word_vector(made(source), Mixture(("a",), torch.ones(4, 1)), target)
