@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError
 from promptport.evaluation import (
     Progress,
@@ -18,10 +18,10 @@ from promptport.evaluation import (
     score_questions,
 )
 from promptport.objective import Objective, Question, blind_rows
-from promptport.prompt import SoftPrompt
-from promptport.tasks import Row, Task, Template
+from promptport.storage import PromptLike, as_prompt
+from promptport.tasks import Row, Task, TaskLike, Template, as_task
 
-Texts = Sequence[str | Mapping[str, str]]
+Texts = Sequence[str | Mapping[str, str] | Row]
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,11 @@ class Prediction:
 
 
 def predict(
-    backbone: Backbone,
-    task: Task,
+    prompt: PromptLike | None,
     texts: Texts,
-    prompt: SoftPrompt | None = None,
     *,
+    backbone: BackboneLike | None = None,
+    task: TaskLike | None = None,
     template: Template | None = None,
     top: int = 5,
     progress: Progress | None = None,
@@ -64,10 +64,13 @@ def predict(
     """Answer texts with a prompt. Texts that are too long are cut, and marked so.
 
     Args:
-        backbone: the frozen model.
-        task: kind, label words and template; its data is not read.
-        texts: one or more; a string fills the only field, a mapping names the fields.
-        prompt: the soft prompt; None for a template without `{soft}` (default: the manual one).
+        prompt: the soft prompt or its folder; None for a template without `{soft}` (default: the
+            manual one of the task).
+        texts: one or more; a string fills the only field, a mapping names the fields, and of a row
+            the answer is not read.
+        backbone: the frozen model, or its name or folder; None: the one that the prompt names.
+        task: kind, label words and template; its data is not read. None: the task that the prompt
+            remembers.
         template: where the virtual tokens stand; chosen as in `evaluate` if None.
         top: words to give of a probe.
         progress: called with the number of answered texts and of all.
@@ -78,21 +81,27 @@ def predict(
     Raises:
         MismatchError: the prompt belongs to another backbone.
         TaskError: no texts, a field that is missing or empty, a template or label words that do
-            not fit.
+            not fit; neither a task nor a prompt that remembers one.
+        UnknownNameError: the prompt remembers the name of a task that does not come with
+            promptport.
     """
-    if prompt is not None:
-        backbone.check_prompt(prompt)
-    chosen = template or choose_template(task, prompt)
-    rows = _rows(texts, chosen, task)
-    length = 0 if prompt is None else prompt.length
-    objective = Objective(backbone, task, chosen, length=length, truncate=True)
+    loaded = None if prompt is None else as_prompt(prompt)
+    made = None if loaded is None else loaded.provenance
+    asked = as_task(_known("task", task, made.task if made else None))
+    model = as_backbone(_known("backbone", backbone, made.backbone if made else None))
+    if loaded is not None:
+        model.check_prompt(loaded)
+    chosen = template or choose_template(asked, loaded)
+    rows = _rows(texts, chosen, asked)
+    length = 0 if loaded is None else loaded.length
+    objective = Objective(model, asked, chosen, length=length, truncate=True)
     questions = objective.prepare(blind_rows(rows, objective)).questions
     cut = _cut(objective, questions)
-    table = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
+    table = torch.zeros(1, model.width) if loaded is None else loaded.vectors
     answers: list[tuple[str, dict[str, float] | None]] = [("", None)] * len(rows)
     done = 0
     with torch.no_grad():
-        for part in score_questions(backbone, prompted(objective, questions), table):
+        for part in score_questions(model, prompted(objective, questions), table):
             for place, answer in zip(part.places, _answers(part, top), strict=True):
                 answers[place] = answer
             done += len(part.places)
@@ -102,6 +111,14 @@ def predict(
         Prediction(row.fields, answer, shares, is_cut)
         for row, (answer, shares), is_cut in zip(rows, answers, cut, strict=True)
     ]
+
+
+def _known(name: str, given: Any, remembered: str | None) -> Any:
+    if given is None and remembered is None:
+        raise TaskError(
+            name, expected="one, since no prompt names it", got="none", fix=f"Give {name}=..."
+        )
+    return remembered if given is None else given
 
 
 def _rows(texts: Texts, template: Template, task: Task) -> list[Row]:
@@ -118,7 +135,10 @@ def _rows(texts: Texts, template: Template, task: Task) -> list[Row]:
                 got="one text",
                 fix="Give the fields by name",
             )
-        fields = {needed[0]: text} if isinstance(text, str) else dict(text)
+        if isinstance(text, str):
+            fields = {needed[0]: text}
+        else:
+            fields = dict(text.fields if isinstance(text, Row) else text)
         missing = [name for name in needed if not fields.get(name, "").strip()]
         if missing:
             raise TaskError(

@@ -167,12 +167,12 @@ def test_tokens_are_shown_as_words(token, shown) -> None:
 def test_a_log_gets_a_line_every_ten_seconds_or_tenth(capsys) -> None:
     now = [0.0]
     bar = LogProgress("tuning", clock=lambda: now[0])
-    for second, done in [(0, 0), (1, 30), (3, 31), (4, 32), (14, 33), (15, 34)]:
+    for second, done in [(0, 0), (1, 30), (6, 31), (7, 32), (17, 33), (18, 34)]:
         now[0] = second
         bar.report(done, 100, "3 running")
     assert capsys.readouterr().err.splitlines() == [
-        "tuning: 31/100, 31%, 3 running, about 7 s left",
-        "tuning: 33/100, 33%, 3 running, about 28 s left",
+        "tuning: 31/100, 31%, 3 running, about 13 s left",
+        "tuning: 33/100, 33%, 3 running, about 35 s left",
     ]
 
 

@@ -48,6 +48,14 @@ class Command:
 
 _TASKS = {
     "show": Command("Show one task with some of its rows", "promptport.cli.tasks", function="show"),
+    "init": Command(
+        "Make a task of a table of labelled texts", "promptport.cli.tasks", function="init"
+    ),
+    "check": Command(
+        "Read every row of a task and list what is wrong with it",
+        "promptport.cli.tasks",
+        function="check",
+    ),
 }
 _LIBRARY = {
     "rank": Command("Which prompt of a library suits a new task", "promptport.cli.library.rank"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,23 +27,21 @@ from promptport.cli.console import (
     task_of,
 )
 from promptport.cli.panels import TASK_PANEL
-from promptport.errors import PromptPortError, TaskError
+from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.prediction import Prediction
-    from promptport.tasks import Task
+    from promptport.tasks import Row, Task
 
-_TABLES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _SHOWN = 60  # characters of a text in the table
 _LABELS = 4  # most labels with a column each
-Text = str | Mapping[str, str]
 
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
     text: Annotated[
         list[str] | None,
-        typer.Argument(help="Texts to answer; of a task with two texts, both with a tab between."),
+        typer.Argument(help="Texts to answer, or JSON objects with the fields of the task."),
     ] = None,
     file: Annotated[
         Path | None,
@@ -110,10 +105,10 @@ def command(
     )
     with progress_bar("answering", json_output) as show:
         answers = predict(
-            model,
-            opened,
-            texts,
             loaded,
+            texts,
+            backbone=model,
+            task=opened,
             template=place,
             top=top,
             progress=lambda done, total: show(done, total, "texts"),
@@ -136,18 +131,20 @@ def _is_an_attention(folder: Path) -> PromptPortError:
     )
 
 
-def _texts(given: list[str], file: Path | None, task: Task) -> list[Text]:
+def _texts(given: list[str], file: Path | None, task: Task) -> tuple[Row, ...]:
     """The texts to answer, from arguments, a file or standard input.
 
     Raises:
-        PromptPortError: none of them or both, or a file that cannot be read.
+        PromptPortError: none of them or both, or texts that cannot be read.
     """
+    from promptport.tasks import read_inputs
+
     if given and file is not None:
         raise PromptPortError(
             "predict", expected="texts or --file", got="both", fix="Leave one of the two out"
         )
     if given:
-        return [_fields(text, task, f"text {i}") for i, text in enumerate(given, 1)]
+        return read_inputs(task, given)
     if file is None:
         raise PromptPortError(
             "predict",
@@ -155,75 +152,7 @@ def _texts(given: list[str], file: Path | None, task: Task) -> list[Text]:
             got="neither",
             fix='Write promptport predict PROMPT "a text", or --file FILE (- for standard input)',
         )
-    if str(file) == "-":
-        return _lines(sys.stdin.read(), task, "standard input")
-    if file.suffix.lower() in _TABLES:
-        return _table(file, task)
-    return _lines(_read(file), task, str(file))
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror or "none") if isinstance(error, OSError) else "no UTF-8"
-        raise PromptPortError(
-            str(file),
-            expected="a text file in UTF-8 with one text a line",
-            got=reason.lower(),
-            fix="Check the path",
-        ) from error
-
-
-def _table(file: Path, task: Task) -> list[Text]:
-    """Rows of a data file; columns are named as in the task's own data."""
-    from promptport.tasks import FileSource
-
-    own = task.source
-    columns = own.columns if isinstance(own, FileSource) else {}
-    source = FileSource({"test": file}, columns=columns)
-    return [row.fields for row in replace(task, source=source).texts("test")]
-
-
-def _lines(text: str, task: Task, where: str) -> list[Text]:
-    """One text a line, or one JSON object a line."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise TaskError(where, expected="a text on each line", got="none", fix="Give some texts")
-    if lines[0].lstrip().startswith("{"):
-        return [_object(line, f"{where}, line {i}") for i, line in enumerate(lines, 1)]
-    return [_fields(line, task, f"{where}, line {i}") for i, line in enumerate(lines, 1)]
-
-
-def _object(line: str, where: str) -> Text:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise TaskError(
-            where,
-            expected="a JSON object, as on the first line",
-            got="something else",
-            fix="Give one object a line, or plain texts",
-        )
-    return {str(name): str(content) for name, content in value.items()}
-
-
-def _fields(text: str, task: Task, where: str) -> Text:
-    """A text, or the fields of a task that has several, divided by tabs."""
-    names = task.template.fields
-    if len(names) == 1:
-        return text
-    parts = text.split("\t")
-    if len(parts) != len(names):
-        raise TaskError(
-            where,
-            expected=f"{len(names)} texts with tabs between them ({', '.join(names)})",
-            got=str(len(parts)),
-            fix="Divide them by tabs, or give a JSONL or CSV file with these columns",
-        )
-    return dict(zip(names, parts, strict=True))
+    return read_inputs(task, sys.stdin if str(file) == "-" else file)
 
 
 def _show(answers: list[Prediction], task: Task) -> None:

@@ -57,7 +57,7 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {cell(part)}" for name, part in value.items())
+        return ", ".join(f"{name}\xa0{cell(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(cell(part) for part in value) or "none"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
