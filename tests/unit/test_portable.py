@@ -22,7 +22,7 @@ from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.storage import load_portable, save_portable, save_prompt
-from promptport.storage.portable_file import _checksum
+from promptport.storage.records import checksum_of_tensors
 from promptport.transfers import encode_prompt, transfer
 from promptport.transfers.describing import LOST_WEIGHT
 
@@ -231,7 +231,7 @@ def _rewrite(file, change, *, sign=True):
     change(tensors, record)
     header["promptport"] = text = json.dumps(record)
     if sign:
-        header["checksum"] = _checksum(tensors, text)
+        header["checksum"] = checksum_of_tensors(tensors, text.encode())
     save_file(tensors, file, header)
 
 

@@ -7,22 +7,15 @@ attention.json         schema, written_by, checksum, temperature, truncate, prom
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
-from promptport._version import __version__
-from promptport.errors import FileFormatError, StorageError
+from promptport.errors import StorageError
 from promptport.files import (
     atomic_folder,
-    check_schema,
     json_bytes,
-    read_json,
     read_tensors,
     tensor_bytes,
 )
@@ -35,11 +28,18 @@ from promptport.storage.prompt_folder import (
     VECTOR_FILES,
     WEIGHTS_FILE,
 )
+from promptport.storage.records import OBJECT, Field, RecordFormat, checksum_of_tensors, is_number
 
-SCHEMA = 1
 TENSORS_FILE, RECORD_FILE = "attention.safetensors", "attention.json"
 _STALE = (CONFIG_FILE, WEIGHTS_FILE, PROVENANCE_FILE, ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)
-_RESTORE = "Restore the folder from its source"
+_FORMAT = RecordFormat(
+    1,
+    "Restore the folder from its source",
+    {
+        "prompt": OBJECT,
+        "temperature": Field("a number above 0", lambda t: is_number(t) and t > 0),
+    },
+)
 _PARTS = ("sources", "target", "down", "up", "gain")
 
 
@@ -92,15 +92,13 @@ def save_attention(prompts: AttentionParts, folder: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    tensors = {name: getattr(prompts, name).detach().cpu() for name in _PARTS}
+    tensors = {name: getattr(prompts, name).float() for name in _PARTS}
     numbers = {"temperature": prompts.temperature, "truncate": prompts.truncate}
-    record = {
-        "schema": SCHEMA,
-        "written_by": f"promptport {__version__}",
-        "checksum": _checksum(tensors, numbers),
+    record = _FORMAT.record(
+        checksum=checksum_of_tensors(tensors, json_bytes(numbers)),
         **numbers,
-        "prompt": prompts.provenance.to_dict(),
-    }
+        prompt=prompts.provenance.to_dict(),
+    )
     target = Path(folder)
     with atomic_folder(target, _STALE) as staging:
         (staging / TENSORS_FILE).write_bytes(tensor_bytes(tensors))
@@ -136,18 +134,11 @@ def read_attention(folder: str | Path) -> tuple[Provenance, dict[str, Tensor], d
     provenance, record = attention_provenance(place), _read_record(place / RECORD_FILE)
     tensors = read_tensors(place / TENSORS_FILE)
     numbers: dict[str, Any] = {name: record.get(name) for name in ("temperature", "truncate")}
-    if set(tensors) != set(_PARTS) or record.get("checksum") != _checksum(tensors, numbers):
-        raise _damaged(place / TENSORS_FILE, "the tensors and numbers that were saved", "others")
+    wanted = checksum_of_tensors(tensors, json_bytes(numbers))
+    if set(tensors) != set(_PARTS) or record.get("checksum") != wanted:
+        expected = "the tensors and numbers that were saved"
+        raise _FORMAT.damaged(place / TENSORS_FILE, expected, "others")
     return provenance, tensors, numbers
-
-
-def _checksum(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> str:
-    """Hash of all values with their shapes: safetensors does not protect values."""
-    digest = hashlib.sha256(json_bytes(numbers))
-    for name in sorted(tensors):
-        values = tensors[name].to(torch.float32).contiguous()
-        digest.update(f"{name} {tuple(values.shape)}".encode() + values.numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -155,15 +146,4 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise StorageError(
             str(path), expected="an attention folder", got="no such file", fix="Check the path"
         )
-    record = read_json(path)
-    check_schema(record, SCHEMA, path, _RESTORE)
-    temperature = record.get("temperature")
-    if not isinstance(record.get("prompt"), dict):
-        raise _damaged(path, "a field 'prompt' with an object", repr(record.get("prompt")))
-    if not isinstance(temperature, float) or not 0 < temperature < math.inf:
-        raise _damaged(path, "a field 'temperature' with a number above 0", repr(temperature))
-    return record
-
-
-def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
-    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)
+    return _FORMAT.read(path)

@@ -8,9 +8,7 @@ header field `promptport`: schema, written_by, words, mixture_words, nearest, pa
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport._version import __version__
-from promptport.errors import FileFormatError, ShapeError, StorageError
-from promptport.files import check_schema, read_metadata, read_tensors, tensor_bytes, write_atomic
+from promptport.errors import ShapeError, StorageError
+from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.mixture import Mixture
 from promptport.portable import Nearest, PortablePrompt
 from promptport.prompt import Provenance
+from promptport.storage.records import OBJECT, RecordFormat, checksum_of_tensors, is_number
 
-PORTABLE_SCHEMA = 1
-_RESTORE = "Restore the file from its source, or encode the prompt again"
+_FORMAT = RecordFormat(
+    1, "Restore the file from its source, or encode the prompt again", {"prompt": OBJECT}
+)
+_damaged = _FORMAT.damaged
 HEADER_FIELD = "promptport"
 CHECKSUM_FIELD = "checksum"
 # name -> (dtype, dimensions)
@@ -52,19 +52,17 @@ def save_portable(portable: PortablePrompt, path: str | Path) -> Path:
         StorageError: the place cannot be written.
     """
     tensors = {"relative": portable.relative, "lengths": portable.norms}
-    record: dict[str, Any] = {
-        "schema": PORTABLE_SCHEMA,
-        "written_by": f"promptport {__version__}",
-        "words": portable.words,
-        "mixture_words": None if portable.mixture is None else portable.mixture.words,
-        "nearest": portable.nearest,
-        "parallel": portable.parallel,
-        "prompt": portable.provenance.to_dict(),
-    }
+    record = _FORMAT.record(
+        words=portable.words,
+        mixture_words=None if portable.mixture is None else portable.mixture.words,
+        nearest=portable.nearest,
+        parallel=portable.parallel,
+        prompt=portable.provenance.to_dict(),
+    )
     if portable.mixture is not None:
         tensors |= _sparse(portable.mixture.weights)
     text = json.dumps(record, ensure_ascii=False)
-    header = {HEADER_FIELD: text, CHECKSUM_FIELD: _checksum(tensors, text)}
+    header = {HEADER_FIELD: text, CHECKSUM_FIELD: checksum_of_tensors(tensors, text.encode())}
     target = Path(path)
     write_atomic(target, tensor_bytes(tensors, header))
     return target
@@ -95,17 +93,14 @@ def load_portable(path: str | Path) -> PortablePrompt:
             got = "none" if value is None else f"{value.dtype} {tuple(value.shape)}"
             raise _damaged(place, f"a tensor {name!r}, {dtype}, {dimensions}-dimensional", got)
     tensors = {name: tensors[name] for name in wanted}
-    if header.get(CHECKSUM_FIELD) != _checksum(tensors, header[HEADER_FIELD]):
+    if header.get(CHECKSUM_FIELD) != checksum_of_tensors(tensors, header[HEADER_FIELD].encode()):
         raise _damaged(place, "the values that were saved", "others")
-    prompt = record.get("prompt")
-    if not isinstance(prompt, dict):
-        raise _damaged(place, "a field 'prompt' with an object", repr(prompt))
     try:
         return PortablePrompt(
             _words(place, "words", record),
             tensors["relative"],
             tensors["lengths"],
-            Provenance.from_dict(prompt, str(place)),
+            Provenance.from_dict(record["prompt"], str(place)),
             _mixture(place, tensors, record),
             _nearest(place, record.get("nearest")),
             _number(place, record.get("parallel")),
@@ -122,8 +117,7 @@ def _read_record(place: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(record, dict):
         got = "none (another kind of file)" if text is None else "something else"
         raise _damaged(place, f"a header field {HEADER_FIELD!r} with a JSON object", got)
-    check_schema(record, PORTABLE_SCHEMA, place, _RESTORE)
-    return record
+    return _FORMAT.checked(record, place)
 
 
 def _sparse(weights: Tensor) -> dict[str, Tensor]:
@@ -169,24 +163,6 @@ def _nearest(place: Path, rows: Any) -> Nearest:
 def _number(place: Path, value: Any) -> float | None:
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not is_number(value):
         raise _damaged(place, "a field 'parallel' with a number", repr(value))
     return float(value)
-
-
-def _checksum(tensors: Mapping[str, Tensor], text: str) -> str:
-    """Hash of all values and of the record: safetensors does not protect them."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _damaged(place: Path, expected: str, got: str) -> FileFormatError:
-    return FileFormatError(
-        str(place),
-        expected=expected,
-        got=got,
-        fix=_RESTORE,
-    )

@@ -7,28 +7,24 @@ vector.json         schema, written_by, checksum, coefficients {task: number}, v
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from promptport._version import __version__
 from promptport.backbone import with_origin
-from promptport.errors import FileFormatError, PromptPortError, StorageError
+from promptport.errors import PromptPortError, StorageError
 from promptport.files import (
     atomic_folder,
-    check_schema,
     json_bytes,
-    read_json,
     read_tensors,
     tensor_bytes,
     what_is_at,
 )
 from promptport.prompt import Provenance
 from promptport.storage.prompt_folder import CONFIG_FILE, VECTOR_FILES, load_prompt
+from promptport.storage.records import OBJECT, Field, RecordFormat, is_number
 from promptport.vector import Part, TaskPromptVector, checksum_of
 
-_RESTORE = "Restore the folder, or make the vector again"
-VECTOR_SCHEMA = 1
 DELTA_FILE, RECORD_FILE = VECTOR_FILES
 DELTA_KEY = "delta"
 
@@ -47,14 +43,12 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
         StorageError: the place cannot be written.
     """
     target = Path(folder)
-    record = {
-        "schema": VECTOR_SCHEMA,
-        "written_by": f"promptport {__version__}",
-        "checksum": checksum_of(vector.delta, vector.coefficients),
-        "coefficients": dict(vector.coefficients),
-        "parts": {name: list(part) for name, part in vector.parts.items()},
-        "vector": vector.provenance.to_dict(),
-    }
+    record = _FORMAT.record(
+        checksum=checksum_of(vector.delta, vector.coefficients),
+        coefficients=dict(vector.coefficients),
+        parts={name: list(part) for name, part in vector.parts.items()},
+        vector=vector.provenance.to_dict(),
+    )
     with atomic_folder(target) as staging:
         (staging / DELTA_FILE).write_bytes(tensor_bytes({DELTA_KEY: vector.delta}))
         (staging / RECORD_FILE).write_bytes(json_bytes(record))
@@ -87,7 +81,7 @@ def load_vector(
             got=what_is_at(place, "neither"),
             fix="Check the path",
         )
-    record = _read_record(place / RECORD_FILE)
+    record = _FORMAT.read(place / RECORD_FILE)
     provenance = Provenance.from_dict(record["vector"], str(place / RECORD_FILE))
     delta = read_tensors(place / DELTA_FILE).get(DELTA_KEY)
     vector = None
@@ -96,9 +90,9 @@ def load_vector(
             parts = {name: Part(*part) for name, part in record.get("parts", {}).items()}
             vector = TaskPromptVector(delta, provenance, record["coefficients"], parts)
         except PromptPortError as error:
-            raise _damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
+            raise _FORMAT.damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
     if vector is None or record.get("checksum") != checksum_of(vector.delta, vector.coefficients):
-        raise _damaged(
+        raise _FORMAT.damaged(
             place / DELTA_FILE,
             f"the tensor {DELTA_KEY!r} that was saved",
             "none" if vector is None else "other values, or other coefficients",
@@ -106,27 +100,20 @@ def load_vector(
     return vector
 
 
-def _read_record(path: Path) -> dict[str, Any]:
-    record = read_json(path)
-    check_schema(record, VECTOR_SCHEMA, path, _RESTORE)
-    if not isinstance(record.get("vector"), dict):
-        raise _damaged(path, "a field 'vector' with an object", repr(record.get("vector")))
-    counted = record.get("coefficients")
-    if not isinstance(counted, dict) or not all(map(_is_number, counted.values())):
-        raise _damaged(path, "a field 'coefficients' with a number per task", repr(counted))
-    parts = record.get("parts", {})  # older files have none
-    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
-        raise _damaged(path, "a field 'parts' with three texts per task", repr(parts))
-    return record
-
-
 def _is_part(value: Any) -> bool:
     return isinstance(value, list) and list(map(type, value)) == [str] * 3
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_table(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
-def _damaged(path: Path, expected: str, got: str) -> FileFormatError:
-    return FileFormatError(str(path), expected=expected, got=got, fix=_RESTORE)
+_FORMAT = RecordFormat(
+    1,
+    "Restore the folder, or make the vector again",
+    {
+        "vector": OBJECT,
+        "coefficients": Field("a number per task", _is_table(is_number)),
+        "parts": Field("three texts per task", _is_table(_is_part), optional=True),
+    },
+)
