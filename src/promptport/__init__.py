@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Agreement,
         DistillConfig,
         DistillResult,
-        MoveResult,
         Selection,
         Teacher,
         agreement,
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
         distill_merge,
         distill_over_origins,
         fit_mixture,
-        move,
+        move_by_answers,
         select_transfer,
     )
     from promptport.errors import PromptPortError
@@ -43,6 +42,14 @@ if TYPE_CHECKING:
     )
     from promptport.library import AdaptConfig, AdaptResult, adapt
     from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
+    from promptport.moving import (
+        MoveConfig,
+        MovePlan,
+        MoveResult,
+        move,
+        plan_move,
+        prepare_move,
+    )
     from promptport.parameters import OriginSpec, make_origin
     from promptport.portable import PortablePrompt
     from promptport.prediction import Prediction, predict
@@ -90,7 +97,9 @@ _HOMES = {
     "EmbeddingSpace": "space",
     "Evaluation": "evaluation",
     "JointResult": "tuning",
-    "MoveResult": "distillation",
+    "MoveConfig": "moving",
+    "MovePlan": "moving",
+    "MoveResult": "moving",
     "OriginSpec": "parameters",
     "Pairs": "experiments",
     "PairsConfig": "experiments",
@@ -128,11 +137,14 @@ _HOMES = {
     "load_vector": "storage",
     "make_origin": "parameters",
     "merge": "merging",
-    "move": "distillation",
+    "move": "moving",
+    "move_by_answers": "distillation",
     "distill_merge": "distillation",
     "open_space": "backbone",
     "open_task": "tasks",
     "read_inputs": "tasks",
+    "plan_move": "moving",
+    "prepare_move": "moving",
     "save_portable": "storage",
     "save_prompt": "storage",
     "save_vector": "storage",
@@ -163,6 +175,8 @@ __all__ = [
     "EmbeddingSpace",
     "Evaluation",
     "JointResult",
+    "MoveConfig",
+    "MovePlan",
     "MoveResult",
     "OriginSpec",
     "Pairs",
@@ -205,10 +219,13 @@ __all__ = [
     "make_origin",
     "merge",
     "move",
+    "move_by_answers",
     "open_space",
     "open_task",
     "predict",
     "read_inputs",
+    "plan_move",
+    "prepare_move",
     "save_portable",
     "save_prompt",
     "save_vector",

@@ -248,7 +248,7 @@ def test_an_interrupted_command_resumes(model_folder, task_file, tmp_path) -> No
 
 
 def test_options_of_methods_are_numbers_where_they_look_like_numbers() -> None:
-    from promptport.cli.transfer import parse_options
+    from promptport.cli.parsing import parse_options
 
     given = ["ridge=1e-6", "topk=512", "absolute=true", "rule=token", "k=none"]
     wanted = {"ridge": 1e-6, "topk": 512, "absolute": True, "rule": "token", "k": None}

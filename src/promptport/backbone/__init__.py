@@ -1,6 +1,7 @@
 """The only room that knows transformers: masked, causal and seq2seq models behind one door."""
 
 from promptport.backbone.answers import answer_tokens
+from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
 from promptport.backbone.layout import EncodedRow, Layout
@@ -19,6 +20,7 @@ __all__ = [
     "answer_tokens",
     "as_backbone",
     "as_space",
+    "WeightsAtHand",
     "check_prompt",
     "describe_backbone",
     "find_checkpoint",
@@ -26,5 +28,6 @@ __all__ = [
     "origin_is_text",
     "silence_libraries",
     "text_ids",
+    "weights_at_hand",
     "with_origin",
 ]

@@ -30,7 +30,7 @@ def command(
         )
     from promptport.anchors import AnchorSet
     from promptport.backbone import open_space
-    from promptport.cli.transfer import read_words
+    from promptport.cli.parsing import read_words
 
     chosen = None if words is None else read_words(words)
     shared = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)

@@ -1,4 +1,4 @@
-"""promptport encode: a prompt in one file that any backbone can read."""
+"""promptport export: a prompt as a file for other places than a prompt folder."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ from typing import Annotated
 import typer
 
 from promptport.cli.console import (
+    BackboneOption,
     JsonFlag,
-    backbone_reference,
     check_file,
+    command_line,
+    print_facts,
     print_json,
-    print_table,
     quiet,
+    written,
 )
-from promptport.cli.transfer import read_words
+from promptport.cli.parsing import read_words
 
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
-    out: Annotated[Path, typer.Option(help="File to write, for instance p.portable.")],
-    source: Annotated[
-        str | None,
-        typer.Option("--from", help="Source backbone, if it is not where the prompt says."),
-    ] = None,
+    out: Annotated[Path, typer.Option(help="File to write, for instance capital.portable.")],
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format", help="portable: the prompt told by words, which 'import' reads anywhere."
+        ),
+    ] = "portable",
     words: Annotated[
         Path | None,
-        typer.Option(help="File with the words to describe it by, one a line. Default: all."),
+        typer.Option(help="File with the words to describe it by, one a line. Usual: all."),
     ] = None,
+    backbone: BackboneOption = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Describe a prompt by words alone: decode needs no source model."""
-    quiet()
-    check_file(out, b'"promptport":"{')
-    from promptport.backbone import open_space
-    from promptport.storage import load_prompt, save_portable
-    from promptport.transfers import encode_prompt
+    """Write a prompt as a file that needs no source model.
 
-    found = load_prompt(prompt)
-    space = open_space(**backbone_reference(found.provenance, source))
-    chosen = None if words is None else read_words(words)
-    portable = encode_prompt(found, space, chosen)
-    save_portable(portable, out)
-    described = {
-        "source": portable.provenance.backbone,
-        "task": portable.provenance.task,
-        "template": portable.provenance.template,
-        "length": portable.length,
-        "words": len(portable.words),
-        "mixture_words": None if portable.mixture is None else len(portable.mixture.words),
-        "relative_norms": portable.norms.tolist(),
-        "bytes": out.stat().st_size,
-        "file": str(out),
-    }
+    A portable file holds the words of the source and how the prompt relates to them. 'promptport
+    import' makes a prompt of it for any model, without the source model.
+
+    Example:
+        promptport export capital --format portable --out capital.portable
+    """
+    quiet()
+    from promptport.moving.places import home_of
+    from promptport.storage import find_format, load_prompt
+
+    way = find_format(format_)
+    check_file(out, way.mark)
+    loaded = load_prompt(prompt)
+    space = home_of(loaded.provenance, backbone, prompt).space
+    described = way.write(loaded, space, out, None if words is None else read_words(words))
+    described |= {"format": way.name, "file": str(out)}
     if json_output:
         print_json(described)
-        return
-    names = ("source", "task", "template", "length", "words", "mixture_words", "bytes")
-    rows = [[name.replace("_", " "), described[name]] for name in names]
-    print_table(str(prompt), ["", ""], [row for row in rows if row[1] is not None])
-    typer.echo(f"Written to {out}. Use it with: promptport decode {out} --to BACKBONE --out FOLDER")
+    else:
+        names = ("source", "task", "template", "length", "words", "mixture_words", "bytes")
+        rows = [[name.replace("_", " "), described[name]] for name in names]
+        print_facts(str(prompt), [row for row in rows if row[1] is not None])
+    written(out, "See what it holds", command_line("inspect", out))

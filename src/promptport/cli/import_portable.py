@@ -1,4 +1,4 @@
-"""promptport decode: a portable prompt in the space of a backbone."""
+"""promptport import: a prompt for a model from a file that export wrote."""
 
 from __future__ import annotations
 
@@ -7,47 +7,63 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, check_out, print_json, progress_bar, quiet, seed_option
-from promptport.cli.transfer import parse_options, show_transfer
+from promptport.cli.console import (
+    JsonFlag,
+    check_out,
+    command_line,
+    print_json,
+    progress_bar,
+    quiet,
+    say,
+    seed_option,
+    written,
+)
+from promptport.cli.move_report import show_transfer
+from promptport.cli.parsing import parse_options
 
 
 def command(
-    portable: Annotated[Path, typer.Argument(help="File that promptport encode wrote.")],
-    to: Annotated[
-        str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
-    ],
+    portable: Annotated[Path, typer.Argument(help="File that promptport export wrote.")],
+    to: Annotated[str, typer.Option(help="Target model: embedded name, folder or Hub id.")],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     method: Annotated[
         str | None,
         typer.Option(
-            help="mixture (default of anchored prompts), least_squares (default), or another that "
-            "needs no source; promptport methods lists them."
+            help="mixture (usual for mixtures of words), least_squares (usual), or another that "
+            "needs no source; 'promptport methods' lists them."
         ),
     ] = None,
     magnitude: Annotated[
         str | None,
         typer.Option(
-            help="Rule for the length: token (usual), keep (usual of mixture), paper, dimension."
+            help="Rule for the norms: token (usual), keep (usual of mixture), paper, dimension."
         ),
     ] = None,
     minimum_anchors: Annotated[int, typer.Option(help="Refuse with fewer anchors.")] = 32,
     seed: Annotated[int, seed_option("Seed of methods that draw random numbers.")] = 0,
     option: Annotated[
-        list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat for several.")
+        list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat.")
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Read a portable prompt on any backbone: what transfer gives, without the source model."""
+    """Make a prompt for a model from such a file.
+
+    It gives what 'promptport transfer' gives, without the source model. Mixtures of words keep
+    most of their score this way; free prompts keep next to nothing, and a warning says so.
+
+    Example:
+        promptport import capital.portable --to nano-roberta --out capital-roberta
+    """
     quiet()
     check_out(out)
+    from promptport.backbone import open_space
+    from promptport.moving.planning import ANSWERS_KEEP, LITTLE_OF_FREE
     from promptport.storage import load_portable, save_prompt
-    from promptport.transfers import transfer
 
-    found = load_portable(portable)
+    loaded = load_portable(portable)
     with progress_bar("decoding", hidden=json_output) as show:
-        result = transfer(
-            found,
-            target=to,
+        result = loaded.decode(
+            open_space(to),
             method=method,
             magnitude=magnitude,
             options=parse_options(option or []),
@@ -56,8 +72,20 @@ def command(
             progress=lambda done, total: show(done, total, ""),
         )
     save_prompt(result.prompt, out)
+    warnings = []
+    if loaded.mixture is None:
+        warnings = [
+            f"{LITTLE_OF_FREE}; {ANSWERS_KEEP}, and needs the prompt folder and both models"
+        ]
     report = result.report.to_dict()
     if json_output:
-        print_json({"folder": str(out), **report})
+        print_json({"folder": str(out), **report, "warnings": warnings})
+    else:
+        show_transfer(report)
+    for warning in warnings:
+        say(f"warning: {warning}.")
+    task = result.prompt.provenance.task
+    if task is None:
+        written(out, "Look at it", command_line("inspect", out))
         return
-    show_transfer(report, out, result.prompt.provenance.task)
+    written(out, "Score it here", command_line("eval", out, task=task, baselines=True))

@@ -1,133 +1,286 @@
-"""promptport move: re-anchor, transfer and calibrate finished prompts, without labels."""
+"""promptport move: carry finished prompts to another model by the road that works."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING
 
-import typer
-
+from promptport.cli import move_options as o
 from promptport.cli.console import (
+    BackbonesOption,
     DataOption,
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    SplitOption,
-    TextsOption,
     TruncateFlag,
-    backbone_reference,
-    check_one_each,
     check_out,
+    command_line,
+    goes_on,
+    hint,
+    note,
+    note_no_template,
     note_other_task,
     print_json,
-    print_table,
     progress_bar,
     quiet,
-    seed_option,
+    refuse_together,
+    say,
+    written,
 )
+from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from promptport.distillation import Texts
+    from promptport.moving import PreparedMove
+    from promptport.tasks import Task
 
 
 def command(
-    prompt: Annotated[
-        list[Path], typer.Argument(help="Prompt folder (ours or PEFT's); several of one task.")
-    ],
-    to: Annotated[
-        str, typer.Option(help="Target backbone: embedded name, model folder or Hub id.")
-    ],
-    task: Annotated[
-        str, typer.Option(help="Task: its template and, with --texts task, its texts; no labels.")
-    ],
-    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    prompt: o.Prompts,
+    out: o.Out,
+    to: o.To = None,
+    task: o.TaskName = None,
     data: DataOption = None,
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--from",
-            help="Source backbone, if it is not where the prompt says; repeat, one per prompt.",
-        ),
-    ] = None,
-    texts: TextsOption = "words",
-    split: SplitOption = "train",
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read or make.")] = 256,
-    epochs: Annotated[int, typer.Option(help="Passes over them in calibration.")] = 10,
-    seed: Annotated[int, seed_option("Seed of mixtures and random words.")] = 0,
+    method: o.Method = "auto",
+    only: o.Only = None,
+    start: o.Start = None,
+    words_of: o.WordsOf = None,
+    vector: o.Vector = False,
+    weight: o.Weight = None,
+    template: o.Template = None,
+    check: o.Check = None,
+    score: o.ScoreFlag = False,
+    texts: o.Texts = "auto",
+    split: o.Split = "train",
+    rows: o.Rows = None,
+    epochs: o.Epochs = None,
+    relative_lr: o.RelativeLr = None,
+    noise: o.Noise = None,
+    seed: o.Seed = 0,
     truncate: TruncateFlag = False,
+    magnitude: o.Magnitude = None,
+    option: o.MethodOption = None,
+    anchors: o.Anchors = "all",
+    words: o.Words = None,
+    minimum_anchors: o.MinimumAnchors = o.MINIMUM,
+    lengths: o.Lengths = "same",
+    own_anchors: o.OwnAnchors = False,
+    candidate: o.Candidate = None,
+    by: o.By = None,
+    cue_word: o.CueWord = None,
+    backbone: BackbonesOption = None,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Carry finished prompts by what they do: re-anchor, transfer, calibrate; no labels.
+    """Carry a prompt to another model, without labels.
 
-    Needs source and target backbones, and by default not a single text: they are asked random
-    words. `transfer` needs their embedding tables only, and keeps less of a free prompt.
+    It looks at the prompt, at both models and at the task, and says which road it takes and why.
+    By answers: both models are asked texts of the task or random words. By embeddings: their two
+    tables alone, which is enough for mixtures of words and keeps little of a free prompt.
+
+    Example:
+        promptport move capital --to nano-roberta --out capital-roberta
     """
     quiet()
-    check_out(out, *prompt)
-    from promptport.backbone import Backbone
-    from promptport.distillation import DistillConfig, Teacher, move
-    from promptport.storage import load_prompt, save_prompt
+    options = o.MoveOptions(
+        prompts=prompt,
+        to=to,
+        out=out,
+        task=task,
+        data=data,
+        method=method,
+        only=only,
+        start=start,
+        words_of=words_of or [],
+        vector=vector,
+        backbone=backbone or [],
+        weight=weight or [],
+        template=template,
+        check=check,
+        score=score,
+        texts=texts,
+        split=split,
+        rows=rows,
+        epochs=epochs,
+        relative_lr=relative_lr,
+        noise=noise,
+        seed=seed,
+        truncate=truncate,
+        magnitude=magnitude,
+        option=option or [],
+        anchors=anchors,
+        words=words,
+        minimum_anchors=minimum_anchors,
+        lengths=lengths,
+        own_anchors=own_anchors,
+        candidate=candidate or [],
+        by=by,
+        cue_word=cue_word,
+        json_output=json_output,
+        loading={"device": device, "dtype": dtype, "device_map": device_map},
+    )
+    with goes_on(None):
+        _dispatch(options)
+
+
+def _dispatch(options: o.MoveOptions) -> None:
+    from promptport.cli.move_stages import run_stage
+    from promptport.storage import is_vector
+
+    check_out(options.out, *options.prompts, *([options.start] if options.start else []))
+    if options.only is not None:
+        run_stage(options)
+        return
+    if options.to is None:
+        raise PromptPortError(
+            "--to", expected="a target model", got="none", fix="Name one, for instance --to nano-t5"
+        )
+    if options.start is not None or options.words_of:
+        raise PromptPortError(
+            "--start" if options.start else "--words-of",
+            expected="--only with it",
+            got="none",
+            fix="Add --only align (with --start) or --only mixture (with --words-of)",
+        )
+    if options.vector or any(is_vector(place) for place in options.prompts):
+        _move_vector(options, options.to)
+    else:
+        _move_prompts(options, options.to)
+
+
+def _move_prompts(options: o.MoveOptions, to: str) -> None:
+    from promptport.cli.move_report import show_move
+    from promptport.storage import save_prompt
+
+    _check_options(options)
+    prepared = _prepared(options, to)
+    say(prepared.plan.line)
+    _note(options, prepared)
+    with progress_bar("moving", hidden=options.json_output) as show:
+        result = prepared.run(lambda what, done, total: show(done, total, what))
+    save_prompt(result.prompt, options.out)
+    scores = prepared.score(result.prompt) if options.score else None
+    show_move(prepared, result, scores, options)
+    _say_warnings(options, prepared, result.warnings)
+    if prepared.task is None:
+        written(options.out, "Look at it", command_line("inspect", options.out))
+        return
+    reference = _task_reference(options, prepared.task)
+    known = [score for score in result.source_scores if score is not None]
+    if known and scores is None:
+        told = ", ".join(f"{score:.3f}" for score in known)
+        say(f"The source scored {told} on dev rows when it was tuned.")
+    following = command_line("eval", options.out, task=reference, data=options.data, baselines=True)
+    written(options.out, "Score it here", following)
+
+
+def _prepared(options: o.MoveOptions, to: str) -> PreparedMove:
+    from promptport.moving import prepare_move
     from promptport.tasks import open_task
 
-    def load(name: str, revision: str | None = None) -> Backbone:
-        return Backbone.load(
-            name, revision=revision, device=device, dtype=dtype, device_map=device_map
-        )
-
-    check_one_each("--from", source or [], prompt)
-    found = [load_prompt(path) for path in prompt]
-    opened = open_task(task, data)
-    note_other_task(found, opened)
-    given: list[str | None] = [*source] if source else [None] * len(found)
-    places = [
-        backbone_reference(each.provenance, name) for each, name in zip(found, given, strict=True)
-    ]
-    teachers = [Teacher(load(**where), each) for where, each in zip(places, found, strict=True)]
-    names = [where["name"] for where in places]
-    config = DistillConfig(
-        texts=cast("Texts", texts), rows=rows, epochs=epochs, seed=seed, truncate=truncate
+    return prepare_move(
+        options.prompts,
+        to,
+        backbone=options.backbone or None,
+        task=None if options.task is None else open_task(options.task, options.data),
+        method=options.method,
+        texts=options.texts,
+        config=options.move_config(),
     )
-    with progress_bar("moving", hidden=json_output) as show:
-        result = move(
-            teachers,
-            load(to),
-            opened,
-            split=split,
-            config=config,
-            progress=lambda what, done, total: show(done, total, what),
+
+
+def _check_options(options: o.MoveOptions) -> None:
+    """Refuse options that the road that is asked for does not have, and halves of pairs."""
+    if options.candidate:
+        refuse_together(
+            "--try",
+            {
+                "--method": options.is_method,
+                "--option": bool(options.option),
+                "--magnitude": options.magnitude is not None,
+                "--own-anchors": options.own_anchors,
+            },
         )
-    save_prompt(result.prompt, out)
-    output = {"target": to, "task": task, "folder": str(out), **result.to_dict()}
-    if json_output:
-        print_json(output)
+    elif options.by is not None:
+        raise PromptPortError(
+            "--by", expected="--try with it", got="none", fix="Add --try METHOD, or leave --by out"
+        )
+    if options.method == "answers":
+        refuse_together("--method answers", options.of_tables)
+    elif options.method != "auto":
+        refuse_together(f"--method {options.method}", options.of_answers)
+
+
+def _note(options: o.MoveOptions, prepared: PreparedMove) -> None:
+    """What a user may not expect of this road, before it starts."""
+    if prepared.task is not None:
+        note_other_task([source.prompt for source in prepared.sources], prepared.task)
+        for source in prepared.sources:
+            note_no_template(source.prompt, prepared.task)
+    if prepared.plan.method == "embeddings":
+        for name, given in options.of_answers.items():
+            if given:
+                note(f"{name} has no effect on the road by embeddings")
+
+
+def _say_warnings(
+    options: o.MoveOptions, prepared: PreparedMove, warnings: tuple[str, ...]
+) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}.")
+    if not prepared.plan.better or prepared.task is None:
         return
-    print_table(f"{task} moved to {to}", ["", ""], _facts(names, texts, output))
-    typer.echo(f"Verdict: {result.verdict}.")
-    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task {task} --baselines")
+    hint(
+        "What does better",
+        command_line(
+            "move",
+            *options.prompts,
+            to=options.to,
+            out=options.out,
+            method="answers",
+            task=_task_reference(options, prepared.task),
+            data=options.data,
+            backbone=options.backbone,
+            template=options.template,
+        ),
+    )
 
 
-def _facts(names: list[str], texts: str, output: dict[str, Any]) -> list[list[Any]]:
-    rows: list[list[Any]] = []
-    for name, lesson, moved in zip(names, output["anchored"], output["transfers"], strict=True):
-        if lesson is not None:
-            told = f"{lesson['before']:.3f} to {lesson['after']:.3f} (floor {lesson['floor']:.3f})"
-            rows.append([f"cross-entropy, mixture of words on {name}", told])
-        rows.append([f"anchors shared with {name}", moved["anchors"]])
-    if len(names) > 1:
-        rows.append(["calibration starts from the mixture of", names[output["start"]]])
-    if output["readout"] is not None:
-        rows.append(["word in front of the answer", output["readout"]])
-    before, after, made = output["before"], output["after"], output["calibrated"]["rows"]
-    return [
-        *rows,
-        ["answers like the source, after transfer", f"{before['same']:.0%}"],
-        ["answers like the source, after calibration", f"{after['same']:.0%}"],
-        ["divergence (nats), before and after", [before["divergence"], after["divergence"]]],
-        ["of so many rows that were held back", after["rows"]],
-        ["rows read or made", f"{made} ({'random words' if texts == 'words' else texts})"],
-        ["labels used", "no"],
-    ]
+def _task_reference(options: o.MoveOptions, task: Task) -> str:
+    """How the task is named on a command line: as the user did, else as the prompt remembers it."""
+    return options.task or task.name
+
+
+def _move_vector(options: o.MoveOptions, to: str) -> None:
+    from promptport.cli.console import check_vector_out, print_facts
+    from promptport.moving import move_vector
+    from promptport.storage import save_vector
+
+    config = options.vector_config()
+    backbone = options.backbone[0] if options.backbone else None
+    check_vector_out(options.out)
+    moved = move_vector(options.prompts, to, backbone=backbone, config=config)
+    save_vector(moved.vector, options.out)
+    if moved.leaves_rest:
+        note("the words are carried, not what the prompt holds beside them")
+    described = {"folder": str(options.out), **moved.to_dict()}
+    if options.json_output:
+        print_json(described)
+    else:
+        print_facts("vector carried", [[k, v] for k, v in described.items()])
+    origin = "mixture" if described["method"] == "mixture.v1" else "seed:0"
+    following = command_line(
+        "vector",
+        "combine",
+        "v",
+        load=f"v={options.out}",
+        origin=origin,
+        out=_beside(options.out, "prompt"),
+    )
+    written(options.out, "Put it on an origin of the target", following)
+
+
+def _beside(place: Path, what: str) -> Path:
+    return place.with_name(f"{place.name}-{what}")

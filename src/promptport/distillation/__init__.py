@@ -1,7 +1,7 @@
 """Distillation: prompts that learn from the answers of other prompts, without labels."""
 
 from promptport.distillation.cue_word import CueWord, choose_cue_word
-from promptport.distillation.moving import MoveResult, move
+from promptport.distillation.moving import AnswersResult, move_by_answers
 from promptport.distillation.recipes import (
     INTO_MERGE,
     OVER_ORIGINS,
@@ -18,10 +18,10 @@ __all__ = [
     "INTO_MERGE",
     "OVER_ORIGINS",
     "Agreement",
+    "AnswersResult",
     "CueWord",
     "DistillConfig",
     "DistillResult",
-    "MoveResult",
     "Selection",
     "Teacher",
     "Texts",
@@ -31,6 +31,6 @@ __all__ = [
     "distill_merge",
     "distill_over_origins",
     "fit_mixture",
-    "move",
+    "move_by_answers",
     "select_transfer",
 ]

@@ -1,4 +1,7 @@
-"""The whole road for finished prompts: re-anchor on the sources, transfer, calibrate the target."""
+"""The road by answers: fit mixtures on the sources, carry them, align one with the answers there.
+
+`promptport.move` is the front door, which chooses between this road and that by embeddings.
+"""
 
 from __future__ import annotations
 
@@ -15,66 +18,51 @@ from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.transfers import TransferResult, transfer
 
-# Re-anchoring starts from a random mixture and calibration from a good prompt.
-_ANCHOR_EPOCHS, _ANCHOR_PATIENCE = 30, 5
-_LITTLE = 0.5  # share of equal answers below which the result is not to be trusted
+# Fitting starts from a random mixture, and alignment from a good prompt.
+FIT_EPOCHS, FIT_PATIENCE = 30, 5
 
 
 @dataclass(frozen=True)
-class MoveResult:
+class AnswersResult:
     """A moved prompt, and how well it answers like the sources.
 
     Attributes:
         prompt: of the target.
-        anchored: for each source what re-anchoring came to; None for one that was anchored.
+        mixtures: for each source what fitting a mixture came to; None where it was one before.
         transfers: for each source the transfer of its mixture.
-        start: which source's transfer calibration started from.
-        calibrated: what calibration came to.
-        readout: word that was put in front of the answer for a causal target; None for none.
-        before: agreement of the start with the sources, on the rows that calibration held back.
+        start: which source's transfer alignment started from, 0 the first.
+        aligned: what alignment came to.
+        cue_word: word that was put in front of the answer for a causal target; None for none.
+        before: agreement of the start with the sources, on the rows that alignment held back.
         after: agreement of `prompt` with them, on the same rows.
         texts: what was asked, `words` or `task`.
     """
 
     prompt: SoftPrompt
-    anchored: tuple[DistillResult | None, ...]
+    mixtures: tuple[DistillResult | None, ...]
     transfers: tuple[TransferResult, ...]
     start: int
-    calibrated: DistillResult
+    aligned: DistillResult
     cue_word: str | None
     before: Agreement
     after: Agreement
     texts: Texts
 
-    @property
-    def verdict(self) -> str:
-        """In plain words how far to trust the result."""
-        told = f"it answers like its source on {self.after.same:.0%} of the"
-        if self.texts == "words":
-            return (
-                f"{told} random words, which says little about real texts: score it on labelled "
-                "rows, or move it with unlabelled texts of the task"
-            )
-        if self.after.same < _LITTLE:
-            return f"{told} texts only: score it on labelled rows before any use"
-        return f"{told} texts"
-
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompts."""
         return {
-            "anchored": [None if each is None else each.to_dict() for each in self.anchored],
+            "mixtures": [None if each is None else each.to_dict() for each in self.mixtures],
             "transfers": [each.report.to_dict() for each in self.transfers],
             "start": self.start,
-            "calibrated": self.calibrated.to_dict(),
-            "readout": self.cue_word,
+            "aligned": self.aligned.to_dict(),
+            "cue_word": self.cue_word,
             "before": vars(self.before),
             "after": vars(self.after),
             "texts": self.texts,
-            "verdict": self.verdict,
         }
 
 
-def move(
+def move_by_answers(
     sources: Sequence[Teacher],
     target: Backbone,
     task: Task,
@@ -82,21 +70,21 @@ def move(
     split: str = "train",
     config: DistillConfig | None = None,
     progress: Callable[[str, int, int], None] | None = None,
-) -> MoveResult:
+) -> AnswersResult:
     """Carry finished prompts to another backbone by what they do, not by where they lie.
 
     Every free prompt becomes a mixture of words that all backbones know and answers like the
-    prompt (`anchor`); mixtures are transferred; for a causal target a word may come in front of the
-    answer (`choose_readout`); the mixture that answers most like all sources is
-    pulled towards their mean answer (`calibrate`). No label is read. With `texts="words"`, the
-    default here, no text either: the questions are random words.
+    prompt (`fit_mixture`); mixtures are transferred; for a causal target a word may come in front
+    of the answer (`choose_cue_word`); the mixture that answers most like all sources is pulled
+    towards their mean answer (`align`). No label is read. With `texts="words"`, the default here,
+    no text either: the questions are random words.
 
     Args:
         sources: prompts of one task with their backbones, one or more.
         target: the frozen model to carry them to.
         task: gives template and label words, and with `texts="task"` unlabelled rows.
         split: the split of these rows.
-        config: budget and rates of calibration; re-anchoring takes more epochs.
+        config: budget and rates of alignment; fitting a mixture takes more epochs.
         progress: called with (what, steps done, steps in all).
 
     Raises:
@@ -108,30 +96,13 @@ def move(
     if not sources:
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     config = config or DistillConfig(texts="words")
-    spaces = [target.space, *(source.backbone.space for source in sources)]
-    words = sorted(set.intersection(*(set(space.words) for space in spaces)))
-    thorough = replace(config, epochs=_ANCHOR_EPOCHS, patience=_ANCHOR_PATIENCE)
-
-    def told(what: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(what, done, total)
-
-    anchored: list[DistillResult | None] = []
-    transfers: list[TransferResult] = []
-    for source in sources:
-        prompt, found = source.prompt, None
-        if prompt.mixture is None:
-            found = fit_mixture(
-                prompt,
-                source.backbone,
-                task,
-                words=words,
-                split=split,
-                config=thorough,
-                progress=told(f"anchoring on {source.backbone.name}"),
-            )
-            prompt = found.prompt
-        anchored.append(found)
-        transfers.append(transfer(prompt, source.backbone.space, target.space))
+    mixtures = _mixtures(sources, target, task, split, config, progress)
+    transfers = [
+        transfer(
+            source.prompt if fitted is None else fitted.prompt, source.backbone.space, target.space
+        )
+        for source, fitted in zip(sources, mixtures, strict=True)
+    ]
 
     def alike(prompt: SoftPrompt, *, held_back: bool) -> Agreement:
         return agreement(
@@ -139,31 +110,64 @@ def move(
         )
 
     # Nothing was learned on the target yet, so all rows may decide between words and starts.
-    readouts = [
+    starts = [
         choose_cue_word(each.prompt, target, sources, task, split=split, config=config)
         for each in transfers
     ]
     start = 0
-    if len(readouts) > 1:
-        apart = [alike(each.prompt, held_back=False).divergence for each in readouts]
+    if len(starts) > 1:
+        apart = [alike(each.prompt, held_back=False).divergence for each in starts]
         start = apart.index(min(apart))
-    calibrated = align(
-        readouts[start].prompt,
+    aligned = align(
+        starts[start].prompt,
         target,
         sources,
         task,
         split=split,
         config=config,
-        progress=told(f"calibrating on {target.name}"),
+        progress=_named(progress, f"aligning on {target.name}"),
     )
-    return MoveResult(
-        calibrated.prompt,
-        tuple(anchored),
+    return AnswersResult(
+        aligned.prompt,
+        tuple(mixtures),
         tuple(transfers),
         start,
-        calibrated,
-        readouts[start].word,
-        alike(readouts[start].prompt, held_back=True),
-        alike(calibrated.prompt, held_back=True),
+        aligned,
+        starts[start].word,
+        alike(starts[start].prompt, held_back=True),
+        alike(aligned.prompt, held_back=True),
         config.texts,
     )
+
+
+def _mixtures(
+    sources: Sequence[Teacher],
+    target: Backbone,
+    task: Task,
+    split: str,
+    config: DistillConfig,
+    progress: Callable[[str, int, int], None] | None,
+) -> list[DistillResult | None]:
+    """A mixture of words that all backbones know for every free prompt, None for the others."""
+    spaces = [target.space, *(source.backbone.space for source in sources)]
+    words = sorted(set.intersection(*(set(space.words) for space in spaces)))
+    return [
+        None
+        if source.prompt.mixture is not None
+        else fit_mixture(
+            source.prompt,
+            source.backbone,
+            task,
+            words=words,
+            split=split,
+            config=replace(config, epochs=FIT_EPOCHS, patience=FIT_PATIENCE),
+            progress=_named(progress, f"fitting a mixture on {source.backbone.name}"),
+        )
+        for source in sources
+    ]
+
+
+def _named(
+    progress: Callable[[str, int, int], None] | None, what: str
+) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(what, done, total)

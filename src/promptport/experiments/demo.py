@@ -10,7 +10,7 @@ from typing import Any
 
 from promptport.anchors import AnchorSet
 from promptport.backbone import Backbone
-from promptport.distillation import DistillConfig, Teacher, move
+from promptport.distillation import DistillConfig, Teacher, move_by_answers
 from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
@@ -218,7 +218,7 @@ def _outcome(
 
     moved, moved_free = port(anchored), port(free)
     lesson = DistillConfig(texts="words", rows=settings.rows, seed=settings.seed)
-    moved_by_answers = move([Teacher(source, free)], target, task, config=lesson)
+    moved_by_answers = move_by_answers([Teacher(source, free)], target, task, config=lesson)
     on_target = {
         **score_baselines(target, task, free),
         "free prompt, paper A's search": score(

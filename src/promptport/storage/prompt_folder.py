@@ -137,6 +137,13 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     return prompt
 
 
+def naming_file(folder: str | Path) -> Path:
+    """The file of a prompt or vector folder that names the backbone."""
+    place = Path(folder)
+    names = (PROVENANCE_FILE, CONFIG_FILE, VECTOR_FILES[1])
+    return next((place / name for name in names if (place / name).is_file()), place)
+
+
 def _read_mixture(path: Path) -> Mixture:
     weights = read_tensors(path).get(MIXTURE_KEY)
     try:

@@ -29,6 +29,12 @@ DELTA_FILE, RECORD_FILE = VECTOR_FILES
 DELTA_KEY = "delta"
 
 
+def is_vector(folder: str | Path) -> bool:
+    """Whether a folder holds a vector and no prompt."""
+    place = Path(folder)
+    return (place / RECORD_FILE).is_file() and not (place / CONFIG_FILE).is_file()
+
+
 def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
     """Write a vector folder, whole or not at all.
 

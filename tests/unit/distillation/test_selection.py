@@ -109,7 +109,7 @@ def test_bad_input(case, task) -> None:
 
 
 def test_candidates_are_read_from_text() -> None:
-    from promptport.cli.transfer import parse_options
+    from promptport.cli.parsing import parse_options
 
     common = TransferConfig(seed=3)
     assert parse_candidate("omp:k=16,dimension", parse_options, common) == TransferConfig(

@@ -31,8 +31,7 @@ from promptport.cli.console import (
     task_of,
 )
 from promptport.cli.made_origin import OWN, origin_for
-from promptport.cli.moved_vector import is_vector
-from promptport.cli.transfer import parse_options
+from promptport.cli.parsing import parse_options
 from promptport.cli.vector.searching import describe_search, search_config, searched, show_search
 from promptport.errors import PromptPortError
 
@@ -393,7 +392,7 @@ def _added(terms: dict[str, float]) -> list[str]:
 def _any_text(places: dict[str, Path]) -> bool:
     """Whether an origin is made again from PEFT's text, for which the backbone is read."""
     from promptport.backbone import origin_is_text
-    from promptport.storage import load_prompt
+    from promptport.storage import is_vector, load_prompt
 
     folders = [place for place in places.values() if not is_vector(place)]
     return any(origin_is_text(load_prompt(place)) for place in folders)

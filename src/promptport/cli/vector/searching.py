@@ -12,7 +12,7 @@ import typer
 
 from promptport.cli.console import backbone_reference, interval, print_table
 from promptport.cli.made_origin import origin_for
-from promptport.cli.transfer import parse_options
+from promptport.cli.parsing import parse_options
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:

@@ -1,0 +1,121 @@
+"""What `move` and `import` print: tables with what a good number is beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from promptport.cli.console import interval, print_facts, print_json, print_table, readable
+
+if TYPE_CHECKING:
+    from promptport.cli.move_options import MoveOptions
+    from promptport.moving import AnswerCheck, MoveResult, PreparedMove
+    from promptport.tasks import Score
+
+
+def show_move(
+    prepared: PreparedMove,
+    result: MoveResult,
+    scores: Mapping[str, Score] | None,
+    options: MoveOptions,
+) -> None:
+    """The result of a move on standard output, as tables or as one JSON object."""
+    selection = result.prompt.provenance.history[-1].get("selection")
+    if options.json_output:
+        told: dict[str, Any] = {"folder": str(options.out), "target": prepared.target.name}
+        if prepared.task is not None:
+            told["task"] = prepared.task.name
+        told |= result.to_dict()
+        extra = {"selection": selection, "scores": _plain(scores)}
+        print_json({**told, **{name: value for name, value in extra.items() if value is not None}})
+        return
+    if selection is not None:
+        rows = [[name, score] for name, score in selection["scores"].items()]
+        title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
+        print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
+    if result.plan.method == "answers":
+        _show_answers(prepared, result.report.to_dict())
+    else:
+        show_transfer(result.report.to_dict())
+    if result.check is not None:
+        show_check(result.check)
+    if scores is not None:
+        rows = [[name, interval(score.to_dict()), score.rows] for name, score in scores.items()]
+        print_table("test rows (labels are read for this table alone)", ["", "score", "rows"], rows)
+
+
+def _plain(scores: Mapping[str, Score] | None) -> dict[str, Any] | None:
+    return None if scores is None else {name: score.to_dict() for name, score in scores.items()}
+
+
+def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
+    """The table of the road by answers."""
+    names = [source.home.name for source in prepared.sources]
+    rows: list[list[Any]] = []
+    for name, fitted, moved in zip(names, report["mixtures"], report["transfers"], strict=True):
+        if fitted is not None:
+            rows.append([f"mixture on {name}: cross-entropy (at best the floor)", _losses(fitted)])
+        rows.append([f"anchors: words shared with {name}", moved["anchors"]])
+    if len(names) > 1:
+        rows.append(["alignment starts from the mixture of", names[report["start"]]])
+    if report["cue_word"] is not None:
+        rows.append(["cue word, in front of the answer", report["cue_word"]])
+    before, after, aligned = report["before"], report["after"], report["aligned"]
+    texts = "random words" if report["texts"] == "words" else "texts of the task"
+    rows += [
+        ["alignment: cross-entropy (at best the floor)", _losses(aligned)],
+        ["equal first answers, before and after alignment", f"{_share(before)}, {_share(after)}"],
+        [
+            "divergence from the source (nats, 0: none)",
+            f"{before['divergence']:.3f}, {after['divergence']:.3f}",
+        ],
+        ["rows held back to measure that", after["rows"]],
+        ["rows read or made", f"{aligned['rows']} ({texts})"],
+        ["labels used", "no"],
+    ]
+    task = "" if prepared.task is None else f"{prepared.task.name} "
+    print_facts(f"{task}moved to {prepared.target.name}", rows)
+
+
+def _losses(learned: Mapping[str, Any]) -> str:
+    return f"{learned['before']:.3f} to {learned['after']:.3f} (floor {learned['floor']:.3f})"
+
+
+def _share(agreement: Mapping[str, Any]) -> str:
+    return f"{agreement['same']:.0%}"
+
+
+def show_check(check: AnswerCheck) -> None:
+    """How far the answers agree, what to compare that with, and what it means."""
+    for line in check.lines:
+        typer.echo(f"- {line}")
+
+
+def show_transfer(report: Mapping[str, Any]) -> None:
+    """The report of the road by embeddings as tables, with the bounds of a bad number."""
+    from promptport.transfers.report import LOW_MATCHING, LOW_ROUNDTRIP
+
+    facts = [
+        ["anchors: words that both models know", report["anchors"]],
+        ["agreement of the anchors' cosines (1: same geometry)", report["agreement"]],
+        [f"matching (mean cosine, low below {LOW_MATCHING:.2f})", report["matching"]],
+        [f"round trip (mean cosine, low below {LOW_ROUNDTRIP:.2f})", report["roundtrip"]],
+        ["method", report["method"]],
+        ["magnitude", report["magnitude"]],
+        ["weight on shared words (1: nothing lost)", report["kept_weight"]],
+        ["seconds", report["seconds"]],
+        ["labels used", "yes" if report["labels_used"] else "no"],
+    ]
+    way = f"{report['source']} -> {report['target']}"
+    print_facts(way, [fact for fact in facts if fact[1] is not None])
+    pairs = zip(report["nearest_before"], report["nearest_after"], strict=True)
+    rows = [[i + 1, _words(before), _words(after)] for i, (before, after) in enumerate(pairs)]
+    print_table("nearest words of each virtual token", ["token", "before", "after"], rows)
+    for line in report["verdict"]:
+        typer.echo(f"- {line}")
+
+
+def _words(nearest: Any) -> str:
+    return " ".join(readable(word) for word, _ in nearest)

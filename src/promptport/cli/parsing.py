@@ -1,0 +1,52 @@
+"""What users type as options: NAME=VALUE, and files with words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from promptport.errors import PromptPortError
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """`topk=512` -> {"topk": 512}: numbers, true, false and none are read as such.
+
+    Raises:
+        PromptPortError: no `=`.
+    """
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise PromptPortError(
+                "--option", expected="NAME=VALUE", got=repr(text), fix="Write for instance topk=512"
+            )
+        options[name] = _value(value)
+    return options
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or none as such, all else as text (YAML would read 1e-6 as text)."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def read_words(path: Path) -> list[str]:
+    """A word list, one a line, empty lines ignored.
+
+    Raises:
+        PromptPortError: it cannot be read.
+    """
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptPortError(
+            str(path),
+            expected="a text file with one word a line",
+            got=(error.strerror or "none").lower() if isinstance(error, OSError) else "no UTF-8",
+            fix="Check the path",
+        ) from error

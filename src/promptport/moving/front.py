@@ -1,0 +1,367 @@
+"""`move`, the one front door: looks at what there is, says which road it takes, and takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from promptport.distillation import DistillConfig, Teacher, move_by_answers
+from promptport.distillation.moving import AnswersResult
+from promptport.errors import TaskError, UnknownNameError
+from promptport.evaluation import evaluate
+from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
+from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
+from promptport.moving.places import Model, ModelPlace, Prompt, PromptAt, open_prompts
+from promptport.moving.planning import (
+    CAUSAL_MIXTURE,
+    FEWEST_TEXTS,
+    MovePlan,
+    Situation,
+    plan_move,
+    texts_at_hand,
+)
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Score, Task, Template, open_task
+from promptport.transfers import TransferReport, TransferResult
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class MoveConfig:
+    """Everything about a move but what is moved, and to where.
+
+    Attributes:
+        data: folder of `lama:` and `nlu:` tasks that prompts remember; None for none.
+        split: the split whose unlabelled texts are read.
+        distill: budget and rates of the road by answers; its `texts` is set by the plan.
+        embeddings: how the road by embeddings is gone.
+        asked_of_tables: options of that road that were given, as a user writes them; with the
+            method `auto` they decide for it.
+        check: whether the road by embeddings ends with a look at the answers (64 rows, no labels);
+            None: if both models are here and small (4 GiB), and the task is known.
+        template: in place of the prompts' own; None to keep them.
+        weights: of several prompts; none for all alike (the road by embeddings alone).
+        loading: device, dtype and device_map of the models.
+    """
+
+    data: Path | None = None
+    split: str = "train"
+    distill: DistillConfig = field(default_factory=lambda: DistillConfig(texts="words"))
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+    asked_of_tables: tuple[str, ...] = ()
+    check: bool | None = None
+    template: str | None = None
+    weights: tuple[float, ...] = ()
+    loading: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MoveResult:
+    """A moved prompt, and how far to trust it.
+
+    Attributes:
+        prompt: of the target.
+        plan: the road that was taken, and why.
+        report: what happened on it.
+        check: how far the prompt answers like its source; None if that was not asked.
+        warnings: what speaks against the result.
+        source_scores: for each source its dev score when it was tuned, None if it names none.
+    """
+
+    prompt: SoftPrompt
+    plan: MovePlan
+    report: AnswersResult | TransferReport
+    check: AnswerCheck | None
+    warnings: tuple[str, ...]
+    source_scores: tuple[float | None, ...]
+
+    @property
+    def verdict(self) -> str:
+        """In plain words how far to trust the result."""
+        if self.check is not None:
+            told, _, means = self.check.lines
+            return f"{told}: {means}"
+        if self.warnings:
+            return self.warnings[0]
+        return "nothing speaks against it; its answers were not compared with its source's"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values, without the prompts."""
+        return {
+            **self.report.to_dict(),
+            "plan": self.plan.to_dict(),
+            "check": None if self.check is None else self.check.to_dict(),
+            "warnings": list(self.warnings),
+            "source_scores": list(self.source_scores),
+            "says": self.verdict,
+        }
+
+
+@dataclass(frozen=True)
+class PreparedMove:
+    """A move whose road is chosen. Nothing is done yet, no model is loaded.
+
+    Attributes:
+        sources: the prompts with their backbones.
+        target: the backbone to carry them to.
+        task: the task that both models are asked about; None if none is known.
+        plan: the road.
+        config: everything else.
+    """
+
+    sources: Sequence[PromptAt]
+    target: ModelPlace
+    task: Task | None
+    plan: MovePlan
+    config: MoveConfig
+
+    def run(self, progress: Progress | None = None) -> MoveResult:
+        """Go the road.
+
+        Args:
+            progress: called with (what, steps done, steps in all).
+
+        Raises:
+            PromptPortError: what `move_by_answers` and `move_by_embeddings` refuse.
+        """
+        by_answers = self.plan.method == "answers" and self.task is not None
+        if by_answers and self.task is not None:
+            return self._by_answers(self.task, progress)
+        return self._by_embeddings(progress)
+
+    @property
+    def teachers(self) -> list[Teacher]:
+        """The sources with their models, which are loaded now."""
+        return [Teacher(each.home.backbone, each.prompt, each.weight) for each in self.sources]
+
+    def _by_answers(self, task: Task, progress: Progress | None) -> MoveResult:
+        config = replace(self.config.distill, texts=self.plan.texts or "words")
+        teachers, target, split = self.teachers, self.target.backbone, self.config.split
+        report = move_by_answers(
+            teachers, target, task, split=split, config=config, progress=progress
+        )
+        check = check_answers(
+            report.prompt, target, teachers, task, split=split, config=config, held_back=True
+        )
+        return self._result(report.prompt, report, check, _fell(report))
+
+    def _by_embeddings(self, progress: Progress | None) -> MoveResult:
+        told = None
+        if progress is not None:
+            told = lambda done, total: progress("carrying", done, total)  # noqa: E731
+        moved: TransferResult = move_by_embeddings(
+            self.sources, self.target, self.config.embeddings, task=self.task, progress=told
+        )
+        check = self._look(moved.prompt) if self._checks else None
+        return self._result(moved.prompt, moved.report, check, self._of_cue_word(moved))
+
+    @property
+    def _checks(self) -> bool:
+        if self.task is None or self.task.kind == "text2text" or self.config.check is False:
+            return False
+        places = [self.target, *(each.home for each in self.sources)]
+        if self.config.check:
+            return True
+        return all(place.is_small for place in places)
+
+    def _look(self, prompt: SoftPrompt) -> AnswerCheck:
+        """Ask the task's own texts, if there are some, since random words tell little."""
+        assert self.task is not None
+        enough = texts_at_hand(self.task, self.config.split)[0] >= FEWEST_TEXTS
+        config = DistillConfig(texts="task" if enough else "words", rows=CHECK_ROWS, truncate=True)
+        return check_answers(
+            prompt,
+            self.target.backbone,
+            self.teachers,
+            self.task,
+            split=self.config.split,
+            config=config,
+        )
+
+    def _of_cue_word(self, moved: TransferResult) -> tuple[str, ...]:
+        """Tables know no answers, so they cannot tell which word a causal model needs."""
+        template = moved.prompt.provenance.template
+        if moved.prompt.mixture is None or template is None:
+            return ()
+        bare = Template.parse(template).answers_from_soft
+        return (CAUSAL_MIXTURE,) if bare and self.target.space.kind == "causal" else ()
+
+    def _result(
+        self,
+        prompt: SoftPrompt,
+        report: AnswersResult | TransferReport,
+        check: AnswerCheck | None,
+        warnings: tuple[str, ...],
+    ) -> MoveResult:
+        if self.task is not None and prompt.provenance.task is None:  # PEFT's say no task
+            prompt = prompt.with_provenance(task=self.task.name)
+        if check is not None and check.verdict == "at chance":
+            warnings = (*warnings, f"{check.lines[0]}; {check.lines[2]}")
+        scores = tuple(dev_score(each.prompt) for each in self.sources)
+        return MoveResult(
+            prompt, self.plan, report, check, (*self.plan.warnings, *warnings), scores
+        )
+
+    def score(self, prompt: SoftPrompt, split: str = "test") -> dict[str, Score]:
+        """Scores of the sources and of the moved prompt on a split; labels are read for this alone.
+
+        Args:
+            prompt: the moved one.
+            split: train, dev or test.
+
+        Raises:
+            TaskError: no task is known, or it has no such rows.
+        """
+        if self.task is None:
+            raise TaskError(
+                "score", expected="a task", got="none", fix="Name the task (--task NAME)"
+            )
+        truncate = self.config.distill.truncate
+        scores = {
+            f"source on {each.home.name}": evaluate(
+                each.home.backbone, self.task, each.prompt, split=split, truncate=truncate
+            ).score
+            for each in self.sources
+            if each.home.lacks is None
+        }
+        moved = evaluate(self.target.backbone, self.task, prompt, split=split, truncate=truncate)
+        return {**scores, f"moved to {self.target.name}": moved.score}
+
+
+def prepare_move(
+    prompts: Prompt | Sequence[Prompt],
+    to: Model,
+    *,
+    backbone: Model | Sequence[Model] | None = None,
+    task: Task | str | None = None,
+    method: str = "auto",
+    texts: str = "auto",
+    config: MoveConfig | None = None,
+) -> PreparedMove:
+    """Look at what there is and choose the road; see `move`.
+
+    Raises:
+        PromptPortError: something is not there, or no road is open.
+    """
+    config = config or MoveConfig()
+    sources = open_prompts(prompts, backbone, config.weights, config.loading)
+    if config.template is not None:
+        sources = [_in_template(each, config.template) for each in sources]
+    target = ModelPlace(to, loading=config.loading)
+    if method not in ("auto", "answers", "embeddings"):  # the name of a transfer method
+        carry = replace(
+            config.embeddings, transfer={**config.embeddings.transfer, "method": method}
+        )
+        config, method = replace(config, embeddings=carry), "embeddings"
+    opened, refused = _task_of(sources, task, config.data)
+    looks = texts == "auto" and method != "embeddings"
+    count, unread = texts_at_hand(opened, config.split) if looks else (0, None)
+    lacks = [each.home.lacks for each in sources]
+    situation = Situation(
+        mixture=all(each.prompt.mixture is not None for each in sources),
+        source_lacks=next((reason for reason in lacks if reason is not None), None),
+        target_lacks=target.lacks,
+        task=None if opened is None else opened.name,
+        kind=None if opened is None else opened.kind,
+        task_refused=refused,
+        texts=count,
+        split=config.split,
+        texts_refused=unread,
+        asked_of_tables=config.asked_of_tables,
+    )
+    return PreparedMove(sources, target, opened, plan_move(situation, method, texts), config)
+
+
+def move(
+    prompts: Prompt | Sequence[Prompt],
+    to: Model,
+    *,
+    backbone: Model | Sequence[Model] | None = None,
+    task: Task | str | None = None,
+    method: str = "auto",
+    texts: str = "auto",
+    config: MoveConfig | None = None,
+    progress: Progress | None = None,
+) -> MoveResult:
+    """Carry a finished prompt to another model by the road that works; no label is read.
+
+        moved = promptport.move("capital", to="nano-roberta")
+        print(moved.plan.line, moved.verdict, sep="\\n")
+        promptport.save_prompt(moved.prompt, "capital-roberta")
+
+    Args:
+        prompts: a prompt or its folder (ours or PEFT's), or several of one task.
+        to: the target: embedded name, folder, Hub id, `Backbone`, or an `EmbeddingSpace` if the
+            model itself is not at hand.
+        backbone: of each prompt, in place of the one that it remembers.
+        task: what both models are asked about, or its reference; None for the task that the
+            prompts remember.
+        method: `auto`; `answers` (asks both models); `embeddings` (their tables alone), or the name
+            of a transfer method for this road.
+        texts: what they are asked: `task` (its unlabelled texts), `words` (random words), or
+            `auto` (the task's, if there are 8 or more).
+        config: everything else.
+        progress: called with (what, steps done, steps in all).
+
+    Returns:
+        The prompt, the plan with its reason, a report, a check of its answers, warnings, a verdict.
+
+    Raises:
+        PromptPortError: something is not there, does not fit, or no road is open.
+    """
+    prepared = prepare_move(
+        prompts, to, backbone=backbone, task=task, method=method, texts=texts, config=config
+    )
+    return prepared.run(progress)
+
+
+def dev_score(prompt: SoftPrompt) -> float | None:
+    """The score on dev rows that a prompt was tuned to, as its tuning recorded it."""
+    records = [prompt.provenance.tuning]
+    records += [entry.get("tuning") for entry in reversed(prompt.provenance.history)]
+    for record in records:
+        score = record.get("dev_score") if isinstance(record, dict) else None
+        if isinstance(score, int | float):
+            return float(score)
+    return None
+
+
+def _in_template(source: PromptAt, template: str) -> PromptAt:
+    return replace(source, prompt=source.prompt.with_provenance(template=template))
+
+
+def _task_of(
+    sources: Sequence[PromptAt], task: Task | str | None, data: Path | None
+) -> tuple[Task | None, str | None]:
+    """The task that is given, else the one that all prompts remember; or why that cannot be."""
+    if isinstance(task, Task):
+        return task, None
+    if task is not None:
+        return open_task(task, data), None
+    names = {each.prompt.provenance.task for each in sources}
+    name = names.pop() if len(names) == 1 else None
+    if name is None:
+        return None, None
+    try:
+        return open_task(name, data), None
+    except (UnknownNameError, TaskError):
+        needs = " (its data: --data FOLDER)" if ":" in name else ""
+        return None, f"the task {name} that the prompt remembers cannot be opened{needs}"
+
+
+def _fell(report: AnswersResult) -> tuple[str, ...]:
+    """A word on fewer equal answers after alignment: it goes by probabilities, not by the first."""
+    before, after = report.before, report.after
+    if after.same >= before.same:
+        return ()
+    fix = "move it with unlabelled texts of the task (--texts task)"
+    if report.texts == "task":
+        fix = "more texts of the task (--rows) make it surer"
+    return (
+        f"alignment brought the probabilities nearer (divergence {before.divergence:.2f} to "
+        f"{after.divergence:.2f} nats) but fewer first answers are equal "
+        f"({before.same:.0%} to {after.same:.0%} of {after.rows}): {fix}",
+    )
