@@ -24,7 +24,7 @@ def command(*arguments: Any, **options: Any) -> None:
 
 def _by_embeddings() -> inspect.Signature:
     """The signature of `move` with another usual method."""
-    signature = inspect.signature(move.command)
+    signature = inspect.signature(move.command, eval_str=True)
     return signature.replace(
         parameters=[
             parameter.replace(default="embeddings") if name == "method" else parameter

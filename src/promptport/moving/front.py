@@ -252,10 +252,7 @@ def prepare_move(
         sources = [_in_template(each, config.template) for each in sources]
     target = ModelPlace(to, loading=config.loading)
     if method not in ("auto", "answers", "embeddings"):  # the name of a transfer method
-        carry = replace(
-            config.embeddings, transfer={**config.embeddings.transfer, "method": method}
-        )
-        config, method = replace(config, embeddings=carry), "embeddings"
+        config, method = _with_method(config, method), "embeddings"
     opened, refused = _task_of(sources, task, config.data)
     looks = texts == "auto" and method != "embeddings"
     count, unread = texts_at_hand(opened, config.split) if looks else (0, None)
@@ -327,6 +324,11 @@ def dev_score(prompt: SoftPrompt) -> float | None:
         if isinstance(score, int | float):
             return float(score)
     return None
+
+
+def _with_method(config: MoveConfig, name: str) -> MoveConfig:
+    transfer = {**config.embeddings.transfer, "method": name}
+    return replace(config, embeddings=replace(config.embeddings, transfer=transfer))
 
 
 def _in_template(source: PromptAt, template: str) -> PromptAt:
