@@ -84,7 +84,7 @@ def _weight_files(folder: Path) -> list[Path]:
 def _sharded(index: Path) -> Iterator[str]:
     try:
         yield from json.loads(index.read_text())["weight_map"].values()
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BackboneError(
             str(index),
             expected="an index with a weight_map",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move
+from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move_by_answers
 from promptport.tasks import Template
 from promptport.tuning import random_prompt
 
@@ -74,9 +74,10 @@ def test_a_word_that_is_there_already_stays(backbone, task) -> None:
 
 def test_move_tells_the_word(backbone, task) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
-    found = move([Teacher(source, prompt_of(source, task, 0))], goal, task, config=CONFIG)
+    teacher = Teacher(source, prompt_of(source, task, 0))
+    found = move_by_answers([teacher], goal, task, config=CONFIG)
     words = [e["word"] for e in found.prompt.provenance.history if e["step"] == "cue_word"]
     assert words == ([] if found.cue_word is None else [found.cue_word])
-    assert found.to_dict()["readout"] == found.cue_word
+    assert found.to_dict()["cue_word"] == found.cue_word
     template = Template.parse(found.prompt.provenance.template)
     assert template.answers_from_soft == (found.cue_word is None)

@@ -1,0 +1,92 @@
+"""Agreement with the source, and what it is compared with."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from promptport.distillation import DistillConfig, Teacher, agreement
+from promptport.moving import AnswerCheck, check_answers
+from promptport.parameters import OriginSpec
+from promptport.transfers import transfer
+from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
+
+
+@pytest.fixture(scope="module")
+def rows(capitals):
+    return capitals.with_rows(**{s: (capitals.load(s) * 4)[:16] for s in ("train", "dev")})
+
+
+def prompt_of(model, task):
+    job = TuneJob(task, OriginSpec("vocabulary", 1), 3)
+    return tune(model, [job], TuneConfig(epochs=2, batch_size=4, patience=0))[0].prompt
+
+
+@pytest.mark.parametrize("texts", ["task", "words"])
+def test_numbers_are_those_of_agreement(backbone, rows, texts) -> None:
+    source, target = backbone("bert"), backbone("gpt2")
+    teacher = Teacher(source, prompt_of(source, rows))
+    moved = transfer(teacher.prompt, source.space, target.space, minimum_anchors=2).prompt
+    config = DistillConfig(texts=texts, rows=16)
+    check = check_answers(moved, target, [teacher], rows, config=config)
+    wanted = agreement(moved, target, [teacher], rows, config=config)
+    assert (check.same, check.divergence, check.rows) == (
+        wanted.same,
+        pytest.approx(wanted.divergence),
+        16,
+    )
+    other = random_prompt(target, 3, 0).vectors
+    replaced = moved.with_provenance()
+    object.__setattr__(replaced, "vectors", other)
+    assert check.random == agreement(replaced, target, [teacher], rows, config=config).same
+    assert check.answers == len(set(source.space.words) & set(target.space.words))
+    assert 1 / 16 <= check.commonest <= 1
+
+
+def test_a_prompt_agrees_with_itself(backbone, rows) -> None:
+    source = backbone("bert")
+    prompt = prompt_of(source, rows)
+    config = DistillConfig(rows=16)
+    check = check_answers(prompt, source, [Teacher(source, prompt)], rows, config=config)
+    assert check.same == 1
+    held = check_answers(
+        prompt, source, [Teacher(source, prompt)], rows, config=config, held_back=True
+    )
+    assert held.rows == round(config.held_back * 16)
+
+
+@pytest.mark.parametrize(
+    ("same", "texts", "verdict"),
+    [
+        (0.10, "task", "at chance"),
+        (0.20, "task", "weak"),
+        (0.49, "task", "weak"),
+        (0.50, "task", "good"),
+        (0.10, "words", "at chance"),
+        (0.90, "words", None),
+    ],
+)
+def test_verdicts(same, texts, verdict) -> None:
+    check = AnswerCheck(same, 1.0, 64, 5000, commonest=0.05, random=0.03, texts=texts)
+    assert check.chance == 0.05
+    assert check.chance + 2 * math.sqrt(0.05 * 0.95 / 64) == pytest.approx(0.1045, abs=1e-4)
+    assert check.verdict == verdict
+    told, compare, _ = check.lines
+    assert f"on {same:.0%} of 64" in told
+    assert "of 5,000 possible answers" in compare
+    assert check.to_dict()["verdict"] == verdict
+
+
+def test_two_labels_are_guessed_half_of_the_time() -> None:
+    check = AnswerCheck(0.55, 0.1, 64, 2, commonest=0.5, random=0.5, texts="task")
+    assert check.verdict == "at chance"
+
+
+def test_no_gradient_is_kept(backbone, rows) -> None:
+    source = backbone("bert")
+    prompt = prompt_of(source, rows)
+    with torch.enable_grad():
+        check_answers(prompt, source, [Teacher(source, prompt)], rows)
+    assert all(p.grad is None for p in source.model.parameters())
