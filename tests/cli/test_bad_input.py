@@ -53,7 +53,7 @@ def test_a_prompt_of_another_model_of_the_same_width(
         run_cli(
             "transfer",
             prompt,
-            "--from",
+            "--backbone",
             model_folder("distilbert"),
             "--to",
             model_folder("t5"),

@@ -20,8 +20,8 @@ from promptport.storage import load_prompt, save_prompt
     [
         ("transfer", "--to", "nano-t5"),
         ("move", "--to", "nano-t5", "--task", "plural"),
-        ("anchor", "--task", "plural"),
-        ("align", "--teacher", "P", "--task", "plural"),
+        ("move", "--only", "mixture", "--task", "plural"),
+        ("move", "--only", "align", "--start", "P", "--task", "plural"),
     ],
 )
 def test_a_source_is_not_overwritten(run_cli, prompt, tmp_path, command) -> None:  # noqa: F811
@@ -88,21 +88,21 @@ def test_a_prompt_without_template_is_told_where_it_stands(
     assert "names no template" not in run_cli("eval", prompt, *asked)[2]
 
 
-def test_readout_on_transfer(run_cli, prompt, model_folder, tmp_path) -> None:  # noqa: F811
+def test_a_cue_word_on_transfer(run_cli, prompt, model_folder, tmp_path) -> None:  # noqa: F811
     to = ("--to", model_folder("gpt2"), "--out", tmp_path / "Q")
-    assert run_cli("transfer", prompt, *to, "--readout", "is", "--json")[0] == 0
+    assert run_cli("transfer", prompt, *to, "--cue-word", "is", "--json")[0] == 0
     assert load_prompt(tmp_path / "Q").provenance.template == "{subject} {soft} is {answer} ."
 
 
-def test_a_chosen_readout_needs_a_task_and_is_told(
+def test_a_chosen_cue_word_needs_a_task_and_is_told(
     run_cli,
     prompt,  # noqa: F811
     model_folder,
     task_file,
     tmp_path,
 ) -> None:
-    ask = ("transfer", prompt, "--to", model_folder("gpt2"), "--readout", "choose")
-    fails(run_cli(*ask, "--out", tmp_path / "Q"), "--readout choose: expected --task with it")
+    ask = ("transfer", prompt, "--to", model_folder("gpt2"), "--cue-word", "choose")
+    fails(run_cli(*ask, "--out", tmp_path / "Q"), "--cue-word choose: expected --task with it")
     assert not (tmp_path / "Q").exists()
     bare = "\n".join(json.dumps({"subject": subject}) for subject in CAPITALS)
     (tmp_path / "bare.jsonl").write_text(bare)
@@ -111,7 +111,7 @@ def test_a_chosen_readout_needs_a_task_and_is_told(
     code, out, err = run_cli(*ask, "--out", tmp_path / "Q", "--task", task_file, "--json")
     assert code == 0, "unlabelled rows will do"
     assert "score" not in json.loads(out)
-    told = err.partition("word in front of the answer: ")[2].split()[0]
+    told = err.partition("cue word, in front of the answer: ")[2].split()[0]
     found = load_prompt(tmp_path / "Q").provenance
     middle = "" if told == "none" else f" {told}"
     assert found.template == f"{{subject}} {{soft}}{middle} {{answer}} ."
@@ -160,9 +160,9 @@ def test_a_task_that_is_not_the_prompt_s_own_is_noted(
     tmp_path,
 ) -> None:
     out = ("--rows", 12, "--out", tmp_path / "Q")
-    _, _, err = run_cli("anchor", prompt, "--task", "plural", *out)
+    _, _, err = run_cli("move", prompt, "--only", "mixture", "--task", "plural", *out)
     assert "note: the prompt was made for capitals, --task is plural" in err
-    err = run_cli("anchor", prompt, "--task", task_file, *out)[2]
+    err = run_cli("move", prompt, "--only", "mixture", "--task", task_file, *out)[2]
     assert "note:" not in err
 
 

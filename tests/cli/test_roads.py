@@ -1,14 +1,16 @@
-"""Joint tuning, several sources, anchoring and calibration as a user types them."""
+"""Joint tuning, several sources, and the roads of `move`, as a user types them."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from tests.conftest import CAPITALS
 
 from promptport.parameters import OriginSpec, make_origin
@@ -82,32 +84,33 @@ def test_two_prompts_become_one(run_cli, model_folder, task, tmp_path) -> None:
     assert "one per prompt (2), got 1" in err
 
 
-def test_anchor_then_transfer_then_calibrate(run_cli, model_folder, task, tmp_path) -> None:
+def test_the_stages_one_by_one(run_cli, model_folder, task, tmp_path) -> None:
     target = model_folder("gpt2")
     tune(run_cli, model_folder("bert"), task, tmp_path / "P")
-    anchored = run_json(
+    mixture = run_json(
         run_cli,
-        *("anchor", tmp_path / "P", "--task", task, "--out", tmp_path / "A", "--epochs", 3),
-        *("--words-of", target, *FAST),
+        *("move", tmp_path / "P", "--only", "mixture", "--task", task, "--out", tmp_path / "A"),
+        *("--epochs", 3, "--words-of", target, *FAST),
     )
-    assert anchored["after"] <= anchored["before"]
+    assert mixture["after"] <= mixture["before"]
     report = run_json(
         run_cli, "transfer", tmp_path / "A", "--to", target, "--out", tmp_path / "Q", "--json"
     )
     assert (report["method"], report["kept_weight"]) == ("mixture.v1", pytest.approx(1))
-    calibrated = run_json(
+    aligned = run_json(
         run_cli,
-        *("align", tmp_path / "Q", "--teacher", tmp_path / "P", "--task", task),
+        *("move", tmp_path / "P", "--only", "align", "--start", tmp_path / "Q", "--task", task),
         *("--out", tmp_path / "C", "--epochs", 3, *FAST),
     )
-    assert calibrated["floor"] - 1e-5 <= calibrated["after"] <= calibrated["before"]
+    assert aligned["floor"] - 1e-5 <= aligned["after"] <= aligned["before"]
+    assert aligned["check"]["texts"] == "task"
     score = run_json(run_cli, "eval", tmp_path / "C", "--task", task, "--json")
     assert score["rows"] == 6
 
 
-@pytest.mark.parametrize("way", ["tuned", "anchored afterwards"])
+@pytest.mark.parametrize("way", ["tuned", "fitted afterwards"])
 def test_the_words_of_a_vector_start_tuning_elsewhere(
-    run_cli, model_folder, backbone, task, tmp_path, way
+    run_cli, run_printed, model_folder, backbone, task, tmp_path, way
 ) -> None:
     source, target = backbone("bert"), backbone("gpt2")
     free, place, moved, start = (tmp_path / name for name in ("F", "A", "V", "P"))
@@ -117,7 +120,8 @@ def test_the_words_of_a_vector_start_tuning_elsewhere(
     else:
         run_json(
             run_cli,
-            *("anchor", free, "--task", task, "--out", place, "--epochs", 3, "--seed", 4),
+            *("move", free, "--only", "mixture", "--task", task, "--out", place),
+            *("--epochs", 3, "--seed", 4),
             *("--words-of", model_folder("gpt2"), *FAST),
         )
     carry = ("--to", model_folder("gpt2"), "--vector", "--out", moved)
@@ -133,14 +137,15 @@ def test_the_words_of_a_vector_start_tuning_elsewhere(
     assert told["norm_before"] == pytest.approx(float((prompt.vectors - prompt.origin).norm()))
     assert found.provenance.origin is None
     native = ("--origin", "mixture", "--seed", 100, "--out", start, "--json")
-    run_json(run_cli, "combine", "v", "--load", f"v={moved}", *native)
+    run_json(run_cli, "vector", "combine", "v", "--load", f"v={moved}", *native)
     origin = make_origin(OriginSpec("mixture", 100), target, prompt.length)
     assert torch.equal(load_prompt(start).vectors, wanted.apply(origin).vectors)
     tune(run_cli, model_folder("gpt2"), task, tmp_path / "T", "--origin", start)
     assert load_prompt(tmp_path / "T").provenance.origin["kind"] == "prompt"
     code, out, err = run_cli("transfer", place, *carry)
-    assert (code, err) == (0, "")
-    assert "--origin mixture" in out
+    assert code == 0, out
+    assert "--origin mixture" in err
+    run_printed(err)
 
 
 def test_the_words_of_a_vector_need_an_anchored_prompt(
@@ -155,14 +160,14 @@ def test_the_words_of_a_vector_need_an_anchored_prompt(
     free, mixed = tmp_path / "F", tmp_path / "A"
     tune(run_cli, model_folder("bert"), task, free)
     tune(run_cli, model_folder("bert"), task, mixed, "--anchored")
-    assert "expected an anchored prompt, got one of free vectors" in refused(free)
+    assert "expected a mixture prompt, got one of free vectors" in refused(free)
     assert "expected no --method" in refused(mixed, "--method", "omp")
     assert "expected no --magnitude" in refused(mixed, "--magnitude", "keep")
     assert "expected one vector" in refused(mixed, mixed)
-    assert "wide" in refused(mixed, "--from", model_folder("albert"))
+    assert "wide" in refused(mixed, "--backbone", model_folder("albert"))
     prompt = load_prompt(mixed)
     save_prompt(replace(prompt, origin=None), mixed)
-    assert "run promptport anchor again" in refused(mixed)
+    assert "promptport move --only mixture" in refused(mixed)
 
 
 def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path) -> None:
@@ -188,3 +193,169 @@ def test_the_best_of_several_ways(run_cli, model_folder, task, tmp_path, by) -> 
     assert list(selection["scores"]) == ways
     assert selection["chosen"] in ways
     assert selection["touched"] == ("unlabelled text" if by == "agreement" else "nothing")
+
+
+def test_auto_takes_the_answers_and_says_why(
+    run_cli, run_printed, model_folder, task, tmp_path
+) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    fast = (*FAST[:-1], "--rows", 12, "--epochs", 2)
+    ask = ("move", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "my prompt")
+    code, out, err = run_cli(*ask, "--task", task, *fast, "--score")
+    assert code == 0, err
+    assert err.startswith(
+        "road: answers, since the prompt is free and both models are at hand; both are asked "
+        "unlabelled texts of capitals (train), no label is read\n"
+    )
+    assert "of 12" not in out
+    assert "possible answers, random guessing gets" in out
+    assert "labels are read for this table alone" in out
+    # The task is a file, and the folder has a space: what is printed runs all the same.
+    run_printed(err)
+    found = run_json(run_cli, *ask, "--task", task, *fast, "--score", "--texts", "words", "--json")
+    assert found["plan"]["method"] == "answers"
+    assert (found["plan"]["texts"], found["texts"]) == ("words", "words")
+    assert {"same", "chance", "verdict"} - found["check"].keys() == {"chance"}
+    assert list(found["scores"]) == [
+        f"source on {model_folder('bert')}",
+        f"moved to {model_folder('gpt2')}",
+    ]
+
+
+def test_a_free_prompt_by_its_tables_is_warned_of(
+    run_cli, run_printed, model_folder, task, tmp_path
+) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    ask = ("transfer", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "Q")
+    code, out, err = run_cli(*ask, "--task", task)
+    assert code == 0, err
+    assert "warning: the embedding tables say next to nothing about a free prompt" in err
+    assert "0.36" in err
+    assert "--method answers" in err
+    assert "it answers like its source on" in out
+    run_printed(err.replace(" --baselines", ""), "--device", "cpu")
+    told = run_json(run_cli, *ask, "--task", task, "--json")
+    assert "0.36" in told["warnings"][0]
+    assert told["check"]["rows"] == 12
+    blind = run_json(run_cli, *ask, "--task", task, "--no-check", "--json")
+    assert blind["check"] is None
+    # The same prompt as ever: looking at its answers changes nothing.
+    assert blind["matching"] == told["matching"]
+
+
+def test_a_free_prompt_without_a_task_is_refused_or_warned_of(
+    run_cli, model_folder, task, tmp_path
+) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    prompt = load_prompt(tmp_path / "P").with_provenance(task=None)
+    save_prompt(prompt, tmp_path / "bare")
+    ask = ("move", tmp_path / "bare", "--to", model_folder("gpt2"), "--out", tmp_path / "Q")
+    code, out, err = run_cli(*ask)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "--task: expected a task, to ask both models about it, got none" in err
+    code, _, err = run_cli(*ask, "--method", "embeddings")
+    assert code == 0
+    assert "name the task: --task" in err
+    assert "TASK" not in err
+    assert "promptport inspect" in err
+
+
+@pytest.mark.parametrize("gone", ["source", "target"])
+def test_tables_alone_will_do_for_a_mixture(run_cli, model_folder, task, tmp_path, gone) -> None:
+    places = {"source": tmp_path / "S", "target": tmp_path / "T"}
+    for side, name in (("source", "bert"), ("target", "gpt2")):
+        copytree(model_folder(name), places[side])
+    tune(run_cli, places["source"], task, tmp_path / "P", "--anchored")
+    weights = places[gone] / "model.safetensors"
+    tables = {k: v for k, v in load_file(weights).items() if "embed" in k or "wte" in k}
+    save_file(tables, weights, metadata={"format": "pt"})
+    code, out, err = run_cli(
+        *("move", tmp_path / "P", "--to", places["target"], "--out", tmp_path / "Q"),
+        *("--task", task),
+    )
+    assert code == 0, err
+    assert err.startswith(f"road: embeddings, since {places[gone]} has the weights of ")
+    assert "mixture.v1" in out
+    assert "next to nothing" not in err
+    assert "0.76 with a cue word" in err, "gpt2 answers from a virtual token"
+
+
+def test_a_stale_backbone_says_which_file_names_it(run_cli, model_folder, task, tmp_path) -> None:
+    home = tmp_path / "old" / "base"
+    copytree(model_folder("bert"), home)
+    tune(run_cli, home, task, tmp_path / "P")
+    (tmp_path / "P" / "promptport.json").unlink()  # as PEFT leaves it
+    rmtree(home)
+    ask = ("move", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "Q")
+    code, out, err = run_cli(*ask, "--task", task)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"error: {tmp_path / 'P' / 'adapter_config.json'}: expected the backbone" in err
+    assert f"got {str(home)!r}, which cannot be opened" in err
+    assert "--backbone" in err
+    again = (*ask, "--task", task, "--method", "embeddings", "--backbone", model_folder("bert"))
+    code, _, err = run_cli(*again)
+    assert code == 0, err
+    assert "note: the prompt names no template" in err
+
+
+def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    ask = ("move", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "Q")
+    task_too = ("--task", task)
+
+    def refused(*more) -> str:
+        code, out, err = run_cli(*ask, *task_too, *more)
+        assert (code, out, err.count("\n")) == (1, "", 1), err
+        return err
+
+    assert "--method answers: expected no --magnitude" in refused(
+        "--method", "answers", "--magnitude", "keep"
+    )
+    assert "--method embeddings: expected no --texts" in refused(
+        "--method", "embeddings", "--rows", 12
+    )
+    assert "--start: expected --only with it" in refused("--start", tmp_path / "P")
+    assert "--only: expected mixture or align" in refused("--only", "both")
+    assert "--only align: expected --start PORTED" in refused("--only", "align")
+    assert "--only mixture: expected no --magnitude" in refused(
+        "--only", "mixture", "--by", "matching"
+    )
+    assert "Did you mean 'least_squares'" in refused("--method", "least_square")
+    code, _, err = run_cli("move", tmp_path / "P", "--out", tmp_path / "Q")
+    assert code == 1
+    assert "--to: expected a target model" in err
+    code, _, err = run_cli(*ask, *task_too, "--magnitude", "keep")
+    assert code == 0
+    assert err.startswith("road: embeddings, since --magnitude is given, of this road alone\n")
+
+
+def test_an_interrupted_move_says_that_nothing_is_kept(
+    run_cli, model_folder, task, tmp_path, monkeypatch
+) -> None:
+    import promptport.moving.front as front
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    monkeypatch.setattr(front, "move_by_answers", stop)
+    code, out, err = run_cli(
+        *("move", tmp_path / "P", "--to", model_folder("gpt2"), "--task", task),
+        *("--out", tmp_path / "Q"),
+    )
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == ("interrupted: nothing was saved, the same command begins anew")
+    assert not (tmp_path / "Q").exists()
+
+
+def test_transfer_has_the_options_of_move() -> None:
+    from inspect import signature
+
+    from promptport.cli import move, transfer
+
+    ours = signature(move.command, eval_str=True).parameters
+    theirs = signature(transfer.command, eval_str=True).parameters
+    assert list(ours) == list(theirs)
+    other = [name for name in ours if ours[name] != theirs[name]]
+    assert other == ["method"]
+    assert theirs["method"].default == "embeddings"

@@ -156,13 +156,16 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
 
     _check_options(options)
     prepared = _prepared(options, to)
-    say(prepared.plan.line)
+    if options.method == "auto":
+        say(prepared.plan.line)
     _note(options, prepared)
     with progress_bar("moving", hidden=options.json_output) as show:
         result = prepared.run(lambda what, done, total: show(done, total, what))
     save_prompt(result.prompt, options.out)
     scores = prepared.score(result.prompt) if options.score else None
     show_move(prepared, result, scores, options)
+    if options.cue_word == "choose":
+        say(f"cue word, in front of the answer: {result.cue_word or 'none'}")
     _say_warnings(options, prepared, result.warnings)
     if prepared.task is None:
         written(options.out, "Look at it", command_line("inspect", options.out))

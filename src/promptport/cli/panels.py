@@ -114,12 +114,6 @@ COMMANDS: dict[str, Command] = {
         "promptport.cli.transfer",
         MOVE,
     ),
-    "anchor": Command(
-        "Turn a finished prompt into a mixture of words", "promptport.cli.anchor", MOVE
-    ),
-    "align": Command(
-        "Pull a moved prompt's answers to those of its source", "promptport.cli.align", MOVE
-    ),
     "export": Command(
         "Write a prompt as a file that needs no source model", "promptport.cli.export", MOVE
     ),

@@ -11,7 +11,7 @@ from promptport.cli import move
 
 @functools.wraps(move.command, assigned=("__annotations__",))
 def command(*arguments: Any, **options: Any) -> None:
-    """Carry a prompt by the embedding tables alone: move --method embeddings.
+    """The same by the embedding tables alone: move --method embeddings.
 
     Neither model is needed, no text and no label. Mixtures of words keep most of their score this
     way; free prompts keep next to nothing, and a warning says so.

@@ -123,6 +123,7 @@ def with_cue_word(prompt: SoftPrompt, word: str) -> SoftPrompt:
 def _chosen_word(
     prompt: SoftPrompt, sources: Sequence[PromptAt], target: ModelPlace, task: Task
 ) -> SoftPrompt:
+    """The word, or none, with which the prompt answers most like its sources on random words."""
     teachers = [Teacher(each.home.backbone, each.prompt, each.weight) for each in sources]
     config = DistillConfig(texts="words", truncate=True)
     return choose_cue_word(prompt, target.backbone, teachers, task, config=config).prompt

@@ -79,6 +79,14 @@ class MoveResult:
     source_scores: tuple[float | None, ...]
 
     @property
+    def cue_word(self) -> str | None:
+        """The word that was chosen to stand in front of the answer, None for none."""
+        if isinstance(self.report, AnswersResult):
+            return self.report.cue_word
+        last = self.prompt.provenance.history[-1]
+        return last["word"] if last.get("step") == "cue_word" else None
+
+    @property
     def verdict(self) -> str:
         """In plain words how far to trust the result."""
         if self.check is not None:

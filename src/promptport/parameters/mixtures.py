@@ -66,7 +66,8 @@ def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
         "prompt",
         expected="an anchored prompt with the mixture that tuning started from",
         got="none that its record makes again",
-        fix="Tune with --anchored, run promptport anchor again, or use the vector of its rows",
+        fix="Tune with --anchored, make it again (promptport move --only mixture), or use the "
+        "vector of its rows",
     )
 
 

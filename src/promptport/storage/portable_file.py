@@ -81,7 +81,7 @@ def load_portable(path: str | Path) -> PortablePrompt:
             str(place),
             expected="a portable file",
             got="a folder",
-            fix="Give the file that promptport encode wrote, or transfer the prompt folder",
+            fix="Give the file that promptport export wrote, or transfer the prompt folder",
         )
     tensors = read_tensors(place)
     header = read_metadata(place)

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move_by_answers
+from promptport.distillation import (
+    DistillConfig,
+    Teacher,
+    agreement,
+    choose_cue_word,
+    move_by_answers,
+)
 from promptport.tasks import Template
 from promptport.tuning import random_prompt
 

@@ -6,7 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from promptport.distillation import DistillConfig, Teacher, agreement, choose_cue_word, move_by_answers
+from promptport.distillation import (
+    DistillConfig,
+    Teacher,
+    agreement,
+    choose_cue_word,
+    move_by_answers,
+)
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.parameters import OriginSpec
 from promptport.tuning import TuneConfig, TuneJob, tune
