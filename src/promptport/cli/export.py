@@ -45,8 +45,9 @@ def command(
         promptport export capital --format portable --out capital.portable
     """
     quiet()
+    from promptport.moving.export_formats import find_format
     from promptport.moving.places import home_of
-    from promptport.storage import find_format, load_prompt
+    from promptport.storage import load_prompt
 
     way = find_format(format_)
     check_file(out, way.mark)

@@ -56,14 +56,15 @@ def command(
     """
     quiet()
     check_out(out)
-    from promptport.backbone import open_space
     from promptport.moving.planning import ANSWERS_KEEP, LITTLE_OF_FREE
     from promptport.storage import load_portable, save_prompt
+    from promptport.transfers import transfer
 
     loaded = load_portable(portable)
     with progress_bar("decoding", hidden=json_output) as show:
-        result = loaded.decode(
-            open_space(to),
+        result = transfer(
+            loaded,
+            target=to,
             method=method,
             magnitude=magnitude,
             options=parse_options(option or []),

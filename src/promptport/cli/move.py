@@ -232,7 +232,7 @@ def _say_warnings(
     options: o.MoveOptions, prepared: PreparedMove, warnings: tuple[str, ...]
 ) -> None:
     for warning in warnings:
-        say(f"warning: {warning}.")
+        say(f"warning: {warning.rstrip('.')}.")
     if not prepared.plan.better or prepared.task is None:
         return
     hint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -331,19 +331,26 @@ class MoveOptions:
     def _embeddings_config(self) -> EmbeddingsConfig:
         from promptport.distillation.selection import parse_candidate
         from promptport.moving import EmbeddingsConfig
+        from promptport.transfers import TransferConfig
 
+        common = TransferConfig(
+            words=None if self.words is None else read_words(self.words),
+            anchors=self.anchors,
+            minimum_anchors=self.minimum_anchors,
+            lengths=self.lengths,
+            seed=self.seed,
+        )
         return EmbeddingsConfig(
-            transfer={
-                "magnitude": self.magnitude,
-                "options": parse_options(self.option),
-                "words": None if self.words is None else read_words(self.words),
-                "anchors": self.anchors,
-                "minimum_anchors": self.minimum_anchors,
-                "lengths": self.lengths,
-                "own_anchors": self.own_anchors,
-                "seed": self.seed,
+            transfer=replace(
+                common,
+                method=self.method if self.is_method else None,
+                magnitude=self.magnitude,
+                options=parse_options(self.option),
+                own_anchors=self.own_anchors,
+            ),
+            candidates={
+                text: parse_candidate(text, parse_options, common) for text in self.candidate
             },
-            candidates={text: parse_candidate(text, parse_options) for text in self.candidate},
             by=self.by or "roundtrip",
             cue_word=self.cue_word,
         )

@@ -113,8 +113,6 @@ def show_transfer(report: Mapping[str, Any]) -> None:
     pairs = zip(report["nearest_before"], report["nearest_after"], strict=True)
     rows = [[i + 1, _words(before), _words(after)] for i, (before, after) in enumerate(pairs)]
     print_table("nearest words of each virtual token", ["token", "before", "after"], rows)
-    for line in report["verdict"]:
-        typer.echo(f"- {line}")
 
 
 def _words(nearest: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import cast
 
 from promptport.distillation import DistillConfig, Teacher, choose_cue_word, select_transfer
 from promptport.distillation.selection import Criterion
@@ -12,7 +12,7 @@ from promptport.errors import PromptPortError
 from promptport.moving.places import ModelPlace, PromptAt
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task, Template
-from promptport.transfers import Source, TransferResult, TransferSettings, transfer_many
+from promptport.transfers import Source, TransferConfig, TransferResult, transfer
 
 CHOOSE = "choose"
 
@@ -22,16 +22,15 @@ class EmbeddingsConfig:
     """How the road by embeddings is gone.
 
     Attributes:
-        transfer: settings of `transfer_many` by name.
-        candidates: several ways by name, the best is kept: their method, options and magnitude
-            take the place of those in `transfer`.
+        transfer: method, anchors and all else of `transfer`.
+        candidates: several ways by name, the best is kept; they take the place of `transfer`.
         by: what decides between them (`select_transfer`).
         cue_word: word to put in front of {answer}; `choose` for the one that answers most like the
             source; None for none.
     """
 
-    transfer: TransferSettings = field(default_factory=lambda: TransferSettings())
-    candidates: Mapping[str, TransferSettings] = field(default_factory=dict)
+    transfer: TransferConfig = field(default_factory=TransferConfig)
+    candidates: Mapping[str, TransferConfig] = field(default_factory=dict)
     by: str = "roundtrip"
     cue_word: str | None = None
 
@@ -56,7 +55,7 @@ def move_by_embeddings(
         progress: called with (done, in all) by methods that take long.
 
     Raises:
-        PromptPortError: a choice without a task, or what `transfer_many` refuses.
+        PromptPortError: a choice without a task, or what `transfer` refuses.
     """
     if config.cue_word == CHOOSE and task is None:
         raise PromptPortError(
@@ -65,8 +64,9 @@ def move_by_embeddings(
     if config.candidates:
         result = _best(sources, target, config, task)
     else:
-        settings = cast("TransferSettings", {**config.transfer, "progress": progress})
-        result = transfer_many(_spaces(sources), target.space, **settings)
+        result = transfer(
+            _spaces(sources), target=target.space, config=config.transfer, progress=progress
+        )
     if config.cue_word is None:
         return result
     if config.cue_word == CHOOSE and task is not None:
@@ -84,18 +84,10 @@ def _best(
     sources: Sequence[PromptAt], target: ModelPlace, config: EmbeddingsConfig, task: Task | None
 ) -> TransferResult:
     """The best of several ways; asks the sources' models only about a task."""
-    common: Mapping[str, Any] = {
-        name: value
-        for name, value in config.transfer.items()
-        if name not in ("method", "options", "magnitude")
-    }
-    ways = {
-        name: cast("TransferSettings", {**common, **way}) for name, way in config.candidates.items()
-    }
     return select_transfer(
         _spaces(sources),
         target.backbone,
-        ways,
+        config.candidates,
         by=cast("Criterion", config.by),
         task=task,
         teachers=[] if task is None else [each.home.backbone for each in sources],

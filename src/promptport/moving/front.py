@@ -104,7 +104,7 @@ class MoveResult:
             "check": None if self.check is None else self.check.to_dict(),
             "warnings": list(self.warnings),
             "source_scores": list(self.source_scores),
-            "says": self.verdict,
+            "verdict": self.verdict,
         }
 
 
@@ -194,7 +194,10 @@ class PreparedMove:
         template = moved.prompt.provenance.template
         if moved.prompt.mixture is None or template is None:
             return ()
-        bare = Template.parse(template).answers_from_soft
+        try:
+            bare = Template.parse(template).answers_from_soft
+        except TaskError:  # of a prompt that other software made: nothing to warn of
+            return ()
         return (CAUSAL_MIXTURE,) if bare and self.target.space.kind == "causal" else ()
 
     def _result(
@@ -209,6 +212,8 @@ class PreparedMove:
         if check is not None and check.verdict == "at chance":
             warnings = (*warnings, f"{check.lines[0]}; {check.lines[2]}")
         scores = tuple(dev_score(each.prompt) for each in self.sources)
+        if isinstance(report, TransferReport):
+            warnings = (*report.warnings, *warnings)
         return MoveResult(
             prompt, self.plan, report, check, (*self.plan.warnings, *warnings), scores
         )
@@ -335,7 +340,7 @@ def dev_score(prompt: SoftPrompt) -> float | None:
 
 
 def _with_method(config: MoveConfig, name: str) -> MoveConfig:
-    transfer = {**config.embeddings.transfer, "method": name}
+    transfer = replace(config.embeddings.transfer, method=name)
     return replace(config, embeddings=replace(config.embeddings, transfer=transfer))
 
 

@@ -1,7 +1,6 @@
 """Files that promptport and other software read and write."""
 
 from promptport.storage.opening import PromptLike, as_prompt
-from promptport.storage.export_formats import EXPORT_FORMATS, ExportFormat, find_format
 from promptport.storage.portable_file import load_portable, save_portable
 from promptport.storage.prompt_folder import load_prompt, naming_file, save_prompt
 from promptport.storage.vector_folder import is_vector, load_vector, save_vector
@@ -9,9 +8,6 @@ from promptport.storage.vector_folder import is_vector, load_vector, save_vector
 __all__ = [
     "PromptLike",
     "as_prompt",
-    "EXPORT_FORMATS",
-    "ExportFormat",
-    "find_format",
     "is_vector",
     "load_portable",
     "load_prompt",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from promptport.errors import UnknownNameError
-from promptport.portable import PortablePrompt
 from promptport.prompt import SoftPrompt
+from promptport.registry import unknown_name
 from promptport.space import EmbeddingSpace
-from promptport.storage.portable_file import save_portable
+from promptport.storage import save_portable
+from promptport.transfers import encode_prompt
 
 Writer = Callable[[SoftPrompt, EmbeddingSpace, Path, Sequence[str] | None], dict[str, Any]]
 
@@ -41,21 +40,15 @@ def find_format(name: str) -> ExportFormat:
     Raises:
         UnknownNameError: none is called so.
     """
-    if name in EXPORT_FORMATS:
-        return EXPORT_FORMATS[name]
-    close = difflib.get_close_matches(name, EXPORT_FORMATS, n=1)
-    raise UnknownNameError(
-        "--format",
-        expected=f"one of {', '.join(EXPORT_FORMATS)}",
-        got=repr(name),
-        fix=f"Did you mean {close[0]!r}?" if close else "Choose one of them",
-    )
+    if name not in EXPORT_FORMATS:
+        raise unknown_name("--format", name, EXPORT_FORMATS)
+    return EXPORT_FORMATS[name]
 
 
 def _write_portable(
     prompt: SoftPrompt, space: EmbeddingSpace, file: Path, words: Sequence[str] | None
 ) -> dict[str, Any]:
-    portable = PortablePrompt.encode(prompt, space, words)
+    portable = encode_prompt(prompt, space, words)
     save_portable(portable, file)
     return {
         "source": portable.provenance.backbone,
@@ -64,7 +57,7 @@ def _write_portable(
         "length": portable.length,
         "words": len(portable.words),
         "mixture_words": None if portable.mixture is None else len(portable.mixture.words),
-        "relative_lengths": portable.lengths.tolist(),
+        "relative_norms": portable.norms.tolist(),
         "bytes": file.stat().st_size,
     }
 
