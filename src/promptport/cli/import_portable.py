@@ -73,20 +73,30 @@ def command(
             progress=lambda done, total: show(done, total, ""),
         )
     save_prompt(result.prompt, out)
-    warnings = []
+    warnings = list(result.report.warnings)
     if loaded.mixture is None:
-        warnings = [
-            f"{LITTLE_OF_FREE}; {ANSWERS_KEEP}, and needs the prompt folder and both models"
-        ]
-    report = result.report.to_dict()
+        needs = "and needs the prompt folder and both models"
+        warnings.insert(0, f"{LITTLE_OF_FREE}; {ANSWERS_KEEP}, {needs}.")
     if json_output:
-        print_json({"folder": str(out), **report, "warnings": warnings})
+        print_json({"folder": str(out), **result.report.to_dict(), "warnings": warnings})
     else:
-        show_transfer(report)
+        show_transfer(result.report.to_dict())
     for warning in warnings:
-        say(f"warning: {warning}.")
+        say(f"warning: {warning}")
     task = result.prompt.provenance.task
-    if task is None:
+    if task is not None and _can_be_opened(task):
+        written(out, "Score it here", command_line("eval", out, task=task, baselines=True))
+    else:
         written(out, "Look at it", command_line("inspect", out))
-        return
-    written(out, "Score it here", command_line("eval", out, task=task, baselines=True))
+
+
+def _can_be_opened(task: str) -> bool:
+    """Whether a name that a prompt remembers is enough: not that of a file or of a data folder."""
+    from promptport.errors import PromptPortError
+    from promptport.tasks import open_task
+
+    try:
+        open_task(task)
+    except PromptPortError:
+        return False
+    return True
