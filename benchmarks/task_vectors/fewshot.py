@@ -34,7 +34,7 @@ from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.curves import few_shot_config
 from promptport.experiments.result_store import Cell, ResultStore
-from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.library import AdaptConfig, Library, adapt, rank
 from promptport.library.starts import with_few_labels
 from promptport.merging import merge
 from promptport.parameters import OriginSpec, make_origin
@@ -348,13 +348,11 @@ class _Bench:
             self.model, task, prompt, template=task.template, split=split, truncate=True
         )
 
-    def candidates(self) -> list[Candidate]:
-        known = {task.name: task for task in self.library}
-        return [
-            Candidate(name, prompt, known.get(name.removeprefix("single ")))
-            for name, prompt in self.starts.items()
-            if name != SUM
-        ]
+    def candidates(self) -> Library:
+        """What `ranked` and `picked` choose from."""
+        known = {f"single {task.name}": task for task in self.library}
+        prompts = {name: prompt for name, prompt in self.starts.items() if name != SUM}
+        return Library.of(prompts, known)
 
     def by_text(self, task: Task) -> dict[str, float]:
         """How well every start fits the text of the training rows; no label is read."""

@@ -34,10 +34,11 @@ from benchmarks.task_vectors.kept import summarise as summarise_sets
 from benchmarks.task_vectors.moved import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins
 
-from promptport.analysis import Part, forecast_pair
+from promptport.analysis import forecast_pair
 from promptport.distillation import INTO_MERGE, distill_merge
 from promptport.evaluation import evaluate, score_prompts
 from promptport.experiments.result_store import Cell, ResultStore
+from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, SearchResult, concatenate, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
@@ -245,7 +246,9 @@ class _Set:
 
     def _forecasts(self, alone: Sequence[float], ways: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the forecast said of some combinations, and what became of them."""
-        parts = [Part(p, t) for p, t in zip(self.prompts[PAPER.name], self.tasks, strict=True)]
+        parts = [
+            TaskPrompt(p, t) for p, t in zip(self.prompts[PAPER.name], self.tasks, strict=True)
+        ]
         found = []
         for method in FORECAST_OF:
             column = f"{PAPER.name}: {method}"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         score_pairs,
         write_curves,
     )
-    from promptport.library import AdaptConfig, AdaptResult, adapt
+    from promptport.library import AdaptConfig, AdaptResult, Library, Ranking, adapt, rank
     from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
     from promptport.moving import (
         MoveConfig,
@@ -97,6 +97,7 @@ _HOMES = {
     "EmbeddingSpace": "space",
     "Evaluation": "evaluation",
     "JointResult": "tuning",
+    "Library": "library",
     "MoveConfig": "moving",
     "MovePlan": "moving",
     "MoveResult": "moving",
@@ -107,6 +108,7 @@ _HOMES = {
     "Prediction": "prediction",
     "PromptPortError": "errors",
     "Provenance": "prompt",
+    "Ranking": "library",
     "SearchConfig": "merging",
     "SearchResult": "merging",
     "Selection": "distillation",
@@ -142,6 +144,7 @@ _HOMES = {
     "distill_merge": "distillation",
     "open_space": "backbone",
     "open_task": "tasks",
+    "rank": "library",
     "read_inputs": "tasks",
     "plan_move": "moving",
     "prepare_move": "moving",
@@ -175,6 +178,7 @@ __all__ = [
     "EmbeddingSpace",
     "Evaluation",
     "JointResult",
+    "Library",
     "MoveConfig",
     "MovePlan",
     "MoveResult",
@@ -185,6 +189,7 @@ __all__ = [
     "Prediction",
     "PromptPortError",
     "Provenance",
+    "Ranking",
     "SearchConfig",
     "SearchResult",
     "Selection",
@@ -225,6 +230,7 @@ __all__ = [
     "plan_move",
     "predict",
     "prepare_move",
+    "rank",
     "read_inputs",
     "save_portable",
     "save_prompt",

@@ -1,6 +1,6 @@
 """Looking at prompts and results: statistics, similarity, forecasts of interference."""
 
-from promptport.analysis.forecast import Forecast, Part, TaskForecast, forecast_pair, forecast_pairs
+from promptport.analysis.forecast import Forecast, TaskForecast, forecast_pair, forecast_pairs
 from promptport.analysis.heat_map import write_heat
 from promptport.analysis.robustness import OriginRobustness, origin_robustness
 from promptport.analysis.similarity import Similarity, compare, label_overlap
@@ -22,7 +22,6 @@ __all__ = [
     "Forecast",
     "Interval",
     "OriginRobustness",
-    "Part",
     "Similarity",
     "TaskForecast",
     "bootstrap_difference",

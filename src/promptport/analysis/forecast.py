@@ -27,6 +27,8 @@ from promptport.evaluation import (
     prompted,
     score_questions,
 )
+from promptport.library.entry import TaskPrompt
+from promptport.library.library import Library, task_prompts_on
 from promptport.objective import Objective, blind_rows, pick_rows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
@@ -90,19 +92,6 @@ RELIABILITY: Mapping[str, Mapping[Verdict, Record]] = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of the two.
-
-    Attributes:
-        prompt: tuned, with its origin.
-        task: gives the unlabelled texts, the template and the label words.
-    """
-
-    prompt: SoftPrompt
-    task: Task
-
-
-@dataclass(frozen=True)
 class TaskForecast:
     """What becomes of one task of the pair.
 
@@ -158,8 +147,8 @@ class Forecast:
 
 def forecast_pair(
     backbone: Backbone,
-    first: Part,
-    second: Part,
+    first: TaskPrompt,
+    second: TaskPrompt,
     *,
     combined: SoftPrompt | None = None,
     split: str = "train",
@@ -191,7 +180,7 @@ def forecast_pair(
 
 def forecast_pairs(
     backbone: Backbone,
-    parts: Mapping[str, Part],
+    library: Library | Mapping[str, TaskPrompt],
     *,
     split: str = "train",
     rows: int = 256,
@@ -203,7 +192,7 @@ def forecast_pairs(
 
     Args:
         backbone: the frozen model of all.
-        parts: two or more, by name.
+        library: two prompts or more with their tasks, by name.
         split: as in `forecast_pair`, like all that follows.
         rows: most texts per task, 1 or more.
         seed: of their choice.
@@ -214,13 +203,15 @@ def forecast_pairs(
         The forecast of each two names, the pair in greatest danger first.
 
     Raises:
-        PromptPortError: fewer than two parts, or as `forecast_pair`.
+        PromptPortError: fewer than two prompts, one whose task is not known, or as
+            `forecast_pair`.
     """
     texts = _Texts(split, rows, seed, truncate)
-    found = _forecasts(backbone, tuple(parts.values()), texts, progress=progress)
+    parts = task_prompts_on(library, backbone)
+    forecasts = _forecasts(backbone, tuple(parts.values()), texts, progress=progress)
     names = list(parts)
-    order = sorted(found, key=lambda pair: found[pair].weakest.probability)
-    return {(names[a], names[b]): found[a, b] for a, b in order}
+    order = sorted(forecasts, key=lambda pair: forecasts[pair].weakest.probability)
+    return {(names[a], names[b]): forecasts[a, b] for a, b in order}
 
 
 def probability_kept(features: Mapping[str, float]) -> float:
@@ -255,7 +246,7 @@ class _Texts:
 
 def _forecasts(
     backbone: Backbone,
-    parts: Sequence[Part],
+    parts: Sequence[TaskPrompt],
     texts: _Texts,
     combined: SoftPrompt | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -304,7 +295,7 @@ def _likeness(left: TaskPromptVector, right: TaskPromptVector) -> dict[str, floa
 
 
 def _sum(
-    parts: Sequence[Part], vectors: Sequence[TaskPromptVector], pair: tuple[int, int]
+    parts: Sequence[TaskPrompt], vectors: Sequence[TaskPromptVector], pair: tuple[int, int]
 ) -> SoftPrompt:
     first, second = pair
     origin = parts[first].prompt.origin
@@ -313,7 +304,7 @@ def _sum(
 
 
 def _way(
-    combined: SoftPrompt, parts: Sequence[Part], vectors: Sequence[TaskPromptVector]
+    combined: SoftPrompt, parts: Sequence[TaskPrompt], vectors: Sequence[TaskPromptVector]
 ) -> str | None:
     """How the two were merged on an origin of theirs, if it is known and was measured."""
     steps = combined.provenance.history[-2:]
@@ -360,7 +351,7 @@ def _features(
 class _Alone:
     """What one prompt answers to unlabelled texts of its task, to hold combinations against."""
 
-    def __init__(self, backbone: Backbone, part: Part, texts: _Texts) -> None:
+    def __init__(self, backbone: Backbone, part: TaskPrompt, texts: _Texts) -> None:
         self.backbone, self.part, self.truncate = backbone, part, texts.truncate
         self.rows = pick_rows(part.task.texts(texts.split), texts.rows, texts.seed)
         self._queries: dict[int, list[PromptedQuestion]] = {}  # by number of virtual tokens

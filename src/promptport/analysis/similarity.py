@@ -11,16 +11,19 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
 from promptport.belonging import check_same_backbone
 from promptport.errors import PromptPortError, ShapeError
+from promptport.library.library import Library
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
+
+Of = Literal["prompts", "vectors"]
 
 _TINY = 1e-6  # of the largest singular value: directions below it are rounding errors
 
@@ -141,17 +144,23 @@ class Similarity:
         }
 
 
-def compare(parts: Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector]) -> Similarity:
+def compare(
+    library: Library | Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector],
+    of: Of = "prompts",
+) -> Similarity:
     """Compare all pairs of prompts, or of task prompt vectors.
 
     Args:
-        parts: two or more by name, all prompts or all vectors, of one backbone and one length.
+        library: two or more by name, of one backbone and one length.
+        of: of a `Library` and of prompts: `prompts`, or `vectors` for what tuning added to their
+            origins.
 
     Raises:
-        PromptPortError: fewer than two.
-        MismatchError: of different backbones.
+        PromptPortError: fewer than two, or a vector folder among prompts.
+        MismatchError: of different backbones, or a prompt without origin where vectors are asked.
         ShapeError: of different lengths.
     """
+    parts = _compared(library, of)
     names = tuple(parts)
     if len(names) < 2:
         raise PromptPortError(
@@ -162,15 +171,7 @@ def compare(parts: Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector]) ->
         )
     rows = [p.vectors if isinstance(p, SoftPrompt) else p.delta for p in parts.values()]
     sources = [p.provenance for p in parts.values()]
-    for name, own, source in zip(names, rows, sources, strict=True):
-        check_same_backbone(sources[0], source)
-        if own.shape != rows[0].shape:
-            raise ShapeError(
-                name,
-                expected=f"(virtual tokens, width) {tuple(rows[0].shape)} as {names[0]}",
-                got=str(tuple(own.shape)),
-                fix="Compare prompts of one length; tune with the same --length",
-            )
+    _check_alike(names, rows, sources)
     bases = [_row_basis(own) for own in rows]  # once each: the one costly step
     matrices = {
         name: _pairwise(_overlap, bases) if name == "subspace_overlap" else _pairwise(measure, rows)
@@ -184,6 +185,46 @@ def compare(parts: Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector]) ->
         tuple(_origin_text(source) for source in sources),
         matrices,
     )
+
+
+def _compared(
+    library: Library | Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector], of: Of
+) -> Mapping[str, SoftPrompt] | Mapping[str, TaskPromptVector]:
+    if isinstance(library, Library):
+        if len(library) > 1:
+            library.check_one_backbone()
+        if of == "vectors":
+            return library.vectors()
+        vectors = [entry.name for entry in library.entries if entry.kind == "vector"]
+        if vectors:
+            raise PromptPortError(
+                "similarity of prompts",
+                expected="prompt folders",
+                got=f"the vector of {', '.join(vectors)}",
+                fix="Compare the vectors of all: --of vectors",
+            )
+        return library
+    if of == "prompts" or any(isinstance(own, TaskPromptVector) for own in library.values()):
+        return library
+    return Library.of(cast("Mapping[str, SoftPrompt]", library)).vectors()
+
+
+def _check_alike(
+    names: Sequence[str], rows: Sequence[Tensor], sources: Sequence[Provenance]
+) -> None:
+    """Refuse what cannot be compared, and name all of it."""
+    for source in sources:
+        check_same_backbone(sources[0], source)
+    shapes: dict[tuple[int, ...], list[str]] = {}
+    for name, own in zip(names, rows, strict=True):
+        shapes.setdefault(tuple(own.shape), []).append(name)
+    if len(shapes) > 1:
+        raise ShapeError(
+            "prompts to compare",
+            expected="one shape (virtual tokens, width)",
+            got="; ".join(f"{shape}: {', '.join(own)}" for shape, own in shapes.items()),
+            fix="Leave out the others, or tune them with the same --length",
+        )
 
 
 def _origin_text(source: Provenance) -> str | None:

@@ -7,7 +7,7 @@ is labelled: they choose the epoch as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from promptport.experiments.result_store import (
     stamp_of,
     task_stamp,
 )
-from promptport.library import AdaptConfig, Candidate, adapt
+from promptport.library import AdaptConfig, adapt
 from promptport.library.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
@@ -88,7 +88,7 @@ class CurvesConfig:
 def few_shot_curves(
     backbone: BackboneLike,
     task: TaskLike,
-    library: Sequence[Candidate],
+    library: Mapping[str, SoftPrompt],
     config: CurvesConfig | None = None,
     *,
     prompts: Mapping[str, SoftPrompt] | None = None,
@@ -100,7 +100,7 @@ def few_shot_curves(
     Args:
         backbone: the frozen model of all prompts.
         task: the new task; every start is asked in its template.
-        library: prompts of other tasks, one or more, each with its own name.
+        library: prompts of other tasks, one or more by name; of a `Library` those on this model.
         config: what is measured.
         prompts: further starts by name.
         out: folder that keeps what is finished (`cells.jsonl`), so that a stopped run goes on and a
@@ -113,7 +113,7 @@ def few_shot_curves(
         for `mean` and `sum`, the notes say what was done.
 
     Raises:
-        PromptPortError: no library, a name twice, or a reference that is no start.
+        PromptPortError: an empty library, a name twice, or a reference that is no start.
         MismatchError: a prompt of another backbone.
         TaskError: data or templates that do not fit, or text to text with a start that compares
             answers.
@@ -150,7 +150,7 @@ class _Run:
         self,
         backbone: Backbone,
         task: Task,
-        library: Sequence[Candidate],
+        library: Mapping[str, SoftPrompt],
         config: CurvesConfig,
         prompts: Mapping[str, SoftPrompt],
         out: str | Path | None,

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from promptport.analysis import Part, forecast_pair
+from promptport.analysis import forecast_pair
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.checks import is_once, refuse_out_of_range
@@ -43,6 +43,8 @@ from promptport.experiments.retention import (
     kept_share,
     records_of,
 )
+from promptport.library import Library, TaskPrompt
+from promptport.library.library import task_prompts_on
 from promptport.merging import SearchConfig, concatenate, list_merges, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
@@ -118,7 +120,7 @@ class PairsConfig:
 
 def score_pairs(
     backbone: BackboneLike,
-    parts: Mapping[str, Part],
+    library: Library | Mapping[str, TaskPrompt],
     config: PairsConfig | None = None,
     *,
     out: str | Path | None = None,
@@ -131,7 +133,7 @@ def score_pairs(
 
     Args:
         backbone: the frozen model of all prompts.
-        parts: prompts with their origins, and their tasks, by name. Prompts of the same task are
+        library: prompts with their origins, and their tasks, by name. Prompts of the same task are
             not combined with each other.
         config: what is combined, how, and on which rows.
         out: folder that keeps what is measured (`cells.jsonl`), so that a stopped run goes on.
@@ -145,20 +147,22 @@ def score_pairs(
         TuningError: `reconcile` cannot learn from these rows.
         StorageError, FileFormatError: see `Cells`.
     """
-    return _Comparison(as_backbone(backbone), parts, config or PairsConfig(), out).run(progress)
+    backbone = as_backbone(backbone)
+    parts = task_prompts_on(library, backbone)
+    return _Comparison(backbone, parts, config or PairsConfig(), out).run(progress)
 
 
 class _Comparison:
     def __init__(
         self,
         backbone: Backbone,
-        parts: Mapping[str, Part],
+        parts: Mapping[str, TaskPrompt],
         config: PairsConfig,
         out: str | Path | None,
     ) -> None:
         self.backbone, self.config = backbone, config
         self.parts = {
-            name: Part(with_origin(part.prompt, backbone), part.task)
+            name: TaskPrompt(with_origin(part.prompt, backbone), part.task)
             for name, part in parts.items()
         }
         for part in self.parts.values():

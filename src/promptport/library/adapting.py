@@ -19,8 +19,9 @@ from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.targets import Agreement, DistillTargets
 from promptport.distillation.trainer import FreeStudent, losses
-from promptport.errors import PromptPortError, TaskError, TuningError
+from promptport.errors import TaskError, TuningError
 from promptport.evaluation import prompted, score_questions
+from promptport.library.library import library_on
 from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_opinions
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
@@ -76,7 +77,7 @@ class AdaptResult:
     Attributes:
         prompt: the prompt, with the origin of the one that it started from.
         start: name of that one: whose answers fit best to what the others say.
-        voices: of all prompts, in their order.
+        opinions: of all prompts, in their order.
         before: how far the start answers as the consensus, on the texts that were read.
         after: the same of `prompt`.
         rows: unlabelled texts that were read.
@@ -119,7 +120,7 @@ class AdaptResult:
         values = {name: value for name, value in vars(self).items() if name != "prompt"}
         sides: dict[str, Any] = {name: vars(values[name]) for name in ("before", "after")}
         sides["verdict"] = self.verdict
-        return values | sides | {"voices": [vars(opinion) for opinion in self.opinions]}
+        return values | sides | {"opinions": [vars(opinion) for opinion in self.opinions]}
 
 
 def adapt(
@@ -142,7 +143,8 @@ def adapt(
 
     Args:
         backbone: the frozen model of all prompts.
-        library: one prompt or more by name; of one prompt, only its prior is taken off.
+        library: one prompt or more by name; of one prompt, only its prior is taken off. Of a
+            `Library` its prompts on this model are taken.
         task: the new task; labels should be about equally frequent among its texts, since priors
             are taken off.
         labelled: training rows whose labels are read, 0 or more; texts are of that split too.
@@ -157,7 +159,10 @@ def adapt(
     """
     config = config or AdaptConfig()
     backbone, task = as_backbone(backbone), as_task(task)
-    _check(backbone, library, task)
+    task.refuse_text2text(
+        "Free answers cannot be compared word by word; tune on labelled rows instead"
+    )
+    library = library_on(library, backbone)
     check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
     panel = OpinionPool(backbone, library, task, truncate=config.truncate)
@@ -195,18 +200,6 @@ def adapt(
     return AdaptResult(
         prompt, start, opinions, before, after, len(texts), len(few), meeting.right, pupil.done
     )
-
-
-def _check(backbone: Backbone, library: Mapping[str, SoftPrompt], task: Task) -> None:
-    if not library:
-        raise PromptPortError(
-            "library", expected="one prompt or more", got="none", fix="Name prompt folders"
-        )
-    task.refuse_text2text(
-        "Free answers cannot be compared word by word; tune on labelled rows instead"
-    )
-    for prompt in library.values():
-        backbone.check_prompt(prompt)
 
 
 def _adapted(

@@ -1,8 +1,8 @@
 """Which prompt of a library is the best start for a new task? Answered from its text, or k rows.
 
-All candidates answer the same rows in shared batches. Without labels the answers of the other
-candidates stand for them: each one's prior is taken off, and it speaks as loudly as its answers
-depend on the text (mutual information). With labels the candidate with the lowest loss is first.
+All prompts answer the same rows in shared batches. Without labels the answers of the other prompts
+stand for them: each one's prior is taken off, and it counts as much as its answers depend on the
+text (mutual information). With labels the prompt with the lowest loss is first.
 """
 
 from __future__ import annotations
@@ -17,38 +17,26 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.errors import PromptPortError
 from promptport.evaluation import PromptedQuestion, evaluate_queries, prompted
+from promptport.library.library import library_on
 from promptport.library.opinion_pool import OpinionPool, fit_to_others, information, opinion
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
 from promptport.tuning.multitask import check_labelled
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A prompt of a library.
-
-    Attributes:
-        name: of the prompt in the result.
-        prompt: (n, d) of the backbone.
-        task: what it was tuned on, whose label words are compared; None if that is not known.
-    """
-
-    name: str
-    prompt: SoftPrompt
-    task: Task | None = None
+LITTLE = 0.2  # information from 0 to 1, below which texts hardly decide the answers
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """One candidate's place.
+    """One prompt's place.
 
     Attributes:
-        name: of the candidate.
+        name: of the prompt.
         score: what the order comes from, higher is better: `fit` without labels, minus the mean
             loss with them.
         measures: `fit` (mean probability of the right answer: what the others say together without
-            labels, a single candidate's `information` if there are no others; 0 to 1); without
+            labels, a single prompt's `information` if there are no others; 0 to 1); without
             labels also `agreement` (share of texts with that very answer, 0 to 1), `information`
             (mutual information of text and answer as a share of the logarithm of the number of
             answers, 0 to 1), `confidence` (the same after the prior was taken off), `label_words`
@@ -63,7 +51,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates, best first.
+    """Prompts, best first.
 
     Attributes:
         task: name of the new task.
@@ -82,14 +70,42 @@ class Ranking:
         """Name of the first."""
         return self.entries[0].name
 
+    @property
+    def verdict(self) -> str:
+        """In plain words how far to trust the order."""
+        first = self.entries[0]
+        if len(self.entries) == 1:
+            return f"{first.name} is the only prompt: there is nothing to compare it with"
+        lead = first.score - self.entries[1].score
+        if self.by == "labels":
+            return (
+                f"{first.name} has the lowest loss on the labels, by {lead:.3f}; where losses are "
+                "near each other, another draw of rows may turn the order"
+            )
+        information = first.measures["information"] or 0.0
+        if information < LITTLE:
+            return (
+                f"the texts hardly decide what {first.name} answers ({information:.2f} from 0 to "
+                "1): no prompt of the library knows this task well; some labelled rows say more"
+            )
+        return (
+            f"{first.name} answers most like the others together; no label was read, so a few "
+            "labelled rows would make it surer"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**asdict(self), "best": self.best, "entries": [asdict(e) for e in self.entries]}
+        return {
+            **asdict(self),
+            "verdict": self.verdict,
+            "best": self.best,
+            "entries": [asdict(e) for e in self.entries],
+        }
 
 
 def rank(
     backbone: Backbone,
-    candidates: Sequence[Candidate],
+    library: Mapping[str, SoftPrompt],
     task: Task,
     *,
     labelled: int = 0,
@@ -101,8 +117,9 @@ def rank(
     """Rank prompts of one backbone as starts for a task, each in the task's own template.
 
     Args:
-        backbone: the frozen model of all candidates.
-        candidates: one or more, with different names.
+        backbone: the frozen model of all prompts.
+        library: one prompt or more by name. Of a `Library` its prompts on this model are taken,
+            and the label words of their tasks are compared.
         task: the new task.
         labelled: read the labels of so many rows; 0 for none (a probe or a classification).
         split: the split whose rows are read, not `test`.
@@ -111,37 +128,28 @@ def rank(
         truncate: cut texts that are too long instead of refusing them.
 
     Raises:
-        PromptPortError: no candidates, a name twice, numbers out of range, or the split `test`.
-        MismatchError: a candidate of another backbone.
+        PromptPortError: no prompts, numbers out of range, or the split `test`.
+        MismatchError: a prompt of another backbone.
         TaskError: a text to text task without labels, or one that this backbone cannot be asked.
     """
-    _check(candidates, split, rows)
+    _check(split, rows)
     check_labelled(task, labelled, split)
-    for candidate in candidates:
-        backbone.check_prompt(candidate.prompt)
-    panel = OpinionPool(backbone, {c.name: c.prompt for c in candidates}, task, truncate=truncate)
+    prompts = library_on(library, backbone)
+    pool = OpinionPool(backbone, prompts, task, truncate=truncate)
     there = task.load(split) if labelled else task.texts(split)
     picked = pick_rows(there, labelled or rows, seed)
     if labelled:
-        entries = _by_labels(panel, candidates, picked)
+        entries = _by_labels(pool, picked)
         touched = f"{len(picked)} labelled rows of {split}"
     else:
         task.refuse_text2text("Rank it by labelled rows: --labelled 10")
-        entries = _by_text(panel, candidates, task, picked)
+        entries = _by_text(pool, prompts.tasks, task, picked)
         touched = f"the text of {len(picked)} rows of {split}, no labels"
     order = sorted(entries, key=lambda entry: -entry.score)
     return Ranking(task.name, "labels" if labelled else "text", touched, tuple(order))
 
 
-def _check(candidates: Sequence[Candidate], split: str, rows: int) -> None:
-    names = [candidate.name for candidate in candidates]
-    if not names or len(set(names)) < len(names):
-        raise PromptPortError(
-            "library",
-            expected="one prompt or more, each with its own name",
-            got="none" if not names else f"{max(names, key=names.count)} more than once",
-            fix="Name other folders",
-        )
+def _check(split: str, rows: int) -> None:
     if rows < 2:
         raise PromptPortError("rows", expected="2 or more", got=str(rows), fix="Read more rows")
     if split == "test":
@@ -150,53 +158,50 @@ def _check(candidates: Sequence[Candidate], split: str, rows: int) -> None:
         )
 
 
-def _by_labels(
-    panel: OpinionPool, candidates: Sequence[Candidate], rows: Sequence[Row]
-) -> list[Ranked]:
-    vectors = torch.cat([candidate.prompt.vectors for candidate in candidates])
-    prepared = {n: o.prepare(rows).questions for n, o in panel.objectives.items()}
+def _by_labels(pool: OpinionPool, rows: Sequence[Row]) -> list[Ranked]:
+    prompts = pool.library
+    vectors = torch.cat([prompt.vectors for prompt in prompts.values()])
+    prepared = {n: o.prepare(rows).questions for n, o in pool.objectives.items()}
     queries: list[PromptedQuestion] = []
     start = 0
-    for candidate in candidates:
-        length = candidate.prompt.length
-        queries += prompted(panel.objectives[length], prepared[length], start)
-        start += length
-    outcome = evaluate_queries(panel.backbone, queries, vectors)
-    count = len(queries) // len(candidates)
+    for prompt in prompts.values():
+        queries += prompted(pool.objectives[prompt.length], prepared[prompt.length], start)
+        start += prompt.length
+    outcome = evaluate_queries(pool.backbone, queries, vectors)
+    count = len(queries) // len(prompts)
     metric = queries[0].objective.task.metric
     ranked = []
-    for i, candidate in enumerate(candidates):
+    for i, name in enumerate(prompts):
         part = outcome.part(range(i * count, (i + 1) * count))
         value = part.score(metric, resamples=1).value
         fit = float((-part.losses).exp().mean())
         measures = {"loss": part.mean_loss, "metric": value, "fit": fit}
-        ranked.append(Ranked(candidate.name, -part.mean_loss, measures))
+        ranked.append(Ranked(name, -part.mean_loss, measures))
     return ranked
 
 
 def _by_text(
-    panel: OpinionPool, candidates: Sequence[Candidate], task: Task, rows: Sequence[Row]
+    pool: OpinionPool, tasks: Mapping[str, Task], task: Task, rows: Sequence[Row]
 ) -> list[Ranked]:
-    answers = panel.answers(rows, blind=True)  # (U, C) each
-    heard = [opinion(said) for said in answers]
-    together = torch.stack([said for said, _ in heard]).sum(0)
-    measured: list[dict[str, float | None]] = [
-        {"information": information(said), "confidence": confidence}
-        for said, (_, confidence) in zip(answers, heard, strict=True)
-    ]
-    for candidate, own, said, (voiced, _) in zip(candidates, measured, answers, heard, strict=True):
+    answers = pool.answers(rows, blind=True)  # (U, C) each
+    opinions = [opinion(own) for own in answers]
+    together = torch.stack([weighted for weighted, _ in opinions]).sum(0)
+    ranked = []
+    for name, own, (weighted, confidence) in zip(pool.library, answers, opinions, strict=True):
+        measures: dict[str, float | None] = {
+            "information": information(own),
+            "confidence": confidence,
+        }
         # What the others say together stands for the labels.
-        others = together - voiced
-        if len(candidates) == 1:
-            own |= {"fit": own["information"], "agreement": None}
+        others = together - weighted
+        if len(answers) == 1:
+            measures |= {"fit": measures["information"], "agreement": None}
         else:
-            own["fit"] = fit_to_others(said, others)
-            own["agreement"] = float((said.argmax(1) == others.argmax(1)).float().mean())
-        own["label_words"] = label_similarity(panel.backbone, candidate.task, task)
-    return [
-        Ranked(candidate.name, own["fit"] or 0.0, own)
-        for candidate, own in zip(candidates, measured, strict=True)
-    ]
+            measures["fit"] = fit_to_others(own, others)
+            measures["agreement"] = float((own.argmax(1) == others.argmax(1)).float().mean())
+        measures["label_words"] = label_similarity(pool.backbone, tasks.get(name), task)
+        ranked.append(Ranked(name, measures["fit"] or 0.0, measures))
+    return ranked
 
 
 def label_similarity(backbone: Backbone, known: Task | None, task: Task) -> float | None:

@@ -11,8 +11,10 @@ import torch
 
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError
-from promptport.library import AdaptConfig, Candidate, Ranking, rank
+from promptport.library.adapting import AdaptConfig
+from promptport.library.library import library_on
 from promptport.library.opinion_pool import PRIOR
+from promptport.library.ranking import Ranking, rank
 from promptport.merging import merge
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
@@ -55,38 +57,31 @@ class Starts:
 
     Args:
         backbone: of all prompts.
-        candidates: the library, one prompt or more, each with its own name.
+        library: one prompt or more by name.
         prompts: further starts by name.
         ways: of `WAYS`; those that this library cannot give are left out.
         truncate: cut texts that are too long.
 
     Raises:
-        PromptPortError: no library, or a name that is taken.
+        PromptPortError: an empty library, or a name that is taken.
         MismatchError: a prompt of another backbone.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        candidates: Sequence[Candidate],
+        library: Mapping[str, SoftPrompt],
         prompts: Mapping[str, SoftPrompt],
         ways: Sequence[str],
         *,
         truncate: bool,
     ) -> None:
-        self.backbone, self.candidates, self.truncate = backbone, candidates, truncate
-        self.library = {candidate.name: candidate.prompt for candidate in candidates}
+        self.backbone, self.truncate = backbone, truncate
+        self.library = library_on(library, backbone)
         self.prompts = dict(prompts)
-        if not candidates or len(self.library) < len(candidates):
-            raise PromptPortError(
-                "library",
-                expected="one prompt or more, each with its own name",
-                got="none" if not candidates else "a name more than once",
-                fix="Name other folders",
-            )
-        for prompt in (*self.library.values(), *self.prompts.values()):
+        for prompt in self.prompts.values():
             backbone.check_prompt(prompt)
-        self.length = candidates[0].prompt.length
+        self.length = next(iter(self.library.values())).length
         self.missing = {way: why for way in ways if (why := self._lacks(way))}
         self.names = [name for way in ways if way not in self.missing for name in self._named(way)]
         self.names += self.prompts
@@ -145,7 +140,7 @@ class Starts:
             return f"the library's prompts have {' and '.join(map(str, lengths))} virtual tokens"
         bare = [name for name, prompt in self.known.items() if prompt.origin is None]
         if start in _OF_VECTORS and bare:
-            return f"{', '.join(bare)} without an origin (promptport vector --origin, or widen)"
+            return f"{', '.join(bare)} without an origin (give it one: promptport vector make PROMPT --origin seed:0, or promptport vector widen PROMPT)"
         return None
 
     @cached_property
@@ -203,14 +198,14 @@ class Starts:
     def _by_text(self, pool: Task, seed: int) -> dict[str, float]:
         """Fit of every prompt to the text of the training rows; no label is read."""
         if seed not in self._texts:
-            found = self._rank(pool, seed)
-            self._texts[seed] = {entry.name: entry.score for entry in found.entries}
+            ranking = self._rank(pool, seed)
+            self._texts[seed] = {entry.name: entry.score for entry in ranking.entries}
         return self._texts[seed]
 
     def _rank(self, task: Task, seed: int, labelled: int = 0) -> Ranking:
         return rank(
             self.backbone,
-            self.candidates,
+            self.library,
             task,
             labelled=labelled,
             rows=TEXTS,

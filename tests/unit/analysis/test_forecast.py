@@ -9,11 +9,12 @@ from math import exp
 import pytest
 import torch
 
-from promptport.analysis import Part, forecast_pair, forecast_pairs
+from promptport.analysis import forecast_pair, forecast_pairs
 from promptport.analysis.forecast import COEFFICIENTS, _features, probability_kept, verdict
 from promptport.backbone import Backbone
 from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import evaluate
+from promptport.library import TaskPrompt
 from promptport.merging import merge
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
@@ -47,7 +48,7 @@ def model(request, backbone):
 
 def test_a_vector_of_zeros_leaves_every_answer(model, capitals, films) -> None:
     first, nothing = made(model, capitals), made(model, films, size=0.0)
-    found = forecast_pair(model, Part(first, capitals), Part(nothing, films))
+    found = forecast_pair(model, TaskPrompt(first, capitals), TaskPrompt(nothing, films))
     own = found.tasks[0]
     assert (own.task, own.verdict, own.rows) == ("capitals", "kept", 6)
     assert (own.agreement.value, own.agreement.high) == (1, 1)
@@ -73,7 +74,7 @@ def pair(trained):
     jobs = [TuneJob(task, OriginSpec("vocabulary", 0)) for task in tasks]
     prompts = [result.prompt for result in tune(trained, jobs, TuneConfig(epochs=3))]
     both = TaskPromptVector.of(prompts[0]) + TaskPromptVector.of(prompts[1])
-    parts = [Part(prompt, task) for prompt, task in zip(prompts, tasks, strict=True)]
+    parts = [TaskPrompt(prompt, task) for prompt, task in zip(prompts, tasks, strict=True)]
     return parts, both.apply(prompts[0].origin)
 
 
@@ -114,14 +115,14 @@ def test_a_vector_against_its_negative_goes_back_to_the_origin(backbone, capital
     model = backbone("gpt2")
     first = made(model, capitals, size=10)
     against = replace(first, vectors=2 * first.origin - first.vectors)
-    found = forecast_pair(model, Part(first, capitals), Part(against, capitals))
+    found = forecast_pair(model, TaskPrompt(first, capitals), TaskPrompt(against, capitals))
     assert found.similarity["cosine"] == pytest.approx(-1)
     assert found.similarity["sign_conflict"] == 1
     assert found.similarity["subspace_overlap"] == pytest.approx(1)
     explicit = forecast_pair(
         model,
-        Part(first, capitals),
-        Part(against, capitals),
+        TaskPrompt(first, capitals),
+        TaskPrompt(against, capitals),
         combined=replace(first, vectors=first.origin),
     )
     assert explicit.tasks[0].kl == pytest.approx(found.tasks[0].kl, rel=0.01)
@@ -131,16 +132,16 @@ def test_a_vector_against_its_negative_goes_back_to_the_origin(backbone, capital
 def test_labels_are_not_used(model, request, name, answer) -> None:
     task = request.getfixturevalue(name)
     first, second = made(model, task, seed=1), made(model, task, seed=2)
-    honest = forecast_pair(model, Part(first, task), Part(second, task))
+    honest = forecast_pair(model, TaskPrompt(first, task), TaskPrompt(second, task))
     changed = with_other_answers(task, answer)
-    assert forecast_pair(model, Part(first, changed), Part(second, changed)) == honest
+    assert forecast_pair(model, TaskPrompt(first, changed), TaskPrompt(second, changed)) == honest
 
 
 def test_combination_of_another_length(backbone, capitals, films) -> None:
     model = backbone("gpt2")
     first, second = made(model, capitals, seed=1), made(model, films, seed=2)
     longer = made(model, films, seed=3, length=2 * N)
-    parts = Part(first, capitals), Part(second, films)
+    parts = TaskPrompt(first, capitals), TaskPrompt(second, films)
     found = forecast_pair(model, *parts, combined=longer, rows=4)
     assert [t.rows for t in found.tasks] == [4, 4]
     assert found != forecast_pair(model, *parts, rows=4)
@@ -149,10 +150,10 @@ def test_combination_of_another_length(backbone, capitals, films) -> None:
 def test_every_pair_of_a_library(backbone, capitals, films, monkeypatch) -> None:
     model = backbone("gpt2")
     parts = {
-        "a": Part(made(model, capitals, seed=1), capitals),
-        "b": Part(made(model, films, seed=2, size=0.1), films),
-        "c": Part(made(model, films, seed=3, size=10), films),
-        "d": Part(made(model, capitals, seed=4, size=0.0), capitals),
+        "a": TaskPrompt(made(model, capitals, seed=1), capitals),
+        "b": TaskPrompt(made(model, films, seed=2, size=0.1), films),
+        "c": TaskPrompt(made(model, films, seed=3, size=10), films),
+        "d": TaskPrompt(made(model, capitals, seed=4, size=0.0), capitals),
     }
     single = {
         (a, b): forecast_pair(model, parts[a], parts[b], rows=4)
@@ -184,7 +185,7 @@ def test_only_combinations_that_were_measured_have_a_record(backbone, capitals, 
         for task, seed in ((capitals, 1), (films, 2))
     )
     vectors = [TaskPromptVector.of(prompt) for prompt in (first, second)]
-    parts = Part(first, capitals), Part(second, films)
+    parts = TaskPrompt(first, capitals), TaskPrompt(second, films)
 
     def way_of(*given, method=way, origin=first.origin):
         combined = merge(*given, method=method).apply(origin)
@@ -229,15 +230,18 @@ def test_more_agreement_never_makes_it_worse(labels, ratio) -> None:
 
 def test_what_cannot_be_forecast(backbone, capitals, films) -> None:
     model = backbone("bert")
-    first, second = Part(made(model, capitals), capitals), Part(made(model, films), films)
+    first, second = (
+        TaskPrompt(made(model, capitals), capitals),
+        TaskPrompt(made(model, films), films),
+    )
     with pytest.raises(MismatchError, match="expected an origin"):
-        forecast_pair(model, Part(replace(first.prompt, origin=None), capitals), second)
+        forecast_pair(model, TaskPrompt(replace(first.prompt, origin=None), capitals), second)
     with pytest.raises(ShapeError, match="same number of virtual tokens"):
-        forecast_pair(model, first, Part(made(model, films, length=N + 1), films))
+        forecast_pair(model, first, TaskPrompt(made(model, films, length=N + 1), films))
     with pytest.raises(MismatchError):
         forecast_pair(backbone("roberta"), first, second)
     with pytest.raises(TaskError, match="rows: expected 1 or more, got 0"):
         forecast_pair(model, first, second, rows=0)
     written = replace(capitals, kind="text2text", metric="exact-match")
     with pytest.raises(TaskError, match="got text to text"):
-        forecast_pair(model, first, Part(second.prompt, written))
+        forecast_pair(model, first, TaskPrompt(second.prompt, written))

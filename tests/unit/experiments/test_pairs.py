@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from promptport.analysis import Part
 from promptport.distillation import INTO_MERGE, distill_merge
 from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
 from promptport.experiments.retention import is_lost, kept_share
+from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, merge, search_coefficients
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score
@@ -36,7 +36,7 @@ def parts(backbone, capitals, films):
     start = torch.zeros(2, model.width)
     known = Provenance(model.name, model.kind, fingerprint=model.space.fingerprint)
     return {
-        name: Part(SoftPrompt(start + 2**i, replace(known, task=task.name), start), task)
+        name: TaskPrompt(SoftPrompt(start + 2**i, replace(known, task=task.name), start), task)
         for i, (name, task) in enumerate(zip("abc", tasks, strict=True))
     }
 
@@ -143,7 +143,7 @@ def test_what_is_kept_in_a_file_is_not_measured_again(
     score_pairs(model, parts, replace(config, rows=3), out=out)
     assert len(calls) == 15
     other = replace(parts["a"].prompt, vectors=parts["a"].prompt.vectors + 8)
-    score_pairs(model, {**parts, "a": Part(other, parts["a"].task)}, config, out=out)
+    score_pairs(model, {**parts, "a": TaskPrompt(other, parts["a"].task)}, config, out=out)
     assert [seen for seen, _ in calls[15:]] == [[9], [11], [13]]
     assert score_pairs(model, parts, config, out=out) == found
     assert len(calls) == 18
@@ -176,11 +176,14 @@ def test_larger_sets_are_drawn(backbone, parts, rows_right) -> None:
 def test_prompts_of_one_task_are_not_combined(backbone, parts, rows_right) -> None:
     model = backbone("bert")
     twin = replace(parts["a"].prompt, vectors=parts["a"].prompt.vectors + 8)
-    library = {"a": parts["a"], "twin": Part(twin, parts["a"].task), "b": parts["b"]}
+    library = {"a": parts["a"], "twin": TaskPrompt(twin, parts["a"].task), "b": parts["b"]}
     found = score_pairs(model, library, PairsConfig(ways=("sum",)))
     assert [each.prompts for each in found.sets] == [("a", "b"), ("twin", "b")]
     # Tasks are drawn, not prompts: what two prompts of a task say is not independent.
-    more = {**library, "third": Part(replace(twin, vectors=twin.vectors + 8), parts["a"].task)}
+    more = {
+        **library,
+        "third": TaskPrompt(replace(twin, vectors=twin.vectors + 8), parts["a"].task),
+    }
     found = score_pairs(model, more, PairsConfig(ways=("sum", "mean")))
     assert [(record.sets, record.interval, record.gain) for record in found.ways] == [
         (3, None, None),
@@ -265,14 +268,14 @@ def test_what_would_end_a_comparison_is_refused_at_once(backbone, parts, rows_ri
     _, calls = rows_right
     model, prompt = backbone("bert"), parts["b"].prompt
     short = replace(prompt, vectors=prompt.vectors[:1], origin=prompt.origin[:1])
-    longer = {**parts, "b": Part(short, parts["b"].task)}
+    longer = {**parts, "b": TaskPrompt(short, parts["b"].task)}
     with pytest.raises(ShapeError, match="as many for all, .* got a 2, b 1, c 2"):
         score_pairs(model, longer)
-    bare = {**parts, "b": Part(replace(prompt, origin=None), parts["b"].task)}
+    bare = {**parts, "b": TaskPrompt(replace(prompt, origin=None), parts["b"].task)}
     with pytest.raises(MismatchError, match="prompt of films: expected an origin"):
         score_pairs(model, bare)
     free = replace(parts["b"].task, kind="text2text", metric="exact-match", labels=None)
-    told = {**parts, "b": Part(prompt, free)}
+    told = {**parts, "b": TaskPrompt(prompt, free)}
     for settings in ({"forecast_rows": 4}, {"ways": ("sum", "reconcile")}):
         with pytest.raises(TaskError, match="text to text. Leave out forecasts and reconcile"):
             score_pairs(model, told, PairsConfig(**settings))

@@ -1,0 +1,185 @@
+"""Which folders hold the prompts of a library, what is in them, and what they are called."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from promptport.errors import FileFormatError, PromptPortError, StorageError
+from promptport.files import what_is_at
+from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, load_vector
+from promptport.storage.prompt_folder import CONFIG_FILE
+from promptport.storage.vector_folder import RECORD_FILE
+from promptport.vector import TaskPromptVector
+
+Content = SoftPrompt | TaskPromptVector
+
+_SUFFIX = ".prompt"  # of a folder's name; it is no part of the prompt's
+
+
+def prompt_folders(place: str | Path) -> list[Path]:
+    """A folder, if it holds a prompt or a vector, and the folders in it that do.
+
+    Hidden ones are left out: what a killed run was about to rename.
+    """
+    place = Path(place)
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    seen = (place, *(f for f in inside if not f.name.startswith(".")))
+    return [f for f in seen if any((f / mark).is_file() for mark in (CONFIG_FILE, RECORD_FILE))]
+
+
+def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
+    """The prompt and vector folders of a library by name.
+
+    A name is the last part of the path; where several end alike, as many parts as tell them apart.
+
+    Args:
+        places: such folders, or folders of them.
+
+    Returns:
+        name -> folder, and which folders were named again, in words.
+
+    Raises:
+        PromptPortError: no place is given.
+        StorageError: a place that holds neither, or that does not exist.
+    """
+    if not places:
+        raise PromptPortError(
+            "library", expected="a folder of prompts", got="none", fix="Name one folder or more"
+        )
+    found: dict[Path, Path] = {}  # by what the path leads to
+    again: list[tuple[Path, Path]] = []
+    for place in map(Path, places):
+        own = prompt_folders(place)
+        if not own:
+            raise StorageError(
+                str(place),
+                expected="a prompt or vector folder, or a folder of such",
+                got=what_is_at(place, "neither"),
+                fix="Check the path",
+            )
+        for folder in own:
+            target = folder.resolve()
+            if target in found:
+                again.append((folder, target))
+            else:
+                found[target] = folder
+    names = dict(zip(found, names_apart(list(found)), strict=True))
+    by_name = {names[target]: folder for target, folder in found.items()}
+    return by_name, [f"{folder} (as {names[target]})" for folder, target in again]
+
+
+def names_apart(folders: Sequence[Path]) -> list[str]:
+    """A short name for each of different folders: the last parts of its path that tell it apart.
+
+    Args:
+        folders: whole paths.
+    """
+    depths = [1] * len(folders)
+    while True:
+        names = [
+            "/".join(folder.parts[-depth:]).removesuffix(_SUFFIX)
+            for folder, depth in zip(folders, depths, strict=True)
+        ]
+        shared = {name for name, count in Counter(names).items() if count > 1}
+        if not shared:
+            return names
+        longer = [
+            depth + (name in shared and depth < len(folder.parts))
+            for folder, depth, name in zip(folders, depths, names, strict=True)
+        ]
+        if longer == depths:  # `a` beside `a.prompt`
+            return [str(folder) for folder in folders]
+        depths = longer
+
+
+def read_folders(
+    folders: Mapping[str, Path], *, skip_damaged: bool
+) -> tuple[dict[str, Content], list[str]]:
+    """What is in the folders: prompts, and the vectors of folders that hold no prompt.
+
+    Args:
+        folders: by name.
+        skip_damaged: leave damaged folders out instead of refusing them.
+
+    Returns:
+        name -> content, and what is wrong with the folders that are left out.
+
+    Raises:
+        PromptPortError: a damaged folder; of several, one line names them all.
+    """
+    contents: dict[str, Content] = {}
+    wrong: dict[str, PromptPortError] = {}
+    for name, folder in folders.items():
+        try:
+            contents[name] = read_folder(folder)
+        except PromptPortError as error:
+            wrong[str(folder)] = error
+    if skip_damaged:
+        return contents, [str(error) for error in wrong.values()]
+    if len(wrong) == 1:
+        (error,) = wrong.values()
+        raise error
+    if wrong:
+        raise FileFormatError(
+            f"{len(wrong)} of {len(folders)} folders of the library",
+            expected="whole prompts and vectors",
+            got="; ".join(_without(str(error), folder) for folder, error in wrong.items()),
+            fix="Restore these folders, or take them out of the library",
+        )
+    return contents, []
+
+
+def _without(message: str, folder: str) -> str:
+    """The message, beginning with the folder that it is about."""
+    said = message.rstrip(".")
+    return said if said.startswith(folder) else f"{folder}: {said}"
+
+
+def read_folder(folder: Path) -> Content:
+    """A prompt, or the vector of a folder that holds no prompt.
+
+    Raises:
+        PromptPortError: it cannot be read.
+    """
+    return load_prompt(folder) if (folder / CONFIG_FILE).is_file() else load_vector(folder)
+
+
+def equal_ones(contents: Mapping[str, Content]) -> dict[str, str]:
+    """Which prompts are there already: they would count twice among what the others say.
+
+    Args:
+        contents: by name. Of a prompt and its vector, the prompt counts.
+
+    Returns:
+        name -> name of the one that is equal to it.
+    """
+    counted: list[str] = []
+    again: dict[str, str] = {}
+    for name in sorted(contents, key=lambda name: not isinstance(contents[name], SoftPrompt)):
+        same = (other for other in counted if _is_same(contents[other], contents[name]))
+        twin = next(same, None)
+        if twin is None:
+            counted.append(name)
+        else:
+            again[name] = twin
+    return again
+
+
+def _is_same(one: Content, other: Content) -> bool:
+    """Whether two prompts or vectors are equal, or one is the vector of the other."""
+    if isinstance(one, SoftPrompt) and isinstance(other, SoftPrompt):
+        return torch.equal(one.vectors, other.vectors)
+    first, second = _delta(one), _delta(other)
+    return first is not None and second is not None and torch.equal(first, second)
+
+
+def _delta(content: Content) -> Tensor | None:
+    if isinstance(content, TaskPromptVector):
+        return content.delta
+    return None if content.origin is None else TaskPromptVector.of(content).delta

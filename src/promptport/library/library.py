@@ -1,0 +1,482 @@
+"""A library of prompts as one value: read from folders, searched, narrowed, put on its model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from promptport.backbone import Backbone, with_origin
+from promptport.belonging import check_same_backbone
+from promptport.errors import BackboneError, MismatchError, PromptPortError, UnknownNameError
+from promptport.library.entry import LibraryEntry, TaskPrompt, known_task
+from promptport.library.folders import equal_ones, library_folders, read_folders
+from promptport.library.searching import SearchHit, search_entries
+from promptport.parameters import OriginSpec, make_origin
+from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt
+from promptport.tasks import Task, open_task
+from promptport.vector import TaskPromptVector
+
+_SHOWN = 20  # lines of a repr
+_FIRST_ORIGIN = "seed:0"  # that vectors are put on unless another one is named
+
+OriginLike = str | Path | OriginSpec
+
+
+class Library(Mapping[str, SoftPrompt]):
+    """Prompts of many tasks, by name.
+
+    A library is a mapping of names to prompts: `library["sst2"]`, `len(library)`, `for name in
+    library`. Vector folders belong to it as well: they become prompts on an origin of their
+    backbone, which is opened when the first one is asked for.
+
+    Example:
+        >>> from promptport import Library, open_task, rank
+        >>> library = Library.open("prompts").filter(backbone="nano-bert")  # doctest: +SKIP
+        >>> rank(library.backbone, library, open_task("sentiment")).best  # doctest: +SKIP
+
+    Attributes:
+        entries: prompts and vectors with all that is known of them.
+        folders: every folder that was read, by name, those of equal prompts too.
+        notes: what was left out or may surprise, one line each.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[LibraryEntry],
+        *,
+        folders: Mapping[str, Path] | None = None,
+        notes: Sequence[str] = (),
+        backbone: Backbone | str | None = None,
+        origin: OriginLike | None = None,
+    ) -> None:
+        self.entries = tuple(entries)
+        self.folders = dict(folders or {})
+        self.notes = tuple(notes)
+        self._by_name = {entry.name: entry for entry in self.entries}
+        self._model = backbone if isinstance(backbone, Backbone) else None
+        self._backbone_name = backbone if isinstance(backbone, str) else None
+        self._origin = origin
+        self._on_origin: dict[str, SoftPrompt] = {}
+
+    @classmethod
+    def open(
+        cls,
+        folders: str | Path | Sequence[str | Path],
+        *,
+        backbone: Backbone | str | None = None,
+        origin: OriginLike | None = None,
+        data: str | Path | None = None,
+        tasks: Sequence[str | Path] = (),
+        keep_equal: bool = False,
+        skip_damaged: bool = False,
+    ) -> Library:
+        """Read prompt and vector folders.
+
+        Args:
+            folders: such folders, or folders of them; hidden ones are left out.
+            backbone: of the prompts that are wanted, if they belong to several; or where their
+                backbone is now, if it is not where the folders say.
+            origin: what vectors are put on: `seed:3` (random words), `normal`, `mixture`,
+                `text:SOME WORDS`, a prompt folder or an `OriginSpec`; None for `seed:0`.
+            data: folder of `lama:` and `nlu:` tasks.
+            tasks: the task of each folder, in their order, in place of what the folders name.
+            keep_equal: keep prompts that are equal, which otherwise are read once.
+            skip_damaged: leave damaged folders out, with a note, instead of refusing them.
+
+        Raises:
+            StorageError: a folder that is missing, or holds no prompt.
+            FileFormatError: a damaged folder; of several, one line names them all.
+            PromptPortError: an origin without vectors, or another number of tasks than of folders.
+            UnknownNameError, TaskError: a task that cannot be opened.
+        """
+        given = [folders] if isinstance(folders, str | Path) else list(folders)
+        places, again = library_folders(given)
+        contents, damaged = read_folders(places, skip_damaged=skip_damaged)
+        twins = {} if keep_equal else equal_ones(contents)
+        again += [f"{name} (as {twin})" for name, twin in twins.items()]
+        notes = [f"left out, damaged: {line}" for line in damaged]
+        if again:
+            notes.append(f"the same prompts again are left out: {', '.join(again)}")
+        opened = _given_tasks(places, tasks, data)
+        entries = []
+        for name in places:
+            if name not in contents or name in twins:
+                continue
+            content, task = contents[name], opened.get(name)
+            entry = LibraryEntry(
+                name, content, task or known_task(content.provenance.task, data), places[name]
+            )
+            entries.append(entry)
+            if name in opened:
+                notes += _other_task(entry)
+        if origin is not None and not any(entry.kind == "vector" for entry in entries):
+            raise PromptPortError(
+                "origin",
+                expected="a library with vectors to put on it",
+                got="prompts alone",
+                fix="Leave the origin out",
+            )
+        found = cls(entries, folders=places, notes=notes, backbone=backbone, origin=origin)
+        if isinstance(backbone, Backbone):
+            return found.on(backbone)
+        return found if backbone is None else found._naming(backbone)
+
+    @classmethod
+    def of(
+        cls, prompts: Mapping[str, SoftPrompt], tasks: Mapping[str, Task] | None = None
+    ) -> Library:
+        """A library of prompts that are there already.
+
+        Args:
+            prompts: by name; a library comes back as it is.
+            tasks: of those whose task is known, by the same names.
+        """
+        if isinstance(prompts, Library) and tasks is None:
+            return prompts
+        known = tasks or {}
+        return cls([LibraryEntry(name, p, known.get(name)) for name, p in prompts.items()])
+
+    def __getitem__(self, name: str) -> SoftPrompt:
+        entry = self.entry(name)
+        if isinstance(entry.content, SoftPrompt):
+            return entry.content
+        if name not in self._on_origin:
+            self._on_origin[name] = _put_on(entry.content, self.backbone, self._origin)
+        return self._on_origin[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    def __repr__(self) -> str:
+        if not self.entries:
+            return "Library: empty"
+        lines = [f"Library of {len(self)} on {', '.join(self.backbones)}"]
+        width = max(len(entry.name) for entry in self.entries[:_SHOWN])
+        for entry in self.entries[:_SHOWN]:
+            facts = [entry.task_name or "task not known", entry.kind, f"{entry.length} tokens"]
+            if entry.dev_score is not None:
+                facts.append(f"dev {entry.dev_score:.3f}")
+            lines.append(f"  {entry.name:<{width}}  {', '.join(facts)}")
+        if len(self) > _SHOWN:
+            lines.append(f"  and {len(self) - _SHOWN} more")
+        return "\n".join(lines)
+
+    def entry(self, name: str) -> LibraryEntry:
+        """All that is known of one prompt.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        near = difflib.get_close_matches(str(name), self._by_name, 1, cutoff=0.4)
+        raise UnknownNameError(
+            "library",
+            expected="the name of one of its prompts",
+            got=repr(name),
+            fix=f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(self) or 'none'}",
+        )
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that are known, by the name of the prompt."""
+        return {entry.name: entry.task for entry in self.entries if entry.task is not None}
+
+    @property
+    def backbones(self) -> dict[str, tuple[str, ...]]:
+        """The models that the prompts belong to: name -> names of their prompts."""
+        groups: list[list[LibraryEntry]] = []
+        for entry in self.entries:
+            for group in groups:
+                if _is_same_backbone(group[0], entry):
+                    group.append(entry)
+                    break
+            else:
+                groups.append([entry])
+        named: dict[str, tuple[str, ...]] = {}
+        for group in groups:
+            made = group[0].provenance
+            label = made.backbone
+            if label in named:  # another revision, or other weights in the same place
+                label += f" ({made.revision or (made.fingerprint or '')[:12] or len(named)})"
+            named[label] = tuple(entry.name for entry in group)
+        return named
+
+    def filter(
+        self, *, task: str | None = None, backbone: str | None = None, kind: str | None = None
+    ) -> Library:
+        """The prompts of one task, one backbone or one kind.
+
+        Args:
+            task: its name; a prompt of several tasks (`a + b`) belongs to each.
+            backbone: as `backbones` names it.
+            kind: `free`, `mixture` or `vector`.
+        """
+        own = () if backbone is None else self.backbones.get(backbone, ())
+        kept = [
+            entry
+            for entry in self.entries
+            if (task is None or task in _task_names(entry))
+            and (backbone is None or entry.name in own or entry.backbone == backbone)
+            and (kind is None or entry.kind == kind)
+        ]
+        return self._with(kept)
+
+    def search(self, words: str) -> tuple[SearchHit, ...]:
+        """Prompts whose names, tasks, label words, mixture words or templates hold these words.
+
+        Args:
+            words: one or more, in any order and case.
+
+        Returns:
+            The best match first; prompts that hold none of the words are left out.
+
+        Raises:
+            PromptPortError: no word.
+        """
+        return search_entries(self.entries, words)
+
+    def check_one_backbone(self) -> str:
+        """The name of the one backbone of all prompts.
+
+        Raises:
+            PromptPortError: an empty library.
+            MismatchError: there are several; one line says which prompts belong to which.
+        """
+        groups = self.backbones
+        if not groups:
+            raise PromptPortError(
+                "library", expected="one prompt or more", got="none", fix="Name prompt folders"
+            )
+        if len(groups) > 1:
+            said = "; ".join(f"{name}: {_some(names)}" for name, names in groups.items())
+            raise MismatchError(
+                "library",
+                expected="prompts of one backbone",
+                got=f"{len(groups)} ({said})",
+                fix=f"Choose one with --backbone, for instance --backbone {next(iter(groups))}",
+            )
+        return next(iter(groups))
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model of all prompts, opened when it is first asked for; see `load_backbone`."""
+        if self._model is None:
+            self._model = self.load_backbone()
+        return self._model
+
+    def load_backbone(
+        self, *, device: str = "auto", dtype: str = "auto", device_map: str | None = None
+    ) -> Backbone:
+        """Open the model of all prompts: the one that was named, else the one that they name.
+
+        Args:
+            device: as `Backbone.load`, like all that follows.
+            dtype: of the weights.
+            device_map: spreads a large model over devices.
+
+        Raises:
+            MismatchError: prompts of several backbones.
+            BackboneError: it cannot be opened.
+        """
+        settings = {"device": device, "dtype": dtype}
+        named = self._backbone_name
+        if named is not None:
+            return Backbone.load(named, device_map=device_map, **settings)
+        self.check_one_backbone()
+        first = self.entries[0]
+        made = first.provenance
+        try:
+            return Backbone.load(
+                made.backbone, revision=made.revision, device_map=device_map, **settings
+            )
+        except BackboneError as error:
+            if first.folder is None or made.backbone not in str(error):
+                raise
+            raise BackboneError(
+                f"backbone of {first.folder}",
+                expected="a model that can be opened",
+                got=f"{made.backbone!r}, which cannot ({str(error).rstrip('.')})",
+                fix="Name the place where it is now with --backbone",
+            ) from error
+
+    def on(self, backbone: Backbone) -> Library:
+        """The prompts of this model; vectors are put on their origin there.
+
+        Args:
+            backbone: opened. Of prompts that belong to several, its own are taken.
+
+        Raises:
+            MismatchError: none of several groups of prompts belongs to it.
+        """
+        if self._model is backbone:
+            return self
+        groups = self.backbones
+        if len(groups) < 2:
+            return self._with(self.entries, backbone)
+        mark = backbone.space.fingerprint
+        own = [
+            entry
+            for entry in self.entries
+            if entry.provenance.fingerprint == mark
+            or (entry.provenance.fingerprint is None and entry.backbone == backbone.name)
+        ]
+        if not own:
+            self.check_one_backbone()
+        return self._with(own, backbone)
+
+    def task_prompts(self) -> dict[str, TaskPrompt]:
+        """Every prompt with its task.
+
+        Raises:
+            PromptPortError: a prompt whose task is not known.
+        """
+        for entry in self.entries:
+            if entry.task is None:
+                named = entry.provenance.task
+                raise PromptPortError(
+                    f"task of {entry.name}",
+                    expected="one that can be opened",
+                    got="none" if named is None else f"only the recorded name {named!r}",
+                    fix="Name the task of every prompt, in their order: --task TASK, where TASK "
+                    "may be the path of a .yaml file",
+                )
+        return {name: TaskPrompt(self[name], task) for name, task in self.tasks.items()}
+
+    def vectors(self) -> dict[str, TaskPromptVector]:
+        """The task prompt vector of every prompt: what its tuning added to the origin.
+
+        Raises:
+            MismatchError: a prompt without origin.
+        """
+        found = {}
+        for entry in self.entries:
+            if isinstance(entry.content, TaskPromptVector):
+                found[entry.name] = entry.content
+            else:
+                known = self._model or self._backbone_name
+                found[entry.name] = TaskPromptVector.of(
+                    with_origin(entry.content, known), entry.name
+                )
+        return found
+
+    def _with(self, entries: Sequence[LibraryEntry], model: Backbone | None = None) -> Library:
+        return Library(
+            entries,
+            folders=self.folders,
+            notes=self.notes,
+            backbone=model or self._model or self._backbone_name,
+            origin=self._origin,
+        )
+
+    def _naming(self, backbone: str) -> Library:
+        """Those that belong to the backbone of this name, where others do not."""
+        own = self.filter(backbone=backbone)
+        if not own.entries or len(own) == len(self):
+            return self
+        others = [name for name in self if name not in own]
+        note = f"left out, of another backbone than {backbone}: {_some(others)}"
+        found = own._with(own.entries)
+        found.notes = (*self.notes, note)
+        return found
+
+
+def _is_same_backbone(one: LibraryEntry, other: LibraryEntry) -> bool:
+    try:
+        check_same_backbone(one.content, other.content)
+    except MismatchError:
+        return False
+    return True
+
+
+def _given_tasks(
+    places: Mapping[str, Path], tasks: Sequence[str | Path], data: str | Path | None
+) -> dict[str, Task]:
+    if not tasks:
+        return {}
+    if len(tasks) != len(places):
+        raise PromptPortError(
+            "--task",
+            expected=f"none, or one per folder ({len(places)})",
+            got=str(len(tasks)),
+            fix=f"Repeat it for every folder, in their order: {', '.join(places)}",
+        )
+    return {name: open_task(task, data) for name, task in zip(places, tasks, strict=True)}
+
+
+def _other_task(entry: LibraryEntry) -> list[str]:
+    """A note where a prompt is asked another task than it was made for: a slip, most likely."""
+    made = entry.provenance.task
+    if made is None or entry.task is None or entry.task.name in _task_names(entry):
+        return []
+    return [f"{entry.name} was made for {made}, its task is given as {entry.task.name}"]
+
+
+def _task_names(entry: LibraryEntry) -> list[str]:
+    made = entry.provenance.task
+    if made is None:
+        return [] if entry.task is None else [entry.task.name]
+    return [made, *made.split(" + ")]
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _put_on(vector: TaskPromptVector, model: Backbone, origin: OriginLike | None) -> SoftPrompt:
+    """A vector as a prompt, on an origin of its backbone."""
+    spec = _spec(origin)
+    start = make_origin(spec, model, vector.length)
+    model.check_prompt(SoftPrompt(start, vector.provenance))
+    return vector.apply(start, spec.to_dict())
+
+
+def _spec(origin: OriginLike | None) -> OriginSpec:
+    if isinstance(origin, OriginSpec):
+        return origin
+    text = str(origin or _FIRST_ORIGIN)
+    if Path(text).is_dir():
+        return OriginSpec("prompt", prompt=load_prompt(text))
+    return OriginSpec.parse(text, 0)
+
+
+def library_on(prompts: Mapping[str, SoftPrompt], backbone: Backbone) -> Library:
+    """Prompts as a library on this model.
+
+    Args:
+        prompts: by name, or a library.
+        backbone: the frozen model of all of them.
+
+    Raises:
+        PromptPortError: none.
+        MismatchError: a prompt of another backbone.
+    """
+    library = Library.of(prompts).on(backbone)
+    if not library.entries:
+        raise PromptPortError(
+            "library", expected="one prompt or more", got="none", fix="Name prompt folders"
+        )
+    for prompt in library.values():
+        backbone.check_prompt(prompt)
+    return library
+
+
+def task_prompts_on(
+    library: Library | Mapping[str, TaskPrompt], backbone: Backbone
+) -> dict[str, TaskPrompt]:
+    """Prompts with their tasks, of a library those on this model.
+
+    Raises:
+        PromptPortError: a prompt whose task is not known.
+        MismatchError: none of several groups of prompts belongs to the model.
+    """
+    return library.on(backbone).task_prompts() if isinstance(library, Library) else dict(library)
