@@ -10,7 +10,7 @@ import pytest
 from promptport.backbone import Backbone, with_origin
 from promptport.evaluation import evaluate
 from promptport.experiments import DemoSettings, run_demo, write_report
-from promptport.experiments.demo import SEEN
+from promptport.experiments.demo import SEEN_OF_TARGET
 from promptport.parameters import OriginSpec
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import list_tasks, open_task
@@ -101,15 +101,15 @@ def test_anchored_prompts_learn_and_move_to_another_tokenizer_and_width(embedded
 def test_demo_compares_with_every_baseline_and_writes_one_file(tmp_path) -> None:
     settings = DemoSettings(tasks=("animal-class",), epochs=2, paper_steps=20)
     said: list[str] = []
-    result = run_demo(settings, say=said.append)
+    result = run_demo(settings, progress=said.append)
     assert said
-    assert set(result.means()) == set(SEEN)
+    assert set(result.means()) == set(SEEN_OF_TARGET)
     assert result.retention()["tuned here"] == pytest.approx(1.0)
     values = result.to_dict()
     assert values["tasks"]["animal-class"]["on_target"]["manual"]["rows"] == 24
     html = write_report(result, tmp_path / "report.html").read_text()
     assert html.count("<svg") == 2
-    assert "anchored prompt, ported" in html
+    assert "mixture prompt, moved" in html
     # Self-contained: nothing is fetched when it is opened.
     assert not re.search(r"<(script|link|img|iframe)\b|@import|url\(http", html)
     assert write_report(result, tmp_path / "again.html").read_text() == html

@@ -9,7 +9,7 @@ import torch
 
 from promptport.backbone import Backbone
 from promptport.evaluation import evaluate
-from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.library import AdaptConfig, Library, adapt, rank
 from promptport.parameters import OriginSpec, make_origin
 from promptport.parameters.mixtures import starting_mixture
 from promptport.tasks import open_task
@@ -39,8 +39,8 @@ def _small(name):
 
 
 def test_ranking_finds_the_prompt_of_the_task(model, prompts) -> None:
-    candidates = [Candidate(t, p, open_task(t)) for t, p in zip(TASKS, prompts, strict=True)]
-    candidates.append(Candidate("random", random_prompt(model, 5, 3)))
+    known = dict(zip(TASKS, prompts, strict=True)) | {"random": random_prompt(model, 5, 3)}
+    candidates = Library.of(known, {name: open_task(name) for name in TASKS})
     for name in TASKS:
         assert rank(model, candidates, _small(name), labelled=10).best == name
     assert rank(model, candidates, _small("topic")).best == "topic"

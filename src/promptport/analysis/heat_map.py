@@ -1,24 +1,53 @@
-"""A heat map of similarities: one HTML file, no network, no scripts."""
+"""Heat maps of similarities as one HTML file."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from promptport._version import __version__
 from promptport.analysis.similarity import Similarity
 from promptport.files import write_atomic
+from promptport.pages import ColourScale, render_page
 
-_HIGH, _LOW = (104, 184, 143), (240, 162, 112)  # light enough for dark text
-# Measure -> title, and the value that stays white.
-_SHOWN = {
-    "cosine": ("Cosine of the whole", 0.0),
-    "token_cosine": ("Mean cosine per virtual token", 0.0),
-    "sign_conflict": ("Share of entries with opposite signs (0.5 is chance)", 0.5),
-    "subspace_overlap": ("Overlap of the row spaces (1: one lies in the other)", 0.0),
-    "norm_ratio": ("Length of the row's over the column's", 1.0),
+
+@dataclass(frozen=True)
+class _Map:
+    """How one measure is shown."""
+
+    title: str
+    meaning: str
+    scale: ColourScale
+
+
+_MAPS = {
+    "cosine": _Map(
+        "Cosine of the whole",
+        "1: the same direction; 0: nothing in common; -1: opposite.",
+        ColourScale("diverging", -1, 1),
+    ),
+    "token_cosine": _Map(
+        "Mean cosine per virtual token",
+        "The same, virtual token by virtual token.",
+        ColourScale("diverging", -1, 1),
+    ),
+    "sign_conflict": _Map(
+        "Sign conflict",
+        "Share of entries with opposite signs. 0: no conflict; 0.5: as by chance.",
+        ColourScale("sequential"),
+    ),
+    "subspace_overlap": _Map(
+        "Overlap of the row spaces",
+        "1: one lies in the other; 0: at right angles.",
+        ColourScale("sequential"),
+    ),
+    "norm_ratio": _Map(
+        "Norm ratio",
+        "Norm of the row's over the column's. 1: equal.",
+        ColourScale("diverging", ratio=True),
+    ),
 }
 
 
@@ -32,39 +61,27 @@ def write_heat(similarity: Similarity, path: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    html = environment.get_template("heat_map.html").render(
-        version=__version__,
+    page = render_page(
+        "similarity.html",
         similarity=similarity,
         maps=[
-            {"title": title, "rows": _cells(similarity.matrices[name], white)}
-            for name, (title, white) in _SHOWN.items()
+            {
+                "title": shown.title,
+                "meaning": shown.meaning,
+                "rows": _cells(similarity.matrices[name], shown.scale),
+                "legend": shown.scale.legend(),
+            }
+            for name, shown in _MAPS.items()
         ],
         groups=similarity.groups(),
     )
     target = Path(path)
-    write_atomic(target, html.encode())
+    write_atomic(target, page)
     return target
 
 
-def _cells(matrix: Tensor, white: float) -> list[list[dict[str, Any]]]:
-    """Value and colour; the scale is that of the pairs, since the diagonal would drown them."""
-    values = matrix.tolist()
-    pairs = [v for i, row in enumerate(values) for j, v in enumerate(row) if i != j]
-    most = max((abs(v - white) for v in pairs if abs(v) != float("inf")), default=0.0) or 1.0
+def _cells(matrix: Tensor, scale: ColourScale) -> list[list[dict[str, Any]]]:
     return [
-        [{"value": v, "colour": _colour(min(1.0, max(-1.0, (v - white) / most)))} for v in row]
-        for row in values
+        [{"value": value, "colour": scale.colour(value)} for value in row]
+        for row in matrix.tolist()
     ]
-
-
-def _colour(share: float) -> str:
-    """White at 0, green towards 1, orange towards -1."""
-    full = _HIGH if share > 0 else _LOW
-    return "#" + "".join(f"{round(255 + (c - 255) * abs(share)):02x}" for c in full)

@@ -16,7 +16,7 @@ from promptport.cli.console import (
     print_table,
     progress_bar,
 )
-from promptport.cli.starts import sources
+from promptport.cli.library.shared import open_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
@@ -47,22 +47,23 @@ def tune_attentions(
         PromptPortError: folders that cannot be used, or settings that attention does not know.
     """
     from promptport.evaluation import score_prompts
+    from promptport.library.starts import of_length
     from promptport.storage import save_prompt
     from promptport.storage.attention_folder import save_attention
     from promptport.tuning import tune_attention
 
+    opened = open_library(library, data=data)
     found = []
     states = [folder / STATE_FILE for folder in folders]
     for job, folder, state in zip(jobs, folders, states, strict=True):
-        heard = sources(job, model, library, data)
-        prompts = [candidate.prompt for candidate in heard]
+        prompts = of_length(opened, model, job.length)
         began = state.exists()
         try:
             with progress_bar(job.label, hidden=hidden) as bar:
                 tuned = tune_attention(
                     model,
                     job,
-                    prompts,
+                    list(prompts.values()),
                     config,
                     state=state,
                     progress=lambda done, total: bar(done, total, ""),
@@ -81,7 +82,7 @@ def tune_attentions(
             rows=config.max_dev_rows,
             truncate=config.truncate,
         )
-        names = [candidate.name for candidate in heard]
+        names = list(prompts)
         weights = (averaged.provenance.tuning or {})["attention"]
         save_attention(tuned, folder)
         save_prompt(averaged, folder / AVERAGED)

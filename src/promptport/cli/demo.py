@@ -38,7 +38,9 @@ def command(
     settings = DemoSettings(source=source, target=target, seed=seed, epochs=epochs)
     if task:
         settings = replace(settings, tasks=tuple(task))
-    result = run_demo(settings, say=lambda text: None if json_output else typer.echo(f"... {text}"))
+    result = run_demo(
+        settings, progress=lambda text: None if json_output else typer.echo(f"... {text}", err=True)
+    )
     write_report(result, out)
     values = {**result.to_dict(), "report": str(out)}
     if json_output:
@@ -63,5 +65,5 @@ def _show(values: dict[str, Any]) -> None:
     print_table(title, ["prompt", *tasks, "mean", "retention"], rows)
     words = values["tasks"][tasks[0]]["words"]
     spelled = ", ".join(token[0][0] for token in words)
-    typer.echo(f"The anchored prompt for {tasks[0]} reads: {spelled}")
+    typer.echo(f"The mixture prompt for {tasks[0]} reads: {spelled}")
     typer.echo(f"Report with plots and intervals: {values['report']}")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from promptport.cli.console import print_json, print_table
-from promptport.cli.library.loading import find_library, load_library
+from promptport.cli.library.shared import open_library
 from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
-    from promptport.library import Candidate
-    from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.multitask import TogetherResult
 
@@ -51,67 +48,27 @@ def check_start(
 
 
 def started(
-    job: TuneJob,
+    jobs: list[TuneJob],
     model: Backbone,
     way: str,
     library: list[Path],
     config: TuneConfig,
     data: Path | None,
-) -> TuneJob:
-    """The job, starting from a prompt that a library gives.
+) -> list[TuneJob]:
+    """The jobs, each starting from a prompt that a library gives.
 
     Raises:
         PromptPortError: folders that cannot be used, or prompts of another length.
     """
-    from promptport.backbone import with_origin
-    from promptport.library import rank
-    from promptport.merging import merge
-    from promptport.parameters import OriginSpec, make_origin
-    from promptport.vector import TaskPromptVector, unique_labels
+    from promptport.library.starts import start_from
 
-    candidates = sources(job, model, library, data)
-    if way in ("mean", "sum"):
-        known = {c.name: with_origin(c.prompt, model) for c in candidates}
-        vectors = unique_labels({name: TaskPromptVector.of(p, name) for name, p in known.items()})
-        origin = make_origin(job.origin, model, vectors[0].length)
-        prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
-        typer.echo(f"{job.label} starts from the {way} of {len(vectors)} vectors", err=True)
-    else:
-        seen = _seen(job.task, config.max_train_rows)
-        labelled = min(_MOST_LABELLED, len(seen.load("train"))) if way == "labels" else 0
-        found = rank(
-            model, candidates, seen, labelled=labelled, seed=job.seed, truncate=config.truncate
-        )
-        prompt = next(c.prompt for c in candidates if c.name == found.best)
-        typer.echo(f"{job.label} starts from {found.best} (read: {found.touched})", err=True)
-    return replace(job, origin=OriginSpec("prompt", job.seed, prompt=prompt))
-
-
-def sources(
-    job: TuneJob, model: Backbone, library: list[Path], data: Path | None
-) -> list[Candidate]:
-    """The prompts of a library for a job.
-
-    Raises:
-        PromptPortError: folders that cannot be used, or prompts of another length.
-    """
-    candidates = load_library(find_library(library), model, "seed:0", data)
-    for candidate in candidates:
-        if candidate.prompt.length != job.length:
-            raise TuningError(
-                f"--library, {candidate.name}",
-                expected=f"{job.length} virtual tokens",
-                got=str(candidate.prompt.length),
-                fix="Set --length to the length of the library's prompts",
-            )
-    return candidates
-
-
-def _seen(task: Task, most: int) -> Task:
-    """The task with the training rows that tuning may see, so that ranking sees no others."""
-
-    rows = task.load("train")[: most or None]
-    return task.with_rows(train=rows)
+    opened = open_library(library, data=data).on(model)
+    found = []
+    for job in jobs:
+        start = start_from(job, model, opened, way, config)
+        typer.echo(start.said, err=True)
+        found.append(start.job)
+    return found
 
 
 def report_together(result: TogetherResult, out: Path, seconds: float, json_output: bool) -> None:

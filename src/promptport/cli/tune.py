@@ -31,7 +31,6 @@ from promptport.cli.console import (
     seed_option,
     shared_words,
 )
-from promptport.cli.library.loading import find_library
 from promptport.cli.starts import check_start, report_together, started
 from promptport.errors import TuningError
 
@@ -148,6 +147,7 @@ def command(
     """
     quiet()
     from promptport.backbone import Backbone
+    from promptport.library.folders import library_folders
     from promptport.tuning import TuneConfig, tune, tune_jointly
     from promptport.tuning.multitask import tune_together
 
@@ -176,7 +176,7 @@ def command(
     jobs = _jobs(tasks, seed or [0], length, lr, kind, template, words)
     jobs = [replace(job, origins=origins, rest=rest, noise=noise) for job in jobs]
     names = [backbone, *(together_with or [])]
-    entries = find_library(library).values() if library else []
+    entries = library_folders(library)[0].values() if library else []
     for folder in _written(out, jobs, names, together):
         again = folder / AVERAGED if start == "attention" and is_attention(folder) else None
         check_out(folder, *(library or []), *entries, *origin_folder(origin), own=again)
@@ -217,7 +217,7 @@ def command(
         report_attentions(heard, backbone, time.perf_counter() - began, json_output)
         return
     if start is not None:
-        jobs = [started(job, model, start, library or [], config, data) for job in jobs]
+        jobs = started(jobs, model, start, library or [], config, data)
     found: list[dict[str, Any]] = []
     with goes_on("the last saved step"), progress_bar("tuning", hidden=json_output) as show:
         results = tune(

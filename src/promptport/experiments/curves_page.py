@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptport._version import __version__
-from promptport.experiments.demo_page import svg_of
 from promptport.experiments.few_shot import Curves
 from promptport.files import json_bytes, write_atomic
+from promptport.pages import render_page, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,19 +28,10 @@ def write_curves(curves: Curves, folder: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    html = environment.get_template(PAGE_FILE).render(
-        version=__version__, curves=curves, plot=svg_of(_plot(curves))
-    )
+    page = render_page(PAGE_FILE, curves=curves, plot=svg_of(_plot(curves)))
     target = Path(folder)
     write_atomic(target / RESULT_FILE, json_bytes(curves.to_dict()))
-    write_atomic(target / PAGE_FILE, html.encode())
+    write_atomic(target / PAGE_FILE, page)
     return target
 
 

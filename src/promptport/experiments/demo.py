@@ -18,10 +18,10 @@ from promptport.tasks import Score, Task, open_task
 from promptport.transfers import TransferReport, TransferResult, transfer
 from promptport.tuning import TuneConfig, TuneJob, TuneResult, score_baselines, tune
 
-Say = Callable[[str], None]
+Announce = Callable[[str], None]
 
 # What is compared on the target, in the order of the table: name -> what it has seen of the target.
-SEEN = {
+SEEN_OF_TARGET = {
     "majority": "training answers",
     "random": "nothing",
     "no prompt": "nothing",
@@ -29,7 +29,7 @@ SEEN = {
     "free prompt, paper A's search": "its embedding table",
     "free prompt, least squares": "its embedding table",
     "free prompt, moved": "its answers to random words",
-    "anchored prompt, ported": "its embedding table",
+    "mixture prompt, moved": "its embedding table",
     "tuned here": "labelled rows",
 }
 
@@ -71,12 +71,12 @@ class TaskOutcome:
 
     Attributes:
         task: its name.
-        on_source: scores on the source backbone: `manual`, `free prompt`, `anchored prompt`.
-        on_target: scores on the target backbone, keys of `SEEN`.
-        report: trust report of the anchored port.
+        on_source: scores on the source backbone: `manual`, `free prompt`, `mixture prompt`.
+        on_target: scores on the target backbone, keys of `SEEN_OF_TARGET`.
+        report: trust report of the moved mixture prompt.
         free_report: trust report of the free prompt's port.
-        words: for each virtual token of the anchored prompt, its heaviest words.
-        curve: dev loss per epoch of (free, anchored) tuning on the source.
+        words: for each virtual token of the mixture prompt, its heaviest words.
+        curve: dev loss per epoch of tuning, `free` and `mixture`, on the source.
     """
 
     task: str
@@ -101,7 +101,7 @@ class DemoResult:
         """Mean score on the target over tasks, by kind of prompt."""
         return {
             name: fmean(o.on_target[name].value for o in self.outcomes)
-            for name in SEEN
+            for name in SEEN_OF_TARGET
             if all(name in o.on_target for o in self.outcomes)
         }
 
@@ -132,45 +132,49 @@ class DemoResult:
         }
 
 
-def run_demo(settings: DemoSettings | None = None, *, say: Say = lambda text: None) -> DemoResult:
+def run_demo(
+    settings: DemoSettings | None = None, *, progress: Announce = lambda text: None
+) -> DemoResult:
     """Run the comparison.
 
     Args:
         settings: what to run.
-        say: told what is being done, for progress displays.
+        progress: told what is being done.
 
     Raises:
         PromptPortError: a backbone or task that cannot be opened.
     """
     settings = settings or DemoSettings()
-    clock = _Clock()
-    say(f"opening {settings.source} and {settings.target}")
+    watch = _Stopwatch()
+    progress(f"opening {settings.source} and {settings.target}")
     source, target = Backbone.load(settings.source), Backbone.load(settings.target)
     tasks = [open_task(name) for name in settings.tasks]
     config = TuneConfig(epochs=settings.epochs, patience=0)
-    say(f"tuning {2 * len(tasks)} prompts on {source.name}, free and anchored, in one batch")
-    free, anchored = _tune_pairs(source, tasks, settings, config)
-    clock.lap("tuning on the source")
-    say(f"tuning {len(tasks)} prompts on {target.name}, as the upper bound")
+    progress(
+        f"tuning {2 * len(tasks)} prompts on {source.name}, free and as mixtures, in one batch"
+    )
+    free, mixture = _tune_pairs(source, tasks, settings, config)
+    watch.note("tuning on the source")
+    progress(f"tuning {len(tasks)} prompts on {target.name}, as the upper bound")
     native = tune(target, [_job(t, settings, "vocabulary") for t in tasks], config)
-    clock.lap("tuning on the target")
+    watch.note("tuning on the target")
     outcomes = []
     for i, task in enumerate(tasks):
-        say(f"{task.name}: carrying the prompts to {target.name} and scoring them")
-        outcomes.append(_outcome(source, target, task, settings, (free[i], anchored[i], native[i])))
-    clock.lap("transfers and scores")
+        progress(f"{task.name}: carrying the prompts to {target.name} and scoring them")
+        outcomes.append(_outcome(source, target, task, settings, (free[i], mixture[i], native[i])))
+    watch.note("transfers and scores")
     shared = AnchorSet.shared(source.space, target.space).report
-    return DemoResult(settings, tuple(outcomes), shared.to_dict(), clock.laps)
+    return DemoResult(settings, tuple(outcomes), shared.to_dict(), watch.seconds)
 
 
-class _Clock:
+class _Stopwatch:
     def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, name: str) -> None:
+    def note(self, name: str) -> None:
         now = time.perf_counter()
-        self.laps[name] = now - self._last
+        self.seconds[name] = now - self._last
         self._last = now
 
 
@@ -198,7 +202,7 @@ def _outcome(
     settings: DemoSettings,
     tuned: tuple[TuneResult, TuneResult, TuneResult],
 ) -> TaskOutcome:
-    free, anchored, native = (_prompt(result) for result in tuned)
+    free, mixture, native = (_prompt(result) for result in tuned)
 
     def port(prompt: SoftPrompt, method: str | None = None, **options: Any) -> TransferResult:
         magnitude = "paper" if method == "gradient" else None
@@ -216,9 +220,9 @@ def _outcome(
     def score(backbone: Backbone, prompt: SoftPrompt) -> Score:
         return evaluate(backbone, task, prompt).score
 
-    moved, moved_free = port(anchored), port(free)
-    lesson = DistillConfig(texts="words", rows=settings.rows, seed=settings.seed)
-    moved_by_answers = move_by_answers([Teacher(source, free)], target, task, config=lesson)
+    moved, moved_free = port(mixture), port(free)
+    learning = DistillConfig(texts="words", rows=settings.rows, seed=settings.seed)
+    moved_by_answers = move_by_answers([Teacher(source, free)], target, task, config=learning)
     on_target = {
         **score_baselines(target, task, free),
         "free prompt, paper A's search": score(
@@ -226,21 +230,21 @@ def _outcome(
         ),
         "free prompt, least squares": score(target, moved_free.prompt),
         "free prompt, moved": score(target, moved_by_answers.prompt),
-        "anchored prompt, ported": score(target, moved.prompt),
+        "mixture prompt, moved": score(target, moved.prompt),
         "tuned here": score(target, native),
     }
     on_source = {
         "manual": evaluate(source, task).score,
         "free prompt": score(source, free),
-        "anchored prompt": score(source, anchored),
+        "mixture prompt": score(source, mixture),
     }
-    assert anchored.mixture is not None
+    assert mixture.mixture is not None
     return TaskOutcome(
         task.name,
         on_source,
-        {name: on_target[name] for name in SEEN if name in on_target},
+        {name: on_target[name] for name in SEEN_OF_TARGET if name in on_target},
         moved.report,
         moved_free.report,
-        anchored.mixture.readable(),
-        {"free": [c[1] for c in tuned[0].curve], "anchored": [c[1] for c in tuned[1].curve]},
+        mixture.mixture.readable(),
+        {"free": [c[1] for c in tuned[0].curve], "mixture": [c[1] for c in tuned[1].curve]},
     )

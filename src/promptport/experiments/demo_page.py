@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptport._version import __version__
-from promptport.experiments.demo import SEEN, DemoResult
+from promptport.experiments.demo import SEEN_OF_TARGET, DemoResult
 from promptport.files import write_atomic
+from promptport.pages import render_page, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +20,7 @@ _COLOURS = {
     "free prompt, paper A's search": "#e8a33d",
     "free prompt, least squares": "#d9743a",
     "free prompt, moved": "#7a4fa3",
-    "anchored prompt, ported": "#2f7d5b",
+    "mixture prompt, moved": "#2f7d5b",
     "tuned here": "#3c6e9f",
 }
 
@@ -36,22 +35,16 @@ def write_report(result: DemoResult, path: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    import jinja2
-
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     means, retention = result.means(), result.retention()
-    html = environment.get_template("demo_page.html").render(
-        version=__version__,
+    page = render_page(
+        "demo.html",
         settings=result.settings,
         anchors=result.anchors,
         metric=result.outcomes[0].on_target["tuned here"].metric.upper(),
         rows=[
             {
                 "name": name,
-                "seen": SEEN[name],
+                "seen": SEEN_OF_TARGET[name],
                 "mean": means[name],
                 "retention": retention[name],
                 "scores": [o.on_target[name] for o in result.outcomes],
@@ -64,7 +57,7 @@ def write_report(result: DemoResult, path: str | Path) -> Path:
         curves=svg_of(_curves(result)),
     )
     target = Path(path)
-    write_atomic(target, html.encode())
+    write_atomic(target, page)
     return target
 
 
@@ -102,7 +95,7 @@ def _curves(result: DemoResult) -> Figure:
     figure = Figure(figsize=(9.5, 2.2), layout="constrained")
     panels: Any = figure.subplots(1, len(result.outcomes), sharey=True, squeeze=False)[0]
     for axes, outcome in zip(panels, result.outcomes, strict=True):
-        for name, colour in (("free", "#d9743a"), ("anchored", "#2f7d5b")):
+        for name, colour in (("free", "#d9743a"), ("mixture", "#2f7d5b")):
             losses = outcome.curve[name]
             axes.plot(range(1, len(losses) + 1), losses, color=colour, label=name, linewidth=1.4)
         axes.set_title(outcome.task, fontsize=8)
@@ -112,17 +105,3 @@ def _curves(result: DemoResult) -> Figure:
     panels[0].set_ylabel("dev loss", fontsize=8)
     panels[0].legend(fontsize=7, frameon=False)
     return figure
-
-
-def svg_of(figure: Figure) -> Any:
-    """A figure as SVG that stands inside a page."""
-    import matplotlib as mpl
-    from markupsafe import Markup
-
-    stream = io.StringIO()
-    # Fixed ids and no date: the same result gives the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "promptport", "svg.fonttype": "none"}):
-        figure.savefig(stream, format="svg", metadata={"Date": None})
-    text = stream.getvalue()
-    # Our own plot of our own numbers; task names were escaped by the SVG writer.
-    return Markup(text[text.index("<svg") :])

@@ -55,7 +55,7 @@ SEARCHED = {
     "paper": SearchConfig(),
     "separate": SearchConfig("min", "separate", ties="loss"),
 }
-CONCATENATE, RECONCILED = "concatenate", "reconcile"
+CONCATENATE, DISTILL = "concatenate", "distill"
 _VALUES = ("score", "right", "low", "majority", "coefficients", "said")
 
 
@@ -66,7 +66,7 @@ class PairsConfig:
     Attributes:
         ways: names of merge methods (coefficients of 1, their usual options); `paper` (the plain
             sum, one coefficient by the mean dev score), `separate` (a coefficient for each task, by
-            the smallest kept share on dev), `concatenate`, and `reconcile` (begun from the sum and
+            the smallest kept share on dev), `concatenate`, and `distill` (begun from the sum and
             from the concatenation, learns from the single prompts without labels). The others are
             compared with the first.
         sizes: tasks in a set, 2 or more each.
@@ -76,8 +76,8 @@ class PairsConfig:
         dev_rows: the same for searches, which read the labels of `dev`.
         forecast_rows: unlabelled training rows for a forecast of each pair that is combined by
             `sum`, `mean` or `select`; 0 for none.
-        settle: how `reconcile` learns; its seed and `truncate` are those given here.
-        seed: of the sets that are drawn, of methods that draw, and of `reconcile`.
+        settle: how `distill` learns; its seed and `truncate` are those given here.
+        seed: of the sets that are drawn, of methods that draw, and of `distill`.
         truncate: cut texts that are too long instead of refusing them.
 
     Raises:
@@ -97,7 +97,7 @@ class PairsConfig:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        known = [*SEARCHED, CONCATENATE, RECONCILED, *_merge_names()]
+        known = [*SEARCHED, CONCATENATE, DISTILL, *_merge_names()]
         for way in self.ways:
             if way not in known:
                 raise UnknownNameError(
@@ -143,8 +143,8 @@ def score_pairs(
         PromptPortError: fewer prompts of different tasks that count than a set has tasks.
         MismatchError: prompts of other backbones, or without origin.
         ShapeError: vectors of different lengths.
-        TaskError: data or templates that do not fit, a text to text task to forecast or reconcile.
-        TuningError: `reconcile` cannot learn from these rows.
+        TaskError: data or templates that do not fit, a text to text task to forecast or distill.
+        TuningError: `distill` cannot learn from these rows.
         StorageError, FileFormatError: see `Cells`.
     """
     backbone = as_backbone(backbone)
@@ -179,9 +179,9 @@ class _Comparison:
     def _check_ways(self) -> None:
         """Refuse at once what would end a long comparison."""
         ways = self.config.ways
-        if self.config.forecast_rows or RECONCILED in ways:
+        if self.config.forecast_rows or DISTILL in ways:
             for part in self.parts.values():
-                part.task.refuse_text2text(f"Leave out forecasts and {RECONCILED}")
+                part.task.refuse_text2text(f"Leave out forecasts and {DISTILL}")
         if set(ways) == {CONCATENATE}:
             return
         vectors = {name: TaskPromptVector.of(p.prompt, name) for name, p in self.parts.items()}
@@ -203,7 +203,7 @@ class _Comparison:
         if way in SEARCHED:
             read.add("dev")
             more += [config.dev_rows, asdict(SEARCHED[way])]
-        elif way == RECONCILED:
+        elif way == DISTILL:
             read.add("train")
             more += [asdict(config.settle)]
         if config.forecast_rows and way in RELIABILITY:
@@ -326,7 +326,7 @@ class _Comparison:
             )
             found = search_coefficients(self.backbone, vectors, tasks, origin, search, made=made)
             return found.prompt, list(found.coefficients)
-        if way == RECONCILED:
+        if way == DISTILL:
             starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
             settle = replace(config.settle, seed=config.seed, truncate=config.truncate)
             pairs = list(zip(prompts, tasks, strict=True))

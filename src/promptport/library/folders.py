@@ -123,8 +123,7 @@ def read_folders(
     if skip_damaged:
         return contents, [str(error) for error in wrong.values()]
     if len(wrong) == 1:
-        (error,) = wrong.values()
-        raise error
+        raise next(iter(wrong.values()))
     if wrong:
         raise FileFormatError(
             f"{len(wrong)} of {len(folders)} folders of the library",

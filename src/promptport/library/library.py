@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from promptport.backbone import Backbone, with_origin
 from promptport.belonging import check_same_backbone
@@ -287,17 +288,14 @@ class Library(Mapping[str, SoftPrompt]):
             MismatchError: prompts of several backbones.
             BackboneError: it cannot be opened.
         """
-        settings = {"device": device, "dtype": dtype}
-        named = self._backbone_name
-        if named is not None:
-            return Backbone.load(named, device_map=device_map, **settings)
+        settings: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+        if self._backbone_name is not None:
+            return Backbone.load(self._backbone_name, **settings)
         self.check_one_backbone()
         first = self.entries[0]
         made = first.provenance
         try:
-            return Backbone.load(
-                made.backbone, revision=made.revision, device_map=device_map, **settings
-            )
+            return Backbone.load(made.backbone, revision=made.revision, **settings)
         except BackboneError as error:
             if first.folder is None or made.backbone not in str(error):
                 raise
@@ -460,7 +458,7 @@ def library_on(prompts: Mapping[str, SoftPrompt], backbone: Backbone) -> Library
         PromptPortError: none.
         MismatchError: a prompt of another backbone.
     """
-    library = Library.of(prompts).on(backbone)
+    library = prompts.on(backbone) if isinstance(prompts, Library) else Library.of(prompts)
     if not library.entries:
         raise PromptPortError(
             "library", expected="one prompt or more", got="none", fix="Name prompt folders"

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 
 from promptport.backbone import Backbone, with_origin
-from promptport.errors import PromptPortError
+from promptport.errors import PromptPortError, TuningError
 from promptport.library.adapting import AdaptConfig
-from promptport.library.library import library_on
+from promptport.library.library import Library, library_on
 from promptport.library.opinion_pool import PRIOR
 from promptport.library.ranking import Ranking, rank
 from promptport.merging import merge
@@ -20,7 +21,7 @@ from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
 from promptport.storage.prompt_folder import checksum
 from promptport.tasks import Task
-from promptport.tuning import random_prompt
+from promptport.tuning import TuneConfig, TuneJob, random_prompt
 from promptport.vector import TaskPromptVector, unique_labels
 
 SINGLE = "single"
@@ -30,6 +31,7 @@ DRAWN = ("random", *COMPARE_ANSWERS)  # by the seed: words, or texts
 TEXTS = AdaptConfig.rows  # most unlabelled texts that are read
 _OF_ONE_LENGTH = ("mean", "sum", "attention")
 _OF_VECTORS = ("mean", "sum")
+_MOST_LABELLED = 100  # rows whose labels a ranking reads before tuning
 
 
 def with_few_labels(text: Mapping[str, float], labels: Ranking, rows: int) -> dict[str, float]:
@@ -140,7 +142,7 @@ class Starts:
             return f"the library's prompts have {' and '.join(map(str, lengths))} virtual tokens"
         bare = [name for name, prompt in self.known.items() if prompt.origin is None]
         if start in _OF_VECTORS and bare:
-            return f"{', '.join(bare)} without an origin (give it one: promptport vector make PROMPT --origin seed:0, or promptport vector widen PROMPT)"
+            return f"{', '.join(bare)} without an origin (give it one with vector make, or widen)"
         return None
 
     @cached_property
@@ -224,3 +226,74 @@ class Starts:
         labels = f"{text}, and the labels of the few rows"
         read = {"picked": f"{text}, no labels", "ranked": labels, "adapt": labels}
         return read.get(name, "nothing")
+
+
+@dataclass(frozen=True)
+class StartedJob:
+    """A tuning job that starts from what a library gives.
+
+    Attributes:
+        job: with that prompt as its origin.
+        said: what it starts from and what was read, in words.
+    """
+
+    job: TuneJob
+    said: str
+
+
+def start_from(
+    job: TuneJob, backbone: Backbone, library: Library, way: str, config: TuneConfig
+) -> StartedJob:
+    """Let a job start from a prompt that a library gives.
+
+    Args:
+        job: its origin is what `mean` and `sum` stand on.
+        backbone: the frozen model.
+        library: of prompts as long as the job's.
+        way: `text` (the first by unlabelled text), `labels` (by up to 100 labelled rows), `mean` or
+            `sum` (of the vectors).
+        config: of tuning; no other training rows are read than it allows.
+
+    Raises:
+        PromptPortError: prompts of another length, or without the origin that a vector needs.
+    """
+    prompts = of_length(library, backbone, job.length)
+    if way in _OF_VECTORS:
+        known = {name: with_origin(prompt, backbone) for name, prompt in prompts.items()}
+        vectors = unique_labels({name: TaskPromptVector.of(p, name) for name, p in known.items()})
+        origin = make_origin(job.origin, backbone, vectors[0].length)
+        prompt = merge(vectors, method=way).apply(origin, job.origin.to_dict())
+        said = f"{job.label} starts from the {way} of {len(vectors)} vectors"
+    else:
+        # Ranking sees no other rows than tuning may see.
+        rows = job.task.load("train")[: config.max_train_rows or None]
+        labelled = min(_MOST_LABELLED, len(rows)) if way == "labels" else 0
+        ranking = rank(
+            backbone,
+            prompts,
+            job.task.with_rows(train=rows),
+            labelled=labelled,
+            seed=job.seed,
+            truncate=config.truncate,
+        )
+        prompt = prompts[ranking.best]
+        said = f"{job.label} starts from {ranking.best} (read: {ranking.touched})"
+    return StartedJob(replace(job, origin=OriginSpec("prompt", job.seed, prompt=prompt)), said)
+
+
+def of_length(library: Library, backbone: Backbone, length: int) -> Library:
+    """The library on a model, where all its prompts are as long as wanted.
+
+    Raises:
+        TuningError: they are not.
+    """
+    prompts = library_on(library, backbone)
+    others = {name: p.length for name, p in prompts.items() if p.length != length}
+    if others:
+        raise TuningError(
+            f"library, {', '.join(others)}",
+            expected=f"{length} virtual tokens",
+            got=" and ".join(map(str, sorted(set(others.values())))),
+            fix="Set --length to the length of the library's prompts",
+        )
+    return prompts

@@ -23,7 +23,7 @@ from promptport.experiments import curves as room
 from promptport.experiments.curves import few_shot_config
 from promptport.experiments.few_shot import curves_of
 from promptport.experiments.result_store import ResultStore, packed
-from promptport.library import AdaptConfig, Candidate, adapt, rank
+from promptport.library import AdaptConfig, adapt, rank
 from promptport.library.starts import with_few_labels
 from promptport.parameters import OriginSpec
 from promptport.tasks import Row, Score
@@ -57,7 +57,7 @@ def prompt(model, seed, *, origin=True, length=LENGTH):
 
 @pytest.fixture
 def library(model):
-    return [Candidate(name, prompt(model, seed)) for name, seed in (("a", 1), ("b", 2))]
+    return {name: prompt(model, seed) for name, seed in (("a", 1), ("b", 2))}
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) ->
     def score(start):
         return evaluate(model, task, start, template=task.template).score.value
 
-    first, second = (candidate.prompt for candidate in library)
+    first, second = library.values()
     assert scores(found, "random") == {0: [score(random_prompt(model, LENGTH, 0))]}
     assert scores(found, "single a") == {0: [score(first)]}
     both = first.vectors + second.vectors - first.origin  # on the origin that they share
@@ -244,7 +244,7 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) ->
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_every_kind_of_backbone_and_every_start(backbone, task, kind) -> None:
     model = backbone(kind)
-    known = [Candidate(name, prompt(model, seed)) for name, seed in (("a", 1), ("b", 2))]
+    known = {name: prompt(model, seed) for name, seed in (("a", 1), ("b", 2))}
     found = few_shot_curves(model, task, known, replace(QUICK, starts=room.WAYS))
     names = ["random", "single a", "single b", *room.WAYS[2:]]
     assert [curve.start for curve in found.curves] == names
@@ -255,17 +255,17 @@ def test_free_answers_have_curves_of_starts_that_compare_none(backbone, task) ->
     model = backbone("t5")
     free = replace(task, kind="text2text", metric="exact-match", labels=None)
     config = replace(QUICK, rows=(2,), starts=("random", "sum"), steps=1)
-    found = few_shot_curves(model, free, [Candidate("a", prompt(model, 1))], config)
+    found = few_shot_curves(model, free, {"a": prompt(model, 1)}, config)
     assert found.over == "test rows"
     assert [curve.start for curve in found.curves] == ["random", "sum"]
 
 
 def test_vectors_of_several_origins_stand_on_random_words(model, library, task, asked) -> None:
-    a, b = library
-    moved = replace(b.prompt, origin=b.prompt.origin + 1)
+    a, b = library.values()
+    moved = replace(b, origin=b.origin + 1)
     config = replace(QUICK, rows=(0,), starts=("mean",), reference="mean", seeds=(3,))
-    few_shot_curves(model, task, [a, replace(b, prompt=moved)], config)
-    delta = (a.prompt.vectors - a.prompt.origin + moved.vectors - moved.origin) / 2
+    few_shot_curves(model, task, {"a": a, "b": moved}, config)
+    delta = (a.vectors - a.origin + moved.vectors - moved.origin) / 2
     ((vectors, _),) = asked
     torch.testing.assert_close(vectors, random_prompt(model, LENGTH, 3).vectors + delta)
 
@@ -290,7 +290,7 @@ def test_starts_of_one_count_are_tuned_together_and_equal_ones_once(
     model, library, task, tuned
 ) -> None:
     config = replace(QUICK, starts=("random", "single", "picked", "ranked"), seeds=(0, 1))
-    found = few_shot_curves(model, task, library, config, prompts={"c": library[0].prompt})
+    found = few_shot_curves(model, task, library, config, prompts={"c": library["a"]})
     assert [len(jobs) for jobs in tuned] == [3, 3]  # two prompts and random words, per seed
     for jobs in tuned:
         assert len({id(job.task) for job in jobs}) == 1
@@ -341,7 +341,7 @@ def test_what_a_cell_depends_on_is_measured_anew(
     assert again() == 3
     assert again() == 0
     assert again(steps=5) == 3
-    other = [library[0], Candidate("b", prompt(model, 7))]
+    other = {"a": library["a"], "b": prompt(model, 7)}
     assert again(other) == 1, "random words and the prompt of its own need no library"
     assert again(prompts={"own": prompt(model, 6)}) == 1
     assert again(task=task.with_template("{soft} {text} {answer} .")) == 3
@@ -382,14 +382,14 @@ def test_a_run_goes_on_between_two_cells(
 
 
 def test_starts_that_a_library_cannot_give_are_left_out(model, library, task) -> None:
-    bare = [library[0], Candidate("b", prompt(model, 2, origin=False))]
+    bare = {"a": library["a"], "b": prompt(model, 2, origin=False)}
     config = replace(QUICK, rows=(0,), starts=("random", "mean", "sum"))
     found = few_shot_curves(model, task, bare, config)
     assert [c.start for c in found.curves] == ["random"]
     assert found.notes == (
-        "left out mean, sum: b without an origin (promptport vector --origin, or widen)",
+        "left out mean, sum: b without an origin (give it one with vector make, or widen)",
     )
-    long = [library[0], Candidate("long", prompt(model, 2, length=3))]
+    long = {"a": library["a"], "long": prompt(model, 2, length=3)}
     config = replace(config, starts=("random", "single", "picked", "attention", "sum"))
     found = few_shot_curves(model, task, long, replace(config, rows=(0, 4)))
     assert [c.start for c in found.curves] == ["random", "single a", "single long", "picked"]
@@ -440,18 +440,17 @@ def test_what_does_not_belong_together_is_refused(
         with pytest.raises(error, match=match):
             few_shot_curves(model, task, library, config, **more)
 
-    refused(PromptPortError, "library: expected one prompt or more", library=[])
-    refused(PromptPortError, "a name more than once", library=[library[0], library[0]])
+    refused(PromptPortError, "library: expected one prompt or more", library={})
     refused(PromptPortError, "reference: .*random, picked", config=replace(QUICK, reference="b"))
-    refused(PromptPortError, "starts: .*got 'mean'. Rename", prompts={"mean": library[0].prompt})
+    refused(PromptPortError, "starts: .*got 'mean'. Rename", prompts={"mean": library["a"]})
     single = replace(QUICK, starts=("random", "single"))
-    twice = {"single a": library[0].prompt}
+    twice = {"single a": library["a"]}
     refused(PromptPortError, "starts: .*got 'single a'", config=single, prompts=twice)
     none = replace(QUICK, starts=())
     refused(PromptPortError, r"reference: expected one of the starts \(none\)", config=none)
-    other = replace(library[0].prompt.provenance, fingerprint="0" * 32)
-    foreign = replace(library[0].prompt, provenance=other)
-    refused(MismatchError, "embedding matrix", library=[Candidate("a", foreign)])
+    other = replace(library["a"].provenance, fingerprint="0" * 32)
+    foreign = replace(library["a"], provenance=other)
+    refused(MismatchError, "embedding matrix", library={"a": foreign})
     refused(MismatchError, "embedding matrix", prompts={"x": foreign})
     free = replace(task, kind="text2text", metric="exact-match", labels=None)
     refused(TaskError, "probe or a classification.*Leave out picked: they compare", task=free)

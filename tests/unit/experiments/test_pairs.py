@@ -224,7 +224,7 @@ def test_searched_concatenated_and_reconciled_as_combine_does(backbone, parts) -
     asked = distill_merge(
         starts, model, list(zip(prompts, tasks, strict=True)), config=replace(settle, seed=3)
     )
-    settled, _ = comparison._combine("reconcile", ("a", "b"))
+    settled, _ = comparison._combine("distill", ("a", "b"))
     assert torch.equal(settled.vectors, asked.prompt.vectors)
     assert not torch.equal(settled.vectors, starts[asked.start].vectors)
 
@@ -276,8 +276,8 @@ def test_what_would_end_a_comparison_is_refused_at_once(backbone, parts, rows_ri
         score_pairs(model, bare)
     free = replace(parts["b"].task, kind="text2text", metric="exact-match", labels=None)
     told = {**parts, "b": TaskPrompt(prompt, free)}
-    for settings in ({"forecast_rows": 4}, {"ways": ("sum", "reconcile")}):
-        with pytest.raises(TaskError, match="text to text. Leave out forecasts and reconcile"):
+    for settings in ({"forecast_rows": 4}, {"ways": ("sum", "distill")}):
+        with pytest.raises(TaskError, match="text to text. Leave out forecasts and distill"):
             score_pairs(model, told, PairsConfig(**settings))
     assert not calls
     for others in (longer, bare):

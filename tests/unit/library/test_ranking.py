@@ -10,13 +10,13 @@ import torch
 
 from promptport.errors import MismatchError, PromptPortError, TaskError
 from promptport.evaluation import evaluate
-from promptport.library import Candidate, rank
+from promptport.library import Library, rank
 from promptport.library.ranking import information, label_similarity
 from promptport.tuning import random_prompt
 
 
 def library(model, count=4, length=2):
-    return [Candidate(f"p{i}", random_prompt(model, length, i)) for i in range(count)]
+    return {f"p{i}": random_prompt(model, length, i) for i in range(count)}
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
@@ -25,8 +25,8 @@ def test_by_labels_is_the_order_of_the_losses(backbone, films, kind) -> None:
     candidates = library(model)
     found = rank(model, candidates, films, labelled=6)
     losses = {
-        c.name: evaluate(model, films, c.prompt, template=films.template, split="train").loss
-        for c in candidates
+        name: evaluate(model, films, own, template=films.template, split="train").loss
+        for name, own in candidates.items()
     }
     assert [e.name for e in found.entries] == sorted(losses, key=lambda name: losses[name])
     for entry in found.entries:
@@ -50,11 +50,11 @@ def test_without_labels_the_labels_make_no_difference(backbone, films) -> None:
 
 def test_prompts_of_two_lengths_and_probes(backbone, capitals) -> None:
     model = backbone("bert")
-    mixed = [*library(model, 2), Candidate("long", random_prompt(model, 3, 9))]
+    mixed = {**library(model, 2), "long": random_prompt(model, 3, 9)}
     found = rank(model, mixed, capitals)
     assert {e.name for e in found.entries} == {"p0", "p1", "long"}
     assert all(math.isfinite(e.score) for e in found.entries)
-    single = rank(model, mixed[2:], capitals).entries[0]
+    single = rank(model, {"long": mixed["long"]}, capitals).entries[0]
     both = next(e for e in found.entries if e.name == "long")
     assert single.measures["confidence"] == pytest.approx(both.measures["confidence"], abs=1e-5)
 
@@ -76,14 +76,25 @@ def test_label_words(backbone, films, capitals) -> None:
     assert label_similarity(model, films, films) == pytest.approx(1.0, abs=1e-5)
     assert label_similarity(model, None, films) is None
     assert label_similarity(model, capitals, films) is None
+    known = Library.of(library(model, 2), {"p1": films})
+    entries = {entry.name: entry for entry in rank(model, known, films).entries}
+    assert entries["p0"].measures["label_words"] is None
+    assert entries["p1"].measures["label_words"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_the_verdict_says_how_far_to_trust_the_order(backbone, films) -> None:
+    model = backbone("bert")
+    assert "only prompt" in rank(model, library(model, 1), films).verdict
+    assert "lowest loss" in rank(model, library(model), films, labelled=4).verdict
+    blind = rank(model, library(model), films)
+    assert "hardly decide" in blind.verdict
+    assert blind.to_dict()["verdict"] == blind.verdict
 
 
 def test_bad_input(backbone, films) -> None:
     model = backbone("bert")
     with pytest.raises(PromptPortError, match="library: expected one prompt or more"):
-        rank(model, [], films)
-    with pytest.raises(PromptPortError, match="p0 more than once"):
-        rank(model, library(model, 1) * 2, films)
+        rank(model, {}, films)
     with pytest.raises(PromptPortError, match="labelled: expected 0 to 6, .*, got -1"):
         rank(model, library(model), films, labelled=-1)
     with pytest.raises(PromptPortError, match="labelled: expected 0 to 6, .*, got 7"):
@@ -91,7 +102,7 @@ def test_bad_input(backbone, films) -> None:
     with pytest.raises(PromptPortError, match="split: expected train or dev, got test"):
         rank(model, library(model), films, split="test")
     with pytest.raises(MismatchError):
-        rank(model, [Candidate("x", random_prompt(backbone("gpt2"), 2, 0))], films)
+        rank(model, {"x": random_prompt(backbone("gpt2"), 2, 0)}, films)
     text = replace(films, kind="text2text", labels=None, metric="exact-match")
     with pytest.raises(TaskError, match="--labelled"):
         rank(model, library(model), text)

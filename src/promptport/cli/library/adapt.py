@@ -1,9 +1,9 @@
-"""promptport adapt: a prompt for a new task from prompts of other tasks, few labels or none."""
+"""promptport library adapt: a prompt for a new task from prompts of other tasks."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
@@ -26,22 +25,47 @@ from promptport.cli.console import (
     quiet,
     seed_option,
 )
-from promptport.cli.library.loading import find_library, load_library, open_backbone
+from promptport.cli.library.shared import (
+    DATA,
+    LEARNING,
+    LibraryArgument,
+    open_library,
+    say_next,
+    sentence,
+)
+
+if TYPE_CHECKING:
+    from promptport.library import AdaptResult
+
+_LEGEND = (
+    "Text decides the answer: below 0.2 a prompt hardly knows this task. Answers as all together: "
+    "near 1 is a prompt that the others confirm."
+)
 
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.")],
-    out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
+    out: Annotated[Path, typer.Option(help="Prompt folder to write.", rich_help_panel="Output")],
     labelled: Annotated[
-        int, typer.Option(help="Read the labels of so many training rows; 0: text alone.")
+        int,
+        typer.Option(
+            help="Read the labels of so many training rows; 0: text alone.", rich_help_panel=DATA
+        ),
     ] = 0,
-    rows: Annotated[int, typer.Option(help="Most unlabelled training texts to read.")] = 128,
+    rows: Annotated[
+        int, typer.Option(help="Most unlabelled training texts to read.", rich_help_panel=DATA)
+    ] = 128,
     steps: Annotated[
-        int, typer.Option(help="Updates towards what the library says; with labels, up to as many.")
+        int,
+        typer.Option(
+            help="Updates towards what the library says; with labels, up to as many again.",
+            rich_help_panel=LEARNING,
+        ),
     ] = 48,
     relative_lr: Annotated[
-        float, typer.Option(help="Step as a share of the embeddings' spread.")
+        float,
+        typer.Option(help="Step as a share of the embeddings' spread.", rich_help_panel=LEARNING),
     ] = 0.06,
     origin: VectorOriginOption = None,
     data: DataOption = None,
@@ -53,10 +77,14 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Make a prompt for a new task from prompts of other tasks, with few labels or none.
+    """Make a prompt for a new task from prompts of other tasks.
 
-    What the prompts say together about the new task's texts is learned by the one that fits best.
-    Labels should be about equally frequent: how often a prompt says each is taken off.
+    What the prompts say together about the new task's texts is learned by the one that fits best;
+    labels are optional. They should be about equally frequent: how often a prompt says each is
+    taken off.
+
+    Example:
+        promptport library adapt prompts --task sentiment --out adapted
     """
     quiet()
     from promptport.library import AdaptConfig, adapt
@@ -65,40 +93,46 @@ def command(
     config = AdaptConfig(
         rows=rows, steps=steps, relative_lr=relative_lr, seed=seed, truncate=truncate
     )
-    places = find_library(library, origin)
-    check_out(out, *library, *places.values(), *origin_folder(origin))
-    (opened,) = open_tasks([task], data)
-    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
-    candidates = load_library(places, model, origin, data)
+    opened = open_library(library, backbone=backbone, origin=origin, data=data)
+    check_out(out, *library, *opened.folders.values(), *origin_folder(origin))
+    (new,) = open_tasks([task], data)
+    model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
     with progress_bar("adapting", hidden=json_output) as show:
-        found = adapt(
+        result = adapt(
             model,
-            {candidate.name: candidate.prompt for candidate in candidates},
             opened,
+            new,
             labelled=labelled,
             config=config,
             progress=lambda done, total: show(done, total, ""),
         )
-    save_prompt(found.prompt, out)
+    save_prompt(result.prompt, out)
     if json_output:
-        print_json({"backbone": model.name, "task": task, **found.to_dict(), "folder": str(out)})
+        print_json({"backbone": model.name, "task": task, **result.to_dict(), "folder": str(out)})
         return
-    opinions = sorted(found.opinions, key=lambda opinion: -opinion.information * opinion.trust)
+    _show(result, task)
+    typer.echo(f"Written to {out}.", err=True)
+    say_next("Score it", "eval", out, "--task", task, data=data)
+
+
+def _show(result: AdaptResult, task: str) -> None:
+    opinions = sorted(result.opinions, key=lambda opinion: -opinion.information * opinion.trust)
     columns = ["prompt", "text decides the answer", "answers as all together"]
     lines = [[opinion.name, opinion.information, opinion.same] for opinion in opinions]
-    if found.labelled:
-        columns.append("labels: to be heard times")
+    if result.labelled:
+        columns.append("weight by labels")
         lines = [[*line, opinion.trust] for line, opinion in zip(lines, opinions, strict=True)]
     print_table(f"what {len(opinions)} prompts say about {task}", columns, lines)
     facts: list[list[Any]] = [
-        ["started from", found.start],
-        ["answers as all together, at the start", found.before.same],
-        ["after", found.after.same],
-        ["unlabelled texts read", found.rows],
-        ["labels read", found.labelled],
-        ["all together against these labels (0: chance, 1: right)", found.right],
-        ["steps", found.steps],
+        ["started from", result.start],
+        ["answers as all together, at the start", result.before.same],
+        ["answers as all together, at the end", result.after.same],
+        ["unlabelled texts read", result.rows],
+        ["labels read", result.labelled],
+        ["all together against these labels (0: chance, 1: right)", result.right],
+        ["steps", result.steps],
     ]
-    print_table(f"adapted to {task}", ["", ""], [fact for fact in facts if fact[1] is not None])
-    typer.echo(f"{found.verdict[0].upper()}{found.verdict[1:]}.")
-    typer.echo(f"Written to {out}. Score it with: promptport eval {out} --task {task}")
+    rows = [fact for fact in facts if fact[1] is not None]
+    print_table(f"adapted to {task}", ["what", "value"], rows)
+    typer.echo(_LEGEND)
+    typer.echo(sentence(result.verdict))

@@ -1,9 +1,9 @@
-"""promptport curves: which start for a new task does best with how many labelled rows?"""
+"""promptport library curves: which start for a new task does best with how many labelled rows?"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +14,6 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
@@ -30,18 +29,29 @@ from promptport.cli.console import (
     quiet,
     seed_option,
 )
-from promptport.cli.library.loading import find_library, load_library, open_backbone
+from promptport.cli.library.shared import (
+    DATA,
+    LEARNING,
+    LibraryArgument,
+    open_library,
+    say_next,
+    sentence,
+)
 from promptport.errors import PromptPortError
+
+if TYPE_CHECKING:
+    from promptport.library import Library
 
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.")],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
     rows: Annotated[
         list[int] | None,
         typer.Option(
             help="Labelled training rows; 0 is scored as it starts. Repeat for several; usually 0, "
-            "5, 10, 25, 50, 100."
+            "5, 10, 25, 50, 100.",
+            rich_help_panel=DATA,
         ),
     ] = None,
     start: Annotated[
@@ -50,14 +60,19 @@ def command(
             help="random (words), single (every prompt of the library), picked (ranks first by "
             "unlabelled text), ranked (by text and the few labels), mean, sum (of vectors), "
             "attention (ATTEMPT), adapt, or a prompt folder. Repeat for several; usually random, "
-            "picked, ranked, mean, sum, adapt."
+            "picked, ranked, mean, sum, adapt.",
+            rich_help_panel=LEARNING,
         ),
     ] = None,
     reference: Annotated[
-        str, typer.Option(help="The start that the others are compared with.")
+        str,
+        typer.Option(help="The start that the others are compared with.", rich_help_panel=LEARNING),
     ] = "random",
     steps: Annotated[
-        int, typer.Option(help="Updates of a run, but at least one pass over its rows.")
+        int,
+        typer.Option(
+            help="Updates of a run, but at least one pass over its rows.", rich_help_panel=LEARNING
+        ),
     ] = 32,
     seed: Annotated[
         list[int] | None,
@@ -67,11 +82,12 @@ def command(
         Path | None,
         typer.Option(
             help="Folder for curves.json and curves.html; it keeps what is finished, so that an "
-            "interrupted run goes on."
+            "interrupted run goes on.",
+            rich_help_panel="Output",
         ),
     ] = None,
     max_train_rows: Annotated[
-        int, typer.Option(help="Use only so many training rows; 0: all.")
+        int, typer.Option(help="Use only so many training rows; 0: all.", rich_help_panel=DATA)
     ] = 0,
     origin: VectorOriginOption = None,
     data: DataOption = None,
@@ -82,13 +98,16 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Few-shot curves: score starts for a new task with more and more labelled rows.
+    """Score ways to start on a new task with few labelled rows.
 
     All starts are tuned on the same rows in the same batches; nothing else is labelled.
+
+    Example:
+        promptport library curves prompts --task sentiment --rows 0 --rows 20 --out curves
     """
     quiet()
     from promptport.experiments import CurvesConfig, few_shot_curves, write_curves
-    from promptport.experiments.curves_page import PAGE_FILE
+    from promptport.experiments.curves_page import PAGE_FILE as CURVES_PAGE
     from promptport.storage import load_prompt
 
     usual = CurvesConfig()
@@ -103,31 +122,32 @@ def command(
         max_train_rows=max_train_rows,
         truncate=truncate,
     )
-    places = find_library(library, origin)
+    opened = open_library(library, backbone=backbone, origin=origin, data=data)
     if out is not None:
-        check_out(out, *library, *places.values(), *folders.values(), *origin_folder(origin))
-        check_file(out / PAGE_FILE, HTML_MARK)
+        places = [*library, *opened.folders.values(), *folders.values(), *origin_folder(origin)]
+        check_out(out, *places)
+        check_file(out / CURVES_PAGE, HTML_MARK)
     prompts = {name: load_prompt(place) for name, place in folders.items()}
-    (opened,) = open_tasks([task], data)
-    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
-    candidates = load_library(places, model, origin, data)
+    (new,) = open_tasks([task], data)
+    model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
     with (
         goes_on(None if out is None else "what is finished"),
         progress_bar("measuring", hidden=json_output) as show,
     ):
-        found = few_shot_curves(
-            model, opened, candidates, config, prompts=prompts, out=out, progress=show
+        curves = few_shot_curves(
+            model, new, opened, config, prompts=prompts, out=out, progress=show
         )
     if out is not None:
-        write_curves(found, out)
-    for note in found.notes:
+        write_curves(curves, out)
+    for note in curves.notes:
         typer.echo(f"note: {note}", err=True)
     folder = None if out is None else str(out)
-    output = {"backbone": model.name, **found.to_dict(), "folder": folder}
+    output = {"backbone": model.name, **curves.to_dict(), "folder": folder}
     if json_output:
         print_json(output)
-    else:
-        _show(output)
+        return
+    _show(output)
+    _say_next(opened, output, folders, task, library, data)
 
 
 def _starts(given: list[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
@@ -176,28 +196,61 @@ def _show(output: dict[str, Any]) -> None:
         [[c["start"], c["touched"], _chosen(c["chosen"])] for c in curves],
     )
     majority = interval(output["majority"])
-    typer.echo(f"Majority answer of all training rows: {majority}.")
-    typer.echo(f"{output['verdict'][0].upper()}{output['verdict'][1:]}.")
+    typer.echo(f"Majority answer of all training rows: {majority}. A good start is above it.")
+    typer.echo(f"The area is the mean over the row counts. {sentence(output['verdict'])}")
     if output["folder"] is not None:
-        typer.echo(f"Written to {output['folder']}: curves.json, curves.html.")
+        typer.echo(f"Written to {output['folder']}: curves.json, curves.html.", err=True)
 
 
 def _against(curve: dict[str, Any]) -> tuple[str, str]:
     """Gain over the reference with its interval, and p."""
-    gain, found = curve["gain"], curve["comparison"]
-    if gain is None or found is None:
+    gain, comparison = curve["gain"], curve["comparison"]
+    if gain is None or comparison is None:
         return "" if gain is None else f"{gain:+.3f}", ""
-    ends, p = found["difference"], found["adjusted"]
+    ends, p = comparison["difference"], comparison["adjusted"]
     least = "<0.001" if p < 0.001 else f"{p:.3f}"
     return f"{gain:+.3f} [{ends['low']:+.3f}, {ends['high']:+.3f}]", least
 
 
 def _chosen(chosen: dict[int, list[str]]) -> str:
     """Prompts of the library, with the row counts where it was not the same for all."""
-    found: dict[str, list[int]] = {}
+    counts_of: dict[str, list[int]] = {}
     for count, names in chosen.items():
-        found.setdefault(" / ".join(dict.fromkeys(names)), []).append(count)
-    if len(found) == 1:
-        return next(iter(found))
-    parts = (f"{name} ({', '.join(map(str, counts))})" for name, counts in found.items())
+        counts_of.setdefault(" / ".join(dict.fromkeys(names)), []).append(count)
+    if len(counts_of) == 1:
+        return next(iter(counts_of))
+    parts = (f"{name} ({', '.join(map(str, counts))})" for name, counts in counts_of.items())
     return ", ".join(parts)
+
+
+def _say_next(
+    library: Library,
+    output: dict[str, Any],
+    folders: dict[str, Path],
+    task: str,
+    given: list[Path],
+    data: Path | None,
+) -> None:
+    """The command that starts as the start with the greatest area did."""
+    best = max(output["curves"], key=lambda curve: curve["area"])["start"]
+    if best == "adapt":
+        words = ["--labelled", max(output["rows"]), "--out", "adapted"]
+        say_next(
+            f"Go on with {best}", "library", "adapt", *given, "--task", task, *words, data=data
+        )
+        return
+    tune: list[Any] = ["tune", "--backbone", output["backbone"], "--task", task]
+    entries = [word for place in given for word in ("--library", place)]
+    ways = {"picked": "text", "ranked": "labels", "mean": "mean", "sum": "sum"}
+    single = best.removeprefix("single ")
+    length = next(iter(library.entries)).length
+    if best in folders:
+        tune += ["--origin", folders[best]]
+    elif best in ways or best == "attention":
+        tune += ["--start", ways.get(best, best), *entries]
+    elif best != "random" and library.entry(single).kind == "vector":
+        tune += ["--start", "text", "--library", library.entry(single).folder]
+    elif best != "random":
+        tune += ["--origin", library.entry(single).folder]
+        length = library.entry(single).length
+    say_next(f"Go on with {best}", *tune, "--length", length, "--out", "tuned", data=data)

@@ -1,10 +1,10 @@
-"""promptport forecast: will two tasks survive the sum of their vectors?"""
+"""promptport library forecast: will two tasks survive the sum of their vectors?"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,12 +14,9 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    LibraryArgument,
     OwnBackboneOption,
-    SplitOption,
     TruncateFlag,
     VectorOriginOption,
-    check_one_each,
     interval,
     print_json,
     print_table,
@@ -28,31 +25,41 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.loading import find_library, load_library, open_backbone, parts_of
-from promptport.errors import PromptPortError
+from promptport.cli.library.shared import (
+    DATA,
+    LibraryArgument,
+    SamplesOption,
+    TasksOption,
+    combining,
+    open_library,
+    say_next,
+)
+
+if TYPE_CHECKING:
+    from promptport.library import Library
 
 _FACTS = ("P(kept)", "same answers [95%]", "mean KL")
+_LEGEND = (
+    "P(kept) near 1 is good: the task answers as before. From 0.75 on it counts as kept, up to "
+    "0.25 as lost."
+)
 
 
 def command(
     library: LibraryArgument,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(help="Task of each prompt, in order, if folders name none that is embedded."),
-    ] = None,
-    task_a: Annotated[
-        str | None, typer.Option(help="Of two prompts: task of the first, likewise.")
-    ] = None,
-    task_b: Annotated[str | None, typer.Option(help="Task of the second.")] = None,
-    origin: VectorOriginOption = "seed:0",
+    task: TasksOption = None,
+    origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
     combined: Annotated[
         Path | None,
         typer.Option(help="Of two: prompt folder to judge in place of A + B on A's origin."),
     ] = None,
-    split: SplitOption = "train",
-    rows: Annotated[int, typer.Option(help="Most unlabelled rows to read of each task.")] = 256,
+    split: SamplesOption = "train",
+    rows: Annotated[
+        int,
+        typer.Option(help="Most unlabelled rows to read of each task.", rich_help_panel=DATA),
+    ] = 256,
     seed: Annotated[int, seed_option("Seed of their choice.")] = 0,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
@@ -60,66 +67,47 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Forecast whether A + B keeps the tasks of both, from unlabelled text.
+    """Forecast which pairs of prompts harm each other when added.
 
-    Of more than two prompts every pair is judged. Labels are not read: the prompts alone and their
-    sum answer the same texts, and what counts is how often they agree.
+    Labels are not read: the prompts alone and their sum answer the same unlabelled texts, and what
+    counts is how often they agree.
+
+    Example:
+        promptport library forecast prompts
     """
     quiet()
     from promptport.analysis import forecast_pair, forecast_pairs
     from promptport.storage import load_prompt
 
-    places = find_library(library)
-    tasks = _tasks(len(places), task or [], task_a, task_b, combined)
+    opened = open_library(library, backbone=backbone, origin=origin, data=data, tasks=task)
+    if len(opened) > 2:
+        refuse_together(f"{len(opened)} prompts", {"--combined": combined is not None})
     whole = None if combined is None else load_prompt(combined)
-    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
-    candidates = load_library(places, model, origin, data)
-    parts = parts_of(candidates, places, tasks, data)
+    model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
+    placed = opened.on(model)
     texts: dict[str, Any] = {"split": split, "rows": rows, "seed": seed, "truncate": truncate}
-    if len(parts) == 2:
-        found = forecast_pair(model, *parts.values(), combined=whole, **texts)
-        first, second = (str(places[name]) for name in parts)
-        output = {"backbone": model.name, "a": first, "b": second, **found.to_dict()}
-        show, way = _show, found.way
+    if len(placed) == 2:
+        pair = forecast_pair(model, *placed.task_prompts().values(), combined=whole, **texts)
+        first, second = (str(placed.entry(name).folder) for name in placed)
+        output = {"backbone": model.name, "a": first, "b": second, **pair.to_dict()}
+        show, way = _show, pair.way
     else:
         with progress_bar("asking", hidden=json_output) as bar:
             pairs = forecast_pairs(
-                model, parts, **texts, progress=lambda done, total: bar(done, total, "")
+                model, placed, **texts, progress=lambda done, total: bar(done, total, "")
             )
         told = [{"a": a, "b": b, **one.to_dict()} for (a, b), one in pairs.items()]
-        output = {"backbone": model.name, "prompts": list(parts), "pairs": told}
+        output = {"backbone": model.name, "prompts": list(placed), "pairs": told}
         show, way = _show_pairs, "sum"
     output |= {"reliability": _reliability(way)}
     if json_output:
         print_json(output)
-    else:
-        show(output)
-        _show_reliability(output["reliability"])
-
-
-def _tasks(
-    count: int, given: list[str], first: str | None, second: str | None, combined: Path | None
-) -> list[tuple[str, str | None]]:
-    """The option that names the task of each prompt, and what it says.
-
-    Raises:
-        PromptPortError: fewer than two prompts, or options that do not suit their number.
-    """
-    if count < 2:
-        raise PromptPortError(
-            "forecast", expected="two prompts or more", got=str(count), fix="Name another"
-        )
-    of_two = {"--task-a": first is not None, "--task-b": second is not None}
-    if count > 2:
-        refuse_together(f"{count} prompts", {**of_two, "--combined": combined is not None})
-    if given:
-        refuse_together("--task", of_two)
-        check_one_each("--task", given, range(count))
-    if given:
-        return [("--task", name) for name in given]
-    if count > 2:
-        return [("--task", None)] * count
-    return [("--task-a", first), ("--task-b", second)]
+        return
+    show(output)
+    typer.echo(_LEGEND)
+    _show_reliability(output["reliability"])
+    if combined is None:
+        _say_next(placed, output, task, data)
 
 
 def _reliability(way: str | None) -> dict[str, Any] | None:
@@ -139,7 +127,7 @@ def _show(output: dict[str, Any]) -> None:
     )
     facts = [[name.replace("_", " "), value] for name, value in output["similarity"].items()]
     facts.append(["label overlap", output["label_overlap"]])
-    print_table("the two vectors", ["", ""], facts)
+    print_table("the two vectors", ["measure", "value"], facts)
 
 
 def _show_pairs(output: dict[str, Any]) -> None:
@@ -157,6 +145,18 @@ def _show_pairs(output: dict[str, Any]) -> None:
 
 def _facts(task: dict[str, Any]) -> list[Any]:
     return [task["verdict"], task["probability"], interval(task["agreement"]), task["kl"]]
+
+
+def _say_next(
+    library: Library, output: dict[str, Any], tasks: list[str] | None, data: Path | None
+) -> None:
+    """Combine the pair in greatest danger so that it is kept; of two safe ones, add them."""
+    worst = output["pairs"][0] if "pairs" in output else output
+    names = [worst["a"], worst["b"]] if "pairs" in output else list(library)
+    kept = worst["verdict"] == "kept"
+    what = f"Add {' and '.join(names)}" if kept else f"Keep both tasks of {' and '.join(names)}"
+    given = dict(zip(library.folders, tasks or (), strict=False))
+    say_next(what, *combining(library, names, distill=not kept, tasks=given), data=data)
 
 
 def _show_reliability(known: dict[str, Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""promptport pairs: which tasks of a library survive together, and by which way?"""
+"""promptport library pairs: which tasks of a library survive together, and by which way?"""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
-    check_one_each,
     check_out,
     goes_on,
-    note_other_task,
     origin_folder,
     print_json,
     print_table,
@@ -30,13 +27,26 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.loading import find_library, load_library, open_backbone, parts_of
+from promptport.cli.library.shared import (
+    DATA,
+    LEARNING,
+    LibraryArgument,
+    TasksOption,
+    combining,
+    open_library,
+    say_next,
+)
 
 if TYPE_CHECKING:
-    from promptport.experiments import Pairs
+    from promptport.experiments import Pairs, PairsConfig
+    from promptport.library import Library
 
 RESULT_FILE = "pairs.json"
 _USUAL = ("paper", "sum", "separate")
+_LEGEND = (
+    "Kept is the score over that of the task's own prompt: 1 is all of it. "
+    "* lost: less than 0.8 is kept; ** also beyond the noise of the rows."
+)
 
 
 def command(
@@ -46,39 +56,53 @@ def command(
         typer.Option(
             help="paper (sum, one coefficient by the mean dev score), separate (coefficients by "
             "the smallest kept share on dev), a merge method (sum, mean, ties, dare, orthogonal, "
-            "select, weighted), concatenate, or reconcile (learns without labels: minutes for a "
-            "pair); repeat for several. Usually paper, sum and separate."
+            "select, weighted), concatenate, or distill (learns from the single prompts' answers, "
+            "without labels: minutes for a pair); repeat for several. Usually paper, sum and "
+            "separate.",
+            rich_help_panel=LEARNING,
         ),
     ] = None,
     size: Annotated[
         list[int] | None, typer.Option(help="Tasks in a set, usually 2; repeat for several.")
     ] = None,
     most: Annotated[int, typer.Option(help="Sets of each size, drawn by --seed; 0: all.")] = 0,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(help="Task of each prompt, in order, if folders name none that is embedded."),
-    ] = None,
+    task: TasksOption = None,
     data: DataOption = None,
     origin: VectorOriginOption = None,
     backbone: OwnBackboneOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps what is measured: a stopped run goes on from there."),
+        typer.Option(
+            help="Folder that keeps what is measured: a stopped run goes on from there.",
+            rich_help_panel="Output",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split that is scored.")] = "test",
-    rows: Annotated[int, typer.Option(help="Score only so many rows of each task; 0: all.")] = 0,
+    split: Annotated[
+        str, typer.Option(help="Split that is scored.", rich_help_panel=DATA)
+    ] = "test",
+    rows: Annotated[
+        int,
+        typer.Option(help="Score only so many rows of each task; 0: all.", rich_help_panel=DATA),
+    ] = 0,
     max_dev_rows: Annotated[
-        int, typer.Option(help="Searches: use only so many dev rows; 0: all.")
+        int,
+        typer.Option(help="Searches: use only so many dev rows; 0: all.", rich_help_panel=DATA),
     ] = 0,
     forecast: Annotated[
         int,
         typer.Option(
             help="Unlabelled rows of each task for a forecast of every pair (sum, mean, select), "
-            "to see how often it comes true; 0: none."
+            "to see how often it comes true; 0: none.",
+            rich_help_panel=DATA,
         ),
     ] = 0,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Reconcile: most updates per task, usually 600.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Distill: most updates per task, usually 600.",
+            rich_help_panel=LEARNING,
+        ),
     ] = None,
     seed: Annotated[int, seed_option("Of the sets that are drawn, and of methods that draw.")] = 0,
     truncate: TruncateFlag = False,
@@ -87,16 +111,21 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Combine the prompts of a library, every two of them, and score what each task keeps."""
+    """Score every sum of two task vectors on both tasks.
+
+    All prompts of the library are combined, every two of them (or larger sets), in each of the
+    ways; each task's score is compared with that of its own prompt.
+
+    Example:
+        promptport library pairs prompts --way sum --way separate --out pairs
+    """
     quiet()
-    from promptport.analysis.forecast import RELIABILITY
     from promptport.distillation import INTO_MERGE
     from promptport.experiments import PairsConfig, score_pairs
     from promptport.files import json_bytes, write_atomic
 
-    ways = tuple(way or _USUAL)
     config = PairsConfig(
-        ways=ways,
+        ways=tuple(way or _USUAL),
         sizes=tuple(size or (2,)),
         most=most,
         split=split,
@@ -107,47 +136,71 @@ def command(
         seed=seed,
         truncate=truncate,
     )
-    if "reconcile" not in ways:
-        refuse_together("no --way reconcile", {"--steps": steps is not None})
-    if not {"paper", "separate"} & set(ways):
-        refuse_together("ways without a search", {"--max-dev-rows": max_dev_rows != 0})
-    if not set(RELIABILITY) & set(ways) or 2 not in config.sizes:
-        untold = f"no pairs by {', '.join(RELIABILITY)}"
-        refuse_together(untold, {"--forecast": forecast != 0})
-    places = find_library(library, origin)
+    _refuse_unread(config, steps=steps is not None)
+    opened = open_library(library, backbone=backbone, origin=origin, data=data, tasks=task)
     if out is not None:
-        check_out(out, *library, *places.values(), *origin_folder(origin))
-    check_one_each("--task", task or [], list(places))
-    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
-    candidates = load_library(places, model, origin, data)
-    given: list[str | None] = [*(task or [])] or [None] * len(places)
-    parts = parts_of(candidates, places, [("--task", name) for name in given], data)
-    for part in parts.values():
-        note_other_task([part.prompt], part.task)
+        check_out(out, *library, *opened.folders.values(), *origin_folder(origin))
+    model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
     with (
         goes_on(None if out is None else "what is finished"),
         progress_bar("sets", hidden=json_output) as bar,
     ):
-        found = score_pairs(
+        pairs = score_pairs(
             model,
-            parts,
+            opened,
             config,
             out=out,
             progress=lambda done, total: bar(done, total, ""),
         )
-    output = {"backbone": model.name, "split": split, **found.to_dict()}
+    output = {"backbone": model.name, "split": split, **pairs.to_dict()}
     if out is not None:
         write_atomic(out / RESULT_FILE, json_bytes(output))
     if json_output:
         print_json(output)
-    else:
-        _show(model.name, config.ways, found)
+        return
+    _show(model.name, config.ways, pairs)
+    given = dict(zip(opened.folders, task or (), strict=False))
+    _say_next(opened, pairs, config, given, data)
 
 
-def _show(backbone: str, ways: tuple[str, ...], found: Pairs) -> None:
-    for name, why in found.left_out.items():
+def _refuse_unread(config: PairsConfig, *, steps: bool) -> None:
+    """Refuse options that none of the ways reads."""
+    from promptport.analysis.forecast import RELIABILITY
+    from promptport.experiments.pairs import DISTILL, SEARCHED
+
+    ways = set(config.ways)
+    if DISTILL not in ways:
+        refuse_together(f"no --way {DISTILL}", {"--steps": steps})
+    if not set(SEARCHED) & ways:
+        refuse_together("ways without a search", {"--max-dev-rows": config.dev_rows != 0})
+    if not set(RELIABILITY) & ways or 2 not in config.sizes:
+        untold = f"no pairs by {', '.join(RELIABILITY)}"
+        refuse_together(untold, {"--forecast": config.forecast_rows != 0})
+
+
+def _say_next(
+    library: Library,
+    pairs: Pairs,
+    config: PairsConfig,
+    tasks: dict[str, str],
+    data: Path | None,
+) -> None:
+    """How to keep the tasks of the set that loses most."""
+    from promptport.experiments.pairs import DISTILL
+
+    if DISTILL in config.ways:
+        return
+    worst = min(pairs.sets, key=lambda each: each.weakest.kept)
+    if worst.weakest.lost:
+        names = worst.prompts
+        what = f"Bring the tasks of {' + '.join(names)} back, without labels"
+        say_next(what, *combining(library, names, distill=True, tasks=tasks), data=data)
+
+
+def _show(backbone: str, ways: tuple[str, ...], pairs: Pairs) -> None:
+    for name, why in pairs.left_out.items():
         typer.echo(f"note: {name} is left out: {why}", err=True)
-    tasks = [kept for each in found.sets for kept in each.tasks]
+    tasks = [kept for each in pairs.sets for kept in each.tasks]
     unknown = dict.fromkeys(kept.prompt for kept in tasks if kept.beyond_noise is None)
     if unknown:
         typer.echo(
@@ -155,7 +208,7 @@ def _show(backbone: str, ways: tuple[str, ...], found: Pairs) -> None:
             err=True,
         )
     sets: dict[tuple[str, ...], dict[str, Any]] = {}
-    for each in found.sets:
+    for each in pairs.sets:
         sets.setdefault(each.prompts, {})[each.way] = each
     rows = [
         [" + ".join(prompts), *(_kept(own[way]) for way in ways)]
@@ -168,7 +221,7 @@ def _show(backbone: str, ways: tuple[str, ...], found: Pairs) -> None:
         ["together", *ways],
         rows,
     )
-    typer.echo("* lost: less than 0.8 is kept; ** also beyond the noise of the rows.")
+    typer.echo(_LEGEND)
     print_table(
         f"{len(sets)} sets",
         [
@@ -180,16 +233,11 @@ def _show(backbone: str, ways: tuple[str, ...], found: Pairs) -> None:
                 *(r.way, r.size, r.sets, _span(r.kept, r.interval), r.weakest, r.worst, r.lost),
                 *(r.beyond_noise, "-" if r.gain is None else _span(r.gain.value, r.gain, "+")),
             ]
-            for r in found.ways
+            for r in pairs.ways
         ],
     )
-    for verdict, (said, kept) in found.forecasts.items():
+    for verdict, (said, kept) in pairs.forecasts.items():
         typer.echo(f"forecast {verdict}: {said} tasks, of which {kept} were kept.")
-    if any(record.lost for record in found.ways) and "reconcile" not in ways:
-        typer.echo(
-            "To bring lost tasks back without labels: promptport combine 'A + B' --method either "
-            "--reconcile (here: --way reconcile)."
-        )
 
 
 def _kept(combined: Any) -> str:

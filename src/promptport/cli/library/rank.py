@@ -1,8 +1,9 @@
-"""promptport rank: which prompt of a library is the best start for a new task?"""
+"""promptport library rank: which prompt of a library is the best start for a new task?"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,7 +13,6 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
-    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
@@ -23,7 +23,10 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.loading import find_library, load_library, open_backbone
+from promptport.cli.library.shared import DATA, LibraryArgument, open_library, say_next, sentence
+
+if TYPE_CHECKING:
+    from promptport.library import Library
 
 _TEXT_COLUMNS = {
     "agreement": "answers as the others",
@@ -31,18 +34,29 @@ _TEXT_COLUMNS = {
     "label_words": "label words alike",
 }
 _LABEL_COLUMNS = {"loss": "loss", "fit": "probability of the right answer", "metric": "metric"}
+_TEXT_LEGEND = (
+    "All from 0 to 1 (label words from -1): near 1 is a good start; a text that decides less than "
+    "0.2 of the answer says the prompt hardly knows the task."
+)
+_LABEL_LEGEND = "A good start has a low loss; the metric is that of the task, before any tuning."
 
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.")],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
     labelled: Annotated[
-        int, typer.Option(help="Read the labels of so many training rows; 0: text alone.")
+        int,
+        typer.Option(
+            help="Read the labels of so many training rows; 0: text alone.", rich_help_panel=DATA
+        ),
     ] = 0,
     rows: Annotated[
-        int | None, typer.Option(help="Most unlabelled rows to read; usually 128.")
+        int | None,
+        typer.Option(help="Most unlabelled rows to read; usually 128.", rich_help_panel=DATA),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split whose rows are read: train or dev.")] = "train",
+    split: Annotated[
+        str, typer.Option(help="Split whose rows are read: train or dev.", rich_help_panel=DATA)
+    ] = "train",
     origin: VectorOriginOption = None,
     data: DataOption = None,
     backbone: OwnBackboneOption = None,
@@ -53,41 +67,57 @@ def command(
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Rank prompts as starts for a new task, from its unlabelled text or from a few labelled rows.
+    """Rank prompts as starts for a new task.
 
-    Start from the first: promptport tune --task TASK --origin FOLDER.
+    Read is its unlabelled text, or a few labelled rows.
+
+    Example:
+        promptport library rank prompts --task sentiment
+        promptport library rank prompts --task sentiment --labelled 20
     """
     quiet()
     from promptport.library import rank
 
     if labelled:
         refuse_together("--labelled", {"--rows": rows is not None})
-    places = find_library(library, origin)
-    (opened,) = open_tasks([task], data)
-    model = open_backbone(places, backbone, device=device, dtype=dtype, device_map=device_map)
-    candidates = load_library(places, model, origin, data)
-    found = rank(
+    opened = open_library(library, backbone=backbone, origin=origin, data=data)
+    (new,) = open_tasks([task], data)
+    model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
+    ranking = rank(
         model,
-        candidates,
         opened,
+        new,
         labelled=labelled,
         split=split,
         rows=128 if rows is None else rows,
         seed=seed,
         truncate=truncate,
-    ).to_dict()
+    )
     if json_output:
-        print_json({"backbone": model.name, **found})
-    else:
-        show_ranking(found)
+        print_json({"backbone": model.name, **ranking.to_dict()})
+        return
+    show_ranking(ranking.to_dict())
+    typer.echo(sentence(ranking.verdict))
+    _say_next(opened, ranking.best, model.name, task, data)
 
 
-def show_ranking(found: dict[str, Any]) -> None:
+def show_ranking(ranking: dict[str, Any]) -> None:
     """A ranking as a table."""
-    columns = _LABEL_COLUMNS if found["by"] == "labels" else _TEXT_COLUMNS
+    labels = ranking["by"] == "labels"
+    columns = _LABEL_COLUMNS if labels else _TEXT_COLUMNS
     rows = [
         [i + 1, e["name"], e["score"], *(e["measures"][name] for name in columns)]
-        for i, e in enumerate(found["entries"])
+        for i, e in enumerate(ranking["entries"])
     ]
-    title = f"starts for {found['task']}, best first (read: {found['touched']})"
-    print_table(title, ["", "prompt", "score", *columns.values()], rows)
+    title = f"starts for {ranking['task']}, best first (read: {ranking['touched']})"
+    print_table(title, ["place", "prompt", "score", *columns.values()], rows)
+    typer.echo(_LABEL_LEGEND if labels else _TEXT_LEGEND)
+
+
+def _say_next(library: Library, best: str, model: str, task: str, data: Path | None) -> None:
+    entry = library.entry(best)
+    start: list[Any] = ["--origin", entry.folder]
+    if entry.kind == "vector":
+        start = ["--start", "text", "--library", entry.folder]
+    tune = ("tune", "--backbone", model, "--task", task, *start, "--length", entry.length)
+    say_next("Start from the first", *tune, "--out", "tuned", data=data)

@@ -1,24 +1,44 @@
-"""promptport similarity: how alike prompts, or task prompt vectors, are."""
+"""promptport library similarity: how alike prompts, or task prompt vectors, are."""
 
 from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from promptport.cli.console import HTML_MARK, JsonFlag, check_file, print_json, print_table, quiet
+from promptport.cli.console import (
+    HTML_MARK,
+    JsonFlag,
+    OwnBackboneOption,
+    check_file,
+    print_json,
+    print_table,
+    quiet,
+)
+from promptport.cli.library.shared import LibraryArgument, open_library, say_next
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.analysis import Similarity
+    from promptport.analysis.similarity import Of
+
+_SHORT = {
+    "cosine": "cosine",
+    "token_cosine": "per token",
+    "sign_conflict": "sign conflict",
+    "norm_ratio": "norm ratio",
+    "subspace_overlap": "overlap",
+}
+_LEGEND = (
+    "Cosine: 1 the same direction, 0 nothing in common. Sign conflict: 0.5 is chance, less is more "
+    "alike. Overlap: 1 if one lies in the span of the other."
+)
 
 
 def command(
-    prompts: Annotated[
-        list[Path], typer.Argument(help="Two prompt folders or more; vector folders for vectors.")
-    ],
+    library: LibraryArgument,
     of: Annotated[
         str,
         typer.Option(
@@ -26,13 +46,20 @@ def command(
             "origin look alike because of it."
         ),
     ] = "prompts",
-    out: Annotated[Path | None, typer.Option(help="HTML file of heat maps to write.")] = None,
+    backbone: OwnBackboneOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file of heat maps to write.", rich_help_panel="Output"),
+    ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Compare prompts of one backbone: cosines, signs, lengths, subspaces."""
+    """Compare prompts of one model: cosines, signs, norms, spans.
+
+    Example:
+        promptport library similarity prompts --of vectors --out alike.html
+    """
     quiet()
     from promptport.analysis import compare, write_heat
-    from promptport.storage import load_prompt, load_vector
 
     if of not in ("prompts", "vectors"):
         raise PromptPortError(
@@ -40,44 +67,38 @@ def command(
         )
     if out is not None:
         check_file(out, HTML_MARK)
-    places = _names(prompts)
-    if of == "prompts":
-        found = compare({name: load_prompt(place) for name, place in places.items()})
-    else:
-        found = compare({name: load_vector(place, name) for name, place in places.items()})
+    opened = open_library(library, backbone=backbone, keep_equal=True)
+    similarity = compare(opened, cast("Of", of))
     if out is not None:
-        write_heat(found, out)
+        write_heat(similarity, out)
     if json_output:
-        print_json({**found.to_dict(), "file": None if out is None else str(out)})
+        print_json({**similarity.to_dict(), "file": None if out is None else str(out)})
         return
-    _show(found)
+    _show(similarity)
     if out is not None:
-        typer.echo(f"Written to {out}.")
+        typer.echo(f"Written to {out}.", err=True)
+    if all(opened.tasks.get(name) for name in opened):
+        say_next("Which of them survive together", "library", "forecast", *library)
 
 
-def _names(places: list[Path]) -> dict[str, Path]:
-    """The last part of each path, or the whole path where that is not enough."""
-    short = [place.name.removesuffix(".prompt") for place in places]
-    unique = len(set(short)) == len(short)
-    return dict(zip(short if unique else map(str, places), places, strict=True))
-
-
-def _show(found: Similarity) -> None:
-    names = found.names
+def _show(similarity: Similarity) -> None:
+    names = similarity.names
     numbered = [f"{i + 1}. {name}" for i, name in enumerate(names)]
+    cosines = similarity.matrices["cosine"].tolist()
     print_table(
-        f"cosine of {found.of}",
-        ["", *(str(i + 1) for i in range(len(names)))],
-        [[n, *row] for n, row in zip(numbered, found.matrices["cosine"].tolist(), strict=True)],
+        f"cosine of {similarity.of}",
+        ["prompt", *(str(i + 1) for i in range(len(names)))],
+        [[name, *row] for name, row in zip(numbered, cosines, strict=True)],
     )
     print_table(
         "pairs",
-        ["", *(name.replace("_", " ") for name in found.matrices)],
+        ["pair", *(_SHORT[name] for name in similarity.matrices)],
         [
-            [f"{names[i]}, {names[j]}", *(float(m[i, j]) for m in found.matrices.values())]
+            [f"{names[i]}, {names[j]}", *(float(m[i, j]) for m in similarity.matrices.values())]
             for i, j in combinations(range(len(names)), 2)
         ],
     )
-    if groups := found.groups():
+    if groups := similarity.groups():
         rows = [[group, *mean.values()] for group, mean in groups.items()]
-        print_table("means over pairs", ["", "pairs", "cosine", "token cosine"], rows)
+        print_table("means over pairs", ["of", "pairs", "cosine", "token cosine"], rows)
+    typer.echo(_LEGEND)
