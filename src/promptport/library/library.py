@@ -119,10 +119,10 @@ class Library(Mapping[str, SoftPrompt]):
                 got="prompts alone",
                 fix="Leave the origin out",
             )
-        found = cls(entries, folders=places, notes=notes, backbone=backbone, origin=origin)
+        library = cls(entries, folders=places, notes=notes, origin=origin)
         if isinstance(backbone, Backbone):
-            return found.on(backbone)
-        return found if backbone is None else found._naming(backbone)
+            return library.on(backbone)
+        return library if backbone is None else library._naming(backbone)
 
     @classmethod
     def of(
@@ -378,13 +378,17 @@ class Library(Mapping[str, SoftPrompt]):
     def _naming(self, backbone: str) -> Library:
         """Those that belong to the backbone of this name, where others do not."""
         own = self.filter(backbone=backbone)
-        if not own.entries or len(own) == len(self):
-            return self
         others = [name for name in self if name not in own]
-        note = f"left out, of another backbone than {backbone}: {_some(others)}"
-        found = own._with(own.entries)
-        found.notes = (*self.notes, note)
-        return found
+        notes = list(self.notes)
+        if own.entries and others:
+            notes.append(f"left out, of another backbone than {backbone}: {_some(others)}")
+        return Library(
+            own.entries or self.entries,
+            folders=self.folders,
+            notes=notes,
+            backbone=backbone,
+            origin=self._origin,
+        )
 
 
 def _is_same_backbone(one: LibraryEntry, other: LibraryEntry) -> bool:

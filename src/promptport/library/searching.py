@@ -13,6 +13,7 @@ from promptport.library.entry import LibraryEntry
 # How much a word counts where it stands: a name says more of a prompt than its template.
 WEIGHTS = {"name": 4.0, "task": 3.0, "label words": 2.0, "mixture words": 2.0, "template": 1.0}
 _WITHIN = 0.5  # of the weight, for a word that is only part of another
+_FEWEST = 3  # letters of such a word
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def _hit(entry: LibraryEntry, wanted: Sequence[str]) -> SearchHit:
     for place, texts in entry.words().items():
         there = {word for text in texts for word in _words(text)}
         for word in wanted:
-            share = 1.0 if word in there else _WITHIN * any(word in other for other in there)
+            inside = len(word) >= _FEWEST and any(word in other for other in there)
+            share = 1.0 if word in there else _WITHIN * inside
             if share:
                 best[word] = max(best[word], share * WEIGHTS[place])
                 where.setdefault(place, []).append(word)

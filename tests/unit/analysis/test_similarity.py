@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from promptport.analysis import compare, label_overlap, write_heat
+from promptport.analysis import compare, heat_map, label_overlap, write_heat
 from promptport.analysis.similarity import (
     cosine,
     norm_ratio,
@@ -20,6 +20,7 @@ from promptport.analysis.similarity import (
     token_cosine,
 )
 from promptport.errors import MismatchError, PromptPortError, ShapeError
+from promptport.library import Library
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.vector import TaskPromptVector
@@ -172,5 +173,42 @@ def test_heat_map_is_one_safe_file(tmp_path) -> None:
     assert "<script" not in html
     assert "http" not in html
     assert "0.707" in html
-    assert "background: #68b88f" in html  # the largest pair
+    assert "equal colours are equal" in html
     assert "inf" in html
+
+
+def test_colours_tell_numbers_apart_and_no_conflict_is_light(tmp_path) -> None:
+    scale = heat_map._MAPS["sign_conflict"].scale
+    none, some, all_ = (scale.colour(value) for value in (0.0, 0.325, 1.0))
+    assert len({none.background, some.background, all_.background}) == 3
+    assert none.text != all_.text, "dark text on light, light text on dark"
+    light = [sum(int(c.background[i : i + 2], 16) for i in (1, 3, 5)) for c in (none, some, all_)]
+    assert light == sorted(light, reverse=True)
+    assert light[0] > 3 * 128, "no conflict is light"
+
+
+def test_equal_numbers_have_equal_colours_on_every_page(tmp_path) -> None:
+    near = {"a": vector(rows([1, 0])), "b": vector(rows([2, 1]))}
+    far = near | {"c": vector(rows([-2, 1]))}
+    shown = f"{float(compare(near).matrices['cosine'][0, 1]):.3f}</td>"
+    styles = []
+    for name, parts in (("near", near), ("far", far)):
+        page = write_heat(compare(parts), tmp_path / name).read_text()
+        cells = [cell.partition(">") for cell in page.split("<td ")]
+        styles.append({style for style, _, rest in cells if rest.startswith(shown)})
+    assert len(styles[0]) == 1
+    assert styles[0] == styles[1]
+
+
+def test_a_library_is_compared_by_prompts_or_vectors(tmp_path) -> None:
+    made = Provenance("toy")
+    own = [
+        SoftPrompt(rows([2, 0]), made, rows([1, 0])),
+        SoftPrompt(rows([1, 2]), made, rows([1, 1])),
+    ]
+    library = Library.of({"a": own[0], "b": own[1]})
+    assert compare(library).to_dict() == compare({"a": own[0], "b": own[1]}).to_dict()
+    by_vectors = compare(library, "vectors")
+    assert by_vectors.of == "vectors"
+    assert float(by_vectors.matrices["cosine"][0, 1]) == pytest.approx(0)
+    assert compare({"a": own[0], "b": own[1]}, "vectors").of == "vectors"
