@@ -32,7 +32,7 @@ def library(backbone, tmp_path, monkeypatch):
 
 def test_a_prompt_under_another_task_is_noted(run_cli, library) -> None:
     _, _, err = run_cli("library", "pairs", "lib", "--task", "animal-class", "--task", "topic")
-    note = "note: the prompt was made for country-capital, --task is topic"
+    note = "note: c was made for country-capital, its task is given as topic"
     assert err.splitlines()[0] == note
 
 
@@ -71,13 +71,13 @@ def test_what_cannot_be_asked(run_cli, library, task_file) -> None:
         "sizes: expected one or more, each once, of 2 tasks",
         "got (1,)",
     )
-    fails(run_cli("library", "pairs", "lib", "--steps", "9"), "no --way reconcile", "--steps")
+    fails(run_cli("library", "pairs", "lib", "--steps", "9"), "no --way distill", "--steps")
     fails(
         run_cli("library", "pairs", "lib", "--way", "sum", "--max-dev-rows", "9"),
         "without a search",
     )
-    fails(run_cli("library", "pairs", "lib", "--task", "topic"), "--task", "one per prompt (2)")
-    fails(run_cli("library", "pairs", "lib", "--origin", "seed:1"), "a library without vectors")
+    fails(run_cli("library", "pairs", "lib", "--task", "topic"), "--task", "one per folder (2)")
+    fails(run_cli("library", "pairs", "lib", "--origin", "seed:1"), "a library with vectors")
     fails(run_cli("library", "pairs", "nowhere"), "nowhere", "no such folder")
     fails(run_cli("library", "pairs", "lib", "--forecast", "-1"), "forecast_rows")
     unasked = "no pairs by sum, mean, select: expected no --forecast with it"

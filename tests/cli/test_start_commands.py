@@ -79,7 +79,7 @@ def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypa
 
     monkeypatch.setattr(Backbone, "load", count)
     code, out, _ = run_cli("library", "rank", "vectors", "--task", "films.yaml", "--json")
-    assert (code, opened) == (0, [library])
+    assert (code, opened) == (0, [(library,)])
     assert {entry["name"] for entry in json.loads(out)["entries"]} == {"a", "b"}
 
 
@@ -191,7 +191,11 @@ def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) 
 def test_bad_attention(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--start", "attention")
     runs = ("--library", "runs", "--out", "found")
-    fails(run_cli(*common, *runs), "films-seed4: expected 5 virtual tokens, got 2", "--length")
+    fails(
+        run_cli(*common, *runs),
+        "films-seed4, other-seed4: expected 5 virtual tokens, got 2",
+        "--length",
+    )
     two = (*common, *runs, "--length", 2)
     fails(run_cli(*two, "--origins", 2), "origins: expected 1 with attention")
     fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
@@ -264,7 +268,7 @@ def test_adapt_without_and_with_labels(run_cli, library) -> None:
     code, out, err = run_cli(*common, "--out", "blind", "--json")
     assert code == 0, out + err
     found = json.loads(out)
-    assert {v["name"] for v in found["voices"]} == {"films-seed4", "other-seed4", "a"}
+    assert {v["name"] for v in found["opinions"]} == {"films-seed4", "other-seed4", "a"}
     assert (found["rows"], found["labelled"], found["steps"]) == (12, 0, 2)
     assert found["after"]["rows"] == 12
     prompt = load_prompt("blind")
@@ -273,7 +277,7 @@ def test_adapt_without_and_with_labels(run_cli, library) -> None:
     code, out, err = run_cli(*common, "--out", "few", "--labelled", 4)
     assert code == 0, out + err
     assert "all together against these labels" in out
-    assert "promptport eval few --task films.yaml" in out
+    assert "Score it: promptport eval few --task films.yaml\n" in err
     code, out, _ = run_cli(*common, "--out", "blind")
     assert "The texts hardly decide what any prompt of the library answers" in out
     assert run_cli("eval", "few", "--task", "films.yaml")[0] == 0
@@ -335,7 +339,7 @@ def test_equal_prompts_count_once(run_cli, library) -> None:
 def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
     ranked = ("library", "rank", "runs", "--task", "films.yaml")
     fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")
-    fails(run_cli(*ranked, "--origin", "normal"), "a library without vectors: expected no --orig")
+    fails(run_cli(*ranked, "--origin", "normal"), "origin: expected a library with vectors")
     assert run_cli(*ranked, "vectors", "--origin", "normal")[0] == 0
     for number in (-1, 7):
         wrong = f"labelled: expected 0 to 6, the rows of films, train, got {number}"

@@ -207,6 +207,7 @@ def forecast_pairs(
             `forecast_pair`.
     """
     texts = _Texts(split, rows, seed, truncate)
+    _check_several(len(library))
     parts = task_prompts_on(library, backbone)
     forecasts = _forecasts(backbone, tuple(parts.values()), texts, progress=progress)
     names = list(parts)
@@ -234,6 +235,13 @@ def verdict(probability: float) -> tuple[Verdict, float | None]:
     return "at risk", None
 
 
+def _check_several(count: int) -> None:
+    if count < 2:
+        raise PromptPortError(
+            "forecast", expected="two prompts or more", got=str(count), fix="Name another"
+        )
+
+
 @dataclass(frozen=True)
 class _Texts:
     """Which texts are read, as in `forecast_pair`."""
@@ -252,10 +260,7 @@ def _forecasts(
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[int, int], Forecast]:
     """Of every two parts, by their places; `combined` stands for the sum of the only two."""
-    if len(parts) < 2:
-        raise PromptPortError(
-            "forecast", expected="two prompts or more", got=str(len(parts)), fix="Name another"
-        )
+    _check_several(len(parts))
     for part in parts:
         part.task.refuse_text2text(
             "Free answers cannot be compared word by word; score the combination instead"

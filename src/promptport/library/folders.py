@@ -69,7 +69,7 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
                 again.append((folder, target))
             else:
                 found[target] = folder
-    names = dict(zip(found, names_apart(list(found)), strict=True))
+    names = dict(zip(found, names_apart(list(found.values())), strict=True))
     by_name = {names[target]: folder for target, folder in found.items()}
     return by_name, [f"{folder} (as {names[target]})" for folder, target in again]
 
@@ -78,23 +78,24 @@ def names_apart(folders: Sequence[Path]) -> list[str]:
     """A short name for each of different folders: the last parts of its path that tell it apart.
 
     Args:
-        folders: whole paths.
+        folders: paths as they were written.
     """
-    depths = [1] * len(folders)
+    paths = [folder.resolve() if folder.name in ("", "..") else folder for folder in folders]
+    depths = [1] * len(paths)
     while True:
         names = [
-            "/".join(folder.parts[-depth:]).removesuffix(_SUFFIX)
-            for folder, depth in zip(folders, depths, strict=True)
+            "/".join(path.parts[-depth:]).removesuffix(_SUFFIX)
+            for path, depth in zip(paths, depths, strict=True)
         ]
         shared = {name for name, count in Counter(names).items() if count > 1}
         if not shared:
             return names
         longer = [
-            depth + (name in shared and depth < len(folder.parts))
-            for folder, depth, name in zip(folders, depths, names, strict=True)
+            depth + (name in shared and depth < len(path.parts))
+            for path, depth, name in zip(paths, depths, names, strict=True)
         ]
-        if longer == depths:  # `a` beside `a.prompt`
-            return [str(folder) for folder in folders]
+        if longer == depths:  # for instance `a` beside `a.prompt`
+            return [str(folder.resolve()) for folder in folders]
         depths = longer
 
 

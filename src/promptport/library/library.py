@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -263,7 +264,8 @@ class Library(Mapping[str, SoftPrompt]):
                 "library",
                 expected="prompts of one backbone",
                 got=f"{len(groups)} ({said})",
-                fix=f"Choose one with --backbone, for instance --backbone {next(iter(groups))}",
+                fix="Choose one with --backbone, for instance --backbone "
+                + shlex.quote(next(iter(groups))),
             )
         return next(iter(groups))
 
