@@ -102,7 +102,7 @@ def test_similarity_of_what_does_not_fit(run_cli, library, backbone) -> None:
     )
 
 
-def test_forecast(run_cli, library, task_file) -> None:
+def test_forecast(run_cli, run_printed, library, task_file) -> None:
     arguments = (
         "library",
         "forecast",
@@ -128,6 +128,7 @@ def test_forecast(run_cli, library, task_file) -> None:
     code, out, err = run_cli(*arguments, "--rows", 3)
     assert code == 0
     assert err.splitlines()[0] == "note: a0 was made for a, its task is given as capitals"
+    run_printed(err, *(("--steps", "2", "--rows", "4") if "Keep both" in err else ()))
     for part in (
         "verdict",
         "a0 + b0",
@@ -183,6 +184,7 @@ def test_forecast_of_a_library(run_cli, library, task_file, tmp_path) -> None:
     }
     code, out, err = run_cli("library", "forecast", *prompts, *tasks)
     assert code == 0
+    assert "promptport" not in err, "a vector has no answers to keep"
     for part in ("3 pairs", "in greatest danger first", "a0 + minus", f"{PAIRS} sums of two tasks"):
         assert part in out, out
 

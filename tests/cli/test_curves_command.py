@@ -22,7 +22,7 @@ FILMS = {
     "template": TEMPLATE,
     "metric": "accuracy",
     "labels": {"good": ["great", "good"], "bad": ["terrible", "unhappy"]},
-    "data": {"train": "rows.jsonl", "test": "rows.jsonl"},
+    "data": {split: "rows.jsonl" for split in ("train", "dev", "test")},
 }
 ROWS = [("a great film", "good"), ("a terrible film", "bad"), ("a bad story", "bad")] * 4
 
@@ -78,7 +78,7 @@ def test_curves_are_kept_and_shown(run_cli, library, monkeypatch) -> None:
     kept = (*COMMON, *some, "--out", "out")
     code, out, err = run_cli(*kept)
     assert code == 0, err
-    note, written, following = err.splitlines()
+    note, written, purpose, following = err.splitlines()
     assert note == "note: films has 12 training rows: 99 became 12"
     assert "films on" in out
     assert "area over picked [95%]" in out
@@ -86,7 +86,8 @@ def test_curves_are_kept_and_shown(run_cli, library, monkeypatch) -> None:
     assert "the text of 12 rows of train, no labels" in out
     assert "Majority answer of all training rows: 0.667" in out
     assert written == "Written to out: curves.json, curves.html."
-    assert ": promptport tune --backbone" in following or ": promptport library adapt" in following
+    assert purpose.startswith("Go on with ")
+    assert following.startswith(("  promptport tune --backbone", "  promptport library adapt"))
     first = json.loads(Path("out/curves.json").read_text())
     assert Path("out/curves.html").read_text().startswith("<!doctype html>")
     from promptport.experiments import curves as room
@@ -112,6 +113,15 @@ def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> 
     kept = [json.loads(line) for line in Path("out/cells.jsonl").read_text().splitlines()]
     assert [cell["rows"] for cell in kept] == [0] * 6 + [4]  # of 4 rows what is adapted
     assert not Path("out/curves.json").exists()
+
+
+@pytest.mark.parametrize("start", ["random", "single", "picked", "sum", "adapt", "own"])
+def test_the_printed_command_goes_on_with_the_best(run_cli, run_printed, library, start) -> None:
+    (code, _, err) = run_cli(*COMMON, "--rows", 4, "--start", start, "--reference", start)
+    if start == "single":  # two curves, so none of them is called like the way
+        (code, _, err) = run_cli(*COMMON, "--rows", 4, "--start", start, "--reference", "single a")
+    assert code == 0, err
+    run_printed(err, *(() if start == "adapt" else ("--epochs", "1")))
 
 
 def test_prompts_of_the_task_itself_are_told(run_cli, library) -> None:

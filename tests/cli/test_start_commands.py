@@ -46,7 +46,7 @@ def library(model_folder, run_cli, tmp_path, monkeypatch):
     return model
 
 
-def test_rank_without_and_with_labels(run_cli, library) -> None:
+def test_rank_without_and_with_labels(run_cli, run_printed, library) -> None:
     code, out, _ = run_cli("library", "rank", "runs", "vectors/a", "--task", "films.yaml", "--json")
     assert code == 0
     found = json.loads(out)
@@ -63,8 +63,14 @@ def test_rank_without_and_with_labels(run_cli, library) -> None:
     assert found["touched"] == "4 labelled rows of train"
     losses = [e["measures"]["loss"] for e in found["entries"]]
     assert losses == sorted(losses)
-    code, out, _ = run_cli("library", "rank", "runs", "--task", "films.yaml")
+    code, out, err = run_cli("library", "rank", "runs", "--task", "films.yaml")
     assert "best first (read: the text of 6 rows of train, no labels)" in out
+    assert "near 1 is a good start" in out
+    run_printed(err, "--epochs", "1")
+    code, out, err = run_cli("library", "rank", "vectors", "--task", "films.yaml")
+    assert code == 0
+    assert "is the only prompt" in " ".join(out.split())
+    run_printed(err, "--epochs", "1", "--out", "of-a-vector")
 
 
 def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypatch) -> None:
@@ -261,7 +267,7 @@ def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
     fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
 
 
-def test_adapt_without_and_with_labels(run_cli, library) -> None:
+def test_adapt_without_and_with_labels(run_cli, run_printed, library) -> None:
     lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS * 2]
     Path("rows.jsonl").write_text("\n".join(lines))
     common = ("library", "adapt", "runs", "vectors/a", "--task", "films.yaml", "--steps", 2)
@@ -277,7 +283,8 @@ def test_adapt_without_and_with_labels(run_cli, library) -> None:
     code, out, err = run_cli(*common, "--out", "few", "--labelled", 4)
     assert code == 0, out + err
     assert "all together against these labels" in out
-    assert "Score it: promptport eval few --task films.yaml\n" in err
+    assert "Score it:\n  promptport eval few --task films.yaml\n" in err
+    run_printed(err)
     code, out, _ = run_cli(*common, "--out", "blind")
     assert "The texts hardly decide what any prompt of the library answers" in out
     assert run_cli("eval", "few", "--task", "films.yaml")[0] == 0
@@ -348,3 +355,80 @@ def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
     for way in ("text", "labels"):
         options = ("--start", way, "--origin", "normal", "--out", "x")
         fails(run_cli(*start, *options), f"--start {way}: expected no --origin with it")
+
+
+def test_list_shows_all_and_filters(run_cli, library, backbone) -> None:
+    from promptport.tuning import random_prompt
+
+    other = random_prompt(backbone("gpt2"), 2, 0).with_provenance(task="films")
+    save_prompt(other, "runs/elsewhere")
+    code, out, err = run_cli("library", "list", "runs", "vectors", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert [p["name"] for p in found["prompts"]] == ["elsewhere", "films-seed4", "other-seed4", "a"]
+    assert [p["kind"] for p in found["prompts"]] == ["free"] * 3 + ["vector"]
+    assert found["prompts"][1]["task"] == "films"
+    assert 0 <= found["prompts"][1]["dev_score"] <= 1
+    assert found["prompts"][1]["length"] == 2
+    assert found["prompts"][1]["folder"] == "runs/films-seed4"
+    assert found["backbones"][library] == ["films-seed4", "other-seed4", "a"]
+    told = json.loads(run_cli("library", "list", "runs", "--task", "other", "--json")[1])
+    assert [p["name"] for p in told["prompts"]] == ["other-seed4"]
+    told = json.loads(run_cli("library", "list", "runs", "--backbone", library, "--json")[1])
+    assert [p["name"] for p in told["prompts"]] == ["films-seed4", "other-seed4"]
+    code, out, _ = run_cli("library", "list", "runs", "vectors")
+    assert code == 0
+    assert all(part in out for part in ("films-seed4", "elsewhere", "dev score", "tokens"))
+    code, out, _ = run_cli("library", "list", "runs", "--task", "nothing")
+    assert (code, out.split(".")[0]) == (0, "No prompt of task nothing")
+
+
+def test_a_damaged_folder_is_named_by_list_and_refused_by_the_others(run_cli, library) -> None:
+    weights = Path("runs/films-seed4/adapter_model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-8])
+    code, out, err = run_cli("library", "list", "runs")
+    assert code == 0
+    assert err.startswith(f"note: left out, damaged: {weights}")
+    assert "other-seed4" in out
+    fails(run_cli("library", "rank", "runs", "--task", "films.yaml"), str(weights))
+
+
+def test_mixed_backbones_need_a_choice(run_cli, library, backbone) -> None:
+    from promptport.tuning import random_prompt
+
+    save_prompt(random_prompt(backbone("gpt2"), 2, 0), "runs/elsewhere")
+    ranked = ("library", "rank", "runs", "--task", "films.yaml")
+    fails(run_cli(*ranked), "expected prompts of one backbone", "elsewhere; ", "--backbone ")
+    code, out, err = run_cli(*ranked, "--backbone", library, "--json")
+    assert (code, err) == (0, f"note: left out, of another backbone than {library}: elsewhere\n")
+    assert {e["name"] for e in json.loads(out)["entries"]} == {"films-seed4", "other-seed4"}
+    fails(run_cli("library", "similarity", "runs"), "expected prompts of one backbone")
+    code, out, _ = run_cli("library", "similarity", "runs", "--backbone", library, "--json")
+    assert json.loads(out)["names"] == ["films-seed4", "other-seed4"]
+
+
+def test_search_by_words(run_cli, run_printed, library) -> None:
+    code, out, err = run_cli("library", "search", "films", "runs", "vectors")
+    assert code == 0
+    assert "films-seed4" in out
+    assert "other-seed4" not in out
+    run_printed(err)
+    hits = json.loads(run_cli("library", "search", "OTHER seed4", "runs", "--json")[1])["hits"]
+    assert [hit["name"] for hit in hits] == ["other-seed4", "films-seed4"]
+    assert hits[0]["where"]["name"] == ["other", "seed4"]
+    code, out, err = run_cli("library", "search", "zebra", "runs")
+    assert (code, out) == (0, "No prompt holds 'zebra'.\n")
+    run_printed(err)
+    fails(run_cli("library", "search", "-", "runs"), "search: expected one word or more")
+
+
+def test_every_library_command_takes_the_folder_of_the_library(run_cli, library) -> None:
+    for command in ("list", "similarity"):
+        assert run_cli("library", command, "runs", "--json")[0] == 0
+    assert run_cli("library", "similarity", "runs", "vectors", "--of", "vectors")[0] == 0
+    fails(run_cli("library", "similarity", "runs", "vectors"), "the vector of a", "--of vectors")
+    shorter = load_prompt("runs/films-seed4")
+    from dataclasses import replace
+
+    save_prompt(replace(shorter, vectors=shorter.vectors[:1], origin=None), "runs/short")
+    fails(run_cli("library", "similarity", "runs"), "films-seed4, other-seed4; (1, ", ": short")

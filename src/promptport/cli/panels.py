@@ -58,22 +58,29 @@ _TASKS = {
     ),
 }
 _LIBRARY = {
-    "rank": Command("Which prompt of a library suits a new task", "promptport.cli.library.rank"),
+    "list": Command("List the prompts and vectors of a library", "promptport.cli.library.listing"),
+    "search": Command(
+        "Find prompts by words of their names, tasks, labels or templates",
+        "promptport.cli.library.listing",
+        function="search",
+    ),
+    "rank": Command("Rank prompts as starts for a new task", "promptport.cli.library.rank"),
     "similarity": Command(
-        "How alike prompts or task vectors are", "promptport.cli.library.similarity"
+        "Compare prompts of one model: cosines, signs, norms, spans",
+        "promptport.cli.library.similarity",
     ),
     "forecast": Command(
-        "Which pairs of prompts would harm each other when added",
+        "Forecast which pairs of prompts harm each other when added",
         "promptport.cli.library.forecast",
     ),
     "pairs": Command(
         "Score every sum of two task vectors on both tasks", "promptport.cli.library.pairs"
     ),
     "curves": Command(
-        "How many labelled rows each way of starting needs", "promptport.cli.library.curves"
+        "Score ways to start on a new task with few labelled rows", "promptport.cli.library.curves"
     ),
     "adapt": Command(
-        "Adapt a library to a new task from unlabelled texts", "promptport.cli.library.adapt"
+        "Make a prompt for a new task from prompts of other tasks", "promptport.cli.library.adapt"
     ),
 }
 _VECTOR = {
@@ -121,7 +128,9 @@ COMMANDS: dict[str, Command] = {
         "Make a prompt for a model from such a file", "promptport.cli.import_portable", MOVE
     ),
     "library": Command(
-        "Prompts of many tasks on one model: rank, compare, adapt", panel=MANY, commands=_LIBRARY
+        "Prompts of many tasks on one model: find, rank, compare, adapt",
+        panel=MANY,
+        commands=_LIBRARY,
     ),
     "vector": Command(
         "Task vectors (prompt minus origin): make, combine, check", panel=MANY, commands=_VECTOR

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone, BackboneLike, as_backbone
+from promptport.backbone import BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.targets import Agreement, DistillTargets
 from promptport.distillation.trainer import FreeStudent, losses

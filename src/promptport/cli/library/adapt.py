@@ -13,10 +13,12 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
     check_out,
+    command_line,
     open_tasks,
     origin_folder,
     print_json,
@@ -24,15 +26,10 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     seed_option,
+    written,
 )
-from promptport.cli.library.shared import (
-    DATA,
-    LEARNING,
-    LibraryArgument,
-    open_library,
-    say_next,
-    sentence,
-)
+from promptport.cli.library.shared import open_library, sentence
+from promptport.cli.panels import METHOD_PANEL, OUTPUT_PANEL, TASK_PANEL
 
 if TYPE_CHECKING:
     from promptport.library import AdaptResult
@@ -45,27 +42,33 @@ _LEGEND = (
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
-    out: Annotated[Path, typer.Option(help="Prompt folder to write.", rich_help_panel="Output")],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=TASK_PANEL)],
+    out: Annotated[
+        Path, typer.Option(help="Prompt folder to write.", rich_help_panel=OUTPUT_PANEL)
+    ],
     labelled: Annotated[
         int,
         typer.Option(
-            help="Read the labels of so many training rows; 0: text alone.", rich_help_panel=DATA
+            help="Read the labels of so many training rows; 0: text alone.",
+            rich_help_panel=TASK_PANEL,
         ),
     ] = 0,
     rows: Annotated[
-        int, typer.Option(help="Most unlabelled training texts to read.", rich_help_panel=DATA)
+        int,
+        typer.Option(help="Most unlabelled training texts to read.", rich_help_panel=TASK_PANEL),
     ] = 128,
     steps: Annotated[
         int,
         typer.Option(
             help="Updates towards what the library says; with labels, up to as many again.",
-            rich_help_panel=LEARNING,
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = 48,
     relative_lr: Annotated[
         float,
-        typer.Option(help="Step as a share of the embeddings' spread.", rich_help_panel=LEARNING),
+        typer.Option(
+            help="Step as a share of the embeddings' spread.", rich_help_panel=METHOD_PANEL
+        ),
     ] = 0.06,
     origin: VectorOriginOption = None,
     data: DataOption = None,
@@ -111,8 +114,7 @@ def command(
         print_json({"backbone": model.name, "task": task, **result.to_dict(), "folder": str(out)})
         return
     _show(result, task)
-    typer.echo(f"Written to {out}.", err=True)
-    say_next("Score it", "eval", out, "--task", task, data=data)
+    written(out, "Score it", command_line("eval", out, task=task, data=data))
 
 
 def _show(result: AdaptResult, task: str) -> None:

@@ -14,13 +14,17 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
     check_file,
     check_out,
+    command_line,
     goes_on,
+    hint,
     interval,
+    note,
     open_tasks,
     origin_folder,
     print_json,
@@ -28,15 +32,10 @@ from promptport.cli.console import (
     progress_bar,
     quiet,
     seed_option,
+    written,
 )
-from promptport.cli.library.shared import (
-    DATA,
-    LEARNING,
-    LibraryArgument,
-    open_library,
-    say_next,
-    sentence,
-)
+from promptport.cli.library.shared import open_library, sentence
+from promptport.cli.panels import METHOD_PANEL, OUTPUT_PANEL, TASK_PANEL
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -45,13 +44,13 @@ if TYPE_CHECKING:
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=TASK_PANEL)],
     rows: Annotated[
         list[int] | None,
         typer.Option(
             help="Labelled training rows; 0 is scored as it starts. Repeat for several; usually 0, "
             "5, 10, 25, 50, 100.",
-            rich_help_panel=DATA,
+            rich_help_panel=TASK_PANEL,
         ),
     ] = None,
     start: Annotated[
@@ -61,17 +60,20 @@ def command(
             "unlabelled text), ranked (by text and the few labels), mean, sum (of vectors), "
             "attention (ATTEMPT), adapt, or a prompt folder. Repeat for several; usually random, "
             "picked, ranked, mean, sum, adapt.",
-            rich_help_panel=LEARNING,
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = None,
     reference: Annotated[
         str,
-        typer.Option(help="The start that the others are compared with.", rich_help_panel=LEARNING),
+        typer.Option(
+            help="The start that the others are compared with.", rich_help_panel=METHOD_PANEL
+        ),
     ] = "random",
     steps: Annotated[
         int,
         typer.Option(
-            help="Updates of a run, but at least one pass over its rows.", rich_help_panel=LEARNING
+            help="Updates of a run, but at least one pass over its rows.",
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = 32,
     seed: Annotated[
@@ -83,11 +85,12 @@ def command(
         typer.Option(
             help="Folder for curves.json and curves.html; it keeps what is finished, so that an "
             "interrupted run goes on.",
-            rich_help_panel="Output",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     max_train_rows: Annotated[
-        int, typer.Option(help="Use only so many training rows; 0: all.", rich_help_panel=DATA)
+        int,
+        typer.Option(help="Use only so many training rows; 0: all.", rich_help_panel=TASK_PANEL),
     ] = 0,
     origin: VectorOriginOption = None,
     data: DataOption = None,
@@ -139,15 +142,16 @@ def command(
         )
     if out is not None:
         write_curves(curves, out)
-    for note in curves.notes:
-        typer.echo(f"note: {note}", err=True)
+    for line in curves.notes:
+        note(line)
     folder = None if out is None else str(out)
     output = {"backbone": model.name, **curves.to_dict(), "folder": folder}
     if json_output:
         print_json(output)
         return
     _show(output)
-    _say_next(opened, output, folders, task, library, data)
+    if "dev" in new.splits:  # tuning chooses its epoch there
+        _say_next(opened, output, folders, task, library, data)
 
 
 def _starts(given: list[str]) -> tuple[tuple[str, ...], dict[str, Path]]:
@@ -199,7 +203,7 @@ def _show(output: dict[str, Any]) -> None:
     typer.echo(f"Majority answer of all training rows: {majority}. A good start is above it.")
     typer.echo(f"The area is the mean over the row counts. {sentence(output['verdict'])}")
     if output["folder"] is not None:
-        typer.echo(f"Written to {output['folder']}: curves.json, curves.html.", err=True)
+        written(f"{output['folder']}: curves.json, curves.html")
 
 
 def _against(curve: dict[str, Any]) -> tuple[str, str]:
@@ -234,23 +238,21 @@ def _say_next(
     """The command that starts as the start with the greatest area did."""
     best = max(output["curves"], key=lambda curve: curve["area"])["start"]
     if best == "adapt":
-        words = ["--labelled", max(output["rows"]), "--out", "adapted"]
-        say_next(
-            f"Go on with {best}", "library", "adapt", *given, "--task", task, *words, data=data
-        )
+        most = max(output["rows"])
+        words = {"task": task, "data": data, "labelled": most, "out": "adapted"}
+        hint(f"Go on with {best}", command_line("library", "adapt", *given, **words))
         return
-    tune: list[Any] = ["tune", "--backbone", output["backbone"], "--task", task]
-    entries = [word for place in given for word in ("--library", place)]
-    ways = {"picked": "text", "ranked": "labels", "mean": "mean", "sum": "sum"}
     single = best.removeprefix("single ")
-    length = next(iter(library.entries)).length
+    ways = {"picked": "text", "ranked": "labels", "mean": "mean", "sum": "sum"}
+    entry = library.entry(single) if single in library else library.entries[0]
+    start: dict[str, Any] = {}
     if best in folders:
-        tune += ["--origin", folders[best]]
+        start = {"origin": folders[best]}
     elif best in ways or best == "attention":
-        tune += ["--start", ways.get(best, best), *entries]
-    elif best != "random" and library.entry(single).kind == "vector":
-        tune += ["--start", "text", "--library", library.entry(single).folder]
+        start = {"start": ways.get(best, best), "library": given}
+    elif best != "random" and entry.kind == "vector":
+        start = {"start": "text", "library": entry.folder}
     elif best != "random":
-        tune += ["--origin", library.entry(single).folder]
-        length = library.entry(single).length
-    say_next(f"Go on with {best}", *tune, "--length", length, "--out", "tuned", data=data)
+        start = {"origin": entry.folder}
+    tune = {"backbone": output["backbone"], "task": task, "data": data, **start}
+    hint(f"Go on with {best}", command_line("tune", **tune, length=entry.length, out="tuned"))

@@ -14,9 +14,12 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
+    SplitOption,
     TruncateFlag,
     VectorOriginOption,
+    hint,
     interval,
     print_json,
     print_table,
@@ -25,15 +28,8 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.shared import (
-    DATA,
-    LibraryArgument,
-    SamplesOption,
-    TasksOption,
-    combining,
-    open_library,
-    say_next,
-)
+from promptport.cli.library.shared import TasksOption, combining, open_library
+from promptport.cli.panels import TASK_PANEL
 
 if TYPE_CHECKING:
     from promptport.library import Library
@@ -55,10 +51,10 @@ def command(
         Path | None,
         typer.Option(help="Of two: prompt folder to judge in place of A + B on A's origin."),
     ] = None,
-    split: SamplesOption = "train",
+    split: SplitOption = "train",
     rows: Annotated[
         int,
-        typer.Option(help="Most unlabelled rows to read of each task.", rich_help_panel=DATA),
+        typer.Option(help="Most unlabelled rows to read of each task.", rich_help_panel=TASK_PANEL),
     ] = 256,
     seed: Annotated[int, seed_option("Seed of their choice.")] = 0,
     truncate: TruncateFlag = False,
@@ -155,8 +151,8 @@ def _say_next(
     names = [worst["a"], worst["b"]] if "pairs" in output else list(library)
     kept = worst["verdict"] == "kept"
     what = f"Add {' and '.join(names)}" if kept else f"Keep both tasks of {' and '.join(names)}"
-    given = dict(zip(library.folders, tasks or (), strict=False))
-    say_next(what, *combining(library, names, distill=not kept, tasks=given), data=data)
+    if kept or all(library.entry(name).kind != "vector" for name in names):
+        hint(what, combining(library, names, distill=not kept, tasks=tasks or (), data=data))
 
 
 def _show_reliability(known: dict[str, Any] | None) -> None:

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptport.cli.console import DataOption, JsonFlag, print_json, print_table
-from promptport.cli.library.shared import open_library, say_next
+from promptport.cli.console import (
+    DataOption,
+    JsonFlag,
+    command_line,
+    hint,
+    print_json,
+    print_table,
+)
+from promptport.cli.library.shared import open_library
 
 if TYPE_CHECKING:
     from promptport.library import Library
@@ -60,7 +67,7 @@ def command(
     if any(prompt["dev_score"] is not None for prompt in prompts):
         typer.echo("The dev score was measured while tuning; scores of different tasks differ.")
     if len(chosen.backbones) == 1 and len(chosen) > 1:
-        say_next("How alike they are", "library", "similarity", *library)
+        hint("How alike they are", command_line("library", "similarity", *library))
 
 
 def search(
@@ -85,14 +92,14 @@ def search(
         return
     if not hits:
         typer.echo(f"No prompt holds {words!r}.")
-        say_next("What there is", "library", "list", *library, data=data)
+        hint("What there is", command_line("library", "list", *library, data=data))
         return
     rows = [
         [hit.name, opened.entry(hit.name).task_name, hit.score, _places(hit.where)] for hit in hits
     ]
     print_table(f"prompts for {words!r}, best first", ["name", "task", "score", "where"], rows)
     best = opened.entry(hits[0].name)
-    say_next("Look at the first", "inspect", best.folder)
+    hint("Look at the first", command_line("inspect", best.folder))
 
 
 def _places(where: dict[str, tuple[str, ...]]) -> str:

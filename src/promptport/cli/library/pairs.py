@@ -14,11 +14,14 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
     check_out,
     goes_on,
+    hint,
+    note,
     origin_folder,
     print_json,
     print_table,
@@ -27,15 +30,8 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.shared import (
-    DATA,
-    LEARNING,
-    LibraryArgument,
-    TasksOption,
-    combining,
-    open_library,
-    say_next,
-)
+from promptport.cli.library.shared import TasksOption, combining, open_library
+from promptport.cli.panels import METHOD_PANEL, OUTPUT_PANEL, TASK_PANEL
 
 if TYPE_CHECKING:
     from promptport.experiments import Pairs, PairsConfig
@@ -59,7 +55,7 @@ def command(
             "select, weighted), concatenate, or distill (learns from the single prompts' answers, "
             "without labels: minutes for a pair); repeat for several. Usually paper, sum and "
             "separate.",
-            rich_help_panel=LEARNING,
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = None,
     size: Annotated[
@@ -74,26 +70,30 @@ def command(
         Path | None,
         typer.Option(
             help="Folder that keeps what is measured: a stopped run goes on from there.",
-            rich_help_panel="Output",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Split that is scored.", rich_help_panel=DATA)
+        str, typer.Option(help="Split that is scored.", rich_help_panel=TASK_PANEL)
     ] = "test",
     rows: Annotated[
         int,
-        typer.Option(help="Score only so many rows of each task; 0: all.", rich_help_panel=DATA),
+        typer.Option(
+            help="Score only so many rows of each task; 0: all.", rich_help_panel=TASK_PANEL
+        ),
     ] = 0,
     max_dev_rows: Annotated[
         int,
-        typer.Option(help="Searches: use only so many dev rows; 0: all.", rich_help_panel=DATA),
+        typer.Option(
+            help="Searches: use only so many dev rows; 0: all.", rich_help_panel=TASK_PANEL
+        ),
     ] = 0,
     forecast: Annotated[
         int,
         typer.Option(
             help="Unlabelled rows of each task for a forecast of every pair (sum, mean, select), "
             "to see how often it comes true; 0: none.",
-            rich_help_panel=DATA,
+            rich_help_panel=TASK_PANEL,
         ),
     ] = 0,
     steps: Annotated[
@@ -101,7 +101,7 @@ def command(
         typer.Option(
             min=1,
             help="Distill: most updates per task, usually 600.",
-            rich_help_panel=LEARNING,
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = None,
     seed: Annotated[int, seed_option("Of the sets that are drawn, and of methods that draw.")] = 0,
@@ -159,8 +159,7 @@ def command(
         print_json(output)
         return
     _show(model.name, config.ways, pairs)
-    given = dict(zip(opened.folders, task or (), strict=False))
-    _say_next(opened, pairs, config, given, data)
+    _say_next(opened, pairs, config, task or [], data)
 
 
 def _refuse_unread(config: PairsConfig, *, steps: bool) -> None:
@@ -182,7 +181,7 @@ def _say_next(
     library: Library,
     pairs: Pairs,
     config: PairsConfig,
-    tasks: dict[str, str],
+    tasks: list[str],
     data: Path | None,
 ) -> None:
     """How to keep the tasks of the set that loses most."""
@@ -191,22 +190,20 @@ def _say_next(
     if DISTILL in config.ways:
         return
     worst = min(pairs.sets, key=lambda each: each.weakest.kept)
-    if worst.weakest.lost:
-        names = worst.prompts
+    names = worst.prompts
+    whole = all(library.entry(name).kind != "vector" for name in names)  # a vector has no answers
+    if worst.weakest.lost and whole:
         what = f"Bring the tasks of {' + '.join(names)} back, without labels"
-        say_next(what, *combining(library, names, distill=True, tasks=tasks), data=data)
+        hint(what, combining(library, names, distill=True, tasks=tasks, data=data))
 
 
 def _show(backbone: str, ways: tuple[str, ...], pairs: Pairs) -> None:
     for name, why in pairs.left_out.items():
-        typer.echo(f"note: {name} is left out: {why}", err=True)
+        note(f"{name} is left out: {why}")
     tasks = [kept for each in pairs.sets for kept in each.tasks]
     unknown = dict.fromkeys(kept.prompt for kept in tasks if kept.beyond_noise is None)
     if unknown:
-        typer.echo(
-            f"note: no share of rows, so nothing tells losses from noise: {', '.join(unknown)}",
-            err=True,
-        )
+        note(f"no share of rows, so nothing tells losses from noise: {', '.join(unknown)}")
     sets: dict[tuple[str, ...], dict[str, Any]] = {}
     for each in pairs.sets:
         sets.setdefault(each.prompts, {})[each.way] = each

@@ -13,9 +13,12 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
+    command_line,
+    hint,
     open_tasks,
     print_json,
     print_table,
@@ -23,7 +26,8 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.shared import DATA, LibraryArgument, open_library, say_next, sentence
+from promptport.cli.library.shared import open_library, sentence
+from promptport.cli.panels import TASK_PANEL
 
 if TYPE_CHECKING:
     from promptport.library import Library
@@ -43,19 +47,21 @@ _LABEL_LEGEND = "A good start has a low loss; the metric is that of the task, be
 
 def command(
     library: LibraryArgument,
-    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=DATA)],
+    task: Annotated[str, typer.Option(help="The new task.", rich_help_panel=TASK_PANEL)],
     labelled: Annotated[
         int,
         typer.Option(
-            help="Read the labels of so many training rows; 0: text alone.", rich_help_panel=DATA
+            help="Read the labels of so many training rows; 0: text alone.",
+            rich_help_panel=TASK_PANEL,
         ),
     ] = 0,
     rows: Annotated[
         int | None,
-        typer.Option(help="Most unlabelled rows to read; usually 128.", rich_help_panel=DATA),
+        typer.Option(help="Most unlabelled rows to read; usually 128.", rich_help_panel=TASK_PANEL),
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Split whose rows are read: train or dev.", rich_help_panel=DATA)
+        str,
+        typer.Option(help="Split whose rows are read: train or dev.", rich_help_panel=TASK_PANEL),
     ] = "train",
     origin: VectorOriginOption = None,
     data: DataOption = None,
@@ -98,7 +104,8 @@ def command(
         return
     show_ranking(ranking.to_dict())
     typer.echo(sentence(ranking.verdict))
-    _say_next(opened, ranking.best, model.name, task, data)
+    if "dev" in new.splits:  # tuning chooses its epoch there
+        _say_next(opened, ranking.best, model.name, task, data)
 
 
 def show_ranking(ranking: dict[str, Any]) -> None:
@@ -116,8 +123,16 @@ def show_ranking(ranking: dict[str, Any]) -> None:
 
 def _say_next(library: Library, best: str, model: str, task: str, data: Path | None) -> None:
     entry = library.entry(best)
-    start: list[Any] = ["--origin", entry.folder]
-    if entry.kind == "vector":
-        start = ["--start", "text", "--library", entry.folder]
-    tune = ("tune", "--backbone", model, "--task", task, *start, "--length", entry.length)
-    say_next("Start from the first", *tune, "--out", "tuned", data=data)
+    vector = entry.kind == "vector"
+    tune = command_line(
+        "tune",
+        backbone=model,
+        task=task,
+        data=data,
+        origin=None if vector else entry.folder,
+        start="text" if vector else None,
+        library=entry.folder if vector else None,
+        length=entry.length,
+        out="tuned",
+    )
+    hint("Start from the first", tune)

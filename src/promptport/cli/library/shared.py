@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from promptport.cli.console import command_line, note
+from promptport.cli.panels import TASK_PANEL
 
 if TYPE_CHECKING:
     from promptport.library import Library
 
-# Panels of options in the help.
-DATA, LEARNING = "Task and data", "Method"
-
-LibraryArgument = Annotated[
-    list[Path],
-    typer.Argument(help="Prompt or vector folders of one backbone, or folders of such."),
-]
 TasksOption = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
         help="Task of each prompt, in their order, where the folders name none that can be opened.",
-        rich_help_panel=DATA,
+        rich_help_panel=TASK_PANEL,
     ),
-]
-SamplesOption = Annotated[
-    str, typer.Option(help="Split whose texts are read.", rich_help_panel=DATA)
 ]
 
 
@@ -54,43 +47,42 @@ def open_library(
         keep_equal=keep_equal,
         skip_damaged=skip_damaged,
     )
-    for note in library.notes:
-        typer.echo(f"note: {note}", err=True)
+    for line in library.notes:
+        note(line)
     return library
 
 
-def say_next(what: str, *command: Any, data: Path | None = None) -> None:
-    """Say on standard error what to do next: a command that runs as it stands.
-
-    Args:
-        what: it does.
-        command: its words behind `promptport`.
-        data: folder of tasks, where the command needs it too.
-    """
-    words = [*command, *([] if data is None else ["--data", data])]
-    typer.echo(f"{what}: promptport {shlex.join(map(str, words))}", err=True)
-
-
 def combining(
-    library: Library, names: Sequence[str], *, distill: bool, tasks: Mapping[str, str]
-) -> list[Any]:
+    library: Library,
+    names: Sequence[str],
+    *,
+    distill: bool,
+    tasks: Sequence[str],
+    data: Path | None,
+) -> str:
     """The command that combines some prompts of a library.
 
     Args:
         library: read from folders.
         names: of two prompts or more.
         distill: keep all their tasks, by what the single prompts answer to unlabelled texts.
-        tasks: of prompts whose folders name none, by name.
+        tasks: what the user gave with `--task`, one for each folder, or none.
+        data: folder of tasks.
     """
-    letters = "abcdefghijklmnopqrstuvwxyz"[: len(names)]
-    command: list[Any] = ["vector", "combine", " + ".join(letters)]
-    for letter, name in zip(letters, names, strict=True):
-        command += ["--load", f"{letter}={library.entry(name).folder}"]
-    if distill:
-        command += ["--method", "either", "--reconcile"]
-        given = [tasks[name] for name in names if name in tasks]
-        command += [word for task in given for word in ("--task", task)]
-    return [*command, "--out", "combined"]
+    letters = ascii_lowercase[: len(names)]
+    given = dict(zip(library.folders, tasks, strict=False))
+    return command_line(
+        *("vector", "combine", " + ".join(letters)),
+        load=[
+            f"{letter}={library.entry(name).folder}"
+            for letter, name in zip(letters, names, strict=True)
+        ],
+        method="either" if distill else None,
+        reconcile=distill,
+        task=[given[name] for name in names if name in given] if distill else None,
+        data=data if distill else None,
+        out="combined",
+    )
 
 
 def sentence(text: str) -> str:

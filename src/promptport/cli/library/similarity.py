@@ -11,13 +11,18 @@ import typer
 from promptport.cli.console import (
     HTML_MARK,
     JsonFlag,
+    LibraryArgument,
     OwnBackboneOption,
     check_file,
+    command_line,
+    hint,
     print_json,
     print_table,
     quiet,
+    written,
 )
-from promptport.cli.library.shared import LibraryArgument, open_library, say_next
+from promptport.cli.library.shared import open_library
+from promptport.cli.panels import OUTPUT_PANEL
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ def command(
     backbone: OwnBackboneOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="HTML file of heat maps to write.", rich_help_panel="Output"),
+        typer.Option(help="HTML file of heat maps to write.", rich_help_panel=OUTPUT_PANEL),
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
@@ -76,9 +81,9 @@ def command(
         return
     _show(similarity)
     if out is not None:
-        typer.echo(f"Written to {out}.", err=True)
+        written(out)
     if all(opened.tasks.get(name) for name in opened):
-        say_next("Which of them survive together", "library", "forecast", *library)
+        hint("Which of them survive together", command_line("library", "forecast", *library))
 
 
 def _show(similarity: Similarity) -> None:
