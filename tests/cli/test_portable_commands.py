@@ -69,7 +69,7 @@ def test_every_kind(run_cli, run_printed, saved, model_folder, source, target, a
     found = json.loads(out)
     assert found["method"] == ("mixture.v1" if anchored else "least_squares.v1")
     assert found["roundtrip"] is None
-    assert sum("0.36" in warning for warning in found["warnings"]) == (not anchored)
+    assert sum("0.36 of the score" in warning for warning in found["warnings"]) == (not anchored)
     code, _, err = run_cli("transfer", prompt, *options, "--out", "D")
     assert code == 0, err
     decoded, direct = load_prompt("Q"), load_prompt("D")

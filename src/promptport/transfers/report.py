@@ -177,7 +177,7 @@ def _kind_remark(source: str | None, target: str | None) -> str:
     if target == "causal":
         return remark + (
             "A causal backbone answers from the token in front of {answer}. If that is a virtual "
-            "token, put a word in between (--cue-word is), or let 'promptport move' choose one."
+            "token, put a word in between (--cue-word is), or let move --method answers choose one."
         )
     return remark + (
         "The template travels with it: check that {answer} still stands where it can be read."
