@@ -4,24 +4,32 @@
     product = unary { ("*" | "/") unary }
     unary   = { "+" | "-" } (number | name | "(" sum ")")
 
-Every expression is a weighted sum of names. A hyphen inside a name belongs to it
-(`country-capital`), so a minus between two names needs a space.
+Every expression is a weighted sum of names. A name may be a path (`library/sst2`, `./a`, `../b`):
+a slash divides only where a number follows it. A name with other characters stands in quotes
+(`"my prompts/a+b"`). A hyphen inside a name belongs to it (`country-capital`), so a minus between
+two names needs a space.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 from promptport.errors import PromptPortError
 
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+    rf"\s*(?:(?P<number>{_NUMBER})"
     r"|(?P<name>[^\W\d][\w.]*(?:-+[\w.]+)*)"
     r"|(?P<sign>[-+*/()]))"
 )
+# One character that begins a path, then all that a path without spaces and operators has.
+_PATH = re.compile(r"\s*(?P<path>(?:[^\W\d]|\.{0,2}/|~/)(?:[\w./]|-+(?=[\w./]))*)")
+_QUOTED = re.compile(r"""\s*(?P<quote>["'])(?P<name>.*?)(?P=quote)""")
+_DIVIDED = re.compile(rf"[^\W\d][\w.]*(?:-+[\w.]+)*(?:/{_NUMBER})+")
 _MAXIMUM_LENGTH = 10_000
 _MAXIMUM_DEPTH = 50
 
@@ -30,12 +38,14 @@ _Sum = dict[str, float]
 _CONSTANT = ""
 
 
-def parse_expression(text: str) -> dict[str, float]:
+def parse_expression(text: str, is_name: Callable[[str], bool] | None = None) -> dict[str, float]:
     """Read an expression as the coefficient of each name, in the order of their first use.
 
     Args:
         text: numbers, names, `+ - * /` and parentheses. One factor of a product, and every divisor,
             must be a number.
+        is_name: whether a path is known, for instance because it is a folder; then `runs/2` is this
+            name, and is refused if `runs` is known as well. None: it is the half of `runs`.
 
     Returns:
         name -> coefficient, at least one name.
@@ -43,7 +53,7 @@ def parse_expression(text: str) -> dict[str, float]:
     Raises:
         PromptPortError: not such an expression; the message says where.
     """
-    return _Parser(text).read()
+    return _Parser(text, is_name or (lambda name: False)).read()
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,9 @@ class _Token:
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, is_name: Callable[[str], bool]) -> None:
         self.text = text
+        self.is_name = is_name
         self.next = 0
         self.depth = 0
         if len(text) > _MAXIMUM_LENGTH:
@@ -75,21 +86,52 @@ class _Parser:
         return found
 
     def _tokens(self) -> list[_Token]:
-        tokens, place = [], 0
+        tokens: list[_Token] = []
+        place = 0
         end = len(self.text.rstrip())
         while place < end:
-            match = _TOKEN.match(self.text, place)
-            if match is None:
-                rest = self.text[place:].lstrip()
-                self._refuse(
-                    "numbers, names, + - * / ( )",
-                    f"{rest[0]!r} at character {len(self.text) - len(rest) + 1}",
-                    "Names of folders with other characters can be given with --load NAME=FOLDER",
-                )
-            kind = str(match.lastgroup)
-            tokens.append(_Token(kind, match[kind], match.start(kind) + 1))
-            place = match.end()
+            # Behind a name, a number or a parenthesis a slash is a division.
+            operand = not tokens or (tokens[-1].kind == "sign" and tokens[-1].text != ")")
+            token, place = (self._path(place) if operand else None) or self._plain(place)
+            tokens.append(token)
         return [*tokens, _Token("end", "", end + 1)]
+
+    def _plain(self, place: int) -> tuple[_Token, int]:
+        """A number, a name without slashes or a sign, and the place behind it."""
+        match = _TOKEN.match(self.text, place)
+        if match is None:
+            rest = self.text[place:].lstrip()
+            self._refuse(
+                "numbers, names, + - * / ( )",
+                f"{rest[0]!r} at character {len(self.text) - len(rest) + 1}",
+                "Put a name with other characters in quotes, for instance '\"a+b\" + c'",
+            )
+        kind = str(match.lastgroup)
+        return _Token(kind, match[kind], match.start(kind) + 1), match.end()
+
+    def _path(self, place: int) -> tuple[_Token, int] | None:
+        """A quoted name or a path with slashes; None if there is neither."""
+        if (quoted := _QUOTED.match(self.text, place)) and quoted["name"].strip():
+            return _Token("name", quoted["name"], quoted.start("quote") + 1), quoted.end()
+        match = _PATH.match(self.text, place)
+        path = match["path"] if match else ""
+        behind = place if match is None else match.end()
+        if path.endswith("/") and self.text[behind : behind + 1] == "(":  # a division
+            path, behind = path[:-1], behind - 1
+        if match is None or "/" not in path.rstrip("/"):
+            return None
+        if _DIVIDED.fullmatch(path):
+            if not self.is_name(path):
+                return None
+            if self.is_name(path.partition("/")[0]):
+                name, _, number = path.partition("/")
+                self._refuse(
+                    f"one meaning of {path!r}",
+                    f"two: the folder {path}, and {name} divided by {number}",
+                    f"Write '\"{path}\"' with quotes for the folder, or '{name} / {number}' with "
+                    "spaces for the division",
+                )
+        return _Token("name", path.rstrip("/"), match.start("path") + 1), behind
 
     @property
     def _token(self) -> _Token:

@@ -34,6 +34,17 @@ from promptport.merging.expressions import parse_expression
         ("a -b", {"a": 1, "b": -1}),
         ("(a)-(b)", {"a": 1, "b": -1}),
         ("  größe\t+\nb ", {"größe": 1, "b": 1}),
+        ("library/x + library/y", {"library/x": 1, "library/y": 1}),
+        ("0.5*library/x-1/seed-2.prompt", {"library/x-1/seed-2.prompt": 0.5}),
+        ("(./a - ../b/c)/2", {"./a": 0.5, "../b/c": -0.5}),
+        ("-/abs/a + ~/b", {"/abs/a": -1, "~/b": 1}),
+        ("a/b/ + c", {"a/b": 1, "c": 1}),
+        ("a/b/(1 + 3)", {"a/b": 0.25}),
+        ("a/2 + b/.5/1e1", {"a": 0.5, "b": 0.2}),
+        ("a /2", {"a": 0.5}),
+        ("runs/2024/x", {"runs/2024/x": 1}),
+        ('"runs/2" + 2*"my prompts/a+b"', {"runs/2": 1, "my prompts/a+b": 2}),
+        ("'a - b'/2", {"a - b": 0.5}),
     ],
 )
 def test_weights_of_names(text, terms):
@@ -44,6 +55,18 @@ def test_weights_of_names(text, terms):
     found = parse_expression(text)
     assert found == terms
     assert list(found) == list(terms), "in the order of their first use"
+
+
+def test_a_folder_that_reads_like_a_division():
+    assert parse_expression("runs/2", {"runs/2"}.__contains__) == {"runs/2": 1}
+    assert parse_expression("runs/2", {"runs"}.__contains__) == {"runs": 0.5}
+    both = {"runs", "runs/2"}.__contains__
+    with pytest.raises(
+        PromptPortError, match="one meaning of 'runs/2', got two: the folder runs/2"
+    ):
+        parse_expression("a + runs/2", both)
+    assert parse_expression("runs / 2", both) == {"runs": 0.5}
+    assert parse_expression('"runs/2" / 2', both) == {"runs/2": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -67,9 +90,13 @@ def test_weights_of_names(text, terms):
         ("1e999*a", "expected finite coefficients"),
         ("a/1e999", "expected finite coefficients"),
         ("1e300*1e300*a", "expected finite coefficients"),
-        ("a ^ b", r"got '\^' at character 3.*--load NAME=FOLDER"),
-        ("../a", "got"),
-        ("__import__('os')", r"got \"'\" at character 12"),
+        ("a ^ b", r"got '\^' at character 3.*in quotes, for instance"),
+        ("a / b", "one factor, and every divisor, to be a number, got .*at character 5"),
+        ("../a/(b)", "every divisor"),
+        ("/", "expected a name, a number"),
+        ('""', "expected numbers, names"),
+        ("'a", "expected numbers, names"),
+        ("__import__('os')", r"an operator or the end at character 11, got '\('"),
         ("f(a)", r"expected an operator or the end at character 2, got '\('"),
         ("(" * 200 + "a" + ")" * 200, "at most 50 nested parentheses"),
         ("a" * 20_000, "at most 10000 characters"),
