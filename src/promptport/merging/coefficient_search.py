@@ -151,6 +151,7 @@ class SearchResult:
         alone: per task the score of the best single vector on the same origin.
         value: of the criterion.
         trials: everything that was tried, in order.
+        config: how it was searched.
     """
 
     prompt: SoftPrompt
@@ -160,6 +161,28 @@ class SearchResult:
     alone: Mapping[str, float]
     value: float
     trials: tuple[Trial, ...]
+    config: SearchConfig = field(default_factory=SearchConfig)
+
+    def to_dict(self, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """As plain JSON values, without the vectors.
+
+        Args:
+            names: of the vectors; None for those of the combination.
+        """
+        config, named = self.config, names or list(self.vector.coefficients)
+        return {
+            "criterion": config.criterion,
+            "value": self.value,
+            "coefficients": dict(zip(named, self.coefficients, strict=True)),
+            "grid": list(config.values),
+            "precision": config.precision,
+            "tried": len(self.trials),
+            "split": config.split,
+            "tasks": {
+                name: {**score.to_dict(), "alone": self.alone[name], "kept": self.kept[name]}
+                for name, score in self.scores.items()
+            },
+        }
 
     @property
     def kept(self) -> dict[str, float]:
@@ -388,6 +411,7 @@ class _Search:
             dict(zip(names, self.alone, strict=True)),
             best.value,
             tuple(self.trials.values()),
+            config,
         )
 
 
