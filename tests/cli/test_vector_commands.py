@@ -9,8 +9,8 @@ import pytest
 import torch
 from tests.cli.conftest import fails
 
-from promptport import tuning
 from promptport.cli.vector.searching import read_grid
+from promptport.library import combining
 from promptport.merging import SearchResult, merge
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
@@ -96,12 +96,12 @@ def test_an_origin_that_peft_made_of_a_text(run_cli, library, told, task_file) -
     assert json.loads(out)["cosine"][0] == pytest.approx([1, 1, 3**-0.5], abs=1e-5)
     tasks = ("--task-a", task_file, "--task-b", task_file)
     assert run_cli("library", "forecast", told, "sst2", *tasks)[0] == 0
-    judging = ("--prompt", told, "--task", task_file, "--unseen", 1)
+    judging = (told, "--task", task_file, "--unseen", 1)
     assert run_cli("vector", "check", *judging)[0] == 0
     start = ("--start", "mean", "--library", told, "--library", "sst2", "--length", N)
     job = ("--backbone", library.name, "--task", task_file, "--epochs", 1)
     assert run_cli("tune", *job, *start, "--out", "tuned")[0] == 0
-    few = ("--texts", "words", "--rows", 12, "--steps", 1, "--origins", 2)
+    few = ("--texts", "words", "--rows", 12, "--steps", 1, "--origin-samples", 2)
     assert run_cli("vector", "widen", told, "--task", task_file, *few, "--out", "wide")[0] == 0
     torch.testing.assert_close(load_prompt("wide").origin, load_prompt("own").origin)
     assert load_prompt("wide").provenance.origin == found["origin"]
@@ -248,14 +248,16 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
     tie = combine("sst2", "--method", "tie")
     fails(tie, "Did you mean 'ties'?", "one of concatenate, dare, either, mean, orthogonal")
     twice = ("--load", "sst2=bare", "--load", "sst2=mnli.prompt")
-    fails(combine("sst2", *twice), "--load: expected NAME=FOLDER", "each once (sst2), got 'sst2=m")
+    fails(combine("sst2", *twice), "--load: expected NAME=FOLDER", "each once, got 'sst2=m")
     hyphen = "put spaces around a minus: a hyphen belongs to a name"
     fails(combine("a-b", "--load", "a=sst2"), "(a-b)", hyphen)
     nano = ("--backbone", "nano-gpt2")
     fails(combine("sst2", *nano), "--origin own: expected no --backbone with it")
     separate = ("--coefficients", "separate", "--task", "topic")
-    fails(combine("sst2", *separate), "--coefficients: expected --search with it", "--search min")
-    fails(combine("sst2", "--max-dev-rows", -3), "no --search: expected no --max-dev-rows")
+    fails(combine("sst2", *separate), "--coefficients: expected --search with it, got none. Add")
+    fails(combine("sst2", "--max-dev-rows", -3), "--max-dev-rows: expected --search with it")
+    fails(combine("sst2", "--task", "topic"), "--task: expected --search or --distill with it")
+    fails(combine("sst2", "--steps", 3), "--steps: expected --distill with it")
     fails(combine("sst2", "--origin", "seeds:3"), "--origin: expected own, seed:NUMBER")
     fails(
         combine("sst2", "--origin", "seed:3", "--backbone", model_folder("distilbert")),
@@ -268,7 +270,15 @@ def test_bad_input(run_cli, library, model_folder, tmp_path) -> None:
 
 def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     code, out, err = run_cli(
-        *("vector", "combine", "sst2 + 0.5*mnli", "--search", "min", "--coefficients", "separate"),
+        *(
+            "vector",
+            "combine",
+            "sst2 + 0.5*mnli",
+            "--search-by",
+            "min",
+            "--coefficients",
+            "separate",
+        ),
         *("--task", task_file, "--max-dev-rows", 4, "--out", "C", "--json"),
     )
     assert (code, err) == (0, "")
@@ -283,12 +293,22 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
     moved = (prompt.vectors - prompt.origin)[0, 0].item()
     assert moved == pytest.approx(one * 1.0 + other * 2.0, rel=1e-5)
     code, out, err = run_cli(
-        *("vector", "combine", "sst2 + mnli", "--search", "mean", "--task", task_file, "--out", "D")
+        *(
+            "vector",
+            "combine",
+            "sst2 + mnli",
+            "--search-by",
+            "mean",
+            "--task",
+            task_file,
+            "--out",
+            "D",
+        )
     )
     _, said, _ = run_cli("inspect", "D")
     assert "step 1" in said
     assert "{'" not in said, "what is told of each step are numbers"
-    assert (code, err) == (0, "")
+    assert (code, err.splitlines()[0]) == (0, "Written to D.")
     assert "best of 21" in out
     assert "Chosen by labels of the dev split." in out
 
@@ -298,7 +318,7 @@ def test_combine_searches_a_given_grid_and_beyond(run_cli, library, task_file) -
         "vector",
         "combine",
         "sst2 + mnli",
-        "--search",
+        "--search-by",
         "mean",
         "--task",
         task_file,
@@ -332,12 +352,12 @@ def test_equal_values_of_a_search(run_cli, library, task_file, monkeypatch, opti
         seen.append(config.ties)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tuning, "search_coefficients", stop)
+    monkeypatch.setattr(combining, "search_coefficients", stop)
     base = (
         "vector",
         "combine",
         "sst2 + mnli",
-        "--search",
+        "--search-by",
         "mean",
         "--task",
         task_file,
@@ -378,7 +398,7 @@ def test_a_grid_that_is_none_is_refused(run_cli, library, task_file, text) -> No
         "vector",
         "combine",
         "sst2 + mnli",
-        "--search",
+        "--search-by",
         "min",
         "--task",
         task_file,
@@ -406,33 +426,34 @@ def test_a_search_tells_what_adds_nothing(run_cli, library, monkeypatch) -> None
         prompt = vector.apply(start, made)
         return SearchResult(prompt, vector, (2.25, 0.0), {"t": score}, {"t": 1.0}, 1.0, ())
 
-    monkeypatch.setattr(tuning, "search_coefficients", fake)
-    code, out, err = run_cli("vector", "combine", "sst2 - mnli", "--search", "min", "--out", "P")
-    assert (code, err) == (0, "note: with coefficient 0, mnli adds nothing\n")
+    monkeypatch.setattr(combining, "search_coefficients", fake)
+    base = ("vector", "combine", "sst2 - mnli", "--task", "topic", "--out", "P")
+    code, out, err = run_cli(*base, "--search")
+    assert (code, err.splitlines()[0]) == (0, "note: with coefficient 0, mnli adds nothing")
     assert "sst2 2.25, mnli 0" in out
 
 
 def test_reconciling_refuses_what_is_taken_off(run_cli, library) -> None:
     for expression, got in (("sst2 - 0.5*mnli", "got -0.5*mnli."), ("0*sst2", "got none.")):
-        result = run_cli("vector", "combine", expression, "--reconcile", "--out", "never")
-        fails(result, "--reconcile: expected names that are added", got)
+        result = run_cli("vector", "combine", expression, "--distill", "--out", "never")
+        fails(result, "--distill: expected names that are added", got)
 
 
 def test_combine_refuses_a_search_that_cannot_be(run_cli, library, task_file) -> None:
     base = ("vector", "combine", "sst2 + mnli", "--out", "C")
-    fails(run_cli(*base, "--search", "median"), "criterion of the search", "'median'")
-    fails(run_cli(*base, "--search", "min"), "tasks of the search", "got none")
-    fails(run_cli(*base, "--coefficients", "separate"), "expected --search with it")
+    fails(run_cli(*base, "--search-by", "median"), "criterion of the search", "'median'")
+    fails(run_cli(*base, "--search"), "--task: expected a task for sst2", "recorded name 'sst2'")
+    fails(run_cli(*base, "--coefficients", "separate"), "--coefficients: expected --search")
     grid = ("--grid", "0:1:0.5")
-    fails(run_cli(*base, *grid), "no --search: expected no", "got --grid.")
-    fails(run_cli(*base, "--precision", 0.1), "no --search: expected no", "got --precision.")
-    fails(run_cli(*base, "--ties", "loss"), "no --search: expected no", "got --ties.")
-    search = (*base, "--search", "min", "--task", task_file)
+    fails(run_cli(*base, *grid), "--grid: expected --search with it")
+    fails(run_cli(*base, "--precision", 0.1), "--precision: expected --search with it")
+    fails(run_cli(*base, "--ties", "loss"), "--ties: expected --search with it")
+    search = (*base, "--search-by", "min", "--task", task_file)
     for wrong in (-1, "nan", "inf"):
         fails(run_cli(*search, "--precision", wrong), "precision of the search: expected 0, or a")
     fails(run_cli(*search, "--ties", "both"), "ties of the search: expected smallest, loss")
     fails(
-        run_cli(*base, "--method", "concatenate", "--search", "min", "--task", task_file),
+        run_cli(*base, "--method", "concatenate", "--search-by", "min", "--task", task_file),
         "without --origin, --option and --search",
     )
 
@@ -448,10 +469,10 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     tasks = ("--task", task_file, "--task", task_file)
     more = ("--texts", "words", "--rows", 8, "--steps", 5, "--json")
     code, out, _ = run_cli(
-        "vector", "combine", "sst2 + mnli", "--out", "P", "--reconcile", *tasks, *more
+        "vector", "combine", "sst2 + mnli", "--out", "P", "--distill", *tasks, *more
     )
     assert code == 0
-    found = json.loads(out)["reconciled"]
+    found = json.loads(out)["distilled"]
     assert found["steps"] == 10
     assert len(found["missed"]) == 2
     assert found["after"] >= found["floor"] - 1e-5
@@ -461,23 +482,23 @@ def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     assert torch.equal(prompt.origin, load_prompt("sst2").origin)
     assert not {"start", "tried"} & found.keys()
     either = ("vector", "combine", "sst2 + mnli", "--method", "either", "--out", "E")
-    code, out, _ = run_cli(*either, "--reconcile", *tasks, *more)
+    code, out, _ = run_cli(*either, "--distill", *tasks, *more)
     found = json.loads(out)
-    tried = found["reconciled"]["tried"]
+    tried = found["distilled"]["tried"]
     assert (code, list(tried)) == (0, ["sum", "concatenate"])
     assert found["method"] == min(tried, key=tried.get)
     sizes = {"sum": prompt.length, "concatenate": 2 * prompt.length}
     assert load_prompt("E").length == found["length"] == sizes[found["method"]]
-    code, out, _ = run_cli(*either, "--reconcile", *tasks, *more[:-1])
+    code, out, _ = run_cli(*either, "--distill", *tasks, *more[:-1])
     assert code == 0
     assert "begun from" in out
-    fails(run_cli(*either), "method either: expected --reconcile")
+    fails(run_cli(*either), "method either: expected --distill")
     fails(
-        run_cli("vector", "combine", "sst2 + 2*mnli", *either[2:], "--reconcile", *tasks),
+        run_cli("vector", "combine", "sst2 + 2*mnli", *either[3:], "--distill", *tasks),
         "method either: expected whole prompts",
         "2*mnli",
     )
-    base = ("vector", "combine", "sst2 + mnli", "--out", "Q", "--reconcile")
+    base = ("vector", "combine", "sst2 + mnli", "--out", "Q", "--distill")
     fails(run_cli(*base, "--task", task_file), "--task: expected one for each name")
     fails(run_cli(*base), "--task: expected a task", "'sst2'")
 
@@ -521,3 +542,110 @@ def test_an_expression_that_begins_with_a_minus(run_cli, library, expression) ->
     code, _, err = run_cli("vector", "combine", "sst2", "--ouut", "P")
     assert code == 2
     assert "parentheses" not in err
+
+
+def test_names_may_be_paths(run_cli, library, tmp_path) -> None:
+    for name in ("x", "y"):
+        save_prompt(load_prompt("sst2"), f"lib/{name}")
+    code, out, err = run_cli("vector", "combine", "lib/x + 0.5*lib/y", "--out", "P", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["terms"] == {"lib/x": 1.0, "lib/y": 0.5}
+    assert found["folders"] == {"lib/x": "lib/x", "lib/y": "lib/y"}
+    step = load_prompt("P").provenance.history[-1]
+    assert step["coefficients"] == {"sst2": 1.5}, "they are one and the same vector"
+    save_prompt(load_prompt("mnli.prompt").with_provenance(task="sst2"), "lib/y")
+    assert run_cli("vector", "combine", "lib/x + 0.5*lib/y", "--out", "P")[0] == 0
+    step = load_prompt("P").provenance.history[-1]
+    assert step["coefficients"] == {"x": 1, "y": 0.5}
+    assert run_cli("vector", "combine", "./lib/x/2", "--out", "Q")[0] == 0
+    moved = load_prompt("Q").vectors - load_prompt("Q").origin
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.5))
+    assert run_cli("vector", "combine", f"{tmp_path}/lib/x", "--out", "R")[0] == 0
+    fails(
+        run_cli("vector", "combine", "lib/z + lib/x", "--out", "never"),
+        "name 'lib/z' of the expression: expected a folder lib/z or lib/z.prompt here",
+        "spaces around a slash that divides",
+    )
+
+
+def test_a_slash_that_may_mean_two_things(run_cli, library) -> None:
+    save_prompt(load_prompt("mnli.prompt"), "sst2/2")
+    result = run_cli("vector", "combine", "sst2/2", "--out", "never")
+    fails(result, "expected one meaning of 'sst2/2', got two", "'\"sst2/2\"' with quotes")
+    code, out, _ = run_cli("vector", "combine", "sst2 / 2", "--out", "P", "--json")
+    assert json.loads(out)["terms"] == {"sst2": 0.5}
+    code, out, _ = run_cli("vector", "combine", '"sst2/2"', "--out", "P", "--json")
+    assert (code, json.loads(out)["combination"]) == (0, "mnli")
+
+
+def test_search_stands_alone(run_cli, library, task_file) -> None:
+    base = ("vector", "combine", "sst2 + mnli", "--task", task_file, "--grid", "0:1:0.5")
+    code, out, err = run_cli(*base, "--search", "--out", "P", "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["search"]["criterion"] == "min"
+    by = run_cli(*base, "--search-by", "min", "--out", "P", "--json")
+    assert by == (code, out, err)
+    found = json.loads(run_cli(*base, "--search-by", "harmonic", "--out", "P", "--json")[1])
+    assert found["search"]["criterion"] == "harmonic"
+
+
+def test_a_search_serves_the_tasks_that_the_prompts_remember(run_cli, library, task_file) -> None:
+    for folder, task in (("sst2", str(task_file)), ("mnli.prompt", str(task_file))):
+        save_prompt(load_prompt(folder).with_provenance(task=task), folder)
+    base = ("vector", "combine", "sst2 + mnli", "--grid", "0:1:0.5", "--out", "P", "--json")
+    code, out, err = run_cli(*base, "--search")
+    assert (code, err) == (0, "")
+    assert list(json.loads(out)["search"]["tasks"]) == ["capitals"]
+    base = ("vector", "combine", "sst2 + mnli", "--out", "P", "--json", "--distill")
+    code, out, err = run_cli(*base, "--texts", "words", "--rows", 8, "--steps", 2)
+    assert (code, err) == (0, "")
+    assert len(json.loads(out)["distilled"]["missed"]) == 2
+
+
+@pytest.mark.parametrize("method", ["sum", "concatenate"])
+def test_mixed_models_name_the_folders(run_cli, library, backbone, method) -> None:
+    other = backbone("gpt2")
+    spec = OriginSpec("vocabulary", 0)
+    start = make_origin(spec, other, N)
+    made = Provenance(other.name, other.kind, fingerprint=other.space.fingerprint, task="x")
+    save_prompt(SoftPrompt(start + 1, made, start), "lib/other")
+    result = run_cli("vector", "combine", "sst2 + lib/other", "--method", method, "--out", "never")
+    fails(result, "sst2 and lib/other: expected ", f"{other.name} (", "one model and one size")
+    short = load_prompt("mnli.prompt")
+    save_prompt(SoftPrompt(short.vectors[:2], short.provenance, short.origin[:2]), "lib/short")
+    result = run_cli("vector", "combine", "sst2 + lib/short", "--method", method, "--out", "never2")
+    if method == "concatenate":
+        assert result[0] == 0
+    else:
+        fails(result, "sst2 and lib/short: expected", "(3 virtual tokens", "(2 virtual tokens")
+
+
+def test_printed_commands_run(run_cli, run_printed, library, task_file) -> None:
+    """Every command that make, combine and widen print runs as it stands, spaces included."""
+    _, _, err = run_cli("vector", "make", "sst2", "--out", "my vectors/sst2")
+    run_printed(err)
+    widening = ("vector", "widen", "sst2", "--task", task_file, "--backbone", library.name)
+    few = ("--texts", "words", "--rows", 12, "--steps", 2, "--origin-samples", 2)
+    code, _, err = run_cli(*widening, *few, "--out", "my wide")
+    assert code == 0
+    run_printed("\n".join(line for line in err.splitlines() if "note:" not in line))
+    base = ("vector", "combine", "sst2 + mnli", "--out", "my sum")
+    assert "promptport" not in run_cli(*base)[2], "no task of theirs can be opened"
+    tasks = ("--task", task_file, "--grid", "0,1")
+    (scored,) = run_printed(run_cli(*base, *tasks, "--search")[2])
+    assert "capitals" in scored[1]
+
+
+def test_combine_in_python(library) -> None:
+    from promptport.library.combining import CombineConfig, combine
+
+    first, second = load_prompt("sst2"), load_prompt("mnli.prompt")
+    made = combine("a - b/2", {"a": first, "b": "mnli.prompt"}, CombineConfig(origin="seed:3"))
+    start = make_origin(OriginSpec("vocabulary", 3), library, N)
+    torch.testing.assert_close(made.prompt.vectors, start)
+    assert made.terms.added == ["a"]
+    assert (made.method, made.search, made.distilled) == ("sum", None, None)
+    assert made.notes == ("the combination is zero: the prompt is the bare origin",) or made.vector
+    whole = combine("a + b", {"a": first, "b": second}, CombineConfig("concatenate"))
+    assert torch.equal(whole.prompt.vectors, torch.cat([first.vectors, second.vectors]))

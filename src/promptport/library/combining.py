@@ -299,8 +299,7 @@ class _Work:
         Raises:
             PromptPortError: none, or one that is not embedded.
         """
-        content = self.terms.prompt_or_none(name) or self.terms.vector(name, name, self._named())
-        recorded = content.provenance.task
+        recorded = self.terms.provenance(name).task
         try:
             if recorded:
                 return open_task(recorded, self.data)
@@ -308,7 +307,7 @@ class _Work:
             pass
         raise PromptPortError(
             "--task",
-            expected=f"a task for {name}, since its folder names none that is embedded",
+            expected=f"a task for {name}, since its folder names none that comes with promptport",
             got="none" if recorded is None else f"only the recorded name {recorded!r}",
             fix="Give --task TASK, for instance the path of a .yaml file",
         )

@@ -49,6 +49,17 @@ class Terms:
         """Folders of the names that are not loaded."""
         return {name: place for name, place in self.contents.items() if isinstance(place, Path)}
 
+    def provenance(self, name: str) -> Provenance:
+        """Where the prompt or vector of a name comes from.
+
+        Raises:
+            PromptPortError: a folder that cannot be read.
+        """
+        content = self.contents[name]
+        if not isinstance(content, Path):
+            return content.provenance
+        return (self.prompt_or_none(name) or load_vector(content)).provenance
+
     def prompt(self, name: str) -> SoftPrompt:
         """The prompt of a name.
 

@@ -29,7 +29,7 @@ _TOKEN = re.compile(
 # One character that begins a path, then all that a path without spaces and operators has.
 _PATH = re.compile(r"\s*(?P<path>(?:[^\W\d]|\.{0,2}/|~/)(?:[\w./]|-+(?=[\w./]))*)")
 _QUOTED = re.compile(r"""\s*(?P<quote>["'])(?P<name>.*?)(?P=quote)""")
-_DIVIDED = re.compile(rf"[^\W\d][\w.]*(?:-+[\w.]+)*(?:/{_NUMBER})+")
+_DIVIDED = re.compile(rf"(?P<name>.*?[^/])(?P<numbers>(?:/{_NUMBER})+)")
 _MAXIMUM_LENGTH = 10_000
 _MAXIMUM_DEPTH = 50
 
@@ -120,16 +120,16 @@ class _Parser:
             path, behind = path[:-1], behind - 1
         if match is None or "/" not in path.rstrip("/"):
             return None
-        if _DIVIDED.fullmatch(path):
-            if not self.is_name(path):
-                return None
-            if self.is_name(path.partition("/")[0]):
-                name, _, number = path.partition("/")
+        if divided := _DIVIDED.fullmatch(path):
+            name, numbers = divided["name"], divided["numbers"]
+            if not self.is_name(path):  # the name alone; the division is read after it
+                path, behind = name, behind - len(numbers)
+            elif self.is_name(name):
                 self._refuse(
                     f"one meaning of {path!r}",
-                    f"two: the folder {path}, and {name} divided by {number}",
-                    f"Write '\"{path}\"' with quotes for the folder, or '{name} / {number}' with "
-                    "spaces for the division",
+                    f"two: the folder {path}, and {name} divided by {numbers[1:]}",
+                    f"Write '\"{path}\"' with quotes for the folder, or '{name} / {numbers[1:]}' "
+                    "with spaces for the division",
                 )
         return _Token("name", path.rstrip("/"), match.start("path") + 1), behind
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from promptport.storage import load_prompt
 OriginLike = str | Path | OriginSpec
 
 OWN = "own"  # the origin that the first prompt was tuned from
+_SAME = 1e-6  # largest difference of entries that rounding makes
 _KINDS = ("seed", "vocabulary", "normal", "mixture", "text")
 
 
@@ -104,3 +106,29 @@ def own_origin(
             fix="Name another origin, for instance --origin seed:3",
         )
     return known.origin, known.provenance.origin
+
+
+def with_given_origin(prompt: SoftPrompt, origin: OriginLike | None) -> SoftPrompt:
+    """The prompt with its origin: the one that it keeps, of PEFT's a text, else the given one.
+
+    Args:
+        prompt: (n, d).
+        origin: what it was tuned from, as `read_origin` takes it; None if only the prompt says.
+
+    Raises:
+        PromptPortError: another origin than the one that the prompt keeps.
+    """
+    known = with_origin(prompt)
+    if origin is None:
+        return known
+    start, made = origin_on(origin, known.provenance, known.length)
+    if known.origin is None:
+        return replace(known.with_provenance(origin=made), origin=start)
+    if not start.allclose(known.origin, atol=_SAME):
+        raise PromptPortError(
+            "--origin",
+            expected="none, or the origin that the folder says",
+            got=str(origin),
+            fix="Leave the option out; to measure it from elsewhere, use promptport vector widen",
+        )
+    return known

@@ -42,6 +42,7 @@ from promptport.merging.expressions import parse_expression
         ("a/b/(1 + 3)", {"a/b": 0.25}),
         ("a/2 + b/.5/1e1", {"a": 0.5, "b": 0.2}),
         ("a /2", {"a": 0.5}),
+        ("lib/a/2 + ./b/4", {"lib/a": 0.5, "./b": 0.25}),
         ("runs/2024/x", {"runs/2024/x": 1}),
         ('"runs/2" + 2*"my prompts/a+b"', {"runs/2": 1, "my prompts/a+b": 2}),
         ("'a - b'/2", {"a - b": 0.5}),

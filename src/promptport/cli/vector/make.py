@@ -1,23 +1,29 @@
-"""promptport vector: what tuning added to its origin."""
+"""promptport vector make: what tuning added to its origin."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, check_vector_out, print_json, print_table, quiet
-from promptport.cli.made_origin import make_start
-from promptport.errors import PromptPortError
-
-_SAME = 1e-6  # largest difference of entries that rounding makes
+from promptport.cli.console import (
+    JsonFlag,
+    check_vector_out,
+    command_line,
+    print_facts,
+    print_json,
+    print_table,
+    quiet,
+    written,
+)
 
 
 def command(
     prompt: Annotated[Path, typer.Argument(help="Prompt folder (ours or PEFT's).")],
-    out: Annotated[Path | None, typer.Option(help="Vector folder to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Vector folder to write; without it the vector is shown.")
+    ] = None,
     origin: Annotated[
         str | None,
         typer.Option(
@@ -27,27 +33,25 @@ def command(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Take the task prompt vector of a tuned prompt: prompt minus origin."""
+    """Take what tuning added: prompt minus origin.
+
+    The task vector of a tuned prompt can be added to other vectors and put on another origin. The
+    other commands take it of a prompt folder by themselves; a folder of its own is half as large.
+
+    Example:
+        promptport vector make capital --out capital-vector
+    """
     quiet()
-    from promptport.backbone import with_origin
+    from promptport.parameters.written_origins import with_given_origin
     from promptport.storage import load_prompt, save_vector
     from promptport.vector import TaskPromptVector
 
-    found = with_origin(load_prompt(prompt))
+    loaded = load_prompt(prompt)
     if out is not None:
-        check_vector_out(out, found)
-    if origin is not None:
-        start, made = make_start(origin, found.provenance, found.length)
-        if found.origin is None:
-            found = replace(found.with_provenance(origin=made), origin=start)
-        elif not start.allclose(found.origin, atol=_SAME):
-            raise PromptPortError(
-                "--origin",
-                expected="none, or the origin that the folder says",
-                got=origin,
-                fix="Leave the option out; to measure it from elsewhere, use promptport widen",
-            )
-    vector = TaskPromptVector.of(found, prompt.name.removesuffix(".prompt"))
+        check_vector_out(out, loaded)
+    known = with_given_origin(loaded, origin)
+    name = prompt.name.removesuffix(".prompt")
+    vector = TaskPromptVector.of(known, name)
     if out is not None:
         save_vector(vector, out)
     norms = vector.delta.norm(dim=1).tolist()
@@ -62,15 +66,14 @@ def command(
     if json_output:
         print_json(described)
         return
-    facts = [[name, described[name]] for name in ("backbone", "coefficients", "origin", "norm")]
-    print_table(str(prompt), ["", ""], facts)
-    assert found.origin is not None, "the vector was made from it"
-    rows = [
-        [i + 1, norm, before]
-        for i, (norm, before) in enumerate(
-            zip(norms, found.origin.norm(dim=1).tolist(), strict=True)
-        )
-    ]
+    shown = ("backbone", "coefficients", "origin", "norm")
+    print_facts(str(prompt), [[fact, described[fact]] for fact in shown])
+    assert known.origin is not None, "the vector was made from it"
+    before = known.origin.norm(dim=1).tolist()
+    rows = [[i + 1, norm, start] for i, (norm, start) in enumerate(zip(norms, before, strict=True))]
     print_table("virtual tokens", ["token", "norm", "norm of the origin"], rows)
     if out is not None:
-        typer.echo(f"Written to {out}. Use it with: promptport combine NAME --load NAME={out} ...")
+        target = out.with_name(f"{out.name}-on-seed3")
+        load = f"v={out}"
+        following = command_line("vector", "combine", "v", load=load, origin="seed:3", out=target)
+        written(out, "Put it on another origin", following)

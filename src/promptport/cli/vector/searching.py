@@ -1,60 +1,44 @@
-"""promptport combine --search: coefficients by labelled dev rows."""
+"""promptport vector combine --search: coefficients by labelled dev rows."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from promptport.cli.console import backbone_reference, interval, print_table
-from promptport.cli.made_origin import origin_for
-from promptport.cli.parsing import parse_options
+from promptport.cli.console import interval, print_table
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from promptport.merging import SearchConfig, SearchResult
-    from promptport.tasks import Task
+    from promptport.merging import SearchConfig
 
-
+USUAL = "min"  # criterion: a mean cannot see that one task is kept and the other wiped out
 _ROUNDING = 1e-9  # of a number of steps
 _SHOWN = 40  # characters of a grid that is refused
 
 
-def search_config(
-    criterion: str | None,
+def search_settings(
+    criterion: str,
     coefficients: str,
     grid: str | None,
     precision: float,
     ties: str | None,
-    method: str,
-    options: list[str],
-    seed: int,
-) -> SearchConfig | None:
+    rows: int,
+    truncate: bool,
+) -> SearchConfig:
     """The settings of --search; checked before anything is loaded."""
     from promptport.merging import SearchConfig
 
-    if criterion is None:
-        if coefficients != "one":
-            raise PromptPortError(
-                "--coefficients",
-                expected="--search with it",
-                got="none",
-                fix="Add for instance --search min --task A --task B",
-            )
-        return None
     return SearchConfig(
         cast(Any, criterion),
         cast(Any, coefficients),
         grid=None if grid is None else read_grid(grid),
         precision=precision,
         ties=cast(Any, ties or ("loss" if coefficients == "separate" else None)),
-        method=method,
-        options=parse_options(options),
-        seed=seed,
+        rows=rows,
+        truncate=truncate,
     )
 
 
@@ -90,67 +74,13 @@ def _range(text: str, most: int) -> list[float]:
 def _numbers(text: str, between: str) -> list[float]:
     """Finite numbers without minus zero; none if one of them is none."""
     with contextlib.suppress(ValueError):
-        found = [float(part) + 0.0 for part in text.split(between)]
-        return found if all(map(math.isfinite, found)) else []
+        numbers = [float(part) + 0.0 for part in text.split(between)]
+        return numbers if all(map(math.isfinite, numbers)) else []
     return []
 
 
-def searched(
-    terms: dict[str, float],
-    places: dict[str, Path],
-    origin: str,
-    config: SearchConfig,
-    backbone: str | None,
-    loading: Mapping[str, Any],
-    tasks: list[Task],
-) -> SearchResult:
-    from promptport.backbone import Backbone
-    from promptport.merging import search_coefficients
-    from promptport.storage import load_vector
-    from promptport.vector import unique_labels
-
-    vectors = unique_labels(
-        {name: load_vector(place, name, backbone) for name, place in places.items()}
-    )
-    first = vectors[0]
-    start, made = origin_for(
-        origin,
-        next(iter(places.values())),
-        first.provenance,
-        first.length,
-        backbone=backbone,
-        seed=config.seed,
-    )
-    source = first.provenance
-    model = Backbone.load(**backbone_reference(source, backbone), **loading)
-    found = search_coefficients(
-        model, vectors, tasks, start, config, terms=list(terms.values()), made=made
-    )
-    idle = [name for name, value in zip(terms, found.coefficients, strict=True) if not value]
-    if 0 < len(idle) < len(terms):
-        typer.echo(f"note: with coefficient 0, {', '.join(idle)} adds nothing", err=True)
-    return found
-
-
-def describe_search(
-    found: SearchResult, config: SearchConfig, terms: dict[str, float]
-) -> dict[str, Any]:
-    return {
-        "criterion": config.criterion,
-        "value": found.value,
-        "coefficients": dict(zip(terms, found.coefficients, strict=True)),
-        "grid": list(config.values),
-        "precision": config.precision,
-        "tried": len(found.trials),
-        "split": config.split,
-        "tasks": {
-            name: {**score.to_dict(), "alone": found.alone[name], "kept": found.kept[name]}
-            for name, score in found.scores.items()
-        },
-    }
-
-
 def show_search(search: dict[str, Any]) -> None:
+    """A table of what was chosen, from `SearchResult.to_dict`."""
     chosen = ", ".join(f"{name} {value:g}" for name, value in search["coefficients"].items())
     print_table(
         f"{search['criterion']} {search['value']:.3f}, best of {search['tried']}: {chosen}",

@@ -1,14 +1,14 @@
-"""promptport widen: let the task prompt vector of a finished prompt work on other origins."""
+"""promptport vector widen: let the task vector of a finished prompt work on other origins."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptport.cli.console import (
+    BackboneOption,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -17,23 +17,26 @@ from promptport.cli.console import (
     SplitOption,
     TextsOption,
     TruncateFlag,
-    backbone_reference,
     check_out,
+    command_line,
+    load_backbone,
     note_no_template,
     note_other_task,
     origin_folder,
     print_json,
     progress_bar,
     quiet,
+    say,
     seed_option,
     show_lesson,
     task_of,
+    written,
 )
-from promptport.cli.made_origin import written_origin
+from promptport.cli.panels import METHOD_PANEL, TASK_PANEL
+from promptport.cli.vector.distilling import distill_settings
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from promptport.distillation import Texts
     from promptport.prompt import SoftPrompt
 
 MUCH = 0.3  # missed on other origins; a rule of thumb
@@ -46,7 +49,7 @@ def command(
         str | None,
         typer.Option(
             help="Task: its template and, unless --texts words, its texts; never its labels. "
-            "Default: the one that the prompt remembers."
+            "Needed if the prompt remembers none that comes with promptport.",
         ),
     ] = None,
     origin: Annotated[
@@ -57,18 +60,16 @@ def command(
             "keeps none but a text) is measured from random words."
         ),
     ] = None,
-    origins: Annotated[
-        int, typer.Option(help="Learn on so many origins at once, this one among them.")
+    origin_samples: Annotated[
+        int, typer.Option(help="Learn on so many origins at once, its own among them.")
     ] = 64,
     data: DataOption = None,
-    backbone: Annotated[
-        str | None, typer.Option(help="Backbone, if it is not where the prompt says.")
-    ] = None,
     texts: TextsOption = "task",
     template: Annotated[
         str | None,
         typer.Option(
-            help="Template of a prompt that names none; PEFT puts its rows in front: '{soft} ...'."
+            help="Template of a prompt that names none; PEFT puts its rows in front: '{soft} ...'.",
+            rich_help_panel=TASK_PANEL,
         ),
     ] = None,
     split: SplitOption = "train",
@@ -76,7 +77,8 @@ def command(
         int | None,
         typer.Option(
             help="Most unlabelled rows; usually 1024 to read (fewer than 256 are filled up by "
-            "swapping words), or 256 to make of random words."
+            "swapping words), or 256 to make of random words.",
+            rich_help_panel=TASK_PANEL,
         ),
     ] = None,
     steps: Annotated[
@@ -85,60 +87,58 @@ def command(
             help="Most updates, usually 4800; it ends before if nothing is missed, or no less "
             "than before.",
             min=1,
+            rich_help_panel=METHOD_PANEL,
         ),
     ] = None,
-    seed: Annotated[int, seed_option("Seed of texts and origins.")] = 0,
+    seed: Annotated[int, seed_option("Seed of texts and origins.", METHOD_PANEL)] = 0,
+    backbone: BackboneOption = None,
     truncate: TruncateFlag = False,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
     json_output: JsonFlag = False,
 ) -> None:
-    """Widen a finished prompt: its vector learns to work on any origin of its kind, no labels."""
+    """Learn a task vector again, so that it holds on many origins.
+
+    The vector of a finished prompt often answers well only on the origin that it was tuned from.
+    Here it learns, without labels, to say on any origin of this kind what the prompt says.
+
+    Example:
+        promptport vector widen capital --out capital-wide
+    """
     quiet()
     check_out(out, prompt, *origin_folder(origin))
-    from promptport.backbone import Backbone
-    from promptport.distillation import OVER_ORIGINS, DistillConfig, distill_over_origins
-    from promptport.parameters import OriginSpec
+    from promptport.distillation import OVER_ORIGINS, distill_over_origins
+    from promptport.parameters.written_origins import read_origin
     from promptport.storage import load_prompt, save_prompt
 
-    found = load_prompt(prompt)
-    opened = task_of(found, task, data, "--task")
-    note_other_task([found], opened)
+    source = load_prompt(prompt)
+    opened = task_of(source, task, data, "--task")
+    note_other_task([source], opened)
     if template is not None:
-        found = _with_template(found, template)
-    note_no_template(found, opened)
-    spec = None if origin is None else written_origin(origin, seed)
-    usual = (
-        OVER_ORIGINS.rows if texts == "task" else DistillConfig.rows
-    )  # four times as many are made
-    config = replace(
-        OVER_ORIGINS,
-        texts=cast("Texts", texts),
-        rows=usual if rows is None else rows,
-        steps=OVER_ORIGINS.steps if steps is None else steps,
-        seed=seed,
-        truncate=truncate,
-    )
-    place = backbone_reference(found.provenance, backbone)
-    model = Backbone.load(**place, device=device, dtype=dtype, device_map=device_map)
+        source = _with_template(source, template)
+    note_no_template(source, opened)
+    spec = None if origin is None else read_origin(origin, seed)
+    config = distill_settings(OVER_ORIGINS, texts, rows, steps, seed, truncate)
+    loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+    model = load_backbone(source.provenance, backbone, prompt, hidden=json_output, **loading)
     with progress_bar("widening", hidden=json_output) as show:
         result = distill_over_origins(
-            found,
+            source,
             model,
             opened,
             origin=spec,
-            origins=origins,
+            origins=origin_samples,
             split=split,
             config=config,
             progress=lambda done, total: show(done, total, ""),
         )
     save_prompt(result.prompt, out)
     output = {
-        "backbone": place["name"],
+        "backbone": model.name,
         "task": opened.name,
         "origin": result.prompt.provenance.origin,
-        "origins": origins,
+        "origin_samples": origin_samples,
         "folder": str(out),
         **result.to_dict(),
     }
@@ -147,16 +147,24 @@ def command(
         return
     show_lesson(f"the vector of {prompt} on origins that it did not learn from", output)
     if result.missed[0] > MUCH:
-        typer.echo(
+        say(
             f"Of what the prompt says on its own origin {result.missed[0]:.0%} is still missed on "
             "others: this vector does not move well. Give more --steps, real --texts, or check "
             "task and template."
         )
-    kind = OriginSpec.drawn_again(result.prompt.provenance.history[-1]["kind"])
-    other = (kind or OriginSpec()).written
-    typer.echo(
-        f"Written to {out}. Put its vector on another origin of the kind {other}: "
-        f"promptport combine w --load w={out} --origin '{other}' --seed 3 --out Q"
+    written(out, "Put its vector on another origin of this kind", _following(result.prompt, out))
+
+
+def _following(prompt: SoftPrompt, out: Path) -> str:
+    from promptport.parameters import OriginSpec
+
+    drawn = OriginSpec.drawn_again(prompt.provenance.history[-1]["kind"]) or OriginSpec()
+    return command_line(
+        *("vector", "combine", "w"),
+        load=f"w={out}",
+        origin=drawn.written,
+        seed=3,
+        out=out.with_name(f"{out.name}-on-seed3"),
     )
 
 
