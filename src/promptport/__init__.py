@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING, Any
 from promptport._version import __version__
 
 if TYPE_CHECKING:
+    from promptport.analysis.origin_checks import (
+        OriginCheckConfig,
+        check_prompt_origins,
+        check_task_origins,
+    )
     from promptport.anchors import AnchorSet
     from promptport.backbone import Backbone, open_space, with_origin
     from promptport.distillation import (
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
         write_curves,
     )
     from promptport.library import AdaptConfig, AdaptResult, Library, Ranking, adapt, rank
+    from promptport.library.combining import Combination, CombineConfig, combine
     from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
     from promptport.moving import (
         MoveConfig,
@@ -85,6 +91,12 @@ if TYPE_CHECKING:
     from promptport.vector import TaskPromptVector
 
 _HOMES = {
+    "combine": "library.combining",
+    "CombineConfig": "library.combining",
+    "Combination": "library.combining",
+    "check_task_origins": "analysis.origin_checks",
+    "check_prompt_origins": "analysis.origin_checks",
+    "OriginCheckConfig": "analysis.origin_checks",
     "AdaptConfig": "library",
     "AdaptResult": "library",
     "Agreement": "distillation",
@@ -171,6 +183,8 @@ __all__ = [
     "Agreement",
     "AnchorSet",
     "Backbone",
+    "Combination",
+    "CombineConfig",
     "Curves",
     "CurvesConfig",
     "DistillConfig",
@@ -182,6 +196,7 @@ __all__ = [
     "MoveConfig",
     "MovePlan",
     "MoveResult",
+    "OriginCheckConfig",
     "OriginSpec",
     "Pairs",
     "PairsConfig",
@@ -208,7 +223,10 @@ __all__ = [
     "adapt",
     "agreement",
     "align",
+    "check_prompt_origins",
     "check_task",
+    "check_task_origins",
+    "combine",
     "distill_merge",
     "distill_over_origins",
     "encode_prompt",
