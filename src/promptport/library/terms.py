@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from promptport.backbone import Backbone, origin_is_text
+from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError
 from promptport.merging.expressions import parse_expression
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import load_prompt, load_vector
 from promptport.storage.prompt_folder import CONFIG_FILE
-from promptport.vector import TaskPromptVector, check_same_backbone, unique_labels
+from promptport.vector import TaskPromptVector, unique_labels
 
 Combinable = SoftPrompt | TaskPromptVector | str | Path
 
