@@ -20,6 +20,7 @@ from promptport.files import (
     tensor_bytes,
 )
 from promptport.prompt import Provenance
+from promptport.storage.model_card import CARD_FILE, may_write_card
 from promptport.storage.prompt_folder import (
     CONFIG_FILE,
     MIXTURE_FILE,
@@ -100,7 +101,8 @@ def save_attention(prompts: AttentionParts, folder: str | Path) -> Path:
         prompt=prompts.provenance.to_dict(),
     )
     target = Path(folder)
-    with atomic_folder(target, _STALE) as staging:
+    stale = (*_STALE, CARD_FILE) if may_write_card(target) else _STALE
+    with atomic_folder(target, stale) as staging:
         (staging / TENSORS_FILE).write_bytes(tensor_bytes(tensors))
         (staging / RECORD_FILE).write_bytes(json_bytes(record))
     return target

@@ -22,6 +22,7 @@ from promptport.files import (
 )
 from promptport.mixture import Mixture
 from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
+from promptport.storage.model_card import CARD_FILE, may_write_card, model_card
 from promptport.storage.peft import (
     CONFIG_FILE,
     PROMPT_KEY,
@@ -60,12 +61,12 @@ _damaged = RecordFormat(SCHEMA_VERSION, "Restore the file from its source").dama
 
 
 def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
-    """Write a prompt folder, whole or not at all.
+    """Write a prompt folder with its model card, whole or not at all.
 
     Args:
         prompt: the prompt.
         folder: made if missing; files of an older prompt in it are replaced or removed, those of
-            its vector as well.
+            its vector as well. A README.md that is not our card stays.
 
     Returns:
         The folder.
@@ -91,6 +92,9 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
             prompt=prompt.provenance.to_dict(),
         )
         (staging / PROVENANCE_FILE).write_bytes(json_bytes(record))
+        if may_write_card(target):
+            card = model_card(prompt, target.absolute().name)
+            (staging / CARD_FILE).write_bytes(card.encode())
     return target
 
 

@@ -191,6 +191,7 @@ def test_a_folder_comes_back_bit_for_bit(backbone, tmp_path) -> None:
     assert torch.equal(again.origin, prompt.origin)
     assert again.provenance == prompt.provenance
     assert sorted(f.name for f in (tmp_path / "p").iterdir()) == [
+        "README.md",
         "adapter_config.json",
         "adapter_model.safetensors",
         "origin.safetensors",
