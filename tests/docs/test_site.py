@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tools.docs import api, cards, commands
 
+import typer
+
 import promptport
 
 ROOT = Path(__file__).parents[2]
@@ -20,12 +22,8 @@ def test_every_public_name_is_in_the_api_reference() -> None:
 
 
 def test_every_command_has_a_page_with_all_of_its_options() -> None:
-    import typer
-
-    from promptport.cli import app
-
     pages = commands.command_pages()
-    root = typer.main.get_command(app)
+    root = commands.root_command()
     for name in root.list_commands(typer.Context(root)):
         command = root.get_command(typer.Context(root), name)
         if command.hidden:

@@ -23,9 +23,7 @@ Results go to standard output; messages, progress and hints go to standard error
 
 def command_pages() -> dict[str, str]:
     """Pages by path below `commands/`: an index and one page for each top-level command."""
-    from promptport.cli import app
-
-    root = typer.main.get_command(app)
+    root = root_command()
     context = typer.Context(root, info_name="promptport")
     pages = {}
     panels: dict[str, list[tuple[str, Any]]] = {}
@@ -35,6 +33,13 @@ def command_pages() -> dict[str, str]:
         pages[f"{name}.md"] = _page(f"promptport {name}", command, context)
     pages["index.md"] = _index(panels)
     return pages
+
+
+def root_command() -> Any:
+    """The command `promptport` with all of its commands."""
+    from promptport.cli import app
+
+    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app()
 
 
 def _children(group: Any, context: Any) -> Iterator[tuple[str, Any]]:
@@ -64,17 +69,15 @@ def _index(panels: dict[str, list[tuple[str, Any]]]) -> str:
 def _page(path: str, command: Any, parent: Any, depth: int = 1) -> str:
     context = type(parent)(command, info_name=path.rpartition(" ")[2], parent=parent)
     lines = [f"{'#' * depth} `{path}`", "", *_text(command.help or "")]
-    if _is_group(command):
-        for name, child in _children(command, context):
-            lines += ["", _page(f"{path} {name}", child, context, depth + 1)]
-        return "\n".join(lines) + "\n"
-    lines += ["", "```text", _usage(path, command), "```", ""]
-    if command.epilog:
-        lines += [*_text(command.epilog), ""]
+    if command.callback is not None and (command.params or not _is_group(command)):
+        lines += ["", "```text", _usage(path, command), "```", ""]
     for panel, parameters in _panels(command).items():
         lines += [f"**{panel}**", "", "| name | meaning | default |", "|---|---|---|"]
         lines += [_row(parameter) for parameter in parameters]
         lines.append("")
+    if _is_group(command):
+        for name, child in _children(command, context):
+            lines += ["", _page(f"{path} {name}", child, context, depth + 1)]
     return "\n".join(lines) + "\n"
 
 
@@ -147,19 +150,20 @@ def _summary(command: Any) -> str:
 
 
 def _text(text: str) -> list[str]:
-    """Help text as Markdown: indented lines are examples."""
-    lines: list[str] = []
+    """Help text as Markdown; what stands below `Example:` is code."""
+    prose: list[str] = []
+    examples: list[str] = []
     inside = False
-    for raw in text.replace("\b\n", "").splitlines():
-        shown = raw.rstrip()
-        example = shown.startswith("  ") or shown.lstrip().startswith("promptport ")
-        if example != inside and (example or shown):
-            lines.append("```sh" if example else "```")
-            inside = example
-        lines.append(shown.strip() if example else _escape(shown))
-    if inside:
-        lines.append("```")
-    return lines
+    for line in text.splitlines():
+        if line.strip() in ("Example:", "Examples:"):
+            inside = True
+        elif inside and (not line.strip() or line.startswith("  ")):
+            examples.append(line.strip())
+        else:
+            inside = False
+            prose.append(_escape(line.rstrip()))
+    shown = [line for line in examples if line]
+    return [*prose, "", "```sh", *shown, "```"] if shown else prose
 
 
 def _escape(text: str) -> str:

@@ -310,7 +310,7 @@ def fit_mixture(
     """Find a mixture of words that answers like a finished free prompt, in the same backbone.
 
     What moves is what the prompt does, not where it lies: free vectors lie mostly off the
-    directions that words span, and that part means nothing elsewhere (docs/methods.md).
+    directions that words span, and that part means nothing elsewhere (docs/concepts/mixtures.md).
 
     Args:
         prompt: a finished prompt of `backbone`.

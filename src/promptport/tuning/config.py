@@ -91,7 +91,7 @@ class TuneJob:
             of a virtual token, as a share of the mixture's length; 0 for nothing.
         noise: length of the noise that every row of a step puts on each virtual token, as a share
             of the token's own length, 0 to 10; None for the usual: 1 if anchored (it makes them
-            move better, docs/methods.md), else 0.
+            move better, docs/concepts/mixtures.md), else 0.
     """
 
     task: Task
