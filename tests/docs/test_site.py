@@ -6,9 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from tools.docs import api, cards, commands
-
 import typer
+from tools.docs import api, cards, commands
 
 import promptport
 

@@ -64,7 +64,7 @@ def _card(kind: str, method: Any) -> str:
     short = method.name.partition(".")[0]
     documented = _arguments(method.function)
     lines = [f"## `{method.name}`", "", method.summary, "", f"**Paper**: {method.paper}.", ""]
-    lines += [(CARDS / kind / f"{short}.md").read_text(encoding="utf-8").strip(), ""]
+    lines += [_prose(kind, short), ""]
     if method.options:
         lines += ["| option | default | meaning |", "|---|---|---|"]
         for name, default in method.options.items():
@@ -75,8 +75,13 @@ def _card(kind: str, method: Any) -> str:
 
 def _plain(kind: str, name: str, function: Callable[..., Any]) -> str:
     summary = (inspect.getdoc(function) or "").partition("\n")[0]
+    return f"## `{name}`\n\n{summary}\n\n{_prose(kind, name)}\n"
+
+
+def _prose(kind: str, name: str) -> str:
+    """The hand-written card; its links count from its own folder, one level below the page's."""
     text = (CARDS / kind / f"{name}.md").read_text(encoding="utf-8").strip()
-    return f"## `{name}`\n\n{summary}\n\n{text}\n"
+    return text.replace("](../../../", "](../../")
 
 
 def _arguments(function: Callable[..., Any]) -> dict[str, str]:

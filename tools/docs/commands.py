@@ -23,13 +23,14 @@ Results go to standard output; messages, progress and hints go to standard error
 
 def command_pages() -> dict[str, str]:
     """Pages by path below `commands/`: an index and one page for each top-level command."""
+    from promptport.cli.panels import COMMANDS
+
     root = root_command()
     context = typer.Context(root, info_name="promptport")
     pages = {}
     panels: dict[str, list[tuple[str, Any]]] = {}
     for name, command in _children(root, context):
-        panel = getattr(command, "rich_help_panel", None)
-        panels.setdefault(panel if isinstance(panel, str) else "Other", []).append((name, command))
+        panels.setdefault(COMMANDS[name].panel, []).append((name, command))
         pages[f"{name}.md"] = _page(f"promptport {name}", command, context)
     pages["index.md"] = _index(panels)
     return pages
@@ -39,7 +40,7 @@ def root_command() -> Any:
     """The command `promptport` with all of its commands."""
     from promptport.cli import app
 
-    return typer.main.get_command(app) if isinstance(app, typer.Typer) else app()
+    return app()
 
 
 def _children(group: Any, context: Any) -> Iterator[tuple[str, Any]]:

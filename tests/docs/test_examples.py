@@ -1,0 +1,72 @@
+"""What the documentation shows works as it stands there, in the order in which it stands."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from tests.docs.pages import SETUPS, blocks
+
+QUICK = ("README.md", "docs/howto/peft-folder.md")
+LONG = (
+    "docs/tutorial.md",
+    "docs/howto/csv.md",
+    "docs/howto/many-prompts.md",
+    "docs/howto/serve.md",
+    "docs/howto/upgraded-model.md",
+    "docs/concepts/curves.md",
+    "docs/concepts/encode-decode.md",
+    "docs/concepts/forecast.md",
+    "docs/concepts/merging.md",
+    "docs/concepts/mixtures.md",
+    "docs/concepts/moving.md",
+    "docs/concepts/opinion-pool.md",
+    "docs/concepts/origins.md",
+    "docs/concepts/task-vectors.md",
+)
+_PEFT = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+
+
+def _run(page, folder, monkeypatch, run_cli) -> int:
+    """Run all blocks of a page in a folder; the number of commands and programs that ran."""
+    monkeypatch.chdir(folder)
+    SETUPS.get(page, lambda _folder: None)(folder)
+    ran = 0
+    for block in blocks(page):
+        if block.file is not None:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
+        elif block.language == "python":
+            exec(compile(block.text, page, "exec"), {})
+            ran += 1
+        elif block.language == "sh":
+            for line in block.text.splitlines():
+                if line.startswith("promptport "):
+                    code, out, err = run_cli(*shlex.split(line, comments=True)[1:])
+                    assert code == 0, f"{page}: {line}\n{err}"
+                    assert out or err, f"{page}: {line}"
+                    ran += 1
+    return ran
+
+
+@_PEFT
+@pytest.mark.parametrize("page", QUICK)
+def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, run_cli) -> None:
+    assert _run(page, tmp_path, monkeypatch, run_cli) >= 4
+
+
+@_PEFT
+@pytest.mark.slow
+@pytest.mark.parametrize("page", LONG)
+def test_the_examples_of_a_long_page_run(page, tmp_path, monkeypatch, run_cli) -> None:
+    assert _run(page, tmp_path, monkeypatch, run_cli) >= 2
+
+
+def test_every_page_with_commands_is_run() -> None:
+    from tests.docs.pages import ROOT, prose_files
+
+    pages = {
+        str(path.relative_to(ROOT))
+        for path in prose_files()
+        if any(b.language == "sh" and "promptport " in b.text for b in blocks(str(path)))
+    }
+    assert pages <= {*QUICK, *LONG}
