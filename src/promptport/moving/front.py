@@ -25,6 +25,7 @@ from promptport.moving.planning import (
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template, open_task
 from promptport.transfers import TransferReport, TransferResult
+from promptport.transfers.report import FREE_PROMPT
 
 Progress = Callable[[str, int, int], None]
 
@@ -213,7 +214,8 @@ class PreparedMove:
             warnings = (*warnings, f"{check.lines[0]}; {check.lines[2]}")
         scores = tuple(dev_score(each.prompt) for each in self.sources)
         if isinstance(report, TransferReport):
-            warnings = (*report.warnings, *warnings)
+            told = (line for line in report.warnings if line != FREE_PROMPT)  # the plan says it
+            warnings = (*told, *warnings)
         return MoveResult(
             prompt, self.plan, report, check, (*self.plan.warnings, *warnings), scores
         )

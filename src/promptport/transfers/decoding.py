@@ -20,6 +20,7 @@ from promptport.transfers.describing import Description
 from promptport.transfers.magnitude import find_magnitude
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.report import (
+    ALIKE,
     TransferReport,
     judge,
     mean_norm,
@@ -145,9 +146,20 @@ def _report(
             norm_ratio_source=ratio_source,
             magnitude=plan.magnitude,
             kinds=(description.homes[0].kind, target.kind),
+            free=_is_free(description, target),
         ),
         kept_weight=description.kept_weight,
     )
+
+
+def _is_free(description: Description, target: EmbeddingSpace) -> bool:
+    """Whether a free prompt went to a table that is not like its own."""
+    if not description.free or any(
+        home.fingerprint == target.fingerprint for home in description.homes
+    ):
+        return False
+    agreement = description.anchors.agreement
+    return agreement is None or agreement < ALIKE
 
 
 def _roundtrip(

@@ -48,6 +48,7 @@ class Description:
         anchors: how many words there are and how far they agree.
         nearest: of the first source, the words of each virtual token there.
         parallel: of the first source, mean cosine between different virtual tokens.
+        free: whether one of the prompts is no mixture prompt.
         kept_weight: mean share of the mixtures' weight on the anchors, where mixtures are carried.
         own_anchors: for each source, the words that it shares with the target, if it uses these.
     """
@@ -60,6 +61,7 @@ class Description:
     anchors: AnchorReport
     nearest: Nearest
     parallel: float | None
+    free: bool
     kept_weight: float | None = None
     own_anchors: tuple[AnchorSet, ...] = ()
 
@@ -131,6 +133,7 @@ def describe_sources(
         anchors.report,
         nearest_words(spaces[0], problems[0].vectors),
         mean_pair_cosine(problems[0].vectors),
+        any(source.prompt.mixture is None for source in sources),
         sum(kept) if len(kept) == len(sources) else None,
         tuple(_shared(plan, space, target) for space in spaces) if own else (),
     )
@@ -168,6 +171,7 @@ def describe_portable(
         replace(anchors.report, coverage=(k / len(words), k / len(target.words))),
         portable.nearest or ((),) * portable.length,
         portable.parallel,
+        portable.mixture is None,
         None if mixed is None else mixed.kept,
     )
 

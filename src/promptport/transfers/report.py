@@ -18,6 +18,13 @@ LOW_ROUNDTRIP = 0.65
 PARALLEL = 0.95
 NO_WARNING = "Nothing in the report speaks against the result; only its score on the task is proof."
 LONG = 3.0
+# Tables that agree this well are those of one model and its fine-tuned copy: free prompts survive.
+ALIKE = 0.9
+FREE_PROMPT = (
+    "The embedding tables say next to nothing about a free prompt: in the benchmark "
+    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all. "
+    "Where both models can be loaded, carry its answers instead (move)."
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,7 @@ def judge(
     norm_ratio_source: float,
     magnitude: str,
     kinds: tuple[str | None, str | None],
+    free: bool,
 ) -> tuple[str, ...]:
     """Say in plain words what speaks against a result.
 
@@ -144,8 +152,11 @@ def judge(
         norm_ratio_source: mean length of the source prompt over the mean source row.
         magnitude: rule for the lengths.
         kinds: of source and target, where known.
+        free: whether a free prompt was carried between tables that are not alike.
     """
     lines = list(anchor_warnings)
+    if free:
+        lines.append(FREE_PROMPT)
     if matching < LOW_MATCHING:
         lines.append(
             f"No vector of the target is described like the prompt (matching {matching:.2f}, low "

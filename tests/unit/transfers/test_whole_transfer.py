@@ -11,9 +11,11 @@ from torch.nn.functional import cosine_similarity
 
 from promptport._version import __version__
 from promptport.errors import AnchorError, MismatchError, ShapeError, UnknownNameError
+from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.relative import encode_relative, matching
-from promptport.transfers import transfer
+from promptport.transfers import encode_prompt, transfer
+from promptport.transfers.report import FREE_PROMPT
 
 
 def made_prompt(space, n=4, scale=1.0, **facts):
@@ -195,3 +197,18 @@ def test_names_are_checked_before_any_work(alike_pair):
     empty = SoftPrompt(torch.zeros(2, 24), Provenance("left"))
     with pytest.raises(ShapeError, match="vectors: .*got 2 of 2 rows that are zero"):
         transfer(empty, source, target)
+
+
+def test_a_free_prompt_between_models_that_are_not_alike_is_warned_of(made_space, alike_pair):
+    source, target = alike_pair()
+    far = transfer(made_prompt(source), source, target).report
+    assert far.agreement < 0.9
+    assert FREE_PROMPT in far.warnings
+    copy = made_space("copy", source.matrix + 0.01, kind="masked")
+    assert FREE_PROMPT not in transfer(made_prompt(source), source, copy).report.warnings
+    words = tuple(sorted(source.words))
+    mixture = Mixture(words, torch.full((4, len(words)), 1 / len(words)))
+    mixed = SoftPrompt(mixture.vectors(source), Provenance("left"), mixture=mixture)
+    assert FREE_PROMPT not in transfer(mixed, source, target).report.warnings
+    portable = encode_prompt(made_prompt(source), source)
+    assert FREE_PROMPT in transfer(portable, target).report.warnings
