@@ -22,6 +22,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.docs.lint_prose
 
 # Strict: broken links, missing public names and failing notebooks are errors.
 docs: $(STAMP) $(DOCS_STAMP)
@@ -40,4 +41,4 @@ $(DOCS_STAMP): $(STAMP) requirements-docs.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) promptport-demo.html
+	rm -rf $(VENV) build docs/generated promptport-demo.html

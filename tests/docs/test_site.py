@@ -40,3 +40,23 @@ def test_every_method_has_a_card_and_every_card_a_method(tmp_path, monkeypatch) 
     monkeypatch.setattr(cards, "CARDS", tmp_path)
     with pytest.raises(SystemExit, match="expected a card for each method"):
         cards.card_pages()
+
+
+def test_the_architecture_names_every_room_in_the_order_of_its_layers() -> None:
+    import tomllib
+
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", text, flags=re.MULTILINE)
+    written = [
+        {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([\w./]+)`", row)}
+        for row in rows
+        if "/" in row or ".py" in row
+    ]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    rooms = [
+        {name.strip().removeprefix("promptport.") for name in layer.split("|")} for layer in layers
+    ]
+    assert written[: len(rooms)] == rooms
+    there = {path.stem for path in (ROOT / "src" / "promptport").iterdir() if path.stem[0] != "_"}
+    assert there == set().union(*rooms)

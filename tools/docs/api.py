@@ -15,12 +15,14 @@ ROOMS = {
     "tasks": "Tasks, templates, data and metrics.",
     "tuning": "Tuning of one or many prompts; starting points; baselines.",
     "transfers": "Moving prompts by embedding tables.",
+    "moving": "The front door: move by the road that works.",
     "distillation": "Moving and mending prompts by their answers.",
     "merging": "Combining task vectors.",
     "library": "Prompts of many tasks on one backbone.",
     "analysis": "Similarity, forecasts, robustness to origins, statistics.",
     "experiments": "Whole comparisons: pairs, few-shot curves, the demo.",
     "storage": "Reading and writing folders and files.",
+    "pages": "HTML pages that stand alone.",
     "parameters": "Origins: where tuning starts.",
 }
 
