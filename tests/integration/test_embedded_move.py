@@ -49,7 +49,7 @@ def test_a_peft_folder_into_nano_llama_is_warned_of(capital, run_cli, tmp_path) 
     ask = (folder, "--to", "nano-llama", "--out", tmp_path / "Q")
     code, _, err = run_cli("transfer", *ask)
     assert code == 0
-    assert "warning: the embedding tables say next to nothing about a free prompt" in err
+    assert "warning: The embedding tables say next to nothing about a free prompt" in err
     assert "(name the task: --task)" in err
     code, out, err = run_cli("move", *ask)
     assert (code, out, err.count("\n")) == (1, "", 1)

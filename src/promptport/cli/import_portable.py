@@ -56,7 +56,6 @@ def command(
     """
     quiet()
     check_out(out)
-    from promptport.moving.planning import ANSWERS_KEEP, LITTLE_OF_FREE
     from promptport.storage import load_portable, save_prompt
     from promptport.transfers import transfer
 
@@ -73,15 +72,11 @@ def command(
             progress=lambda done, total: show(done, total, ""),
         )
     save_prompt(result.prompt, out)
-    warnings = list(result.report.warnings)
-    if loaded.mixture is None:
-        needs = "and needs the prompt folder and both models"
-        warnings.insert(0, f"{LITTLE_OF_FREE}; {ANSWERS_KEEP}, {needs}.")
     if json_output:
-        print_json({"folder": str(out), **result.report.to_dict(), "warnings": warnings})
+        print_json({"folder": str(out), **result.report.to_dict()})
     else:
         show_transfer(result.report.to_dict())
-    for warning in warnings:
+    for warning in result.report.warnings:
         say(f"warning: {warning}")
     task = result.prompt.provenance.task
     if task is not None and _can_be_opened(task):

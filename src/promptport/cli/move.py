@@ -233,7 +233,8 @@ def _say_warnings(
 ) -> None:
     for warning in warnings:
         say(f"warning: {warning.rstrip('.')}.")
-    if not prepared.plan.better or prepared.task is None:
+    told = any(warning in prepared.plan.warnings for warning in warnings)
+    if not (prepared.plan.better and told) or prepared.task is None:
         return
     hint(
         "What does better",

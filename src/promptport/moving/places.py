@@ -107,9 +107,10 @@ class ModelPlace:
                 raise
             raise BackboneError(
                 str(self.named_by),
-                expected="the backbone of the prompt at the place that the file names",
-                got=f"{self.name!r}, which cannot be opened ({_reason(error)})",
-                fix="Name the model with --backbone (in Python backbone=), or correct the file",
+                expected="the name of a model that can be loaded here",
+                got=f"{self.name!r} ({_reason(error)})",
+                fix="Say where the model is: --backbone FOLDER (in Python backbone=), or an "
+                "embedded name or Hub id",
             ) from error
 
 

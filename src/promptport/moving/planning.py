@@ -14,16 +14,13 @@ from typing import Any, Literal, get_args
 from promptport.distillation import Texts
 from promptport.errors import PromptPortError, TaskError, UnknownNameError
 from promptport.tasks import Task
+from promptport.transfers.report import LITTLE_OF_FREE
 
 Method = Literal["auto", "answers", "embeddings"]
 Road = Literal["answers", "embeddings"]
 FEWEST_TEXTS = 8  # unlabelled rows below which a task's own texts cannot be learned from
 
 # Measured: benchmarks/transfer_quality, share of the score of tuning on the target that is kept.
-LITTLE_OF_FREE = (
-    "the embedding tables say next to nothing about a free prompt: in the benchmark "
-    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all"
-)
 ANSWERS_KEEP = "the road by answers keeps 0.86 there, and 0.94 with unlabelled texts of the task"
 CAUSAL_MIXTURE = (
     "a causal model answers from the token in front of {answer}: in the benchmark transfer_quality "

@@ -20,10 +20,12 @@ NO_WARNING = "Nothing in the report speaks against the result; only its score on
 LONG = 3.0
 # Tables that agree this well are those of one model and its fine-tuned copy: free prompts survive.
 ALIKE = 0.9
-FREE_PROMPT = (
+LITTLE_OF_FREE = (
     "The embedding tables say next to nothing about a free prompt: in the benchmark "
-    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all. "
-    "Where both models can be loaded, carry its answers instead (move)."
+    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all"
+)
+FREE_PROMPT = (
+    f"{LITTLE_OF_FREE}. Where both models can be loaded, carry its answers instead (move)."
 )
 
 

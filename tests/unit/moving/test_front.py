@@ -81,6 +81,13 @@ def test_a_method_by_name_and_several_prompts(backbone, make, task) -> None:
         move(prompts, backbone("t5"), backbone=spaces[0])
 
 
+def test_a_free_prompt_to_a_table_like_its_own_is_not_warned_of(backbone, make) -> None:
+    prompt, config = make(), MoveConfig(check=False)
+    moved = move(prompt, backbone("bert"), method="embeddings", config=config)
+    assert not any("0.36" in warning for warning in moved.warnings)
+    assert moved.prompt.vectors.allclose(prompt.vectors, atol=1e-4)
+
+
 def test_a_mixture_with_everything_at_hand_takes_the_answers(backbone, make, task) -> None:
     prompt = make("mixture")
     moved = move(prompt, backbone("gpt2"), task=task, texts="words", config=FAST)
@@ -115,11 +122,11 @@ def test_what_a_peft_prompt_does_not_say_is_remembered(backbone, make, task) -> 
 def test_the_file_that_names_a_lost_model(make, tmp_path) -> None:
     lost = make().with_provenance(backbone="/old/base")
     folder = save_prompt(lost, tmp_path / "P")
-    said = r"P/promptport.json: expected the backbone .* got '/old/base'.*--backbone"
+    said = r"P/promptport.json: expected the name of a model .* got '/old/base'.*--backbone"
     with pytest.raises(BackboneError, match=said):
         prepare_move(folder, "nano-t5")
     (folder / "promptport.json").unlink()
-    with pytest.raises(BackboneError, match="P/adapter_config.json: expected the backbone"):
+    with pytest.raises(BackboneError, match="P/adapter_config.json: expected the name of a model"):
         prepare_move(folder, "nano-t5")
     with pytest.raises(BackboneError, match="^/old/base: expected a model folder"):
         prepare_move(load_prompt(folder), "nano-t5")
