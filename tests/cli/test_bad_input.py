@@ -34,7 +34,7 @@ def test_a_prompt_of_another_width(run_cli, prompt, model_folder, task_file) -> 
     fails(
         run_cli("eval", prompt, "--task", task_file, "--backbone", model_folder("albert")),
         "16 wide",
-        "promptport transfer",
+        "promptport move",
     )
 
 
@@ -282,6 +282,6 @@ def test_options_without_effect_on_transfer(
 def test_options_without_effect_on_tune(run_cli, model_folder, task_file, tmp_path) -> None:
     model = model_folder("bert")
     base = ("tune", "--backbone", model, "--task", task_file, "--out", tmp_path / "Q")
-    fails(run_cli(*base, "--anchored", "--origin", "normal"), "--anchored: expected no --origin")
+    fails(run_cli(*base, "--mixture", "--origin", "normal"), "--mixture: expected no --origin")
     fails(run_cli(*base, "--with", model), "backbones with different names")
     assert not (tmp_path / "Q").exists()

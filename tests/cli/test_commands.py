@@ -85,7 +85,7 @@ def test_tune_transfer_eval_as_in_the_issue(run_cli, model_folder, lama, tmp_pat
 def test_an_anchored_prompt_moves_to_every_kind(
     run_cli, model_folder, task_file, tmp_path, target
 ) -> None:
-    assert _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--anchored")[0] == 0
+    assert _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--mixture")[0] == 0
     code, out, _ = run_cli(
         "transfer", tmp_path / "P", "--to", model_folder(target), "--out", tmp_path / "Q", "--json"
     )
@@ -117,7 +117,7 @@ def test_eval_without_a_prompt_scores_the_manual_template(run_cli, model_folder,
 
 
 def test_inspect_compat_tasks_models(run_cli, model_folder, task_file, tmp_path) -> None:
-    _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--anchored")
+    _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--mixture")
     code, out, _ = run_cli("inspect", tmp_path / "P", "--json")
     described = json.loads(out)
     assert code == 0

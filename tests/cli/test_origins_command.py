@@ -95,14 +95,24 @@ def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
 def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
     out = tmp_path / "P"
     code, _, err = run_cli(
-        "tune", *base, "--origins", 3, "--origin", "vocabulary*0.5", "--seed", 4, "--out", out
+        "tune",
+        *base,
+        "--origin-samples",
+        3,
+        "--origin",
+        "vocabulary*0.5",
+        "--seed",
+        4,
+        "--out",
+        out,
+        "--json",
     )
     assert (code, err) == (0, "")
     prompt = load_prompt(out)
     wanted = make_origin(OriginSpec("vocabulary", 4, scale=0.5), backbone("bert"), 2)
     assert torch.equal(prompt.origin, wanted)
     assert prompt.provenance.tuning["origins"] == 3
-    refused = run_cli("tune", *base, "--origins", 3, "--anchored", "--out", tmp_path / "Q")
+    refused = run_cli("tune", *base, "--origin-samples", 3, "--mixture", "--out", tmp_path / "Q")
     fails(refused, "several origins: expected the kind vocabulary or normal, got mixture")
 
 

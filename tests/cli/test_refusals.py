@@ -61,7 +61,7 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
     )
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")
-    fails(run_cli(*tune, "--anchored", "--origin", "vocabulary"), "expected no --origin with it")
+    fails(run_cli(*tune, "--mixture", "--origin", "vocabulary"), "expected no --origin with it")
     fails(run_cli("compat", "nano-bert"), "backbones: expected two or more")
     assert not (tmp_path / "Q").exists()
 

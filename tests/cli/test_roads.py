@@ -116,7 +116,7 @@ def test_the_words_of_a_vector_start_tuning_elsewhere(
     free, place, moved, start = (tmp_path / name for name in ("F", "A", "V", "P"))
     tune(run_cli, model_folder("bert"), task, free)
     if way == "tuned":
-        tune(run_cli, model_folder("bert"), task, place, "--anchored")
+        tune(run_cli, model_folder("bert"), task, place, "--mixture")
     else:
         run_json(
             run_cli,
@@ -159,7 +159,7 @@ def test_the_words_of_a_vector_need_an_anchored_prompt(
 
     free, mixed = tmp_path / "F", tmp_path / "A"
     tune(run_cli, model_folder("bert"), task, free)
-    tune(run_cli, model_folder("bert"), task, mixed, "--anchored")
+    tune(run_cli, model_folder("bert"), task, mixed, "--mixture")
     assert "expected a mixture prompt, got one of free vectors" in refused(free)
     assert "expected no --method" in refused(mixed, "--method", "omp")
     assert "expected no --magnitude" in refused(mixed, "--magnitude", "keep")
@@ -176,7 +176,7 @@ def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path
         *("--words-of", model_folder("t5"), *FAST),
     )
     assert code == 1
-    assert "Add --anchored" in err
+    assert "Add --mixture" in err
 
 
 @pytest.mark.parametrize("by", ["roundtrip", "agreement"])
@@ -265,7 +265,7 @@ def test_tables_alone_will_do_for_a_mixture(run_cli, model_folder, task, tmp_pat
     places = {"source": tmp_path / "S", "target": tmp_path / "T"}
     for side, name in (("source", "bert"), ("target", "gpt2")):
         copytree(model_folder(name), places[side])
-    tune(run_cli, places["source"], task, tmp_path / "P", "--anchored")
+    tune(run_cli, places["source"], task, tmp_path / "P", "--mixture")
     weights = places[gone] / "model.safetensors"
     tables = {k: v for k, v in load_file(weights).items() if "embed" in k or "wte" in k}
     save_file(tables, weights, metadata={"format": "pt"})

@@ -147,10 +147,10 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     record = json.loads(Path("damaged/attention.json").read_text())
     Path("damaged/attention.json").write_text(json.dumps({**record, "temperature": 2.5}))
     fails(run_cli("inspect", "damaged"), "attention.safetensors: expected the tensors and numbers")
-    code, out, _ = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
+    code, out, err = run_cli(*attention, "--seed", 1, "--seed", 2, "--out", "several")
     assert code == 0
     assert "2 tuned with attention" in out
-    assert "promptport eval several/films-seed1 --task TASK" in out
+    assert "promptport eval several/films-seed1 --task films.yaml" in err
     code, out, _ = run_cli("eval", "several/films-seed2", "--task", "films.yaml")
     assert code == 0
     assert "accuracy" in out
@@ -203,9 +203,9 @@ def test_bad_attention(run_cli, library) -> None:
         "--length",
     )
     two = (*common, *runs, "--length", 2)
-    fails(run_cli(*two, "--origins", 2), "origins: expected 1 with attention")
+    fails(run_cli(*two, "--origin-samples", 2), "origins: expected 1 with attention")
     fails(run_cli(*two, "--noise", 0.5), "noise: expected 0 with attention")
-    fails(run_cli(*two, "--anchored"), "--start: expected free vectors")
+    fails(run_cli(*two, "--mixture"), "--start: expected free vectors")
     assert not Path("found").exists()
     # What another seed was about to finish stays where settings are refused.
     unfinished = Path("kept/films-seed2/.tuning-state.safetensors")
@@ -213,7 +213,10 @@ def test_bad_attention(run_cli, library) -> None:
     unfinished.write_bytes(b"as it was")
     seeds = ("--seed", 1, "--seed", 2, "--out", "kept")
     fails(run_cli(*common, "--library", "runs", *seeds), "expected 5 virtual tokens, got 2")
-    fails(run_cli(*common, "--library", "runs", *seeds, "--length", 2, "--origins", 2), "origins")
+    fails(
+        run_cli(*common, "--library", "runs", *seeds, "--length", 2, "--origin-samples", 2),
+        "origins",
+    )
     assert unfinished.read_bytes() == b"as it was"
     assert run_cli(*two, "--epochs", 1)[0] == 0
     for option in (("--baselines",), ("--tuned",), ("--template", "{text} {soft} {answer}")):
@@ -244,7 +247,7 @@ def test_bad_starts(run_cli, library) -> None:
     fails(run_cli(*common, "--start", "text", "--library", "nowhere"), "no such folder")
     fails(run_cli(*common, "--start", "text", "--library", "runs"), "--length")
     fails(run_cli(*common, "--together", "three"), "one or factors")
-    fails(run_cli(*common, "--together", "one", "--anchored"), "free vectors")
+    fails(run_cli(*common, "--together", "one", "--mixture"), "free vectors")
     fails(run_cli("library", "rank", "nowhere", "--task", "films.yaml"), "no such folder")
     fails(
         run_cli("library", "rank", "runs", "--task", "films.yaml", "--split", "test"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from promptport.prompt import Provenance
-from promptport.tasks import Score
+from promptport.tasks import Score, Task
 
 # Baselines in words, by the names of `tuning.score_baselines`.
 _WORDS = {
@@ -44,6 +45,20 @@ def verdict(
         equal = shown[best].value == score.value
         said.append(f"{'Level with' if equal else 'Above'} {_named(best, shown[best])}.")
     return " ".join(said)
+
+
+def dev_verdict(value: float, task: Task, others: Mapping[str, Score]) -> str:
+    """As `verdict`, of the dev score of a prompt that was just tuned.
+
+    Args:
+        value: the dev score.
+        task: the task.
+        others: baselines on the same rows by name; `majority` among them.
+    """
+    own = replace(others["majority"], value=value, low=value, high=value)
+    answer = None if task.is_regression else task.majority()
+    said = verdict(own, others["majority"], answer, others)
+    return f"on the dev rows, which chose the epoch, {said}"
 
 
 def _against(score: Score, other: Score, name: str) -> str:

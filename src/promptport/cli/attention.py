@@ -7,14 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from promptport.cli.console import (
     STATE_FILE,
-    backbone_reference,
+    command_line,
+    load_backbone,
     print_json,
     print_table,
     progress_bar,
+    say,
+    task_options,
+    written,
 )
 from promptport.cli.library.shared import open_library
 from promptport.errors import TuningError
@@ -110,9 +112,23 @@ def _remove(states: Sequence[Path]) -> None:
 
 
 def report_attentions(
-    found: Sequence[dict[str, Any]], backbone: str, seconds: float, json_output: bool
+    found: Sequence[dict[str, Any]],
+    backbone: str,
+    seconds: float,
+    references: Sequence[str],
+    data: Path | None,
+    json_output: bool,
 ) -> None:
-    """Tell how they do on dev, and what came out."""
+    """Tell how they do on dev, and what came out.
+
+    Args:
+        found: as `tune_attentions` gives it.
+        backbone: its name.
+        seconds: of the run.
+        references: of the tasks, as the user wrote them.
+        data: what the user gave with `--data`.
+        json_output: as JSON.
+    """
     if json_output:
         print_json({"backbone": backbone, "seconds": seconds, "attentions": list(found)})
         return
@@ -123,11 +139,11 @@ def report_attentions(
     columns = ["prompt", "dev score", "averaged: dev score", "mean attention", "folder"]
     print_table(f"{len(rows)} tuned with attention in {seconds:.1f} s", columns, rows)
     place = found[0]["folder"]
-    typer.echo(
-        "Each row has its own prompt, which no prompt folder can hold. Score it: "
-        f"promptport eval {place} --task TASK. {place}/{AVERAGED} is the ordinary prompt of the "
-        "mean attention."
+    following = command_line("eval", place, **task_options(references[0], data))
+    written(
+        place, "Each row has its own prompt, which no prompt folder can hold. Score it", following
     )
+    say(f"{place}/{AVERAGED} is the ordinary prompt of the mean attention.")
 
 
 def is_attention(place: Path) -> bool:
@@ -146,10 +162,9 @@ def score_attention(
     Raises:
         PromptPortError: a damaged folder, or a task that does not fit.
     """
-    from promptport.backbone import Backbone
     from promptport.storage.attention_folder import attention_provenance
     from promptport.tuning import load_attention
 
-    model = Backbone.load(**backbone_reference(attention_provenance(place), backbone), **loading)
+    model = load_backbone(attention_provenance(place), backbone, place, **loading)
     prompts = load_attention(place, model, task)
     return model, replace(prompts, truncate=prompts.truncate or truncate).evaluate(split)

@@ -80,6 +80,28 @@ def score_baselines(
     return scores
 
 
+def dev_baselines(
+    backbone: Backbone, task: Task, config: TuneConfig, *, manual: bool = True
+) -> dict[str, Score]:
+    """What is known without a prompt, on the dev rows that a run uses.
+
+    Args:
+        backbone: the frozen model.
+        task: the task.
+        config: of the run: most dev rows, and whether long texts are cut.
+        manual: also score the manual template, which asks the backbone.
+
+    Returns:
+        `majority`, and `manual` if the task has such a template.
+    """
+    rows = task.load("dev")[: config.max_dev_rows or None]
+    seen = task.with_rows(train=task.load("train"), dev=rows)
+    scores = {"majority": seen.majority_score("dev")}
+    if manual and task.manual is not None:
+        scores["manual"] = evaluate(backbone, seen, split="dev", truncate=config.truncate).score
+    return scores
+
+
 def _reads_something(template: Template) -> bool:
     """Whether anything but virtual tokens stands before the answer."""
     return bool(template.until_answer().fields)

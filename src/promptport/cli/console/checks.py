@@ -97,6 +97,34 @@ def check_out(out: Path, *inputs: Path, own: Path | None = None) -> None:
         )
 
 
+def check_other_prompt(out: Path, task: str) -> None:
+    """Refuse to write a prompt over one of another task.
+
+    Args:
+        out: the prompt folder.
+        task: name of the task that its new prompt is for.
+
+    Raises:
+        PromptPortError: the folder holds a prompt of another task, or one that names no task.
+    """
+    from promptport.storage import load_prompt
+    from promptport.storage.prompt_folder import CONFIG_FILE
+
+    if not (out / CONFIG_FILE).is_file():
+        return
+    try:
+        made = load_prompt(out).provenance.task
+    except PromptPortError:  # of another kind, or damaged: nobody's to lose without a word
+        made = None
+    if made != task:
+        raise PromptPortError(
+            "--out",
+            expected=f"a new folder, or one with a prompt for {task}",
+            got=f"{out}, which holds {'another adapter' if made is None else f'one for {made}'}",
+            fix="Name another folder, or write over it with --force",
+        )
+
+
 def check_vector_out(out: Path, prompt: SoftPrompt | None = None) -> None:
     """Refuse to write a vector where it would count in place of another prompt's.
 

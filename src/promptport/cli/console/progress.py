@@ -93,7 +93,7 @@ class LogProgress:
             return
         self._last, self._share = now, share
         made = done - self._first_done
-        left = (now - self._began) / made * (total - done) if total and made > 0 else None
+        left = (now - self._began) / made * (total - done) if made > 0 and done < total else None
         parts = [
             f"{self._label}: {_count(done, total)}",
             f"{share:.0%}" if total else "",
