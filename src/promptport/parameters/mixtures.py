@@ -66,7 +66,7 @@ def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
         "prompt",
         expected="an anchored prompt with the mixture that tuning started from",
         got="none that its record makes again",
-        fix="Tune with --anchored, make it again (promptport move --only mixture), or use the "
+        fix="Tune with --mixture, make it again (promptport move --only mixture), or use the "
         "vector of its rows",
     )
 

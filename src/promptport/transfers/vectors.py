@@ -124,7 +124,7 @@ def transfer_word_vector(
             "prompt",
             expected="an anchored prompt and the mixture that its tuning started from",
             got="no mixture" if prompt.mixture is None else f"{len(start.weights)} start rows",
-            fix="Tune with --anchored, or use transfer_vector",
+            fix="Tune with --mixture, or use transfer_vector",
         )
     words = [word for word in prompt.mixture.words if word in target.words]
     if not words:

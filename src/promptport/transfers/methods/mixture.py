@@ -37,7 +37,7 @@ def mixture(problem: TransferProblem, *, rest: bool = True) -> Tensor:
             "method mixture",
             expected="an anchored prompt",
             got="one of free vectors",
-            fix="Tune it with --anchored, or choose the method least_squares",
+            fix="Tune it with --mixture, or choose the method least_squares",
         )
     mixed = problem.mixture @ problem.anchors_tgt.float()
     if not rest or problem.rest is None or not bool(problem.rest.any()):
