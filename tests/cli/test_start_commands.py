@@ -158,7 +158,7 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
 
 def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) -> None:
     from promptport.storage import attention_folder as interop
-    from promptport.tuning import attention as tuning
+    from promptport.tuning import attention_training as tuning
 
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
     both = (*common, "--start", "attention", "--library", "runs", "--seed", 1, "--seed", 2)
@@ -178,7 +178,7 @@ def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) 
     assert all(state.is_file() for state in states)
     assert run_cli(*both, "--out", "whole")[0] == 0
     with monkeypatch.context() as patch:
-        patch.delattr(tuning._Run, "update")
+        patch.delattr(tuning._AttentionRun, "step")
         code, _, err = run_cli(*both, "--out", "P")
     assert code == 0, err
     assert not any(state.exists() for state in states)

@@ -34,20 +34,6 @@ def test_an_anchored_prompt_is_its_mixture(backbone, anchored) -> None:
     torch.testing.assert_close(anchored.mixture.weights.sum(1), torch.ones(3))
 
 
-def test_the_gradient_of_the_logits_is_that_of_autograd(backbone) -> None:
-    from promptport.parameters.mixtures import MixtureRows, mixture_words, starting_logits
-
-    space = backbone("bert").space
-    words = mixture_words(space)
-    logits = starting_logits(len(words), 2, seed=1)
-    rows = MixtureRows(space, words, torch.tensor([1, 2]), logits.clone(), torch.device("cpu"))
-    gradient = torch.randn(4, space.width, generator=torch.Generator().manual_seed(0))
-    leaf = logits.clone().requires_grad_(True)
-    (leaf.softmax(1) @ rows.anchors * gradient[1:3]).sum().backward()
-    rows.step(gradient, torch.full((4, 1), 1e-9), torch.ones(4, 1, dtype=torch.bool))
-    torch.testing.assert_close(rows.optimiser.first / (1 - 0.9), leaf.grad, rtol=1e-3, atol=1e-6)
-
-
 def test_tuning_anchored_lowers_the_loss(backbone, capitals) -> None:
     model = backbone("bert")
     job = TuneJob(capitals, OriginSpec("mixture", 0), 4)

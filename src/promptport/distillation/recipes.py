@@ -17,21 +17,16 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
+from promptport.backbone import BackboneLike, as_backbone, with_origin
 from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
-from promptport.distillation.trainer import (
-    Distillation,
-    FreeStudent,
-    MixedStudent,
-    OffsetStudent,
-    Student,
-)
+from promptport.distillation.trainer import Distillation
+from promptport.distillation.variants import OnOrigins, UnderNoise, Variants
 from promptport.errors import TuningError
-from promptport.parameters.mixtures import MixtureRows, mixture_words, starting_logits
+from promptport.parameters.mixtures import WordMixtures, mixture_words, starting_logits
 from promptport.parameters.origins import OriginSpec, make_origin
+from promptport.parameters.parametrisation import FreeVectors
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import TaskLike, as_task
@@ -132,8 +127,9 @@ def align(
     backbone.check_prompt(prompt)
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
-    lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)
-    best, record = _learned(_free(prompt, backbone, config), lesson, config, progress)
+    targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
+    learning = _of_free_vectors(prompt, [targets], config)
+    record = _finish(learning, progress)
     entry = _entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
@@ -142,7 +138,7 @@ def align(
     if old.tuning is not None or old.origin is not None:  # tuned here: they belong to the old rows
         entry |= {"origin": old.origin, "tuning": old.tuning}
     provenance = replace(old, origin=None, tuning=None, history=(*old.history, entry))
-    return DistillResult(SoftPrompt(best, provenance), **record)
+    return DistillResult(SoftPrompt(learning.best, provenance), **record)
 
 
 def distill_merge(
@@ -189,16 +185,16 @@ def distill_merge(
             raise TuningError(what, expected="one or more", got="none", fix="Name a prompt")
     for each in prompts:
         backbone.check_prompt(each)
-    made = []
+    targets = []
     for own, task in learned:
         # A combination of prompts with different templates has none: tasks keep their own.
         known = replace(prompts[0].provenance, template=own.provenance.template)
-        student, teacher = replace(prompts[0], provenance=known), Teacher(backbone, own)
-        made.append(DistillTargets.make(backbone, student, [teacher], task, split, config))
+        start_prompt, teacher = replace(prompts[0], provenance=known), Teacher(backbone, own)
+        targets.append(DistillTargets.make(backbone, start_prompt, [teacher], task, split, config))
     ways = []
     for each in prompts:
-        lessons = [x.asked_through(x.objective.template, each.length) for x in made]
-        ways.append(Distillation(_free(each, backbone, config, len(parts)), lessons, config))
+        own_targets = [x.asked_through(x.objective.template, each.length) for x in targets]
+        ways.append(_of_free_vectors(each, own_targets, config))
     steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
     tried = []
     if len(ways) > 1:
@@ -211,8 +207,8 @@ def distill_merge(
     entry = _entry("distill_merge", config, record) | {"tasks": [task.name for _, task in learned]}
     old = prompts[start].provenance
     provenance = replace(old, history=(*old.history, entry))
-    found = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
-    return DistillResult(found, **record, start=start, tried=tuple(tried))
+    merged = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
+    return DistillResult(merged, **record, start=start, tried=tuple(tried))
 
 
 def distill_over_origins(
@@ -269,18 +265,12 @@ def distill_over_origins(
     kind = OriginSpec.drawn_again(made) or OriginSpec(seed=config.seed)
     seeded = kind.others(origins + _UNSEEN)[1:]
     others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
-    shifts = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
-    lesson = DistillTargets.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
-    rate = config.relative_lr * backbone.space.statistics.std
-    student = OffsetStudent(
-        prompt.vectors,
-        backbone,
-        rate,
-        config.average,
-        shifts,
-        others[origins - 1 :],
-    )
-    best, record = _learned(student, lesson, config, progress)
+    offsets = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
+    variants = OnOrigins(offsets.to(backbone.device), others[origins - 1 :].to(backbone.device))
+    teacher = Teacher(backbone, prompt)
+    targets = DistillTargets.make(backbone, prompt, [teacher], task, split, config)
+    learning = _of_free_vectors(prompt, [targets], config, variants)
+    record = _finish(learning, progress)
     entry = _entry("distill_over_origins", config, record)
     entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
     entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
@@ -288,13 +278,13 @@ def distill_over_origins(
         "kind": old.kind or backbone.kind,
         "fingerprint": old.fingerprint or backbone.space.fingerprint,
         "task": old.task or task.name,
-        "template": old.template or lesson.objective.template.text,
+        "template": old.template or targets.objective.template.text,
     }
     provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
     # The held-back texts again, asked where the prompt stands.
-    own = Distillation(FreeStudent(best, backbone, rate), [lesson], config).missed[0]
-    found = SoftPrompt(best, provenance, origin=start)
-    return DistillResult(found, **record, missed_own=own)
+    widened = SoftPrompt(learning.best, provenance, origin=start)
+    own = _of_free_vectors(widened, [targets], config).missed[0]
+    return DistillResult(widened, **record, missed_own=own)
 
 
 def fit_mixture(
@@ -333,15 +323,15 @@ def fit_mixture(
     config = config or DistillConfig(epochs=30, patience=5)
     prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
-    lesson = DistillTargets.make(backbone, prompt, [Teacher(backbone, prompt)], task, split, config)
+    teacher = Teacher(backbone, prompt)
+    targets = DistillTargets.make(backbone, prompt, [teacher], task, split, config)
     chosen = mixture_words(backbone.space, words)
     logits = starting_logits(len(chosen), prompt.length, config.seed)
-    mixture = MixtureRows(
-        backbone.space, chosen, torch.arange(prompt.length), logits, backbone.device
-    )
-    start = mixture.vectors().cpu()
-    student = MixedStudent(mixture, config.logit_lr, config.noise)
-    best, record = _learned(student, lesson, config, progress)
+    mixtures = WordMixtures(backbone.space, chosen, logits, backbone.device)
+    variants = UnderNoise(config.noise)
+    learning = Distillation(mixtures, [targets], config, rate=config.logit_lr, variants=variants)
+    start = learning.vectors.cpu().clone()
+    record = _finish(learning, progress)
     old = prompt.provenance
     entry = _entry("fit_mixture", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
@@ -349,8 +339,8 @@ def fit_mixture(
     few = None if words is None else chosen
     made = OriginSpec("mixture", config.seed, words=few).to_dict()
     provenance: Provenance = replace(old, origin=made, tuning=None, history=(*old.history, entry))
-    found = mixture.mixture(0, prompt.length)
-    return DistillResult(SoftPrompt(best, provenance, start, found), **record)
+    mixture = mixtures.mixture(slice(0, prompt.length))
+    return DistillResult(SoftPrompt(learning.best, provenance, start, mixture), **record)
 
 
 @dataclass
@@ -367,23 +357,28 @@ class _Steps:
             self.progress(self.done, self.total)
 
 
-def _free(
-    prompt: SoftPrompt, backbone: Backbone, config: DistillConfig, tasks: int = 1
-) -> FreeStudent:
-    rate = config.relative_lr * backbone.space.statistics.std
-    return FreeStudent(prompt.vectors, backbone, rate, config.average * tasks)
-
-
-def _learned(
-    student: Student,
-    lesson: DistillTargets,
+def _of_free_vectors(
+    prompt: SoftPrompt,
+    targets: Sequence[DistillTargets],
     config: DistillConfig,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[Tensor, dict[str, Any]]:
-    """The vectors of a student after a lesson, and the fields of a result."""
-    learning = Distillation(student, [lesson], config)
+    variants: Variants | None = None,
+) -> Distillation:
+    """That starts where a prompt of free vectors is."""
+    backbone = targets[0].objective.backbone
+    return Distillation(
+        FreeVectors(prompt.vectors.clone().to(backbone.device)),
+        targets,
+        config,
+        rate=config.relative_lr * backbone.space.statistics.std,
+        variants=variants,
+        average=config.average * len(targets),
+    )
+
+
+def _finish(learning: Distillation, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+    """Take all steps; the fields of a result."""
     learning.go_on(learning.total, _Steps(learning.total, progress).one)
-    return learning.best, learning.record()
+    return learning.record()
 
 
 def _entry(step: str, config: DistillConfig, record: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ agrees with them, until all of them are answered right.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,19 +15,21 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import BackboneLike, as_backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.targets import Agreement, DistillTargets
-from promptport.distillation.trainer import FreeStudent, losses
+from promptport.distillation.trainer import losses_of, queries
 from promptport.errors import TaskError, TuningError
-from promptport.evaluation import prompted, score_questions
+from promptport.evaluation import ScoredQuestions, prompted, score_questions
 from promptport.library.library import library_on
 from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_opinions
 from promptport.objective import pick_rows
+from promptport.parameters.parametrisation import FreeVectors
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled, few_shot
+from promptport.tuning.trainer import backward
 
 _FEWEST_TEXTS = 8
 _LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
@@ -165,7 +167,7 @@ def adapt(
     library = library_on(library, backbone)
     check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
-    panel = OpinionPool(backbone, library, task, truncate=config.truncate)
+    pool = OpinionPool(backbone, library, task, truncate=config.truncate)
     texts = pick_rows(task.texts("train"), config.rows, config.seed)
     if len(texts) < _FEWEST_TEXTS:
         raise TaskError(
@@ -174,31 +176,29 @@ def adapt(
             got=str(len(texts)),
             fix="Give more unlabelled rows",
         )
-    meeting = pool_opinions(panel, texts, few)
-    consensus = meeting.consensus
-    start = list(library)[meeting.fits.index(max(meeting.fits))]
-    lesson = panel.lesson(library[start].length, texts, consensus, blind=True)
-    rate = config.relative_lr * backbone.space.statistics.std
-    pupil = _Pupil(FreeStudent(library[start].vectors, backbone, rate), config, progress)
-    pupil.total = config.steps * (2 if few else 1)
-    before = lesson.agreement(pupil.student.vectors)
-    pupil.follow([(lesson, 1.0, config.batch_size)])
-    if meeting.labels is not None and meeting.right is not None:
-        labels = meeting.labels
-        share = len(labels) / (len(labels) + PRIOR * meeting.right**2)
-        truth = panel.lesson(library[start].length, few, labels, blind=False)
+    pooled = pool_opinions(pool, texts, few)
+    start = list(library)[pooled.fits.index(max(pooled.fits))]
+    targets = pool.targets(library[start].length, texts, pooled.consensus, blind=True)
+    adaptation = _Adaptation(library[start], backbone, config, progress)
+    adaptation.total = config.steps * (2 if few else 1)
+    before = targets.agreement(adaptation.vectors)
+    adaptation.learn([(targets, 1.0, config.batch_size)])
+    if pooled.labels is not None and pooled.right is not None:
+        labels = pooled.labels
+        share = len(labels) / (len(labels) + PRIOR * pooled.right**2)
+        truth = pool.targets(library[start].length, few, labels, blind=False)
         size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
         # What few rows can still teach that are all right already is themselves by heart.
-        pupil.follow(
-            [(truth, share, size), (lesson, 1 - share, size)], until=LabelCheck(truth).passed
+        adaptation.learn(
+            [(truth, share, size), (targets, 1 - share, size)], until=LabelCheck(truth).passed
         )
-    found = pupil.student.vectors
     record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
-    prompt = _adapted(library[start], found, task, record | {"steps": pupil.done})
-    after = lesson.agreement(found)
-    opinions = meeting.opinions(list(library))
+    vectors, steps = adaptation.vectors, adaptation.done
+    prompt = _adapted(library[start], vectors, task, record | {"steps": steps})
+    after = targets.agreement(vectors)
+    opinions = pooled.opinions(list(library))
     return AdaptResult(
-        prompt, start, opinions, before, after, len(texts), len(few), meeting.right, pupil.done
+        prompt, start, opinions, before, after, len(texts), len(few), pooled.right, steps
     )
 
 
@@ -227,17 +227,17 @@ class LabelCheck:
     """Labelled rows, and whether a prompt answers all of them right: those that were least sure
     are asked first, since one that is wrong ends it."""
 
-    def __init__(self, lesson: DistillTargets) -> None:
-        self.lesson = lesson
-        self._gold = lesson.answers.argmax(1)
-        self._margins = torch.full((len(lesson.questions),), -math.inf)
+    def __init__(self, labels: DistillTargets) -> None:
+        self.labels = labels
+        self._gold = labels.answers.argmax(1)
+        self._margins = torch.full((len(labels.questions),), -math.inf)
 
     @torch.no_grad()
     def passed(self, vectors: Tensor) -> bool:
         """Whether every row is right."""
         for places in torch.split(self._margins.argsort(stable=True), _ASKED):
-            objective = self.lesson.objective
-            queries = prompted(objective, [self.lesson.questions[i] for i in places.tolist()])
+            objective = self.labels.objective
+            queries = prompted(objective, [self.labels.questions[i] for i in places.tolist()])
             for scored in score_questions(objective.backbone, queries, vectors):
                 own, rows = scored.scores().cpu(), places[scored.places]
                 gold = self._gold[rows][:, None]
@@ -248,51 +248,69 @@ class LabelCheck:
         return True
 
 
-class _Pupil:
-    """A student, and how many of its steps are done."""
+class _Adaptation:
+    """A prompt on its way, and how many of its steps are done.
+
+    What is trained, its optimiser and the gradient are those of `tuning.Trainer`; there is nothing
+    to hold back and no best to keep, only so many steps.
+    """
 
     def __init__(
         self,
-        student: FreeStudent,
+        start: SoftPrompt,
+        backbone: Backbone,
         config: AdaptConfig,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self.student, self.config, self.progress = student, config, progress
+        self.backbone, self.config, self.progress = backbone, config, progress
+        self.parameters = FreeVectors(start.vectors.clone().to(backbone.device))
+        rate = config.relative_lr * backbone.space.statistics.std
+        self._rates = torch.full((start.length, 1), rate, dtype=torch.float64)
         self.done = self.total = 0
 
-    def follow(
+    @property
+    def vectors(self) -> Tensor:
+        """(n, d) after the latest step."""
+        return self.parameters.tables()[0]
+
+    def learn(
         self,
         parts: Sequence[tuple[DistillTargets, float, int]],
         until: Callable[[Tensor], bool] = lambda vectors: False,
     ) -> None:
-        """Learn from lessons, each with its share of the loss and rows per step, for so many steps
-        as are set or until the vectors (n, d) are good enough."""
+        """Learn targets, each with its share of the loss and rows per step, for so many steps as
+        are set or until the vectors (n, d) are good enough."""
         for _ in range(self.config.steps):
-            if until(self.student.vectors):
+            if until(self.vectors):
                 return
-            leaf = self.student.vectors.detach().requires_grad_(True)
-            loss = torch.stack(list(self._losses(parts, leaf))).sum()
-            if not bool(loss.isfinite()):
+            tables = self.parameters.forward()
+            leaf = tables[0].detach().requires_grad_(True)
+            loss = sum(self._backward(n, part, leaf) for n, part in enumerate(parts))
+            if not math.isfinite(loss):
                 raise TuningError(
                     "loss",
                     expected="a finite number",
-                    got=str(float(loss.detach())),
+                    got=str(loss),
                     fix="Lower the learning rate",
                 )
-            loss.backward()  # type: ignore[no-untyped-call]
             assert leaf.grad is not None
-            self.student.step(leaf.grad)
+            self.parameters.step(tables, [leaf.grad], self._rates, self._rates > 0)
             self.done += 1
             if self.progress is not None:
                 self.progress(self.done, self.total)
 
-    def _losses(
-        self, parts: Sequence[tuple[DistillTargets, float, int]], table: Tensor
-    ) -> Iterator[Tensor]:
-        for number, (lesson, share, size) in enumerate(parts):
-            generator = torch.Generator().manual_seed(
-                (self.config.seed * 100_003 + self.done) * 7 + number
-            )
-            order = torch.randperm(len(lesson.questions), generator=generator)[:size].tolist()
-            own = losses([lesson], [(0, i) for i in order], table, [0] * len(order))
-            yield share * torch.stack([loss for _, loss in own]).sum() / len(order)
+    def _backward(
+        self, number: int, part: tuple[DistillTargets, float, int], leaf: Tensor
+    ) -> float:
+        """Add the gradient of one part of the loss; its value."""
+        targets, share, size = part
+        generator = torch.Generator().manual_seed(
+            (self.config.seed * 100_003 + self.done) * 7 + number
+        )
+        order = torch.randperm(len(targets.questions), generator=generator)[:size].tolist()
+        rows = [(0, i) for i in order]
+
+        def losses(scored: ScoredQuestions) -> Tensor:
+            return share * losses_of(scored, [targets], rows)[1] / len(rows)
+
+        return backward(self.backbone, queries([targets], rows), leaf, losses)

@@ -108,10 +108,10 @@ class OpinionPool:
                 )
         return found
 
-    def lesson(
+    def targets(
         self, length: int, rows: Sequence[Row], answers: Tensor, *, blind: bool
     ) -> DistillTargets:
-        """Questions of a student of this length, and the answers to learn (Q, C)."""
+        """Questions behind a prompt of this length, and the answers to learn (Q, C)."""
         objective = self.objectives[length]
         asked = blind_rows(rows, objective) if blind else rows
         return DistillTargets(objective, objective.prepare(asked).questions, answers, None)

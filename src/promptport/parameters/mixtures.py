@@ -1,8 +1,9 @@
-"""Anchored prompts in the tuning loop: logits over words instead of free vectors."""
+"""Mixture prompts while they are trained: logits over words instead of free vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from promptport.errors import AnchorError, MismatchError
 from promptport.mixture import Mixture
 from promptport.parameters.optimiser import RowAdam
+from promptport.parameters.parametrisation import FreeVectors, Parametrisation, TrainedRows
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 
@@ -71,19 +73,18 @@ def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
     )
 
 
-class MixtureRows:
-    """The logits of all anchored prompts of a run, one row per virtual token.
+class WordMixtures(Parametrisation):
+    """Virtual tokens that are mixtures of words: `P = softmax(L) A + R` with logits `L (M, k)`.
 
-    `P = softmax(L) A + R`; the loop gives the gradient of `P`, the chain rule gives that of `L`.
     The rest `R` is zero unless a limit allows it.
 
     Args:
         space: space of the backbone.
         words: k words to mix, single tokens of the backbone.
-        rows: (M,) which rows of the run's vectors are anchored.
-        logits: (M, k) to start from.
+        logits: (M, k) to start from; changed in place.
         device: where to compute.
-        rest: (M, 2) for every row the largest length of its rest as a share of its mixture's, and
+        rows: (M,) which rows of a larger table these are; None if they are the table.
+        rest: (M, 2) for every row the largest norm of its rest as a share of its mixture's, and
             the learning rate of the rest as a share of that of the logits; None for no rest.
     """
 
@@ -91,87 +92,143 @@ class MixtureRows:
         self,
         space: EmbeddingSpace,
         words: tuple[str, ...],
-        rows: Tensor,
         logits: Tensor,
         device: torch.device,
+        *,
+        rows: Tensor | None = None,
         rest: Tensor | None = None,
     ) -> None:
         self.words = words
         self.anchors = space.rows([space.words[word] for word in self.words]).to(device)  # (k, d)
-        self.rows = rows.to(device)
-        self.logits = logits.to(device)
-        self.optimiser = RowAdam(self.logits)
-        self.best = self.logits.cpu().clone()
-        self.rest: RowAdam | None = None
+        self.rows = torch.arange(len(logits)) if rows is None else rows
+        self.logits = logits.to(device).requires_grad_(True)
+        self.best = logits.detach().cpu().clone()
+        self.rest: Tensor | None = None
+        trained = [TrainedRows(RowAdam(self.logits), self.rows)]
         if rest is not None and bool((rest[:, 0] > 0).any()):
-            self.rest = RowAdam(torch.zeros(len(logits), self.anchors.shape[1], device=device))
-            self.limits, self.rest_rates = rest[:, :1].to(device), rest[:, 1:].to(device)
+            self.rest = torch.zeros(len(logits), self.anchors.shape[1], device=device)
+            self.rest.requires_grad_(True)
+            self._limits = rest[:, :1].to(device)
+            trained.append(TrainedRows(RowAdam(self.rest), self.rows, rest[:, 1:]))
+        self.trained: Sequence[TrainedRows] = trained
 
-    def vectors(self) -> Tensor:
-        """(M, d): the virtual tokens."""
-        mixed = self.logits.softmax(1) @ self.anchors
-        return mixed if self.rest is None else mixed + self.rest.vectors
+    def forward(self) -> tuple[Tensor, ...]:
+        mixed = self._mixed()
+        return (mixed if self.rest is None else mixed + self.rest,)
 
-    def step(self, gradient: Tensor, rates: Tensor, active: Tensor) -> None:
-        """Update the logits of the active rows.
+    def _mixed(self) -> Tensor:
+        return softmax(self.logits) @ self.anchors  # (M, d)
 
-        Args:
-            gradient: (N, d) of all vectors of the run.
-            rates: (N, 1) learning rates.
-            active: (N, 1) bool.
-        """
-        self.update(self.chain(gradient, active), rates, active)
+    @torch.no_grad()
+    def limit(self) -> None:
+        """Shorten what is added to the mixtures to its limit."""
+        if self.rest is None:
+            return
+        largest = self._limits * self._mixed().norm(dim=1, keepdim=True)
+        norm = self.rest.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        self.rest.mul_((largest / norm).clamp_max(1.0))
+
+    def keep(self, rows: slice) -> None:
+        own = self._among(rows)
+        self.best[own] = self.logits.detach()[own.to(self.logits.device)].cpu()
+
+    def mixture(self, rows: slice) -> Mixture:
+        """The best mixture of some rows of the table."""
+        return Mixture(self.words, self.best[self._among(rows)].softmax(1))
+
+    def _among(self, rows: slice) -> Tensor:
+        return torch.nonzero((self.rows >= rows.start) & (self.rows < rows.stop)).flatten()
+
+    def state(self) -> dict[str, Tensor]:
+        state = {"logits": self.logits, "logits_best": self.best}
+        state |= self.trained[0].adam.state("logits_")
         if self.rest is not None:
-            own = self.rest_rates * rates[self.rows]
-            self.rest.step(gradient[self.rows], own, active[self.rows])
-            longest = self.limits * (self.logits.softmax(1) @ self.anchors).norm(
-                dim=1, keepdim=True
-            )
-            length = self.rest.vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)
-            self.rest.vectors.mul_((longest / length).clamp_max(1.0))
+            state |= {"rest": self.rest, **self.trained[1].adam.state("rest_")}
+        return state
 
-    def chain(self, gradient: Tensor, active: Tensor) -> Tensor:
-        """Gradient of the logits (M, k) from that of all vectors of the run (N, d)."""
-        weights = self.logits.softmax(1)  # (M, k)
-        along = torch.where(active[self.rows], gradient[self.rows], 0) @ self.anchors.T  # (M, k)
-        return weights * (along - (weights * along).sum(1, keepdim=True))
 
-    def update(self, gradient: Tensor, rates: Tensor, active: Tensor) -> None:
-        """Move the logits of the active rows along their gradient (M, k)."""
-        self.optimiser.step(gradient, rates[self.rows], active[self.rows])
+class PromptRows(FreeVectors):
+    """Prompts of any kind in one table: free vectors, and mixtures of words in some of the rows.
 
-    def keep_best(self, first: int, length: int) -> None:
-        """Note the logits of one prompt as its best so far.
+    Args:
+        vectors: (N, d); changed in place. Rows that are mixtures do not count.
+        mixtures: of those rows; None if all are free.
+        weight_decay: of the free vectors.
+    """
 
-        Args:
-            first: first row of the prompt among the run's vectors.
-            length: its number of virtual tokens.
-        """
-        own = self._own(first, length)
-        self.best[own] = self.logits[own].cpu()
+    def __init__(
+        self, vectors: Tensor, mixtures: WordMixtures | None = None, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(vectors, weight_decay)
+        self.mixtures = mixtures
+        if mixtures is not None:
+            self.trained = [*self.trained, *mixtures.trained]
+            self._rows = mixtures.rows.to(vectors.device)
 
-    def mixture(self, first: int, length: int) -> Mixture:
-        """The best mixture of one prompt."""
-        return Mixture(self.words, self.best[self._own(first, length)].softmax(1))
+    def forward(self) -> tuple[Tensor, ...]:
+        if self.mixtures is None:
+            return (self.vectors,)
+        (mixed,) = self.mixtures.forward()
+        return (self.vectors.index_copy(0, self._rows, mixed),)
 
-    def _own(self, first: int, length: int) -> Tensor:
-        rows = self.rows.cpu()
-        return torch.nonzero((rows >= first) & (rows < first + length)).flatten()
+    def limit(self) -> None:
+        if self.mixtures is not None:
+            self.mixtures.limit()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """State by name, for saving and restoring in place."""
-        found = {
-            "logits": self.logits,
-            "logits_best": self.best,
-            "logits_first": self.optimiser.first,
-            "logits_second": self.optimiser.second,
-            "logits_updates": self.optimiser.updates,
-        }
-        if self.rest is not None:
-            found |= {
-                "rest": self.rest.vectors,
-                "rest_first": self.rest.first,
-                "rest_second": self.rest.second,
-                "rest_updates": self.rest.updates,
-            }
-        return found
+    def keep(self, rows: slice) -> None:
+        if self.mixtures is not None:
+            self.mixtures.keep(rows)
+
+    def state(self) -> dict[str, Tensor]:
+        own = super().state()
+        return own if self.mixtures is None else {**own, **self.mixtures.state()}
+
+
+class SharedMixtures(Parametrisation):
+    """Mixtures with the same weights in several backbones: a table for each.
+
+    Args:
+        mixtures: of each backbone, of the same words; the logits are those of the first.
+    """
+
+    def __init__(self, mixtures: Sequence[WordMixtures]) -> None:
+        self.mixtures = mixtures
+        for own in mixtures[1:]:
+            own.logits = mixtures[0].logits
+        self.trained = mixtures[0].trained
+
+    def forward(self) -> tuple[Tensor, ...]:
+        return tuple(own.forward()[0] for own in self.mixtures)
+
+    def keep(self, rows: slice) -> None:
+        self.mixtures[0].keep(rows)
+
+    def state(self) -> dict[str, Tensor]:
+        return self.mixtures[0].state()
+
+
+class _Softmax(torch.autograd.Function):
+    """Softmax over rows with its gradient written out.
+
+    The last bit of torch's own differs. Adam at the rate of the logits makes that large enough to
+    change which of two equally good epochs is chosen, and so the results in `benchmarks/`.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        weights = logits.softmax(1)
+        ctx.save_for_backward(weights)
+        return weights
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (weights,) = ctx.saved_tensors
+        inner: Tensor = (weights * gradient).sum(1, keepdim=True)
+        along: Tensor = weights * (gradient - inner)
+        return along
+
+
+def softmax(logits: Tensor) -> Tensor:
+    """Weights (M, k) of the words of each row, which sum to 1."""
+    weights: Tensor = _Softmax.apply(logits)  # type: ignore[no-untyped-call]
+    return weights

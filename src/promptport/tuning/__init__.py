@@ -1,12 +1,13 @@
 """Tuning: the trainer of many prompts per batch, and the ways to tune that are built on it."""
 
-from promptport.tuning.attention import AttentionPrompts, start_attention, tune_attention
+from promptport.tuning.attention import AttentionPrompts, start_attention
+from promptport.tuning.attention_training import tune_attention
 from promptport.tuning.attention_loading import load_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
+from promptport.tuning.independent import tune
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.multitask import TogetherResult, few_shot, tune_together
-from promptport.tuning.trainer import tune
 
 __all__ = [
     "AttentionPrompts",

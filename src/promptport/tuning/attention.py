@@ -8,13 +8,9 @@ rows of the text and P̂_j the max-pooled prompts,
 
 from __future__ import annotations
 
-import hashlib
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,18 +23,12 @@ from promptport.evaluation import (
     evaluate_queries,
     evaluation_of,
     prompted,
-    score_questions,
 )
 from promptport.objective import Objective, Question, blind_rows
 from promptport.parameters.origins import make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Task
-from promptport.tuning.checkpoint import StateFile, data_hash
-from promptport.tuning.config import TuneConfig, TuneJob, config_dict
-
-_NETWORK_RATE = 5e-3
-_TUNED = ("target", "down", "up", "gain")
-_PROGRESS = ("step", "best_epoch", "stopped")
+from promptport.tuning.config import TuneJob
 
 
 @dataclass(frozen=True)
@@ -171,194 +161,6 @@ class AttentionPrompts:
         return Objective(self.backbone, self.task, length=self.length, truncate=self.truncate)
 
 
-def tune_attention(
-    backbone: Backbone,
-    job: TuneJob,
-    sources: Sequence[SoftPrompt],
-    config: TuneConfig | None = None,
-    *,
-    inner: int = 24,
-    temperature: float | None = None,
-    state: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> AttentionPrompts:
-    """Tune a target prompt and the attention over frozen source prompts (ATTEMPT).
-
-    The attention starts untrained: the paper's optional step of training it on the sources first is
-    left out.
-
-    Args:
-        backbone: the frozen model.
-        job: the task, and the origin, length, seed and learning rate of the target prompt.
-        sources: one or more prompts of this backbone and length.
-        config: epochs, batch size, patience and limits; the schedule is constant.
-        inner: r, width of the small projection, 1 or more.
-        temperature: T above 0; None for e * d, as in the paper.
-        state: file that keeps the run: the same call goes on from it, to the same result as if it
-            had never stopped. It stays when the run is over: delete it once the result is saved.
-        progress: called with (steps done, steps in all).
-
-    Returns:
-        The best on dev.
-
-    Raises:
-        TuningError: no sources, another length, numbers out of range, a state file of another run,
-            or a loss not finite, which removes the state.
-        FileFormatError: a damaged state file.
-        MismatchError: a source of another backbone.
-        TaskError: data or templates that do not fit.
-    """
-    config = config or TuneConfig()
-    model = start_attention(
-        backbone, job, sources, inner=inner, temperature=temperature, truncate=config.truncate
-    )
-    run = _Run(model, job, config)
-    file = None if state is None else StateFile(Path(state), run.identity())
-    if file is not None:
-        run.restore(file)
-    saved = time.monotonic()
-    while run.active:
-        try:
-            scored = run.update()
-        except TuningError:
-            if file is not None:
-                file.remove()  # or another learning rate would be refused
-            raise
-        if progress is not None:
-            progress(run.step, run.total)
-        if file is not None and (scored or time.monotonic() - saved > config.save_seconds):
-            run.save(file)
-            saved = time.monotonic()
-    return run.kept
-
-
-class _Run:
-    """A target prompt and its attention on their way."""
-
-    def __init__(self, model: AttentionPrompts, job: TuneJob, config: TuneConfig) -> None:
-        self.model, self.job, self.config = model, job, config
-        backbone = model.backbone
-        self.objective = Objective(
-            backbone, job.task, job.template, length=job.length, truncate=config.truncate
-        )
-        self.train, self.dev = (
-            self.objective.prepare(job.task.load(split)[: most or None]).questions
-            for split, most in (("train", config.max_train_rows), ("dev", config.max_dev_rows))
-        )
-        self.pooled, self.dev_pooled = (
-            pool_texts(backbone, self.train),
-            pool_texts(backbone, self.dev),
-        )
-        rate = job.relative_lr * backbone.space.statistics.std if job.lr is None else job.lr
-        network = [model.down, model.up, model.gain]
-        self.optimiser = torch.optim.Adam(
-            [{"params": [model.target], "lr": rate}, {"params": network, "lr": _NETWORK_RATE}]
-        )
-        self.kept = _detached(model)
-        self.best, self.best_epoch, self.stopped = (-math.inf, math.inf), -1, False
-        self.step, self.per_epoch = 0, math.ceil(len(self.train) / config.batch_size)
-        self.total = config.epochs * self.per_epoch
-        self._known: tuple[int, list[int]] = (-1, [])
-
-    @property
-    def active(self) -> bool:
-        return self.step < self.total and not self.stopped
-
-    def update(self) -> bool:
-        """One step; True if it ended an epoch, which was scored on dev.
-
-        Raises:
-            TuningError: a loss that is no finite number.
-        """
-        size = self.config.batch_size
-        epoch, place = divmod(self.step, self.per_epoch)
-        rows = self._order(epoch)[place * size : (place + 1) * size]
-        self.optimiser.zero_grad()
-        queries = prompted(self.objective, [self.train[i] for i in rows])
-        prompts, tokens = self.model.prompts(self.pooled[rows]), self.config.batch_tokens
-        backbone = self.model.backbone
-        for scored in score_questions(backbone, queries, prompts, batch_tokens=tokens):
-            (scored.losses().sum() / len(rows)).backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.step += 1
-        ended = self.step % self.per_epoch == 0
-        if ended:
-            self._score(epoch)
-        return ended
-
-    def _order(self, epoch: int) -> list[int]:
-        """A function of seed and epoch alone, so that a run can resume."""
-        if self._known[0] != epoch:
-            generator = torch.Generator().manual_seed(self.job.seed * 100_003 + epoch)
-            order = torch.randperm(len(self.train), generator=generator).tolist()
-            self._known = (epoch, order)
-        return self._known[1]
-
-    def _score(self, epoch: int) -> None:
-        prompts = self.model.prompts(self.dev_pooled)
-        outcome = evaluate_queries(self.model.backbone, prompted(self.objective, self.dev), prompts)
-        metric = self.objective.task.metric
-        found = outcome.score(metric, resamples=1).value, outcome.mean_loss
-        if not math.isfinite(found[1]):
-            raise TuningError(
-                f"job {self.job.label}",
-                expected="a finite loss",
-                got=str(found[1]),
-                fix="Lower the learning rate",
-            )
-        if (found[0], -found[1]) > (self.best[0], -self.best[1]):
-            self.best, self.best_epoch, self.kept = found, epoch, _detached(self.model)
-        elif self.config.patience and epoch - self.best_epoch >= self.config.patience:
-            self.stopped = True
-
-    def identity(self) -> dict[str, Any]:
-        """What a saved state must agree with to be continued."""
-        model = self.model
-        parts = [model.sources, *_tuned(model).values()]
-        started = b"".join(part.detach().cpu().numpy().tobytes() for part in parts)
-        return {
-            "way": "attention",
-            "backbone": model.backbone.space.fingerprint,
-            "precision": [str(model.backbone.dtype), model.backbone.device.type],
-            "job": self.job.describe(),
-            "start": hashlib.sha256(started).hexdigest(),
-            "shape": [list(part.shape) for part in parts],
-            "temperature": model.temperature,
-            "data": data_hash(self.job.task, self.train, self.dev),
-            "config": config_dict(self.config),
-        }
-
-    def save(self, file: StateFile) -> None:
-        """Keep everything that the rest of the run depends on."""
-        moments = self.optimiser.state_dict()["state"]
-        tensors = {f"adam.{i}.{n}": value for i, own in moments.items() for n, value in own.items()}
-        for name, model in (("now", self.model), ("kept", self.kept)):
-            tensors |= {f"{name}.{part}": value for part, value in _tuned(model).items()}
-        progress = {name: getattr(self, name) for name in _PROGRESS}
-        file.write(tensors, [progress | {"best": list(self.best)}])
-
-    def restore(self, file: StateFile) -> None:
-        """Go on from a saved state, if there is one."""
-        found = file.read()
-        if found is None:
-            return
-        tensors, (progress,) = found
-        with torch.no_grad():
-            for name, model in (("now", self.model), ("kept", self.kept)):
-                for part, value in _tuned(model).items():
-                    value.copy_(tensors[f"{name}.{part}"])
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            kind, _, rest = key.partition(".")
-            if kind == "adam":
-                number, _, name = rest.partition(".")
-                moments.setdefault(int(number), {})[name] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": moments})
-        for name in _PROGRESS:
-            setattr(self, name, progress[name])
-        self.best = (progress["best"][0], progress["best"][1])
-
-
 def start_attention(
     backbone: Backbone,
     job: TuneJob,
@@ -419,15 +221,6 @@ def start_attention(
         math.e * width if temperature is None else temperature,
         truncate,
     )
-
-
-def _tuned(model: AttentionPrompts) -> dict[str, Tensor]:
-    return {name: getattr(model, name) for name in _TUNED}
-
-
-def _detached(model: AttentionPrompts) -> AttentionPrompts:
-    parts: dict[str, Any] = {n: part.detach().clone() for n, part in _tuned(model).items()}
-    return replace(model, **parts)
 
 
 @torch.no_grad()

@@ -10,7 +10,8 @@ from promptport.parameters.origins import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score, Task, Template
 from promptport.tuning.config import TuneConfig, TuneJob
-from promptport.tuning.trainer import ProgressCallback, tune
+from promptport.tuning.independent import tune
+from promptport.tuning.trainer import ProgressCallback
 
 RANDOM_SEEDS = (0, 1, 2)
 _DEFAULT_LENGTH = 5

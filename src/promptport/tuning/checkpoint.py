@@ -1,12 +1,13 @@
-"""The file that keeps an unfinished tuning run."""
+"""Running to the end, and the file that keeps an unfinished run."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -35,13 +36,13 @@ class StateFile:
         text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
         self.identity = hashlib.sha256(text.encode()).hexdigest()
 
-    def write(self, tensors: Mapping[str, Tensor], tracks: Sequence[Mapping[str, Any]]) -> None:
+    def write(self, tensors: Mapping[str, Tensor], runs: Sequence[Mapping[str, Any]]) -> None:
         """Replace the file in one step.
 
         Raises:
             StorageError: it cannot be written.
         """
-        metadata = {"identity": self.identity, "tracks": json.dumps(tracks)}
+        metadata = {"identity": self.identity, "tracks": json.dumps(runs)}
         write_atomic(self.path, tensor_bytes(tensors, metadata))
 
     def read(self) -> tuple[dict[str, Tensor], list[dict[str, Any]]] | None:
@@ -67,3 +68,41 @@ class StateFile:
     def remove(self) -> None:
         """Delete the file: the run is over."""
         self.path.unlink(missing_ok=True)
+
+
+class Resumable(Protocol):
+    """A run that goes step by step and can be saved in between."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def step(self) -> bool: ...
+
+    def save(self, file: StateFile) -> None: ...
+
+    def restore(self, file: StateFile) -> None: ...
+
+
+def run_to_the_end(
+    run: Resumable,
+    stepped: Callable[[], None],
+    file: StateFile | None = None,
+    save_seconds: float = 0.0,
+) -> None:
+    """Take all steps of a run, those that a file has already been through left out.
+
+    Args:
+        run: whose `step` says whether it was scored, which is worth saving.
+        stepped: called after every step.
+        file: where the run is saved.
+        save_seconds: time after which it is saved between two scores.
+    """
+    if file is not None:
+        run.restore(file)
+    saved = time.monotonic()
+    while run.running:
+        scored = run.step()
+        stepped()
+        if file is not None and (scored or time.monotonic() - saved > save_seconds):
+            run.save(file)
+            saved = time.monotonic()

@@ -6,21 +6,20 @@ on cannot be learned, so what is learned should hold for a backbone that was not
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import torch
-from torch import Tensor
 
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError, TuningError
 from promptport.mixture import Mixture
 from promptport.objective import Objective
-from promptport.parameters.mixtures import MixtureRows
+from promptport.parameters.mixtures import SharedMixtures
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, Template
-from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
+from promptport.tuning.checkpoint import run_to_the_end
+from promptport.tuning.config import TuneConfig, TuneJob, refuse_unused
+from promptport.tuning.independent import mixtures_of, origins_of, provenance_of, rate_of
+from promptport.tuning.runs import PromptRun, RowReader
 from promptport.tuning.trainer import ProgressCallback, Trainer
 
 
@@ -79,8 +78,8 @@ def tune_jointly(
         One result per job, in order.
 
     Raises:
-        TuningError: fewer than two backbones, no jobs, a job that is not anchored, or a setting
-            that is unknown here (clip, weight decay).
+        TuningError: fewer than two backbones, no jobs, a job whose origin is no mixture, or a
+            setting that is unknown here (clip, weight decay).
         TaskError: data or templates that do not fit one of the backbones.
         AnchorError: the backbones share no words.
     """
@@ -93,112 +92,77 @@ def tune_jointly(
         )
     config = config or TuneConfig()
     refuse_unused(config, ("clip", "weight_decay"), "joint tuning")
-    loop = _JointLoop([as_backbone(b) for b in backbones], jobs, config, words)
-    while loop.legs[0].active():
-        loop.step()
+    models = [as_backbone(backbone) for backbone in backbones]
+    shared = set.intersection(*(set(model.space.words) for model in models))
+    chosen = tuple(sorted(shared if words is None else shared & set(words)))
+    joint = _JointPrompts(models, _with_common_rows(models, jobs, config, chosen), config)
+
+    def tell() -> None:
         if progress is not None:
-            progress(loop.progress())
-    return [loop.result(i) for i in range(len(jobs))]
+            progress(joint.trainer.progress())
+
+    run_to_the_end(joint.trainer, tell)
+    return [joint.result(run) for run in joint.trainer.runs]
 
 
-class _JointLoop:
-    """One ordinary loop per backbone; the logits of their mixtures are one tensor."""
+class _JointPrompts:
+    """Jobs whose prompts are one mixture in all backbones, one table for each."""
 
     def __init__(
-        self,
-        backbones: Sequence[Backbone],
-        jobs: Sequence[TuneJob],
-        config: TuneConfig,
-        words: Sequence[str] | None,
+        self, backbones: Sequence[Backbone], jobs: Sequence[TuneJob], config: TuneConfig
     ) -> None:
-        shared = set.intersection(*(set(b.space.words) for b in backbones))
-        chosen = tuple(sorted(shared if words is None else shared & set(words)))
-        jobs = [_joint_job(job, chosen) for job in jobs]
-        asked = {(id(job.task), job.template): job.task for job in jobs}
-        common = {
-            (key, template): _common_rows(task, template, backbones, config)
-            for (key, template), task in asked.items()
-        }
-        jobs = [replace(job, task=common[id(job.task), job.template]) for job in jobs]
-        self.legs = [Trainer(backbone, jobs, config) for backbone in backbones]
-        self.mixtures = [_mixtures(leg) for leg in self.legs]
-        for own in self.mixtures[1:]:
-            own.logits = self.mixtures[0].logits
-        self.config = config
-        self.best = [(-math.inf, math.inf)] * len(jobs)  # mean score, mean loss
-        self.best_scores: list[tuple[float, ...]] = [()] * len(jobs)
+        starts = [sum(job.length for job in jobs[:i]) for i in range(len(jobs))]
+        made = [mixtures_of(backbone, jobs, starts, config) for backbone in backbones]
+        self.mixtures = SharedMixtures([own for own in made if own is not None])
+        origins = [origins_of(backbone, jobs) for backbone in backbones]
+        readers = [RowReader(backbone, config, i) for i, backbone in enumerate(backbones)]
+        runs = [
+            PromptRun.of(
+                [reader.rows(job, start) for reader in readers],
+                rate_of(job, backbones[0]),
+                config,
+            )
+            for job, start in zip(jobs, starts, strict=True)
+        ]
+        self.trainer = Trainer(backbones, self.mixtures, runs, origins, config)
 
-    def step(self) -> None:
-        """One update of every running mixture."""
-        found = [leg.gradients(leg.active()) for leg in self.legs]
-        for position, index in enumerate(self._running()):
-            for leg, (losses, gradient) in zip(self.legs, found, strict=True):
-                track = leg.tracks[index]
-                own = gradient[track.rows]
-                track.epoch_loss += losses[position]
-                if not math.isfinite(losses[position]) or not bool(torch.isfinite(own).all()):
-                    self._fail(index, f"not finite at step {track.step} in {leg.backbone.name}")
-        lead = self.mixtures[0]
-        total = torch.zeros_like(lead.logits)
-        for leg, own_mixture, (_, gradient) in zip(self.legs, self.mixtures, found, strict=True):
-            rates, active = leg.rates(leg.active())
-            part: Tensor = own_mixture.chain(gradient, active)
-            total += part.to(total.device)
-        lead.update(total / len(self.legs), rates, active)
-        for leg, own_mixture in zip(self.legs, self.mixtures, strict=True):
-            leg.vectors[own_mixture.rows] = own_mixture.vectors()
-        self._score()
+    def result(self, run: PromptRun) -> JointResult:
+        """What became of a job."""
+        prompts: list[SoftPrompt] = []
+        if run.best_epoch >= 0:
+            prompts = [self._prompt(run, number) for number in range(len(run.parts))]
+        stopped = run.stopped or "finished"
+        return JointResult(run.job, tuple(prompts), run.best_scores, run.step, stopped, run.error)
 
-    def _running(self) -> list[int]:
-        return [i for i, track in enumerate(self.legs[0].tracks) if track.stopped is None]
-
-    def _fail(self, index: int, reason: str) -> None:
-        for leg in self.legs:
-            leg.fail(leg.tracks[index], reason)
-
-    def _score(self) -> None:
-        """Score finished epochs in every backbone; all legs are told the mean."""
-        due = [leg.due() for leg in self.legs]
-        scores = [leg.dev_scores(tracks) for leg, tracks in zip(self.legs, due, strict=True)]
-        for position, lead in enumerate(due[0]):
-            index = self.legs[0].tracks.index(lead)
-            own = [each[position] for each in scores]
-            mean = sum(s for s, _ in own) / len(own), sum(loss for _, loss in own) / len(own)
-            if (mean[0], -mean[1]) > (self.best[index][0], -self.best[index][1]):
-                self.best[index] = mean
-                self.best_scores[index] = tuple(s for s, _ in own)
-            for leg in self.legs:
-                leg.note_epoch(leg.tracks[index], *mean)
-
-    def progress(self) -> Progress:
-        return self.legs[0].progress()
-
-    def result(self, index: int) -> JointResult:
-        results = [leg.result(leg.tracks[index]) for leg in self.legs]
-        names = [leg.backbone.name for leg in self.legs]
-        scores = self.best_scores[index]
-        prompts = tuple(
-            _named(result.prompt, names, score)
-            for result, score in zip(results, scores, strict=bool(scores))
-            if result.prompt is not None
-        )
-        first = results[0]
-        return JointResult(
-            first.job, prompts, self.best_scores[index], first.steps, first.stopped, first.error
+    def _prompt(self, run: PromptRun, number: int) -> SoftPrompt:
+        """In one backbone, with a record of the others and of its own dev score."""
+        part = run.parts[number]
+        provenance = provenance_of(run, self.trainer.config, number)
+        tuning = dict(provenance.tuning or {})
+        tuning |= {"mean_dev_score": tuning["dev_score"], "dev_score": run.best_scores[number]}
+        tuning["jointly_on"] = [backbone.name for backbone in self.trainer.backbones]
+        return SoftPrompt(
+            self.trainer.best[number][part.rows],
+            replace(provenance, tuning=tuning),
+            self.trainer.origins[number][part.rows],
+            self.mixtures.mixtures[0].mixture(part.rows),
         )
 
 
-def _named(prompt: SoftPrompt, backbones: Sequence[str], score: float) -> SoftPrompt:
-    """The prompt with a record of what it was tuned together with, and of its own dev score."""
-    tuning = dict(prompt.provenance.tuning or {})
-    tuning |= {"mean_dev_score": tuning.get("dev_score"), "dev_score": score}
-    tuning["jointly_on"] = list(backbones)
-    return replace(prompt, provenance=replace(prompt.provenance, tuning=tuning))
-
-
-def _mixtures(leg: Trainer) -> MixtureRows:
-    assert leg.mixtures is not None
-    return leg.mixtures
+def _with_common_rows(
+    backbones: Sequence[Backbone],
+    jobs: Sequence[TuneJob],
+    config: TuneConfig,
+    words: tuple[str, ...],
+) -> list[TuneJob]:
+    """The jobs with these words, and with tasks whose rows can be asked of every backbone."""
+    jobs = [_joint_job(job, words) for job in jobs]
+    asked = {(id(job.task), job.template): job.task for job in jobs}
+    common = {
+        (key, template): _common_rows(task, template, backbones, config)
+        for (key, template), task in asked.items()
+    }
+    return [replace(job, task=common[id(job.task), job.template]) for job in jobs]
 
 
 def _joint_job(job: TuneJob, words: tuple[str, ...]) -> TuneJob:
@@ -207,7 +171,7 @@ def _joint_job(job: TuneJob, words: tuple[str, ...]) -> TuneJob:
             f"job {job.label}",
             expected="an origin of the kind mixture",
             got=job.origin.kind,
-            fix="Only anchored prompts can be shared by backbones: use OriginSpec('mixture')",
+            fix="Only mixture prompts can be shared by backbones: use OriginSpec('mixture')",
         )
     if job.rest:
         raise TuningError(

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -19,12 +18,16 @@ from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template, collect_scores, prompted
 from promptport.objective import Objective
-from promptport.parameters.optimiser import RowAdam
+from promptport.parameters.factors import FactoredPrompts
+from promptport.parameters.origins import make_origin
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import Row, Task
-from promptport.tuning.config import Progress, TuneConfig, TuneJob, refuse_unused
-from promptport.tuning.trainer import ProgressCallback, PromptRun, Trainer
+from promptport.tuning.checkpoint import run_to_the_end
+from promptport.tuning.config import TuneConfig, TuneJob, refuse_unused
+from promptport.tuning.independent import provenance_of, rate_of
+from promptport.tuning.runs import PromptRun, RowReader, TaskRows
+from promptport.tuning.trainer import ProgressCallback, Trainer
 
 Way = Literal["one", "factors"]
 # Learning rate of u and v (which start at 1) as a share of a job's relative learning rate.
@@ -76,9 +79,9 @@ def tune_together(
         progress: called after every step.
 
     Raises:
-        TuningError: no jobs, jobs of several lengths, an anchored job, as many teachers as jobs are
-            not given, a share out of its range, a setting that is unknown here (clip, weight decay,
-            schedule), or a loss that is not finite.
+        TuningError: no jobs, jobs of several lengths, a job whose origin is a mixture, as many
+            teachers as jobs are not given, a share out of its range, a setting that is unknown here
+            (clip, weight decay, schedule), or a loss that is not finite.
         TaskError: data or templates that do not fit.
     """
     config = config or TuneConfig()
@@ -86,22 +89,23 @@ def tune_together(
     refuse_unused(config, ("clip", "weight_decay", "schedule"), "tuning together")
     start = jobs[0].origin
     jobs = [replace(job, origin=start, relative_lr=jobs[0].relative_lr) for job in jobs]
-    run = _Together(backbone, jobs, config, way)
-    for track, teacher in zip(run.loop.tracks, teachers, strict=bool(teachers)):
-        _learn_from(track, teacher, share)
-    stopped = "finished"
-    for epoch in range(run.config.epochs):
-        for _ in range(run.per_epoch):
-            run.step()
-            if progress is not None:
-                total = run.config.epochs * run.per_epoch
-                best = (run.best[0] if run.best_epoch >= 0 else None,)
-                progress(Progress(run.steps, total, 1, best))
-        run.check(epoch)
-        if run.config.patience and epoch - run.best_epoch >= run.config.patience:
-            stopped = "no better dev score"
-            break
-    return run.result(stopped)
+    together = _TogetherPrompts(backbone, jobs, config, way)
+    for part, teacher in zip(together.run.parts, teachers, strict=bool(teachers)):
+        _learn_from(part, teacher, share)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(together.trainer.progress())
+
+    run_to_the_end(together.trainer, tell)
+    if together.run.error is not None:
+        raise TuningError(
+            f"tuning together, step {together.run.step}",
+            expected="a finite loss",
+            got="one that is not",
+            fix="Lower the learning rate",
+        )
+    return together.result()
 
 
 def check_labelled(task: Task, labelled: int, split: str = "train") -> None:
@@ -169,119 +173,68 @@ def _check(jobs: Sequence[TuneJob], way: str, teachers: Sequence[SoftPrompt], sh
         raise TuningError(name, expected=expected, got=got, fix=f"Correct the {name}")
 
 
-class _Together:
-    """An ordinary loop whose prompts are made of shared parts."""
+class _TogetherPrompts:
+    """Tasks whose prompts are made of shared parts, and stop together."""
 
     def __init__(
         self, backbone: Backbone, jobs: Sequence[TuneJob], config: TuneConfig, way: Way
     ) -> None:
-        self.loop = Trainer(backbone, jobs, config)
-        self.config = config
-        self.way = way
-        count, length = len(jobs), jobs[0].length
-        device = self.loop.vectors.device
-        self.shared = self.loop.vectors[:length].clone()  # (n, d)
-        self.left = torch.ones(count, length, device=device)  # u_s
-        self.right = torch.ones(count, self.shared.shape[1], device=device)  # v_s
-        self.optimisers = [RowAdam(part) for part in (self.shared, self.left, self.right)]
-        self.rate = self.loop.tracks[0].rate
-        self.factor_rate = _FACTOR_RATE * jobs[0].relative_lr if way == "factors" else 0.0
-        self.per_epoch = max(t.per_epoch(config.batch_size) for t in self.loop.tracks)
-        self.steps = 0
-        self.best = (-math.inf, math.inf)
-        self.best_epoch = -1
-        self.best_parts = (self.shared, self.left, self.right)
-        self.scores: tuple[float, ...] = ()
-
-    def matrices(self) -> Tensor:
-        """(S, n, d): u_s v_sᵀ of each task."""
-        return self.left[:, :, None] * self.right[:, None, :]
-
-    def step(self) -> None:
-        """One update of all parts along the mean gradient of the tasks."""
-        tracks = self.loop.tracks
-        losses, gradient = self.loop.gradients(tracks)
-        if not all(map(math.isfinite, losses)) or not bool(torch.isfinite(gradient).all()):
-            raise TuningError(
-                f"tuning together, step {self.steps}",
-                expected="a finite loss",
-                got="one that is not",
-                fix="Lower the learning rate",
-            )
-        own = gradient.reshape(len(tracks), *self.shared.shape) / len(tracks)  # (S, n, d)
-        parts = [(own * self.matrices()).sum(0)]
-        along = own * self.shared
-        parts.append((along * self.right[:, None, :]).sum(2))
-        parts.append((along * self.left[:, :, None]).sum(1))
-        warm = max(1, round(self.config.warmup * self.config.epochs * self.per_epoch))
-        scale = min(1.0, (self.steps + 1) / warm)
-        rates = (self.rate, self.factor_rate, self.factor_rate)
-        for optimiser, part, rate in zip(self.optimisers, parts, rates, strict=True):
-            rows = torch.full((len(part), 1), rate * scale, device=part.device)
-            optimiser.step(part, rows, rows > 0)
-        self.loop.vectors = (self.shared * self.matrices()).flatten(0, 1)
-        self.steps += 1
-        for track in tracks:
-            track.step += 1
-
-    def check(self, epoch: int) -> None:
-        """Keep the parts if the mean dev score is the best so far."""
-        found = self.loop.dev_scores(self.loop.tracks)
-        mean = tuple(sum(values) / len(found) for values in zip(*found, strict=True))
-        if (mean[0], -mean[1]) > (self.best[0], -self.best[1]):
-            self.best, self.best_epoch = (mean[0], mean[1]), epoch
-            self.best_parts = (self.shared.clone(), self.left.clone(), self.right.clone())
-            self.scores = tuple(score for score, _ in found)
-
-    def result(self, stopped: str) -> TogetherResult:
-        shared, left, right = self.best_parts
-        single = [
-            self._prompt(shared * (u[:, None] * v), t.job.task.name, t.objective.template, score)
-            for u, v, t, score in zip(left, right, self.loop.tracks, self.scores, strict=True)
-        ]
-        texts = {track.objective.template.text for track in self.loop.tracks}
-        template = self.loop.tracks[0].objective.template if len(texts) == 1 else None
-        names = " + ".join(track.job.task.name for track in self.loop.tracks)
-        start = shared * (left.mean(0)[:, None] * right.mean(0))
-        return TogetherResult(
-            self._prompt(start, names, template, self.best[0]),
-            tuple(single),
-            self.scores,
-            self.steps,
-            stopped,
+        self.way, length = way, jobs[0].length
+        self.origin = make_origin(jobs[0].origin, backbone, length)
+        rate = rate_of(jobs[0], backbone)
+        factor_rate = _FACTOR_RATE * jobs[0].relative_lr / rate if way == "factors" else 0.0
+        shared = self.origin.clone().to(backbone.device)
+        self.parameters = FactoredPrompts(shared, len(jobs), factor_rate)
+        reader = RowReader(backbone, config)
+        parts = [reader.rows(job, i * length) for i, job in enumerate(jobs)]
+        self.run = PromptRun.of(parts, rate, config)
+        self.trainer = Trainer(
+            [backbone], self.parameters, [self.run], [self.origin.repeat(len(jobs), 1)], config
         )
 
-    def _prompt(self, vectors: Tensor, task: str, template: object, score: float) -> SoftPrompt:
-        origin = self.loop.origins[: len(vectors)]
-        track = self.loop.tracks[0]
-        made = self.loop.prompt(track)
+    def result(self) -> TogetherResult:
+        """What became of all tasks."""
+        run, best = self.run, self.trainer.best[0]
+        single = [
+            self._prompt(best[part.rows], part.job.task.name, part.objective.template.text, score)
+            for part, score in zip(run.parts, run.best_scores, strict=True)
+        ]
+        texts = {part.objective.template.text for part in run.parts}
+        template = texts.pop() if len(texts) == 1 else None
+        names = " + ".join(part.job.task.name for part in run.parts)
+        return TogetherResult(
+            self._prompt(self.parameters.start(), names, template, run.best[0]),
+            tuple(single),
+            run.best_scores,
+            run.step,
+            run.stopped or "finished",
+        )
+
+    def _prompt(self, vectors: Tensor, task: str, template: str | None, score: float) -> SoftPrompt:
+        made = provenance_of(self.run, self.trainer.config)
         tuning = {
-            **(made.provenance.tuning or {}),
-            "together": [t.job.task.name for t in self.loop.tracks],
+            **(made.tuning or {}),
+            "together": [part.job.task.name for part in self.run.parts],
             "way": self.way,
-            "best_epoch": self.best_epoch + 1,
-            "steps": self.steps,
             "metric": None,
             "dev_score": score,
-            "mean_dev_score": self.best[0],
-            "dev_loss": self.best[1],
-            "train_rows": sum(len(t.train.questions) for t in self.loop.tracks),
+            "mean_dev_score": self.run.best[0],
+            "train_rows": sum(len(part.train.questions) for part in self.run.parts),
         }
-        text = getattr(template, "text", None)
-        provenance = replace(made.provenance, task=task, template=text, tuning=tuning)
-        return SoftPrompt(vectors, provenance, origin)
+        provenance = replace(made, task=task, template=template, tuning=tuning)
+        return SoftPrompt(vectors, provenance, self.origin)
 
 
-def _learn_from(track: PromptRun, teacher: SoftPrompt, share: float) -> None:
+def _learn_from(part: TaskRows, teacher: SoftPrompt, share: float) -> None:
     """Mix a teacher's answers into the distributions over labels that a task's rows aim at."""
-    task, questions = track.job.task, list(track.train.questions)
-    backbone = track.objective.backbone
+    task, questions = part.job.task, list(part.train.questions)
+    backbone = part.objective.backbone
     backbone.check_prompt(teacher)
     if task.kind != "classification":
         return
     template = choose_template(task, teacher)  # the one that it was tuned with
     objective = Objective(
-        backbone, task, template, length=teacher.length, truncate=track.objective.truncate
+        backbone, task, template, length=teacher.length, truncate=part.objective.truncate
     )
     asked = objective.prepare([question.row for question in questions]).questions
     answers = collect_scores(
@@ -290,4 +243,4 @@ def _learn_from(track: PromptRun, teacher: SoftPrompt, share: float) -> None:
     for i, (question, probs) in enumerate(zip(questions, answers.tolist(), strict=True)):
         mixed = [(1 - share) * g + share * p for g, p in zip(question.goal, probs, strict=True)]
         questions[i] = replace(question, goal=tuple(mixed))
-    track.train = replace(track.train, questions=tuple(questions))
+    part.train = replace(part.train, questions=tuple(questions))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from promptport.distillation import OVER_ORIGINS, Teacher, agreement, distill_over_origins, recipes
-from promptport.distillation.trainer import OffsetStudent
+from promptport.distillation.variants import OnOrigins
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.parameters import OriginSpec, make_origin
 from promptport.tuning import TuneConfig, TuneJob, tune
@@ -43,15 +43,14 @@ def test_what_is_learned_from_and_what_is_held_back(backbone, task, monkeypatch)
     prompt = tuned(model, task)
     made = []
 
-    class Noted(OffsetStudent):
-        def __init__(self, vectors, backbone, rate, average, shifts, unseen):
-            made.append((vectors, shifts, unseen))
-            super().__init__(vectors, backbone, rate, average, shifts, unseen)
+    class Noted(OnOrigins):
+        def __init__(self, learned, unseen):
+            made.append((learned, unseen))
+            super().__init__(learned, unseen)
 
-    monkeypatch.setattr(recipes, "OffsetStudent", Noted)
+    monkeypatch.setattr(recipes, "OnOrigins", Noted)
     distill_over_origins(prompt, model, task, origins=5, config=replace(CONFIG, steps=1))
-    ((vectors, shifts, unseen),) = made
-    assert torch.equal(vectors, prompt.vectors)
+    ((shifts, unseen),) = made
     assert (len(shifts), len(unseen)) == (5, 16)
     assert not shifts[0].any(), "the prompt's own origin is one of them"
     every = torch.cat([shifts, unseen]).flatten(1)
@@ -135,28 +134,6 @@ def test_what_the_vector_is_measured_from(backbone, task) -> None:
     assert spoken.prompt.provenance.history[-1]["kind"] == {"kind": "vocabulary", "seed": 5}
     scaled = distill_over_origins(tuned(model, task, small), model, task, config=few).prompt
     assert scaled.provenance.history[-1]["kind"] == small.to_dict()
-
-
-def test_where_a_wide_student_is_asked(backbone) -> None:
-    model = backbone("bert")
-    width = model.space.width
-    vectors = torch.arange(2.0)[:, None].expand(2, width).contiguous()
-    shifts, unseen = (
-        torch.tensor(x).view(-1, 1, 1).expand(-1, 2, width) for x in ([0.0, 10.0, 20.0], [5.0, 7.0])
-    )
-    student = OffsetStudent(vectors, model, 0.1, 0, shifts, unseen)
-    table, starts = student.tested(vectors, 5)
-    assert starts == [0, 2, 0, 2, 0]
-    assert table[:, 0].tolist() == [5, 6, 7, 8]
-    leaf = vectors.clone().requires_grad_(True)
-    table, starts = student.taught(leaf, 40, 1, 7)
-    assert starts == list(range(0, 80, 2))
-    assert set((table[::2, 0]).tolist()) == {0, 10, 20}
-    assert torch.equal(table[1::2] - table[::2], torch.ones(40, width))
-    table.sum().backward()
-    assert torch.equal(leaf.grad, torch.full_like(leaf, 40.0))
-    assert torch.equal(table, student.taught(leaf, 40, 1, 7)[0])
-    assert not torch.equal(table, student.taught(leaf, 40, 1, 8)[0])
 
 
 def test_bad_input(backbone, task) -> None:

@@ -23,6 +23,7 @@ from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.merging import concatenate
 from promptport.parameters import OriginSpec
 from promptport.parameters.mixtures import starting_mixture
+from promptport.parameters.parametrisation import FreeVectors
 from promptport.tasks import Row
 from promptport.transfers import transfer
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
@@ -267,12 +268,13 @@ def test_words_are_swapped_without_their_punctuation(backbone) -> None:
 def test_losses_that_are_no_numbers_are_refused(backbone, films, monkeypatch, several) -> None:
     model, task = backbone("bert"), repeated(films)
     start, part = random_prompt(model, 3, 2), (tuned(model, task), task)
-    plain = trainer.losses
+    plain = trainer.losses_of
 
-    def broken(lessons, rows, table, starts):
-        return ((n, loss * float("nan")) for n, loss in plain(lessons, rows, table, starts))
+    def broken(scored, targets, rows):
+        number, losses = plain(scored, targets, rows)
+        return number, losses * float("nan")
 
-    monkeypatch.setattr(trainer, "losses", broken)
+    monkeypatch.setattr(trainer, "losses_of", broken)
     with pytest.raises(TuningError, match="loss: expected a finite number, got nan"):
         distill_merge([start, part[0]] if several else start, model, [part], config=CONFIG)
 
@@ -361,23 +363,25 @@ def test_losses_of_several_tasks_are_in_their_own_units(
         replace(one, answers=rows.repeat(len(one.questions) // 2, 1))
         for one, rows in zip(made, (sure, unsure), strict=True)
     ]
-    learner = trainer.FreeStudent(random_prompt(model, 3, 2).vectors, model, 0.1)
+    vectors = FreeVectors(random_prompt(model, 3, 2).vectors.clone())
     asked = []
-    gradient = trainer._gradient
+    gradient = trainer.Distillation._gradient
 
-    def noted(learner, lessons, units, rows, seed, step):
-        found = gradient(learner, lessons, units, rows, seed, step)
+    def noted(self, prompt, rows):
+        found = gradient(self, prompt, rows)
+        units, self._units = self._units, [1.0, 1.0]
         parts = [
-            gradient(learner, lessons, [1.0, 1.0], own, seed, step) * len(own) / unit
+            gradient(self, prompt, own) * len(own) / unit
             for n, unit in enumerate(units)
             if (own := [row for row in rows if row[0] == n])
         ]
+        self._units = units
         assert torch.allclose(found, sum(parts) / len(rows), rtol=1e-3, atol=1e-7)
         asked.append((list(units), [number for number, _ in rows]))
         return found
 
-    monkeypatch.setattr(trainer, "_gradient", noted)
-    learning = trainer.Distillation(learner, lessons, config)
+    monkeypatch.setattr(trainer.Distillation, "_gradient", noted)
+    learning = trainer.Distillation(vectors, lessons, config, rate=0.1)
     learning.go_on(learning.total, lambda: None)
     record = learning.record()
     units = [one.unit for one in lessons]
@@ -451,20 +455,21 @@ def test_the_mean_of_noisy_steps_is_what_is_kept(backbone, films) -> None:
     config = replace(CONFIG, epochs=0, steps=30, check=30)
     made = targets.DistillTargets.make(model, start, [goal], task, "train", config)
     for average in (0, 3):
-        learner = trainer.FreeStudent(start.vectors, model, 0.03, average)
-        learning = trainer.Distillation(learner, [made], config)
+        vectors = FreeVectors(start.vectors.clone())
+        learning = trainer.Distillation(vectors, [made], config, rate=0.03, average=average)
         learning.go_on(learning.total, lambda: None)
         record = learning.record()
         assert record["after"] < record["before"]
-        assert torch.equal(learning.best, learner.mean if average else learner.vectors)
-    learner = trainer.FreeStudent(start.vectors, model, 1.0, 4)
-    seen = [learner.vectors.clone()]
-    for _ in range(3):
-        learner.step(torch.randn_like(learner.vectors))
-        seen.append(learner.vectors.clone())
+        assert torch.equal(learning.best, learning.mean if average else learning.vectors)
+    vectors = FreeVectors(start.vectors.clone())
+    learning = trainer.Distillation(vectors, [made], config, rate=1.0, average=4)
+    seen = [learning.vectors.clone()]
+    for row in range(3):
+        learning.step([(0, row)])
+        seen.append(learning.vectors.clone())
     shares = [0.75**3, 0.25 * 0.75**2, 0.25 * 0.75, 0.25]
     wanted = sum(share * vectors for share, vectors in zip(shares, seen, strict=True))
-    assert torch.allclose(learner.mean, wanted, rtol=1e-5, atol=1e-6)
+    assert torch.allclose(learning.mean, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_one_part_alone_is_calibration(backbone, task) -> None:

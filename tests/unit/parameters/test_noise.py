@@ -12,7 +12,7 @@ from promptport.errors import TuningError
 from promptport.parameters import OriginSpec
 from promptport.parameters.noise import draw, with_noise
 from promptport.tuning import TuneConfig, TuneJob, tune
-from promptport.tuning.trainer import Trainer
+from promptport.tuning.independent import IndependentPrompts
 
 CONFIG = TuneConfig(epochs=4, batch_size=3, patience=0)
 
@@ -21,7 +21,7 @@ def _job(task, kind="mixture", **changes):
     return TuneJob(task, OriginSpec(kind, 1), 2, seed=3, **changes)
 
 
-def test_noise_has_the_share_of_the_length_and_comes_again() -> None:
+def test_noise_has_the_share_of_the_norm_and_comes_again() -> None:
     table = torch.randn(3, 64, generator=torch.Generator().manual_seed(0)) * torch.tensor(
         [[0.1], [1.0], [7.0]]
     )
@@ -53,7 +53,7 @@ def test_gradients_of_the_copies_flow_into_their_rows() -> None:
     assert torch.equal(table.grad, torch.tensor([[2.0] * 3, [1.0] * 3]))
 
 
-def test_anchored_prompts_are_tuned_under_noise_and_free_ones_are_not(capitals) -> None:
+def test_mixtures_are_tuned_under_noise_and_free_prompts_are_not(capitals) -> None:
     assert _job(capitals).noise_share == 1
     assert _job(capitals, noise=0.0).noise_share == 0
     assert _job(capitals, kind="vocabulary").noise_share == 0
@@ -75,14 +75,16 @@ def test_noise_moves_the_gradient_of_its_own_prompt_alone(backbone, capitals, fi
     quiet = _job(films, kind="vocabulary")
     found = {}
     for noise in (0.0, 0.5):
-        loop = Trainer(model, [_job(capitals, noise=noise), quiet], CONFIG)
-        found[noise] = loop.gradients(loop.tracks)[1]
+        jobs = [_job(capitals, noise=noise), quiet]
+        trainer = IndependentPrompts(model, jobs, CONFIG).trainer
+        tables = trainer.parameters.forward()
+        (found[noise],) = trainer.gradients(tables, trainer.runs)[1]
     torch.testing.assert_close(found[0.0][2:], found[0.5][2:], rtol=1e-3, atol=1e-7)
     apart = (found[0.0][:2] - found[0.5][:2]).norm() / found[0.0][:2].norm()
     assert 0.005 < apart < 5
 
 
-def test_re_anchoring_learns_under_noise(backbone, capitals) -> None:
+def test_fitting_a_mixture_learns_under_noise(backbone, capitals) -> None:
     model = backbone("bert")
     parts = {split: (capitals.load(split) * 12)[:12] for split in ("train", "dev")}
     many = capitals.with_rows(**parts)

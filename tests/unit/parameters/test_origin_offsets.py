@@ -12,7 +12,7 @@ from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec, make_origin
 from promptport.parameters.origin_offsets import OriginOffsets
 from promptport.tuning import TuneConfig, TuneJob, tune
-from promptport.tuning.trainer import Trainer
+from promptport.tuning.independent import IndependentPrompts
 from promptport.vector import TaskPromptVector
 
 CONFIG = TuneConfig(epochs=6, batch_size=3, patience=0)
@@ -22,22 +22,26 @@ def _job(task, **changes):
     return TuneJob(task, OriginSpec("vocabulary", 1), 2, seed=3, **changes)
 
 
+def _gradient(trainer):
+    return trainer.gradients(trainer.parameters.forward(), trainer.runs)[1][0]
+
+
 def test_the_table_holds_the_prompt_on_every_origin(backbone, capitals, films) -> None:
     model = backbone("bert")
     jobs = [_job(capitals), _job(films, origins=3)]
-    shifts = OriginOffsets(model, jobs, [0, 2])
+    offsets = OriginOffsets(model, jobs, [0, 2])
     vectors = torch.randn(4, model.width, generator=torch.Generator().manual_seed(0))
-    table = shifts.table(vectors)
+    table = offsets.table(vectors)
     assert table.shape == (4 + 2 * 2, model.width)
     origins = [make_origin(spec, model, 2) for spec in jobs[1].origin.others(3)]
     delta = vectors[2:] - origins[0]
     torch.testing.assert_close(table[4:6], origins[1] + delta, atol=1e-5, rtol=0)
     torch.testing.assert_close(table[6:], origins[2] + delta, atol=1e-5, rtol=0)
-    assert shifts.draw(0, 4, 3, 0) == [0] * 4
-    drawn = [place for step in range(30) for place in shifts.draw(2, 4, 3, step)]
+    assert offsets.draw(0, 4, 3, 0) == [0] * 4
+    drawn = [place for step in range(30) for place in offsets.draw(2, 4, 3, step)]
     assert set(drawn) == {2, 4, 6}
-    assert shifts.draw(2, 4, 3, 7) == shifts.draw(2, 4, 3, 7)
-    assert [start for _, start in shifts.deal(2, "abcd")] == [2, 4, 6, 2]
+    assert offsets.draw(2, 4, 3, 7) == offsets.draw(2, 4, 3, 7)
+    assert [start for _, start in offsets.deal(2, "abcd")] == [2, 4, 6, 2]
 
 
 def test_the_gradient_is_that_of_the_rows_on_their_own_origins(backbone, capitals) -> None:
@@ -45,17 +49,17 @@ def test_the_gradient_is_that_of_the_rows_on_their_own_origins(backbone, capital
     model = backbone("gpt2")
     config = replace(CONFIG, batch_size=6)
     job = _job(capitals, origins=2)
-    loop = Trainer(model, [job], config)
-    drawn = loop.shifts.draw(0, 6, job.seed, 0)
+    trainer = IndependentPrompts(model, [job], config).trainer
+    drawn = trainer.offsets[0].draw(0, 6, job.seed, 0)
     assert {drawn.count(0), drawn.count(2)} != {0, 6}
-    _, gradient = loop.gradients(loop.tracks)
+    gradient = _gradient(trainer)
     total = torch.zeros_like(gradient)
-    order = loop.tracks[0].next_rows(6)
+    order = trainer.runs[0].parts[0].next_rows(0, 6)
     for spec, place in zip(job.origin.others(2), (0, 2), strict=True):
-        alone = Trainer(model, [replace(job, origin=spec, origins=1)], config)
+        alone = IndependentPrompts(model, [replace(job, origin=spec, origins=1)], config).trainer
         rows = [row for row, start in zip(order, drawn, strict=True) if start == place]
-        alone.tracks[0].next_rows = lambda size, rows=rows: rows
-        total += alone.gradients(alone.tracks)[1] * len(rows) / 6
+        alone.runs[0].parts[0].next_rows = lambda step, size, rows=rows: rows
+        total += _gradient(alone) * len(rows) / 6
     torch.testing.assert_close(gradient, total, rtol=1e-3, atol=1e-6)
 
 

@@ -12,13 +12,16 @@ from promptport.errors import TaskError, TuningError
 from promptport.evaluation import evaluate
 from promptport.parameters import OriginSpec
 from promptport.tasks import Template
-from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
-from promptport.tuning.attention import (
+from promptport.tuning import (
     AttentionPrompts,
-    pool_texts,
+    TuneConfig,
+    TuneJob,
+    random_prompt,
     start_attention,
+    tune,
     tune_attention,
 )
+from promptport.tuning.attention import pool_texts
 from promptport.tuning.multitask import few_shot, tune_together
 
 CONFIG = TuneConfig(epochs=4, batch_size=6, patience=0)
@@ -38,26 +41,6 @@ def test_one_task_together_with_none_is_tuned_as_alone(backbone, capitals, kind)
     torch.testing.assert_close(together.prompt.vectors, alone.prompt.vectors, rtol=1e-4, atol=1e-6)
     assert together.dev_scores == (alone.dev_score,)
     assert torch.equal(together.prompt.origin, alone.prompt.origin)
-
-
-@pytest.mark.parametrize("way", ["one", "factors"])
-def test_the_gradient_of_the_parts_is_that_of_autograd(backbone, capitals, films, way) -> None:
-    from promptport.tuning.multitask import _Together
-
-    run = _Together(backbone("bert"), jobs(capitals, films), CONFIG, way)
-    run.left.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(0))
-    run.right.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(1))
-    run.loop.vectors = (run.shared * run.matrices()).flatten(0, 1)
-    parts = [p.clone().requires_grad_(True) for p in (run.shared, run.left, run.right)]
-    vectors = parts[0] * (parts[1][:, :, None] * parts[2][:, None, :])
-    _, gradient = run.loop.gradients(run.loop.tracks)
-    vectors.flatten(0, 1).backward(gradient / 2)
-    run.step()
-    for part, optimiser in zip(parts, run.optimisers, strict=True):
-        if not bool(optimiser.updates.any()):
-            assert way == "one"  # factors that are not tuned
-            continue
-        torch.testing.assert_close(optimiser.first, 0.1 * part.grad, rtol=1e-3, atol=1e-6)
 
 
 def test_factors_are_chosen_by_dev_and_average_to_the_start(backbone, capitals, films) -> None:
