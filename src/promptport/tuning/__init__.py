@@ -1,8 +1,8 @@
 """Tuning: the trainer of many prompts per batch, and the ways to tune that are built on it."""
 
 from promptport.tuning.attention import AttentionPrompts, start_attention
-from promptport.tuning.attention_training import tune_attention
 from promptport.tuning.attention_loading import load_attention
+from promptport.tuning.attention_training import tune_attention
 from promptport.tuning.baselines import random_prompt, score_baselines
 from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.independent import tune
