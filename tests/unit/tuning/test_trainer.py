@@ -262,9 +262,7 @@ def test_settings_that_a_way_to_tune_does_not_know_are_refused(backbone, capital
     model = backbone("bert")
     anchored = [TuneJob(capitals, OriginSpec("mixture"), length=2)]
     decayed = replace(CONFIG, weight_decay=0.1)
-    with pytest.raises(
-        TuningError, match="weight_decay: expected 0.0, all that tuning of mix"
-    ):
+    with pytest.raises(TuningError, match="weight_decay: expected 0.0, all that tuning of mix"):
         tune(model, anchored, decayed)
     with pytest.raises(TuningError, match="weight_decay: expected 0.0, all that joint tuning"):
         tune_jointly([model, model], anchored, decayed)
