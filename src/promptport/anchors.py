@@ -37,7 +37,7 @@ class AnchorReport:
             space's mean anchor was subtracted; the lowest over all pairs; None for one space.
         agreement_raw: the same without the subtraction; a shared mean direction distorts it.
         sampled: anchors on which the agreement was computed.
-        zero_rows: shared words left out because a row has no length (or is not finite).
+        zero_rows: shared words left out because a row is zero (or not finite).
         words_left_out: asked words that are not one token in every space.
         dropped: for each space, why its other tokens are no words: reason -> count.
         warnings: in plain words, what speaks against a transfer; empty if nothing does.
@@ -122,7 +122,7 @@ class AnchorSet:
         words: k words in code point order.
         spaces: the spaces that share them.
         ids: for each space, (k,) the token of every word.
-        zero_rows: shared words left out because a row has no length.
+        zero_rows: shared words left out because a row is zero.
         words_left_out: asked words that are not one token in every space.
     """
 
@@ -262,10 +262,10 @@ def _reachable_words(space: EmbeddingSpace) -> set[str]:
 
 
 def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:
-    lengths = torch.empty(len(ids))  # (k,)
+    norms = torch.empty(len(ids))  # (k,)
     for part, rows in row_blocks(space.rows_on_demand(ids), torch.float32):
-        lengths[part] = torch.linalg.vector_norm(rows, dim=1)
-    return (lengths > 0) & lengths.isfinite()
+        norms[part] = torch.linalg.vector_norm(rows, dim=1)
+    return (norms > 0) & norms.isfinite()
 
 
 def _check_enough(
@@ -274,7 +274,7 @@ def _check_enough(
     if count >= minimum:
         return
     names = ", ".join(space.backbone for space in spaces)
-    zeros = f"; {zero_rows} more have rows of length zero" if zero_rows else ""
+    zeros = f"; {zero_rows} more have rows of zeros" if zero_rows else ""
     fix = "Give more words, lower the minimum" if asked else "Lower the minimum"
     raise AnchorError(
         "anchors",

@@ -1,4 +1,4 @@
-"""Anchored prompts: each virtual token is a mixture of words, so the prompt can be carried.
+"""Mixture prompts: each virtual token is a mixture of words, so the prompt can be carried.
 
 `P = W A` with weights `W (n, k)`, rows on the simplex, and the input rows `A (k, d)` of the same
 words in any backbone: the same weights give the prompt in another backbone.

@@ -126,7 +126,7 @@ class SoftPrompt:
             embedding module puts out, so after any embedding scale).
         provenance: where it comes from.
         origin: (n, d) float32, the prompt that tuning started from, if it is known.
-        mixture: the words that the virtual tokens are mixed of, if the prompt is anchored.
+        mixture: the words that the virtual tokens are mixed of, if it is a mixture prompt.
 
     Raises:
         ShapeError: not a finite 2-D tensor, or an origin of another shape.

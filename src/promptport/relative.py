@@ -26,11 +26,11 @@ def encode_relative(vectors: Tensor, anchors: Tensor) -> Tensor:
     precise = torch.float64 in (vectors.dtype, anchors.dtype)
     dtype = torch.float64 if precise else torch.float32
     unit = unit_rows(vectors.to(dtype), "vectors")
-    # Dividing the (n, k) products spares a unit-length copy of the (k, d) anchors; blocks spare a
+    # Dividing the (n, k) products spares a unit-norm copy of the (k, d) anchors; blocks spare a
     # copy in another precision.
     cosines = unit.new_empty(len(unit), len(anchors))
     for part, rows in row_blocks(anchors, dtype):
-        cosines[:, part] = unit @ rows.T / row_lengths(rows, "anchors").T
+        cosines[:, part] = unit @ rows.T / row_norms(rows, "anchors").T
     return cosines.clamp(-1, 1)  # (n, k)
 
 
@@ -85,12 +85,12 @@ def topk_mask(relative: Tensor, topk: int | None, absolute: bool = False) -> Ten
 
 
 def unit_rows(rows: Tensor, name: str) -> Tensor:
-    """Rows scaled to length 1.
+    """Rows scaled to norm 1.
 
     Raises:
         ShapeError: a zero row, which has no direction.
     """
-    return rows / row_lengths(rows, name)
+    return rows / row_norms(rows, name)
 
 
 def check_widths(vectors: Tensor, anchors: Tensor) -> None:
@@ -108,19 +108,19 @@ def check_widths(vectors: Tensor, anchors: Tensor) -> None:
         )
 
 
-def row_lengths(rows: Tensor, name: str) -> Tensor:
-    """Lengths of the rows (rows, d): (rows, 1).
+def row_norms(rows: Tensor, name: str) -> Tensor:
+    """Norms of the rows (rows, d): (rows, 1).
 
     Raises:
         ShapeError: a row that is zero or not finite, which has no direction.
     """
-    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (rows, 1)
-    bad = int((~(lengths > 0) | ~lengths.isfinite()).sum())
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (rows, 1)
+    bad = int((~(norms > 0) | ~norms.isfinite()).sum())
     if bad:
         raise ShapeError(
             name,
-            expected="finite rows of positive length",
+            expected="finite rows of positive norm",
             got=f"{bad} of {rows.shape[0]} rows that are zero or not finite",
             fix="Leave these rows out; they point nowhere",
         )
-    return lengths
+    return norms

@@ -103,7 +103,7 @@ class SpaceStatistics:
     Attributes:
         mean: scalar mean over all entries.
         std: scalar standard deviation over all entries (population).
-        mean_norm: mean length of a row.
+        mean_norm: mean norm of a row.
         centre: (d,) mean row.
         dimension_std: (d,) standard deviation per dimension (population).
     """

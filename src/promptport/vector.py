@@ -104,8 +104,8 @@ class TaskPromptVector:
                 f"prompt of {task}",
                 expected="an origin, what its tuning started from",
                 got="none (PEFT keeps none but a text, and a transfer loses it)",
-                fix="Name it with promptport vector --origin, tune with promptport, which keeps "
-                "it, or let promptport widen measure the prompt from random words",
+                fix="Name it with promptport vector make --origin, tune with promptport, which "
+                "keeps it, or let promptport vector widen measure the prompt from random words",
             )
         delta = prompt.vectors - prompt.origin
         return cls(delta, replace(prompt.provenance, task=task), {task: 1.0})

@@ -248,7 +248,7 @@ def test_unknown_methods_options_and_rules(run_cli, prompt, model_folder, tmp_pa
     fails(run_cli(*command, "--magnitude", "tokens"), "Did you mean 'token'")
     fails(run_cli(*command, "--option", "topk"), "NAME=VALUE")
     fails(run_cli(*command, "--option", "topks=5"), "topk")
-    fails(run_cli(*command, "--method", "mixture"), "an anchored prompt")
+    fails(run_cli(*command, "--method", "mixture"), "a mixture prompt")
     assert not (tmp_path / "q").exists()
 
 

@@ -174,7 +174,9 @@ def test_a_vector_folder_or_a_file_in_place_of_a_prompt(run_cli, prompt, tmp_pat
     vector, file = tmp_path / "V", tmp_path / "heat.html"
     save_vector(TaskPromptVector(found.vectors, found.provenance, {"a": 1}), vector)
     file.write_text("<html>")
-    said = f"got a vector folder. Put it on an origin: promptport combine a --load a={vector} "
+    said = (
+        f"got a vector folder. Put it on an origin: promptport vector combine a --load a={vector} "
+    )
     for command in (
         ("vector", "make", vector),
         ("vector", "widen", vector, "--out", tmp_path / "Q"),

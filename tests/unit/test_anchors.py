@@ -76,7 +76,7 @@ def test_rows_without_direction_are_left_out_and_counted(made_space, bad):
     assert len(anchors) == 39
     assert "word0005" not in anchors.words
     assert anchors.report.zero_rows == 1
-    with pytest.raises(AnchorError, match="got 39 .*1 more have rows of length zero"):
+    with pytest.raises(AnchorError, match="got 39 .*1 more have rows of zeros"):
         AnchorSet.shared(made_space("a", torch.ones(40, 3)), made_space("b", matrix), minimum=40)
 
 

@@ -157,7 +157,7 @@ def test_a_mixture_of_another_length_is_refused() -> None:
 
 def test_free_prompts_have_no_mixture_to_move(backbone) -> None:
     prompt = SoftPrompt(torch.ones(2, 32), Provenance("b"))
-    with pytest.raises(MismatchError, match="expected an anchored prompt"):
+    with pytest.raises(MismatchError, match="expected a mixture prompt"):
         transfer(prompt, backbone("bert").space, backbone("t5").space, method="mixture")
 
 

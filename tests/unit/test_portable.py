@@ -170,7 +170,7 @@ def test_other_refusals(portable, pair) -> None:
         transfer(portable, target, magnitude="long")
     with pytest.raises(AnchorError, match=r"at least 501 shared words, got 500 \(right\)"):
         transfer(portable, target, minimum_anchors=501)
-    with pytest.raises(MismatchError, match="expected an anchored prompt"):
+    with pytest.raises(MismatchError, match="expected a mixture prompt"):
         transfer(encode_prompt(_prompt(source), source), target, method="mixture")
     with pytest.raises(MismatchError, match="virtual tokens 16 wide"):
         encode_prompt(_prompt(source), target)
@@ -306,7 +306,7 @@ def test_places(portable, pair, tmp_path) -> None:
     with pytest.raises(StorageError, match="nothing at this path"):
         load_portable(tmp_path / "none")
     save_prompt(_prompt(pair[0]), tmp_path / "p")
-    with pytest.raises(StorageError, match="got a folder.*promptport encode"):
+    with pytest.raises(StorageError, match="got a folder.*promptport export"):
         load_portable(tmp_path / "p")
     with pytest.raises(StorageError, match="Is a directory"):
         save_portable(portable, tmp_path / "p")

@@ -150,7 +150,7 @@ def test_a_vector_on_another_origin():
 
 def test_a_prompt_without_origin_is_refused():
     with pytest.raises(
-        MismatchError, match=r"^prompt of sst2: expected an origin.*promptport vector --origin"
+        MismatchError, match=r"^prompt of sst2: expected an origin.*promptport vector make --origin"
     ):
         TaskPromptVector.of(prompt([[1.0]], task="sst2"))
 

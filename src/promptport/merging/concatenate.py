@@ -23,8 +23,8 @@ def concatenate(prompts: Sequence[SoftPrompt]) -> SoftPrompt:
         prompts: (n_i, d), one or more, of the same backbone.
 
     Returns:
-        (Σ n_i, d). It has an origin if all have one, is anchored if all are with the same words,
-        and keeps the template if all have the same.
+        (Σ n_i, d). It has an origin if all have one, is a mixture prompt if all are and have the
+        same words, and keeps the template if all have the same.
 
     Raises:
         PromptPortError: no prompt.

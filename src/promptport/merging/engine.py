@@ -32,7 +32,7 @@ def merge(
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
 ) -> TaskPromptVector:
-    """Merge task prompt vectors of the same backbone and length.
+    """Merge task prompt vectors of the same backbone, with as many virtual tokens.
 
     Args:
         vectors: m >= 1 of them, (n, d) each.
@@ -51,7 +51,7 @@ def merge(
         PromptPortError: no vectors, coefficients that are too few, too many or not finite, or a
             seed out of its range.
         MismatchError: vectors of different backbones.
-        ShapeError: vectors of different lengths.
+        ShapeError: vectors with different numbers of virtual tokens.
         UnknownNameError: no such method or option.
     """
     check_seed(seed)

@@ -1,7 +1,7 @@
 """Portable files: one safetensors file per portable prompt, all else as JSON in its header.
 
 relative (n, k) float32, lengths (n,) float64
-if anchored: mixture_counts (n,) int64; mixture_columns, mixture_weights of all entries, row by row
+of mixture prompts: mixture_counts (n,) int64; mixture_columns, mixture_weights, row by row
 header field `promptport`: schema, written_by, words, mixture_words, nearest, parallel, prompt
 (provenance); header field `checksum`
 """

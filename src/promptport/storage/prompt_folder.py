@@ -111,13 +111,12 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     place = Path(folder)
     if not (place / CONFIG_FILE).is_file():
         vector = (place / VECTOR_FILES[1]).is_file()
+        combine = f"promptport vector combine a --load a={place} --origin seed:3 --out P"
         raise StorageError(
             str(place),
             expected=f"a prompt folder with {CONFIG_FILE}",
             got=what_is_at(place, "a vector folder" if vector else "no such file"),
-            fix=f"Put it on an origin: promptport combine a --load a={place} --origin seed:3"
-            if vector
-            else "Check the path",
+            fix=f"Put it on an origin: {combine}" if vector else "Check the path",
         )
     config = read_json(place / CONFIG_FILE)
     length = checked_length(config, place)

@@ -1,4 +1,4 @@
-"""Rules for the length of ported virtual tokens. They only scale: a shift would turn vectors."""
+"""Rules for the norms of ported virtual tokens. They only scale: a shift would turn vectors."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def paper(vectors: Tensor, problem: TransferProblem) -> Tensor:
 
 
 def token(vectors: Tensor, problem: TransferProblem) -> Tensor:
-    """Every virtual token keeps its length relative to the mean embedding of its space."""
+    """Every virtual token keeps its norm relative to the mean embedding of its space."""
     ratio = problem.stats_tgt.mean_norm / problem.stats_src.mean_norm
     wanted = problem.vectors.double().norm(dim=1, keepdim=True) * ratio  # (n, 1)
-    lengths = vectors.double().norm(dim=1, keepdim=True).clamp_min(_TINY)  # (n, 1)
-    scaled: Tensor = vectors.double() * (wanted / lengths)
+    norms = vectors.double().norm(dim=1, keepdim=True).clamp_min(_TINY)  # (n, 1)
+    scaled: Tensor = vectors.double() * (wanted / norms)
     return scaled.to(vectors.dtype)
 
 
 def dimension(vectors: Tensor, problem: TransferProblem) -> Tensor:
-    """Dimensions in which the target's words differ little shrink; then lengths as `token`.
+    """Dimensions in which the target's words differ little shrink; then norms as `token`.
 
     Solving for a description divides by these differences, so it blows such dimensions up.
     """
@@ -38,7 +38,7 @@ def dimension(vectors: Tensor, problem: TransferProblem) -> Tensor:
 
 
 def keep(vectors: Tensor, problem: TransferProblem) -> Tensor:
-    """The length that the method gave: right for mixtures, which carry their own."""
+    """The norm that the method gave: right for mixtures, which carry their own."""
     return vectors
 
 

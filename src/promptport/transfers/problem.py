@@ -25,8 +25,8 @@ class TransferProblem:
         stats_src: statistics of the source space.
         stats_tgt: statistics of the target space.
         generator: the only source of random numbers.
-        mixture: (n, k) weights of the shared words, if the prompt is anchored.
-        rest: (n, d_s) what an anchored prompt holds beside its mixture, if anything.
+        mixture: (n, k) weights of the shared words, if it is a mixture prompt.
+        rest: (n, d_s) what a mixture prompt holds beside its mixture, if anything.
         pair: names the two spaces and their anchors, for methods that keep what depends on nothing
             else.
         described: (n, k) description in place of the vectors' own: that of several sources.
@@ -74,7 +74,7 @@ class TransferProblem:
 
         Args:
             vectors: the ported prompt.
-            mixture: (n, k) its weights of the shared words, if it is anchored.
+            mixture: (n, k) its weights of the shared words, if it is a mixture prompt.
         """
         return replace(
             self,

@@ -38,7 +38,7 @@ class TransferReport:
         target: backbone that it was carried to.
         method: full name with version.
         options: all options of the method, defaults included.
-        magnitude: rule for the lengths.
+        magnitude: rule for the norms.
         seed: of the method's random numbers.
         anchors: k, number of shared words.
         coverage: share of the source's and the target's words that are anchors.
@@ -49,7 +49,7 @@ class TransferReport:
         matching_tokens: the same for every virtual token.
         roundtrip: mean cosine between the prompt and what comes back when the ported prompt is
             moved to the source by the same method; None if that was not asked for.
-        norm_ratio: mean length of the ported virtual tokens over the mean length of a target row.
+        norm_ratio: mean norm of the ported virtual tokens over the mean norm of a target row.
         norm_ratio_source: the same for the prompt in its source.
         nearest_before: for each virtual token, (token, cosine) of the nearest source rows.
         nearest_after: the same in the target.
@@ -58,7 +58,7 @@ class TransferReport:
         decode_seconds: of them, the method and the magnitude rule alone.
         labels_used: whether labels of the target task were used: never, here.
         warnings: in plain words, what speaks against the result; empty if nothing does.
-        kept_weight: of an anchored prompt, the mean share of its weight on shared words.
+        kept_weight: of a mixture prompt, the mean share of its weight on shared words.
     """
 
     source: str
@@ -151,8 +151,8 @@ def judge(
         matching: mean cosine of the descriptions.
         roundtrip: mean cosine after the way back.
         parallel: mean cosine between different virtual tokens before and after.
-        norm_ratio_source: mean length of the source prompt over the mean source row.
-        magnitude: rule for the lengths.
+        norm_ratio_source: mean norm of the source prompt over the mean source row.
+        magnitude: rule for the norms.
         kinds: of source and target, where known.
         free: whether a free prompt was carried between tables that are not alike.
     """
@@ -177,8 +177,8 @@ def judge(
         )
     if magnitude == "paper" and norm_ratio_source > LONG:
         lines.append(
-            f"The prompt is {norm_ratio_source:.0f} x longer than the source's embeddings; the "
-            "rule 'paper' cut it to the length of ordinary ones. Try the rule 'token'."
+            f"The norm of the prompt is {norm_ratio_source:.0f} x that of the source's rows; the "
+            "rule 'paper' cut it to the norm of ordinary ones. Try the rule 'token'."
         )
     if None not in kinds and kinds[0] != kinds[1]:
         lines.append(_kind_remark(*kinds))

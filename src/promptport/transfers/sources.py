@@ -182,7 +182,7 @@ def refine(
         weights: of the sources.
 
     Returns:
-        (n, d_t) of any length.
+        (n, d_t) of any norm.
     """
     units = [normalize(rows.double(), dim=1) for rows in anchors]
     wanted = [described.double() for described in descriptions]

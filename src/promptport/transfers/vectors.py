@@ -2,7 +2,7 @@
 
 With `P ↦ P M (+ c)`, transfer(P*) - transfer(P_0) = (P* - P_0) M: the vector can be moved alone,
 and put on a native origin of the target. Magnitude rules that rescale every virtual token by itself
-are not linear; a vector keeps its length times one number for the pair of backbones.
+are not linear; a vector keeps its norm times one number for the pair of backbones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def transfer_vector(
         source: space of the backbone of the vector.
         target: space of the backbone that it shall work on.
         method: `linear_map`, `least_squares` or `operator` (the last two without mask, times the
-            ratio of the mean lengths of the words' rows).
+            ratio of the mean norms of the words' rows).
         words: use only these words as anchors; None for all that both backbones know.
         anchors: which of them, as in `TransferConfig`.
         minimum_anchors: refuse fewer anchors than this.
@@ -86,11 +86,11 @@ def transfer_vector(
         if chosen.get("centre"):
             delta = delta - moved(torch.zeros_like(vector.delta))  # what is not linear cancels
     else:
-        lengths = vector.delta.norm(dim=1, keepdim=True)  # (n, 1)
+        norms = vector.delta.norm(dim=1, keepdim=True)  # (n, 1)
         ratio = target.statistics.mean_norm / source.statistics.mean_norm
         # A row of zeros has no direction; any will do, since it is multiplied by zero.
-        rows = torch.where(lengths > 0, vector.delta, source.statistics.centre + 1.0)
-        delta = moved(normalize(rows, dim=1)) * lengths * ratio
+        rows = torch.where(norms > 0, vector.delta, source.statistics.centre + 1.0)
+        delta = moved(normalize(rows, dim=1)) * norms * ratio
     old = vector.provenance
     entry = {"source": source.backbone, "source_revision": old.revision or source.revision}
     entry["source_fingerprint"] = source.fingerprint
@@ -101,13 +101,13 @@ def transfer_vector(
 def transfer_word_vector(
     prompt: SoftPrompt, start: Mixture, target: EmbeddingSpace, *, name: str = "prompt"
 ) -> TaskPromptVector:
-    """The vector of an anchored prompt in word coordinates: words with signs, `(W - W_0) A_t`.
+    """The vector of a mixture prompt in word coordinates: words with signs, `(W - W_0) A_t`.
 
     This is transfer(P) - transfer(P_0) by the method `mixture`, both over the words that the target
     knows.
 
     Args:
-        prompt: anchored, (n, d_s).
+        prompt: a mixture prompt, (n, d_s).
         start: what its tuning started from (`tuning.mixtures.starting_mixture`).
         target: space of the backbone that the vector shall work on.
         name: of the task, if the prompt does not say its task.
@@ -116,13 +116,13 @@ def transfer_word_vector(
         (n, d_t).
 
     Raises:
-        MismatchError: the prompt is not anchored, or `start` has another length.
+        MismatchError: the prompt is no mixture prompt, or `start` has another length.
         AnchorError: no shared words.
     """
     if prompt.mixture is None or len(start.weights) != prompt.length:
         raise MismatchError(
             "prompt",
-            expected="an anchored prompt and the mixture that its tuning started from",
+            expected="a mixture prompt and the mixture that its tuning started from",
             got="no mixture" if prompt.mixture is None else f"{len(start.weights)} start rows",
             fix="Tune with --mixture, or use transfer_vector",
         )

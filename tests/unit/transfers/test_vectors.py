@@ -113,7 +113,7 @@ def test_bad_input(alike_pair) -> None:
         transfer_vector(vector, source, target, method="least_squares", options={"topk": 8})
     with pytest.raises(MismatchError, match="task prompt vector: expected virtual tokens 16 wide"):
         transfer_vector(vector, target, source)
-    with pytest.raises(MismatchError, match="an anchored prompt"):
+    with pytest.raises(MismatchError, match="a mixture prompt"):
         transfer_word_vector(made(source), Mixture(("a",), torch.ones(4, 1)), target)
     with pytest.raises(MismatchError, match="none that its record makes again"):
         starting_mixture(made(source), source)

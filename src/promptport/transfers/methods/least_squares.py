@@ -1,7 +1,7 @@
 """The global optimum of paper A's objective in closed form.
 
 max_x cos(r, Ā x) is the cosine between r and its projection on the column space of Ā, so
-x = (ĀᵀĀ + λI)⁻¹ Āᵀ r up to its length, which a magnitude rule decides afterwards.
+x = (ĀᵀĀ + λI)⁻¹ Āᵀ r up to its norm, which a magnitude rule decides afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from promptport.errors import PromptPortError
-from promptport.relative import row_lengths, topk_mask, unit_rows
+from promptport.relative import row_norms, topk_mask, unit_rows
 from promptport.space import row_blocks
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
@@ -95,8 +95,8 @@ class Factor:
     """A factorised normal matrix N = ĀᵀĀ + λI (ĀĀᵀ + λI with fewer anchors than dimensions).
 
     Attributes:
-        anchors: (k, d) rows of any length, float32 or float64; the root may be more precise.
-        scale: (1, k) one over their lengths: Ā = diag(scale) A is never stored.
+        anchors: (k, d) rows of any norm, float32 or float64; the root may be more precise.
+        scale: (1, k) one over their norms: Ā = diag(scale) A is never stored.
         ridge: λ itself.
         root: (m, m) lower Cholesky factor of N, or (m, rank) W with N⁺ = W Wᵀ; m = min(k, d).
         triangular: which of the two.
@@ -186,10 +186,10 @@ def _factor_exactly(anchors: Tensor, weight: float) -> Factor:
 
 
 def _scale(anchors: Tensor, dtype: torch.dtype) -> Tensor:
-    lengths = torch.empty(len(anchors), 1, dtype=dtype, device=anchors.device)
+    norms = torch.empty(len(anchors), 1, dtype=dtype, device=anchors.device)
     for part, rows in row_blocks(anchors, dtype):
-        lengths[part] = row_lengths(rows, "anchors_tgt")
-    return lengths.reciprocal()  # (k, 1)
+        norms[part] = row_norms(rows, "anchors_tgt")
+    return norms.reciprocal()  # (k, 1)
 
 
 def _cholesky(normal: Tensor) -> tuple[Tensor, bool]:

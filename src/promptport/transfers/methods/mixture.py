@@ -1,4 +1,4 @@
-"""Re-use of the weights of an anchored prompt: no search, and nothing lost but missing words."""
+"""Re-use of the weights of a mixture prompt: no search, and nothing lost but missing words."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptport.transfers.registry import transfer_method
 
 @transfer_method(
     "mixture.v1",
-    paper="anchored prompts: P_s = W A_s, P_t = W A_t (the weights of OMP tokenizer transplants, "
+    paper="mixture prompts: P_s = W A_s, P_t = W A_t (the weights of OMP tokenizer transplants, "
     "arXiv 2506.06607, but learned with the task)",
     from_mixture=True,
 )
@@ -30,13 +30,13 @@ def mixture(problem: TransferProblem, *, rest: bool = True) -> Tensor:
         (n, d_t): W A_t, W scaled to the words that both backbones know; and the rest.
 
     Raises:
-        MismatchError: the prompt was not tuned anchored.
+        MismatchError: the prompt is no mixture prompt.
     """
     if problem.mixture is None:
         raise MismatchError(
             "method mixture",
-            expected="an anchored prompt",
-            got="one of free vectors",
+            expected="a mixture prompt",
+            got="a free prompt",
             fix="Tune it with --mixture, or choose the method least_squares",
         )
     mixed = problem.mixture @ problem.anchors_tgt.float()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from promptport.errors import PromptPortError
-from promptport.relative import row_lengths
+from promptport.relative import row_norms
 from promptport.transfers.methods.linear_map import precision
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
@@ -52,7 +52,7 @@ def _pursue(
 ) -> tuple[Tensor, Tensor]:
     """Ids and coefficients (n, steps) of the anchors; coefficient 0 where none was needed."""
     n, width = vectors.shape
-    lengths = row_lengths(anchors, "anchors_src")  # (k_anchors, 1)
+    norms = row_norms(anchors, "anchors_src")  # (k_anchors, 1)
     nothing = 100 * torch.finfo(anchors.dtype).eps
     small = nothing * vectors.norm(dim=1, keepdim=True)  # (n, 1)
     rest = vectors.clone()
@@ -60,31 +60,31 @@ def _pursue(
     picked = torch.zeros(n, steps, dtype=torch.long, device=vectors.device)
     taken = torch.zeros(n, len(anchors), dtype=torch.bool, device=vectors.device)
     for step in range(steps):
-        cosines = ((rest @ anchors.T) / lengths.T).abs().masked_fill(taken, -1)  # (n, k_anchors)
+        cosines = ((rest @ anchors.T) / norms.T).abs().masked_fill(taken, -1)  # (n, k_anchors)
         best = cosines.argmax(dim=1, keepdim=True)  # (n, 1)
         taken.scatter_(1, best, True)
         picked[:, step] = best[:, 0]
-        fresh = _unit(anchors, lengths, best)[:, 0]  # (n, d_s)
+        fresh = _unit(anchors, norms, best)[:, 0]  # (n, d_s)
         for _ in range(2):  # once is not orthogonal enough in floating point
             fresh = fresh - _project(fresh, basis)
-        length = fresh.norm(dim=1, keepdim=True)
+        size = fresh.norm(dim=1, keepdim=True)
         # A finished token, or an anchor that adds nothing, gets a zero direction.
-        useful = (rest.norm(dim=1, keepdim=True) > small) & (length > nothing)  # (n, 1)
-        basis[:, step] = torch.where(useful, fresh / length.clamp_min(nothing), 0)
+        useful = (rest.norm(dim=1, keepdim=True) > small) & (size > nothing)  # (n, 1)
+        basis[:, step] = torch.where(useful, fresh / size.clamp_min(nothing), 0)
         rest = rest - _project(rest, basis[:, step : step + 1])
         if problem.progress is not None:
             problem.progress(step + 1, steps)
     # Unit anchors = R basis with R triangular, so the refit of all steps is one substitution.
-    triangle = basis @ _unit(anchors, lengths, picked).mT  # (n, steps, steps)
+    triangle = basis @ _unit(anchors, norms, picked).mT  # (n, steps, steps)
     unused = (basis.norm(dim=2) == 0).to(vectors.dtype)  # (n, steps)
     triangle = triangle.triu() + torch.diag_embed(unused)
     wanted = basis @ vectors[..., None]  # (n, steps, 1)
     solved = torch.linalg.solve_triangular(triangle, wanted, upper=True)[..., 0]
-    return picked, solved / lengths[picked, 0]
+    return picked, solved / norms[picked, 0]
 
 
-def _unit(anchors: Tensor, lengths: Tensor, ids: Tensor) -> Tensor:
-    return anchors[ids] / lengths[ids]  # (n, m, d_s) of ids (n, m)
+def _unit(anchors: Tensor, norms: Tensor, ids: Tensor) -> Tensor:
+    return anchors[ids] / norms[ids]  # (n, m, d_s) of ids (n, m)
 
 
 def _project(rows: Tensor, basis: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, gelu, mse_loss
 
 from promptport.errors import AnchorError, PromptPortError
-from promptport.relative import row_lengths, unit_rows
+from promptport.relative import row_norms, unit_rows
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
@@ -34,9 +34,9 @@ def projector(
 
     Loss: mean(1 - cos) + mse, Adam, at most `steps` batches; a tenth of the anchors is held back,
     and the result is that of the step that does best on them. x is a row's direction alone: to the
-    network, a prompt 100 x longer than words would be like nothing it has seen. So the result is as
-    long as words are. Costs O(steps · batch · hidden (d_s + d_t)). Fails for virtual tokens that
-    point where no word does: a network is right only near what it was trained on.
+    network, a prompt with 100 x the norm of words would be like nothing it has seen. So the
+    result has the norm of words. Costs O(steps · batch · hidden (d_s + d_t)). Fails for virtual
+    tokens that point where no word does: a network is right only near what it was trained on.
 
     Args:
         problem: what to move.
@@ -59,7 +59,7 @@ def projector(
             got=f"steps={steps}, batch={batch}, hidden={hidden}, learning_rate={learning_rate}",
             fix="Leave them out for the defaults",
         )
-    given, wanted, unit = _training_pairs(problem)  # (k, d_s), (k, d_t), length of a target unit
+    given, wanted, unit = _training_pairs(problem)  # (k, d_s), (k, d_t), norm of a target unit
     order = torch.randperm(len(given), generator=problem.generator).to(given.device)
     count = max(1, round(_HELD_SHARE * len(order)))
     held, kept = order[:count], order[count:]
@@ -96,7 +96,7 @@ def projector(
 
 
 def _training_pairs(problem: TransferProblem) -> tuple[Tensor, Tensor, float]:
-    """Inputs (k, d_s) and outputs (k, d_t) with entries around 1, and the length of that 1."""
+    """Inputs (k, d_s) and outputs (k, d_t) with entries around 1, and the norm of that 1."""
     target = problem.anchors_tgt.float()
     if len(target) < 2:
         raise AnchorError(
@@ -105,7 +105,7 @@ def _training_pairs(problem: TransferProblem) -> tuple[Tensor, Tensor, float]:
             got=str(len(target)),
             fix="Add words that both backbones know",
         )
-    unit = float(row_lengths(target, "anchors_tgt").mean()) / math.sqrt(target.shape[1])
+    unit = float(row_norms(target, "anchors_tgt").mean()) / math.sqrt(target.shape[1])
     return _directions(problem.anchors_src, "anchors_src"), target / unit, unit
 
 

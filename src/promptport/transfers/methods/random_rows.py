@@ -16,8 +16,8 @@ from promptport.transfers.registry import transfer_method
 def random_rows(problem: TransferProblem) -> Tensor:
     """Draw each virtual token from the target's rows of the shared words, whatever the prompt says.
 
-    Costs O(n d_t). It knows nothing of the prompt but its length; with a magnitude rule other than
-    `keep` the rows are scaled like any other result.
+    Costs O(n d_t). It knows nothing of the prompt but how many virtual tokens it has; with a
+    magnitude rule other than `keep` the rows are scaled like any other result.
 
     Args:
         problem: what to move.

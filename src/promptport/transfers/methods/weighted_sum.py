@@ -30,7 +30,7 @@ def weighted_sum(
         temperature: above 0; the smaller, the more the nearest word counts.
 
     Returns:
-        (n, d_t): softmax(r / temperature) A_t, as long as words are.
+        (n, d_t): softmax(r / temperature) A_t, with norms like those of words.
 
     Raises:
         PromptPortError: k below 1, or no temperature.
