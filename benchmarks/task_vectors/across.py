@@ -30,7 +30,7 @@ from benchmarks.task_vectors.fewshot import Settings as Sizes
 
 from promptport.analysis import bootstrap_mean, compare_to
 from promptport.evaluation import evaluate
-from promptport.experiments.curves import few_shot_config
+from promptport.experiments.few_shot import few_shot_config
 from promptport.experiments.result_store import Cell, ResultStore
 from promptport.parameters import OriginSpec, make_origin
 from promptport.parameters.mixtures import starting_mixture

@@ -32,7 +32,7 @@ from benchmarks.task_vectors.common import (
 from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise, table
 
 from promptport.evaluation import Evaluation, evaluate
-from promptport.experiments.curves import few_shot_config
+from promptport.experiments.few_shot import few_shot_config
 from promptport.experiments.result_store import Cell, ResultStore
 from promptport.library import AdaptConfig, Library, adapt, rank
 from promptport.library.starts import with_few_labels

@@ -47,11 +47,12 @@ def test_prompts_that_learned_nothing(run_cli, library) -> None:
 
 def test_long_names_leave_room_for_what_is_kept(library, capsys) -> None:
     from promptport.cli.library.pairs import _show
-    from promptport.experiments.pairs import Combined, KeptScore, Pairs
+    from promptport.experiments.retention import Combined, Pairs, TaskRetention
 
     names = [f"a-prompt-with-a-name-of-eighty-characters-and-then-some-more-{i}" for i in "abc"]
     kept = [
-        KeptScore(n, 0.5, 0.5 + i / 5, True, (True, False, None)[i]) for i, n in enumerate(names)
+        TaskRetention(n, 0.5, 0.5 + i / 5, True, (True, False, None)[i])
+        for i, n in enumerate(names)
     ]
     _show("nano-bert", ("sum",), Pairs({}, {}, (Combined("sum", tuple(kept), None),), ()))
     out, err = capsys.readouterr()
@@ -144,7 +145,7 @@ def test_a_library_that_knows_its_tasks(run_cli, tmp_path, monkeypatch) -> None:
         _, told, _ = run_cli("eval", "both", "--task", task, "--dtype", "float32", "--json")
         assert kept["score"] == json.loads(told)["value"]
         alone = json.loads(again)["alone"][kept["prompt"]]
-        assert kept["kept"] == pytest.approx(kept["score"] / alone)
+        assert kept["retention"] == pytest.approx(kept["score"] / alone)
     assert len(Path("found/cells.jsonl").read_text().splitlines()) == lines + 3
     code, shown, _ = run_cli(*pairs, "--way", "sum")
     assert code == 0

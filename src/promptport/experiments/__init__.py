@@ -1,14 +1,19 @@
 """Experiments: whole comparisons, and reports on them."""
 
-from promptport.experiments.curves import CurvesConfig, few_shot_curves
-from promptport.experiments.curves_page import write_curves
 from promptport.experiments.demo import DemoResult, DemoSettings, run_demo
 from promptport.experiments.demo_page import write_report
-from promptport.experiments.few_shot import Curve, Curves
+from promptport.experiments.few_shot import (
+    Curve,
+    Curves,
+    CurvesConfig,
+    few_shot_curves,
+    write_curves,
+)
 from promptport.experiments.pairs import PairsConfig, score_pairs
-from promptport.experiments.retention import Pairs
+from promptport.experiments.retention import Combined, Pairs
 
 __all__ = [
+    "Combined",
     "Curve",
     "Curves",
     "CurvesConfig",

@@ -20,9 +20,18 @@ from promptport.analysis import forecast_pair
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.checks import is_once, refuse_out_of_range
-from promptport.distillation import INTO_MERGE, DistillConfig, distill_merge
+from promptport.distillation import INTO_MERGE, DistillConfig
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
+from promptport.experiments.combining import (
+    CONCATENATE,
+    DISTILL,
+    SEARCHED,
+    Combination,
+    CombineConfig,
+    combine,
+    way_names,
+)
 from promptport.experiments.result_store import (
     CELLS_FILE,
     Cell,
@@ -34,28 +43,19 @@ from promptport.experiments.result_store import (
     unpacked,
 )
 from promptport.experiments.retention import (
-    LOST,
     Combined,
-    KeptScore,
     Pairs,
     forecasts_of,
-    is_lost,
-    kept_share,
     records_of,
+    task_retention,
 )
 from promptport.library import Library, TaskPrompt
 from promptport.library.library import task_prompts_on
-from promptport.merging import SearchConfig, concatenate, list_merges, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.storage.prompt_folder import checksum
-from promptport.vector import TaskPromptVector, unique_labels
+from promptport.vector import TaskPromptVector
 
-SEARCHED = {
-    "paper": SearchConfig(),
-    "separate": SearchConfig("min", "separate", ties="loss"),
-}
-CONCATENATE, DISTILL = "concatenate", "distill"
 _VALUES = ("score", "right", "low", "majority", "coefficients", "said")
 
 
@@ -66,7 +66,7 @@ class PairsConfig:
     Attributes:
         ways: names of merge methods (coefficients of 1, their usual options); `paper` (the plain
             sum, one coefficient by the mean dev score), `separate` (a coefficient for each task, by
-            the smallest kept share on dev), `concatenate`, and `distill` (begun from the sum and
+            the smallest retention on dev), `concatenate`, and `distill` (begun from the sum and
             from the concatenation, learns from the single prompts without labels). The others are
             compared with the first.
         sizes: tasks in a set, 2 or more each.
@@ -76,7 +76,7 @@ class PairsConfig:
         dev_rows: the same for searches, which read the labels of `dev`.
         forecast_rows: unlabelled training rows for a forecast of each pair that is combined by
             `sum`, `mean` or `select`; 0 for none.
-        settle: how `distill` learns; its seed and `truncate` are those given here.
+        distill: how `distill` learns; its seed and `truncate` are those given here.
         seed: of the sets that are drawn, of methods that draw, and of `distill`.
         truncate: cut texts that are too long instead of refusing them.
 
@@ -91,13 +91,13 @@ class PairsConfig:
     rows: int = 0
     dev_rows: int = 0
     forecast_rows: int = 0
-    settle: DistillConfig = INTO_MERGE
+    distill: DistillConfig = INTO_MERGE
     seed: int = 0
     truncate: bool = False
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        known = [*SEARCHED, CONCATENATE, DISTILL, *_merge_names()]
+        known = way_names()
         for way in self.ways:
             if way not in known:
                 raise UnknownNameError(
@@ -145,7 +145,7 @@ def score_pairs(
         ShapeError: vectors of different lengths.
         TaskError: data or templates that do not fit, a text to text task to forecast or distill.
         TuningError: `distill` cannot learn from these rows.
-        StorageError, FileFormatError: see `Cells`.
+        StorageError, FileFormatError: see `ResultStore`.
     """
     backbone = as_backbone(backbone)
     parts = task_prompts_on(library, backbone)
@@ -205,7 +205,7 @@ class _Comparison:
             more += [config.dev_rows, asdict(SEARCHED[way])]
         elif way == DISTILL:
             read.add("train")
-            more += [asdict(config.settle)]
+            more += [asdict(config.distill)]
         if config.forecast_rows and way in RELIABILITY:
             read.add("train")
             more += [config.forecast_rows]
@@ -247,27 +247,27 @@ class _Comparison:
                 or "none",
                 fix="Tune those longer, or add others",
             )
-        found = []
+        combined = []
         for done, names in enumerate(sets):
-            found += [self._kept(cell, alone) for cell in self._measure(names)]
+            combined += [self._combined(cell, alone) for cell in self._measure(names)]
             if progress is not None:
                 progress(done + 1, len(sets))
         return Pairs(
             {name: cell["score"] for name, cell in alone.items()},
             left_out,
-            tuple(found),
-            records_of(found, {name: part.task.name for name, part in self.parts.items()}),
-            forecasts_of(found),
+            tuple(combined),
+            records_of(combined, {name: part.task.name for name, part in self.parts.items()}),
+            forecasts_of(combined),
         )
 
     def _alone(self, name: str) -> Cell:
         place = {"prompts": [name], "way": ""}
         if not self.cells.has(**place):
             part = self.parts[name]
-            ((found,),) = self._score([part.prompt], [name])
+            ((evaluation,),) = self._score([part.prompt], [name])
             majority = part.task.majority_score(self.config.split).value
-            known = {"low": found.score.low, "majority": majority}
-            self.cells.add({**_scored([found]), **known}, **place)
+            known = {"low": evaluation.score.low, "majority": majority}
+            self.cells.add({**_scored([evaluation]), **known}, **place)
         cell = self.cells.get(**place)
         assert cell is not None
         return {**cell, "score": cell["score"][0], "right": cell["right"][0]}
@@ -285,7 +285,7 @@ class _Comparison:
 
     def _sets(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """Sets of different tasks, of every size those that are drawn."""
-        found: list[tuple[str, ...]] = []
+        drawn: list[tuple[str, ...]] = []
         for size in self.config.sizes:
             every = [
                 chosen
@@ -293,8 +293,8 @@ class _Comparison:
                 if len({self.parts[name].task.name for name in chosen}) == size
             ]
             order = np.random.default_rng(self.config.seed).permutation(len(every))
-            found += [every[i] for i in sorted(order[: self.config.most or None])]
-        return found
+            drawn += [every[i] for i in sorted(order[: self.config.most or None])]
+        return drawn
 
     def _measure(self, names: tuple[str, ...]) -> list[Cell]:
         """The cells of a set, one per way; those that are missing are scored in shared batches."""
@@ -302,44 +302,26 @@ class _Comparison:
         missing = [way for way, place in places.items() if not self.cells.has(**place)]
         if missing:
             made = [self._combine(way, names) for way in missing]
-            scores = self._score([prompt for prompt, _ in made], names)
-            for way, (prompt, coefficients), found in zip(missing, made, scores, strict=True):
-                said = self._said(way, names, prompt)
-                known = {"coefficients": coefficients, "said": said}
-                self.cells.add({**_scored(found), **known}, **places[way])
+            scores = self._score([each.prompt for each in made], names)
+            for way, each, evaluations in zip(missing, made, scores, strict=True):
+                factors = None if each.coefficients is None else list(each.coefficients)
+                known = {"coefficients": factors, "said": self._forecast(way, names, each.prompt)}
+                self.cells.add({**_scored(evaluations), **known}, **places[way])
         cells = [self.cells.get(**place) for place in places.values()]
         return [cell for cell in cells if cell is not None]
 
-    def _combine(self, way: str, names: Sequence[str]) -> tuple[SoftPrompt, list[float] | None]:
-        prompts = [self.parts[name].prompt for name in names]
-        if way == CONCATENATE:
-            return concatenate(prompts), None
-        config, tasks = self.config, [self.parts[name].task for name in names]
-        origin, made = prompts[0].origin, prompts[0].provenance.origin
-        vectors = unique_labels(
-            {name: TaskPromptVector.of(self.parts[name].prompt) for name in names}
-        )
-        assert origin is not None
-        if way in SEARCHED:
-            search = replace(
-                SEARCHED[way], rows=config.dev_rows, truncate=config.truncate, seed=config.seed
-            )
-            found = search_coefficients(self.backbone, vectors, tasks, origin, search, made=made)
-            return found.prompt, list(found.coefficients)
-        if way == DISTILL:
-            starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
-            settle = replace(config.settle, seed=config.seed, truncate=config.truncate)
-            pairs = list(zip(prompts, tasks, strict=True))
-            return distill_merge(starts, self.backbone, pairs, config=settle).prompt, None
-        return merge(vectors, method=way, seed=config.seed).apply(origin, made), None
+    def _combine(self, way: str, names: Sequence[str]) -> Combination:
+        config = self.config
+        read = CombineConfig(config.dev_rows, config.distill, config.seed, config.truncate)
+        return combine(way, self.backbone, {name: self.parts[name] for name in names}, read)
 
-    def _said(self, way: str, names: Sequence[str], prompt: SoftPrompt) -> list[str] | None:
+    def _forecast(self, way: str, names: Sequence[str], prompt: SoftPrompt) -> list[str] | None:
         """The verdicts of the forecast, of a pair that is combined in a way that it knows."""
         config = self.config
         if not config.forecast_rows or len(names) != 2 or way not in RELIABILITY:
             return None
         first, second = (self.parts[name] for name in names)
-        found = forecast_pair(
+        forecast = forecast_pair(
             self.backbone,
             first,
             second,
@@ -348,31 +330,27 @@ class _Comparison:
             seed=config.seed,
             truncate=config.truncate,
         )
-        return [task.verdict for task in found.tasks]
+        return [task.verdict for task in forecast.tasks]
 
-    def _kept(self, cell: Cell, alone: Mapping[str, Cell]) -> Combined:
+    def _combined(self, cell: Cell, alone: Mapping[str, Cell]) -> Combined:
         tasks = []
         for i, name in enumerate(cell["prompts"]):
-            own, score = alone[name], cell["score"][i]
-            share = kept_share(score, own["score"])
-            noise = None
-            rows, single = cell["right"][i], own["right"]
-            if rows is not None and single is not None:
-                noise = share < LOST and is_lost(unpacked(rows), unpacked(single))
+            rows, own = cell["right"][i], alone[name]["right"]
+            known = rows is not None and own is not None
+            retention = task_retention(
+                name,
+                (cell["score"][i], alone[name]["score"]),
+                (unpacked(rows), unpacked(own)) if known else None,
+            )
             said = cell["said"][i] if cell["said"] else None
-            tasks.append(KeptScore(name, score, share, share < LOST, noise, said))
+            tasks.append(replace(retention, forecast=said))
         coefficients = None if cell["coefficients"] is None else tuple(cell["coefficients"])
         return Combined(cell["way"], tuple(tasks), coefficients)
 
 
-def _scored(found: Sequence[Evaluation]) -> Cell:
+def _scored(evaluations: Sequence[Evaluation]) -> Cell:
     """Per task the score, and the rows that are right."""
     return {
-        "score": [e.score.value for e in found],
-        "right": [None if e.right is None else packed(e.right) for e in found],
+        "score": [e.score.value for e in evaluations],
+        "right": [None if e.right is None else packed(e.right) for e in evaluations],
     }
-
-
-def _merge_names() -> list[str]:
-    names = [found.name for found in list_merges()]
-    return [*dict.fromkeys(name.rpartition(".")[0] for name in names), *names]

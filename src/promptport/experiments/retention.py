@@ -1,4 +1,7 @@
-"""What tasks keep of their own prompts' scores when prompts are combined, and that summed up."""
+"""Retention: what tasks keep of their own prompts' scores when prompts are combined, summed up.
+
+The retention of a task is the score of the combination over that of the task's own prompt.
+"""
 
 from __future__ import annotations
 
@@ -15,25 +18,25 @@ _FEWEST = 3  # different sets of tasks, from which on an interval over tasks mea
 
 
 @dataclass(frozen=True)
-class KeptScore:
+class TaskRetention:
     """What is left of one task.
 
     Attributes:
         prompt: name in the library.
         score: of the combination.
-        kept: that over the score of the task's own prompt, 0 or more.
+        retention: that over the score of the task's own prompt, 0 or more.
         lost: whether it is below 0.8.
         beyond_noise: whether the 95% interval over rows says so too: that of the score less 0.8 of
             the own prompt's lies below zero. None where the score is no share of rows.
-        said: the verdict of the forecast, if there is one.
+        forecast: its verdict, if there is one.
     """
 
     prompt: str
     score: float
-    kept: float
+    retention: float
     lost: bool
     beyond_noise: bool | None
-    said: str | None = None
+    forecast: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,18 +50,18 @@ class Combined:
     """
 
     way: str
-    tasks: tuple[KeptScore, ...]
+    tasks: tuple[TaskRetention, ...]
     coefficients: tuple[float, ...] | None
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """Names in the library."""
-        return tuple(kept.prompt for kept in self.tasks)
+        return tuple(task.prompt for task in self.tasks)
 
     @property
-    def weakest(self) -> KeptScore:
+    def weakest(self) -> TaskRetention:
         """The task that keeps least."""
-        return min(self.tasks, key=lambda kept: kept.kept)
+        return min(self.tasks, key=lambda task: task.retention)
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,11 @@ class WayRecord:
         way: its name.
         size: tasks in a set.
         sets: how many.
-        kept: mean kept share.
+        retention: its mean over all tasks of all sets.
         interval: its interval; tasks are drawn, which sets share. None for fewer than three
             different sets of tasks.
-        weakest: mean kept share of the weaker task of each set.
-        worst: the least kept share.
+        weakest: mean retention of the weaker task of each set.
+        worst: the least retention.
         lost: sets that lose a task.
         beyond_noise: sets that lose one beyond the noise of the rows, of the tasks whose score is a
             share of rows; None if there are none.
@@ -83,7 +86,7 @@ class WayRecord:
     way: str
     size: int
     sets: int
-    kept: float
+    retention: float
     interval: Interval | None
     weakest: float
     worst: float
@@ -110,14 +113,55 @@ class Pairs:
     ways: tuple[WayRecord, ...]
     forecasts: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
+    @property
+    def verdict(self) -> str:
+        """In plain words which way keeps the tasks best, and how far to trust that."""
+        if not self.ways:
+            return "nothing was combined"
+        sizes = sorted({record.size for record in self.ways})
+        return "; ".join(self._verdict([r for r in self.ways if r.size == size]) for size in sizes)
+
+    def _verdict(self, ways: Sequence[WayRecord]) -> str:
+        best = max(ways, key=lambda record: record.weakest)
+        what = "pairs" if best.size == 2 else f"sets of {best.size}"
+        said = f"of {best.sets} {what}, {best.way} loses a task in {best.lost}"
+        if len(ways) == 1:
+            return said
+        first = ways[0]
+        if best is first:
+            return f"{said}, and no other way keeps more of the weaker task"
+        if best.gain is None:
+            return f"{said}, {first.way} in {first.lost}: too few sets to tell that from chance"
+        sure = "beyond noise" if best.gain.low > 0 else "which may be chance"
+        return f"{said}, {first.way} in {first.lost}: {best.gain.value:+.3f} of the weaker, {sure}"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return {**asdict(self), "verdict": self.verdict}
 
 
-def kept_share(score: float, alone: float) -> float:
+def retention_of(score: float, alone: float) -> float:
     """A score over that of the task's own prompt; 0 where that is 0, and never below 0."""
     return max(0.0, score / alone) if alone > 0 else 0.0
+
+
+def task_retention(
+    prompt: str,
+    scores: tuple[float, float],
+    rows: tuple[Sequence[float], Sequence[float]] | None = None,
+) -> TaskRetention:
+    """What is left of one task.
+
+    Args:
+        prompt: its name in the library.
+        scores: of the combination, and of the task's own prompt.
+        rows: of both, per test row 1 where it is right, else 0; None where scores are no shares
+            of rows.
+    """
+    retention = retention_of(*scores)
+    lost = retention < LOST
+    noise = None if rows is None else lost and is_lost(*rows)
+    return TaskRetention(prompt, scores[0], retention, lost, noise)
 
 
 def is_lost(rows: Sequence[float], alone: Sequence[float]) -> bool:
@@ -133,21 +177,21 @@ def is_lost(rows: Sequence[float], alone: Sequence[float]) -> bool:
     return bootstrap_mean([a - LOST * b for a, b in zip(rows, alone, strict=True)]).high < 0
 
 
-def records_of(found: Sequence[Combined], tasks: Mapping[str, str]) -> tuple[WayRecord, ...]:
+def records_of(sets: Sequence[Combined], tasks: Mapping[str, str]) -> tuple[WayRecord, ...]:
     """One record for each size and way.
 
     Args:
-        found: every set in every way, the first way first.
+        sets: every set in every way, the first way first.
         tasks: prompt -> name of its task: what is drawn for intervals.
     """
     by: dict[int, dict[str, list[Combined]]] = defaultdict(lambda: defaultdict(list))
-    for each in found:
+    for each in sets:
         by[len(each.tasks)][each.way].append(each)
     records = []
     for ways in by.values():
         first = next(iter(ways.values()))
         units = [[tasks[name] for name in each.prompts] for each in first]
-        records += [_record(sets, first, units) for sets in ways.values()]
+        records += [_record(own, first, units) for own in ways.values()]
     return tuple(records)
 
 
@@ -156,20 +200,20 @@ def _record(
 ) -> WayRecord:
     """Of all sets of one way and size; units are the tasks of each set."""
     way, size = sets[0].way, len(sets[0].tasks)
-    means = [fmean(k.kept for k in each.tasks) for each in sets]
-    weakest = [each.weakest.kept for each in sets]
-    noise = [[k.beyond_noise for k in each.tasks] for each in sets]
+    means = [fmean(task.retention for task in each.tasks) for each in sets]
+    weakest = [each.weakest.retention for each in sets]
+    noise = [[task.beyond_noise for task in each.tasks] for each in sets]
     known = any(value is not None for row in noise for value in row)
     interval = gain = None
     if len(set(map(frozenset, units))) >= _FEWEST:
         interval = bootstrap_mean(means, units=units)
         if first[0].way != way:
-            gain = bootstrap_difference(weakest, [e.weakest.kept for e in first], units=units)
+            gain = bootstrap_difference(weakest, [e.weakest.retention for e in first], units=units)
     return WayRecord(
         way=way,
         size=size,
         sets=len(sets),
-        kept=fmean(means),
+        retention=fmean(means),
         interval=interval,
         weakest=fmean(weakest),
         worst=min(weakest),
@@ -179,11 +223,11 @@ def _record(
     )
 
 
-def forecasts_of(found: Sequence[Combined]) -> dict[str, tuple[int, int]]:
+def forecasts_of(sets: Sequence[Combined]) -> dict[str, tuple[int, int]]:
     """Verdict -> how often it was given, and how often the task was kept."""
-    tasks = [kept for each in found for kept in each.tasks if kept.said is not None]
+    tasks = [task for each in sets for task in each.tasks if task.forecast is not None]
     return {
-        verdict: (len(own), sum(not kept.lost for kept in own))
+        verdict: (len(own), sum(not task.lost for task in own))
         for verdict in ("kept", "at risk", "lost")
-        if (own := [kept for kept in tasks if kept.said == verdict])
+        if (own := [task for task in tasks if task.forecast == verdict])
     }

@@ -14,16 +14,13 @@ from promptport.errors import BackboneError, MismatchError, PromptPortError, Unk
 from promptport.library.entry import LibraryEntry, TaskPrompt, known_task
 from promptport.library.folders import equal_ones, library_folders, read_folders
 from promptport.library.searching import SearchHit, search_entries
-from promptport.parameters import OriginSpec, make_origin
+from promptport.parameters.written_origins import OriginLike, origin_on
 from promptport.prompt import SoftPrompt
-from promptport.storage import load_prompt
 from promptport.tasks import Task, open_task
 from promptport.vector import TaskPromptVector
 
 _SHOWN = 20  # lines of a repr
 _FIRST_ORIGIN = "seed:0"  # that vectors are put on unless another one is named
-
-OriginLike = str | Path | OriginSpec
 
 
 class Library(Mapping[str, SoftPrompt]):
@@ -145,7 +142,11 @@ class Library(Mapping[str, SoftPrompt]):
         if isinstance(entry.content, SoftPrompt):
             return entry.content
         if name not in self._on_origin:
-            self._on_origin[name] = _put_on(entry.content, self.backbone, self._origin)
+            vector, origin = entry.content, self._origin or _FIRST_ORIGIN
+            start, made = origin_on(
+                origin, vector.provenance, vector.length, backbone=self.backbone
+            )
+            self._on_origin[name] = vector.apply(start, made)
         return self._on_origin[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -434,23 +435,6 @@ def _task_names(entry: LibraryEntry) -> list[str]:
 def _some(names: Sequence[str], most: int = 5) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _put_on(vector: TaskPromptVector, model: Backbone, origin: OriginLike | None) -> SoftPrompt:
-    """A vector as a prompt, on an origin of its backbone."""
-    spec = _spec(origin)
-    start = make_origin(spec, model, vector.length)
-    model.check_prompt(SoftPrompt(start, vector.provenance))
-    return vector.apply(start, spec.to_dict())
-
-
-def _spec(origin: OriginLike | None) -> OriginSpec:
-    if isinstance(origin, OriginSpec):
-        return origin
-    text = str(origin or _FIRST_ORIGIN)
-    if Path(text).is_dir():
-        return OriginSpec("prompt", prompt=load_prompt(text))
-    return OriginSpec.parse(text, 0)
 
 
 def library_on(prompts: Mapping[str, SoftPrompt], backbone: Backbone) -> Library:

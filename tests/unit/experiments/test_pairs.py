@@ -11,7 +11,7 @@ from promptport.distillation import INTO_MERGE, distill_merge
 from promptport.errors import MismatchError, PromptPortError, ShapeError, TaskError
 from promptport.evaluation import Evaluation
 from promptport.experiments import PairsConfig, pairs, score_pairs
-from promptport.experiments.retention import is_lost, kept_share
+from promptport.experiments.retention import is_lost, retention_of
 from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, merge, search_coefficients
 from promptport.prompt import Provenance, SoftPrompt
@@ -67,9 +67,9 @@ def test_what_is_kept_of_every_task(backbone, parts, rows_right) -> None:
     assert not found.left_out
     sums = {each.prompts: each for each in found.sets if each.way == "sum"}
     assert list(sums) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert [k.kept for k in sums["a", "b"].tasks] == pytest.approx([0.5, 0.9])
-    assert [k.kept for k in sums["a", "c"].tasks] == pytest.approx([1.0, 0.75])
-    assert [k.kept for k in sums["b", "c"].tasks] == pytest.approx([1.0, 1.2])
+    assert [k.retention for k in sums["a", "b"].tasks] == pytest.approx([0.5, 0.9])
+    assert [k.retention for k in sums["a", "c"].tasks] == pytest.approx([1.0, 0.75])
+    assert [k.retention for k in sums["b", "c"].tasks] == pytest.approx([1.0, 1.2])
     assert sums["a", "b"].weakest.prompt == "a"
     assert [(k.lost, k.beyond_noise) for k in sums["a", "b"].tasks] == [
         (True, True),
@@ -77,9 +77,9 @@ def test_what_is_kept_of_every_task(backbone, parts, rows_right) -> None:
     ]
     one, other = found.ways
     assert (one.way, one.size, one.sets, one.lost, one.worst) == ("sum", 2, 3, 2, 0.5)
-    assert one.kept == pytest.approx((0.7 + 0.875 + 1.1) / 3)
+    assert one.retention == pytest.approx((0.7 + 0.875 + 1.1) / 3)
     assert one.weakest == pytest.approx((0.5 + 0.75 + 1.0) / 3)
-    assert one.interval.low <= one.kept <= one.interval.high
+    assert one.interval.low <= one.retention <= one.interval.high
     assert one.gain is None
     assert (other.way, other.lost) == ("mean", 0)
     assert other.weakest == pytest.approx((1 + 1 + 0.9) / 3)  # the mean of b and c is a + b
@@ -90,9 +90,9 @@ def test_what_is_kept_of_every_task(backbone, parts, rows_right) -> None:
 
 
 def test_a_loss_within_the_noise_of_few_rows() -> None:
-    assert kept_share(0.3, 0.5) == pytest.approx(0.6)
-    assert kept_share(0.3, 0.0) == 0
-    assert kept_share(-0.3, 0.5) == 0  # a correlation
+    assert retention_of(0.3, 0.5) == pytest.approx(0.6)
+    assert retention_of(0.3, 0.0) == 0
+    assert retention_of(-0.3, 0.5) == 0  # a correlation
     assert is_lost([0, 0, 0, 0, 0, 0, 1, 1], [1] * 8)
     assert not is_lost([0, 0, 1, 1], [0, 1, 1, 1])  # 2 of 3 are kept, of four rows
 
@@ -197,16 +197,17 @@ def test_prompts_of_one_task_are_not_combined(backbone, parts, rows_right) -> No
 @pytest.mark.parametrize("way", ["sum", "ties", "select", "dare"])
 def test_merged_as_combine_does(backbone, parts, way) -> None:
     comparison = pairs._Comparison(backbone("bert"), parts, PairsConfig(ways=(way,), seed=5), None)
-    prompt, coefficients = comparison._combine(way, ("a", "b"))
+    combination = comparison._combine(way, ("a", "b"))
+    prompt, coefficients = combination.prompt, combination.coefficients
     vectors = [TaskPromptVector.of(parts[name].prompt, name) for name in "ab"]
     asked = merge(vectors, method=way, seed=5).apply(parts["a"].prompt.origin)
     assert torch.equal(prompt.vectors, asked.vectors)
     assert coefficients is None
 
 
-def test_searched_concatenated_and_reconciled_as_combine_does(backbone, parts) -> None:
-    model, settle = backbone("bert"), replace(INTO_MERGE, texts="words", steps=4, check=2, rows=8)
-    config = PairsConfig(settle=settle, dev_rows=4, seed=3)
+def test_searched_concatenated_and_distilled_as_combine_does(backbone, parts) -> None:
+    model, learning = backbone("bert"), replace(INTO_MERGE, texts="words", steps=4, check=2, rows=8)
+    config = PairsConfig(distill=learning, dev_rows=4, seed=3)
     comparison = pairs._Comparison(model, parts, config, None)
     prompts, tasks = [parts[n].prompt for n in "ab"], [parts[n].task for n in "ab"]
     vectors = [TaskPromptVector.of(p, n) for n, p in zip("ab", prompts, strict=True)]
@@ -216,17 +217,18 @@ def test_searched_concatenated_and_reconciled_as_combine_does(backbone, parts) -
         ("separate", SearchConfig("min", "separate", ties="loss", rows=4)),
     ):
         found = search_coefficients(model, vectors, tasks, prompts[0].origin, search)
-        assert torch.equal(made[way][0].vectors, found.prompt.vectors)
-        assert made[way][1] == list(found.coefficients)
-    whole, _ = comparison._combine("concatenate", ("a", "b"))
+        assert torch.equal(made[way].prompt.vectors, found.prompt.vectors)
+        assert made[way].coefficients == tuple(found.coefficients)
+    whole = comparison._combine("concatenate", ("a", "b")).prompt
     assert torch.equal(whole.vectors, torch.cat([p.vectors for p in prompts]))
     starts = [merge(vectors).apply(prompts[0].origin), whole]
     asked = distill_merge(
-        starts, model, list(zip(prompts, tasks, strict=True)), config=replace(settle, seed=3)
+        starts, model, list(zip(prompts, tasks, strict=True)), config=replace(learning, seed=3)
     )
-    settled, _ = comparison._combine("distill", ("a", "b"))
-    assert torch.equal(settled.vectors, asked.prompt.vectors)
-    assert not torch.equal(settled.vectors, starts[asked.start].vectors)
+    distilled = comparison._combine("distill", ("a", "b"))
+    assert torch.equal(distilled.prompt.vectors, asked.prompt.vectors)
+    assert distilled.distilled.start == asked.start
+    assert not torch.equal(distilled.prompt.vectors, starts[asked.start].vectors)
 
 
 def test_forecasts_are_counted_against_what_became_of_the_tasks(
@@ -236,9 +238,9 @@ def test_forecasts_are_counted_against_what_became_of_the_tasks(
     del parts["c"]
     config = PairsConfig(ways=("sum", "ties"), forecast_rows=6)
     found = score_pairs(backbone("bert"), parts, config)
-    said = [kept.said for each in found.sets if each.way == "sum" for kept in each.tasks]
+    said = [kept.forecast for each in found.sets if each.way == "sum" for kept in each.tasks]
     assert set(said) <= {"kept", "at risk", "lost"}
-    assert all(k.said is None for each in found.sets if each.way == "ties" for k in each.tasks)
+    assert all(k.forecast is None for each in found.sets if each.way == "ties" for k in each.tasks)
     assert sum(count for count, _ in found.forecasts.values()) == 2
     assert all(kept == count for count, kept in found.forecasts.values())
     table |= {(3.0, "capitals"): 0, (3.0, "films"): 0}

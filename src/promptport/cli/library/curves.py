@@ -110,7 +110,7 @@ def command(
     """
     quiet()
     from promptport.experiments import CurvesConfig, few_shot_curves, write_curves
-    from promptport.experiments.curves_page import PAGE_FILE as CURVES_PAGE
+    from promptport.experiments.few_shot import CURVES_PAGE
     from promptport.storage import load_prompt
 
     usual = CurvesConfig()

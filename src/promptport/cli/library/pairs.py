@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,18 +30,19 @@ from promptport.cli.console import (
     refuse_together,
     seed_option,
 )
-from promptport.cli.library.shared import TasksOption, combining, open_library
+from promptport.cli.library.shared import TasksOption, combining, open_library, sentence
 from promptport.cli.panels import METHOD_PANEL, OUTPUT_PANEL, TASK_PANEL
 
 if TYPE_CHECKING:
-    from promptport.experiments import Pairs, PairsConfig
+    from promptport.analysis import Interval
+    from promptport.experiments import Combined, Pairs, PairsConfig
     from promptport.library import Library
 
 RESULT_FILE = "pairs.json"
 _USUAL = ("paper", "sum", "separate")
 _LEGEND = (
-    "Kept is the score over that of the task's own prompt: 1 is all of it. "
-    "* lost: less than 0.8 is kept; ** also beyond the noise of the rows."
+    "A retention of 1 is the whole score. * lost: less than 0.8 is kept; ** also beyond the noise "
+    "of the rows."
 )
 
 
@@ -51,7 +52,7 @@ def command(
         list[str] | None,
         typer.Option(
             help="paper (sum, one coefficient by the mean dev score), separate (coefficients by "
-            "the smallest kept share on dev), a merge method (sum, mean, ties, dare, orthogonal, "
+            "the smallest retention on dev), a merge method (sum, mean, ties, dare, orthogonal, "
             "select, weighted), concatenate, or distill (learns from the single prompts' answers, "
             "without labels: minutes for a pair); repeat for several. Usually paper, sum and "
             "separate.",
@@ -132,7 +133,7 @@ def command(
         rows=rows,
         dev_rows=max_dev_rows,
         forecast_rows=forecast,
-        settle=INTO_MERGE if steps is None else replace(INTO_MERGE, steps=steps),
+        distill=INTO_MERGE if steps is None else replace(INTO_MERGE, steps=steps),
         seed=seed,
         truncate=truncate,
     )
@@ -165,7 +166,7 @@ def command(
 def _refuse_unread(config: PairsConfig, *, steps: bool) -> None:
     """Refuse options that none of the ways reads."""
     from promptport.analysis.forecast import RELIABILITY
-    from promptport.experiments.pairs import DISTILL, SEARCHED
+    from promptport.experiments.combining import DISTILL, SEARCHED
 
     ways = set(config.ways)
     if DISTILL not in ways:
@@ -185,11 +186,11 @@ def _say_next(
     data: Path | None,
 ) -> None:
     """How to keep the tasks of the set that loses most."""
-    from promptport.experiments.pairs import DISTILL
+    from promptport.experiments.combining import DISTILL
 
     if DISTILL in config.ways:
         return
-    worst = min(pairs.sets, key=lambda each: each.weakest.kept)
+    worst = min(pairs.sets, key=lambda each: each.weakest.retention)
     names = worst.prompts
     whole = all(library.entry(name).kind != "vector" for name in names)  # a vector has no answers
     if worst.weakest.lost and whole:
@@ -200,51 +201,51 @@ def _say_next(
 def _show(backbone: str, ways: tuple[str, ...], pairs: Pairs) -> None:
     for name, why in pairs.left_out.items():
         note(f"{name} is left out: {why}")
-    tasks = [kept for each in pairs.sets for kept in each.tasks]
-    unknown = dict.fromkeys(kept.prompt for kept in tasks if kept.beyond_noise is None)
+    tasks = [task for each in pairs.sets for task in each.tasks]
+    unknown = dict.fromkeys(task.prompt for task in tasks if task.beyond_noise is None)
     if unknown:
         note(f"no share of rows, so nothing tells losses from noise: {', '.join(unknown)}")
-    sets: dict[tuple[str, ...], dict[str, Any]] = {}
+    sets: dict[tuple[str, ...], dict[str, Combined]] = {}
     for each in pairs.sets:
         sets.setdefault(each.prompts, {})[each.way] = each
-    rows = [
-        [" + ".join(prompts), *(_kept(own[way]) for way in ways)]
-        for prompts, own in sorted(
-            sets.items(), key=lambda item: (len(item[0]), item[1][ways[0]].weakest.kept)
-        )
-    ]
-    print_table(
-        f"share of its own prompt's score that each task keeps on {backbone}, worst first",
-        ["together", *ways],
-        rows,
+    worst_first = sorted(
+        sets.items(), key=lambda item: (len(item[0]), item[1][ways[0]].weakest.retention)
     )
+    rows = [
+        [" + ".join(prompts), *(_retentions(own[way]) for way in ways)]
+        for prompts, own in worst_first
+    ]
+    title = f"retention: share of its own prompt's score that each task keeps on {backbone}"
+    print_table(f"{title}, worst first", ["together", *ways], rows)
     typer.echo(_LEGEND)
     print_table(
         f"{len(sets)} sets",
         [
-            *("way", "tasks", "sets", "kept [95%]", "weaker task", "worst"),
+            *("way", "tasks", "sets", "retention [95%]", "weaker task", "worst"),
             *("lose a task", "beyond noise", f"weaker task against {ways[0]} [95%]"),
         ],
         [
             [
-                *(r.way, r.size, r.sets, _span(r.kept, r.interval), r.weakest, r.worst, r.lost),
-                *(r.beyond_noise, "-" if r.gain is None else _span(r.gain.value, r.gain, "+")),
+                *(r.way, r.size, r.sets, _span(r.retention, r.interval), r.weakest, r.worst),
+                *(r.lost, r.beyond_noise),
+                "-" if r.gain is None else _span(r.gain.value, r.gain, "+"),
             ]
             for r in pairs.ways
         ],
     )
-    for verdict, (said, kept) in pairs.forecasts.items():
-        typer.echo(f"forecast {verdict}: {said} tasks, of which {kept} were kept.")
+    for verdict, (given, kept) in pairs.forecasts.items():
+        typer.echo(f"forecast {verdict}: {given} tasks, of which {kept} were kept.")
+    typer.echo(sentence(pairs.verdict))
 
 
-def _kept(combined: Any) -> str:
+def _retentions(combined: Combined) -> str:
     return ", ".join(
-        f"{task.kept:.2f}{'**' if task.beyond_noise else '*' if task.lost else ''}"
+        f"{task.retention:.2f}{'**' if task.beyond_noise else '*' if task.lost else ''}"
         for task in combined.tasks
     )
 
 
-def _span(value: float, interval: Any, sign: str = "") -> str:
+def _span(value: float, interval: Interval | None, sign: str = "") -> str:
     """`0.812 [0.790, 0.834]`; without an interval the value alone."""
     if interval is None:
         return f"{value:{sign}.3f}"

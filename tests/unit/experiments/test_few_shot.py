@@ -19,12 +19,11 @@ from promptport.errors import (
 )
 from promptport.evaluation import evaluate
 from promptport.experiments import Curve, Curves, CurvesConfig, few_shot_curves, write_curves
-from promptport.experiments import curves as room
-from promptport.experiments.curves import few_shot_config
-from promptport.experiments.few_shot import curves_of
+from promptport.experiments.few_shot import curves_of, few_shot_config
+from promptport.experiments.few_shot import measuring as room
 from promptport.experiments.result_store import ResultStore, packed
 from promptport.library import AdaptConfig, adapt, rank
-from promptport.library.starts import with_few_labels
+from promptport.library.starts import WAYS, with_few_labels
 from promptport.parameters import OriginSpec
 from promptport.tasks import Row, Score
 from promptport.tuning import TuneJob, random_prompt, start_attention
@@ -245,8 +244,8 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) ->
 def test_every_kind_of_backbone_and_every_start(backbone, task, kind) -> None:
     model = backbone(kind)
     known = {name: prompt(model, seed) for name, seed in (("a", 1), ("b", 2))}
-    found = few_shot_curves(model, task, known, replace(QUICK, starts=room.WAYS))
-    names = ["random", "single a", "single b", *room.WAYS[2:]]
+    found = few_shot_curves(model, task, known, replace(QUICK, starts=WAYS))
+    names = ["random", "single a", "single b", *WAYS[2:]]
     assert [curve.start for curve in found.curves] == names
     assert all(0 <= mean <= 1 for curve in found.curves for mean in curve.means.values())
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from promptport.backbone import Backbone, BackboneLike, as_backbone
-from promptport.checks import is_once, refuse_out_of_range
 from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
-from promptport.experiments.few_shot import Curves, curves_of
+from promptport.experiments.few_shot.config import BATCH, CurvesConfig, few_shot_config
+from promptport.experiments.few_shot.summary import Curves, curves_of
 from promptport.experiments.result_store import (
     CELLS_FILE,
     Cell,
@@ -28,61 +27,16 @@ from promptport.experiments.result_store import (
     task_stamp,
 )
 from promptport.library import AdaptConfig, adapt
-from promptport.library.starts import COMPARE_ANSWERS, TEXTS, WAYS, Starts, digest_of
+from promptport.library.starts import COMPARE_ANSWERS, TEXTS, Starts, digest_of
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
 from promptport.prompt import SoftPrompt
-from promptport.seeds import check_seed
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
 
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
-_BATCH, _SMALL_BATCH, _FEW = 8, 4, 25  # small batches up to so many rows, as in the paper
 
 CurvesProgress = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class CurvesConfig:
-    """What is measured.
-
-    Attributes:
-        rows: numbers of labelled training rows, each 0 or more; 0 is scored as it starts.
-        starts: of `WAYS`, each once. `random`: words of the vocabulary. `single`: every prompt of
-            the library. `picked`: the one that ranks first by unlabelled text. `ranked`: by text
-            and the few labels. `mean`, `sum`: of the vectors. `attention`: over the library
-            (ATTEMPT). `adapt`: what the library says together, and the few labels.
-        seeds: of the few rows and their order, of random words, of the texts that are read.
-        reference: the start that the others are compared with, by its name in the result.
-        steps: updates of a run, but at least one pass over its rows; 1 or more.
-        max_train_rows: take rows and texts from so many training rows (the first ones); 0 for all.
-        truncate: cut texts that are too long instead of refusing them.
-
-    Raises:
-        TuningError: a value out of its range, or an unknown start.
-        PromptPortError: a seed out of its range.
-    """
-
-    rows: tuple[int, ...] = (0, 5, 10, 25, 50, 100)
-    starts: tuple[str, ...] = ("random", "picked", "ranked", "mean", "sum", "adapt")
-    seeds: tuple[int, ...] = (0,)
-    reference: str = "random"
-    steps: int = 32
-    max_train_rows: int = 0
-    truncate: bool = False
-
-    def __post_init__(self) -> None:
-        for seed in self.seeds:
-            check_seed(seed)
-        known = set(self.starts) <= set(WAYS) and (not self.starts or is_once(self.starts))
-        ranges = {
-            "rows": (min(self.rows, default=-1) >= 0, "one number or more, each 0 or more"),
-            "starts": (known, f"some of {', '.join(WAYS)}, each once"),
-            "seeds": (is_once(self.seeds), "one seed or more, each once"),
-            "steps": (self.steps >= 1, "1 or more"),
-            "max_train_rows": (self.max_train_rows >= 0, "0 or more"),
-        }
-        refuse_out_of_range(self, ranges)
 
 
 def few_shot_curves(
@@ -121,7 +75,7 @@ def few_shot_curves(
         StorageError: the folder cannot be used.
     """
     backbone, task = as_backbone(backbone), as_task(task)
-    run = _Run(backbone, task, library, config or CurvesConfig(), prompts or {}, out)
+    run = _Measurement(backbone, task, library, config or CurvesConfig(), prompts or {}, out)
     run.say(progress, "")
     for seed in run.config.seeds:
         for count in run.counts:
@@ -130,21 +84,8 @@ def few_shot_curves(
     return run.result()
 
 
-def few_shot_config(rows: int, steps: int, *, truncate: bool = False) -> TuneConfig:
-    """As many epochs as give the steps, one at least; small batches for few rows.
-
-    Args:
-        rows: labelled rows, 1 or more.
-        steps: updates.
-        truncate: cut texts that are too long.
-    """
-    size = _SMALL_BATCH if rows <= _FEW else _BATCH
-    epochs = math.ceil(steps / math.ceil(rows / size))
-    return TuneConfig(epochs=epochs, patience=0, batch_size=size, truncate=truncate)
-
-
-class _Run:
-    """One task, one library."""
+class _Measurement:
+    """One task, one library: cells are measured once, and summed up."""
 
     def __init__(
         self,
@@ -165,7 +106,7 @@ class _Run:
         self.pool = self._pool()
         self.counts = self._counts()
         path = None if out is None else Path(out)
-        self.book = ResultStore(
+        self.cells = ResultStore(
             None if path is None else path / CELLS_FILE,
             self._stamp if path is not None else lambda cell: "",
             *_VALUES,
@@ -203,12 +144,14 @@ class _Run:
         places = [
             (n, s, c) for n in self.starts.names for s in self.config.seeds for c in self.counts
         ]
-        done = sum(self.book.has(**self._place(*place)) for place in places)
+        done = sum(self.cells.has(**self._place(*place)) for place in places)
         progress(done, len(places), where)
 
     def measure(self, seed: int, count: int) -> None:
         """The cells of one seed and row count that are not there yet."""
-        missing = [n for n in self.starts.names if not self.book.has(**self._place(n, seed, count))]
+        missing = [
+            n for n in self.starts.names if not self.cells.has(**self._place(n, seed, count))
+        ]
         few = few_shot(self.pool, count, seed) if count and missing else None
         for name in missing:
             if name == "adapt":
@@ -221,7 +164,7 @@ class _Run:
             if name not in ("adapt", "attention")
         }
         # What several names stand for is measured once, also by an earlier run.
-        known = {c["vectors"]: c for c in self._cells(seed, count) if c["vectors"] is not None}
+        known = {c["vectors"]: c for c in self._cells_of(seed, count) if c["vectors"] is not None}
         new = {
             key: prompt
             for prompt, _ in ordinary.values()
@@ -239,11 +182,11 @@ class _Run:
     def _place(self, name: str, seed: int, count: int) -> dict[str, Any]:
         return {"task": self.task.name, "start": name, "seed": seed, "rows": count}
 
-    def _cells(self, seed: int, count: int) -> list[Cell]:
-        return [cell for cell in self.book.rows if (cell["seed"], cell["rows"]) == (seed, count)]
+    def _cells_of(self, seed: int, count: int) -> list[Cell]:
+        return [cell for cell in self.cells.rows if (cell["seed"], cell["rows"]) == (seed, count)]
 
     def _add(self, found: Mapping[str, Any], name: str, seed: int, count: int) -> None:
-        self.book.add({key: found[key] for key in _VALUES}, **self._place(name, seed, count))
+        self.cells.add({key: found[key] for key in _VALUES}, **self._place(name, seed, count))
 
     def _score(self, prompt: SoftPrompt) -> Evaluation:
         """In the template of the task, not in that of the prompt."""
@@ -292,8 +235,8 @@ class _Run:
     def _adapted(self, seed: int, count: int) -> None:
         config = AdaptConfig(
             rows=TEXTS,
-            steps=max(self.config.steps, math.ceil(count / _BATCH)),
-            batch_size=_BATCH,
+            steps=max(self.config.steps, math.ceil(count / BATCH)),
+            batch_size=BATCH,
             seed=seed,
             truncate=self.config.truncate,
         )
@@ -353,6 +296,6 @@ class _Run:
         )
 
     def _cell(self, name: str, seed: int, count: int) -> Cell:
-        cell = self.book.get(**self._place(name, seed, count))
+        cell = self.cells.get(**self._place(name, seed, count))
         assert cell is not None
         return cell

@@ -52,7 +52,7 @@ class Curve:
         return fmean(self.means.values())
 
     @property
-    def areas(self) -> list[float]:
+    def area_by_seed(self) -> list[float]:
         """The area with each seed."""
         return [fmean(scores) for scores in zip(*self.scores.values(), strict=True)]
 
@@ -159,10 +159,10 @@ class Curves:
 
 
 def _standing(curve: Curve) -> str:
-    found = curve.comparison
-    if found is None or found.adjusted > _LEVEL:
+    comparison = curve.comparison
+    if comparison is None or comparison.adjusted > _LEVEL:
         return "level with"
-    return "ahead of" if found.difference.value > 0 else "behind"
+    return "ahead of" if comparison.difference.value > 0 else "behind"
 
 
 def curves_of(
@@ -193,8 +193,8 @@ def curves_of(
         for start, own in cells.items()
     }
     over, tests = _compared(
-        {start: _right(own) for start, own in cells.items()},
-        {start: curve.areas for start, curve in plain.items()},
+        {start: right_per_row(own) for start, own in cells.items()},
+        {start: curve.area_by_seed for start, curve in plain.items()},
         reference,
     )
     base = plain[reference]
@@ -203,7 +203,7 @@ def curves_of(
         if start == reference:
             curves.append(curve)
             continue
-        ahead = sum(a > b for a, b in zip(curve.areas, base.areas, strict=True))
+        ahead = sum(a > b for a, b in zip(curve.area_by_seed, base.area_by_seed, strict=True))
         gain = curve.area - base.area
         curves.append(replace(curve, comparison=tests.get(start), gain=gain, ahead=ahead))
     return tuple(curves), over
@@ -226,12 +226,12 @@ def _compared(
     return ROWS, compare_to(first, {start: right[start][0] for start in others})
 
 
-def _right(cells: Mapping[int, Sequence[Cell]]) -> list[list[float]]:
+def right_per_row(cells: Mapping[int, Sequence[Cell]]) -> list[list[float]]:
     """Per seed and test row the mean over row counts; empty for a metric that is no share."""
-    found = []
+    seeds = []
     for own in zip(*cells.values(), strict=True):
         parts = [cell["right"] for cell in own]
         if not all(parts):
             return []
-        found.append([fmean(row) for row in zip(*map(unpacked, parts), strict=True)])
-    return found
+        seeds.append([fmean(row) for row in zip(*map(unpacked, parts), strict=True)])
+    return seeds

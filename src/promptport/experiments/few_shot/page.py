@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptport.experiments.few_shot import Curves
+from promptport.experiments.few_shot.summary import Curves
 from promptport.files import json_bytes, write_atomic
 from promptport.pages import render_page, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RESULT_FILE, PAGE_FILE = "curves.json", "curves.html"
+RESULT_FILE, CURVES_PAGE = "curves.json", "curves.html"
 
 
 def write_curves(curves: Curves, folder: str | Path) -> Path:
@@ -28,10 +28,10 @@ def write_curves(curves: Curves, folder: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    page = render_page(PAGE_FILE, curves=curves, plot=svg_of(_plot(curves)))
+    page = render_page(CURVES_PAGE, curves=curves, plot=svg_of(_plot(curves)))
     target = Path(folder)
     write_atomic(target / RESULT_FILE, json_bytes(curves.to_dict()))
-    write_atomic(target / PAGE_FILE, page)
+    write_atomic(target / CURVES_PAGE, page)
     return target
 
 
