@@ -1,4 +1,10 @@
-"""Files of the Hub: from the local cache, or the asked bytes alone over HTTP."""
+"""Files of the Hub: from the local cache, or the asked bytes alone over HTTP.
+
+`huggingface_hub.HfFileSystem` reads ranges too, but takes whatever the server answers: a server
+that ignores the range sends the whole file, which is then in memory, and an answer that breaks off
+is fetched again from its start. It also asks for the repository and the path before the first byte.
+`get_safetensors_metadata` fetches 100 kB of every file.
+"""
 
 from __future__ import annotations
 

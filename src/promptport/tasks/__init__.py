@@ -14,7 +14,8 @@ from promptport.tasks.metrics import (
     normalise,
 )
 from promptport.tasks.opening import TaskLike, as_task
-from promptport.tasks.task import Task, load_task
+from promptport.tasks.task import Task
+from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
 
 __all__ = [

@@ -12,7 +12,8 @@ from typing import Any
 from promptport.errors import TaskError, UnknownNameError
 from promptport.tasks.data import SPLITS, FileSource
 from promptport.tasks.reading import count_records, read_records
-from promptport.tasks.task import Task, load_task
+from promptport.tasks.task import Task
+from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Template, escape
 
 _HERE = Path(__file__).parent

@@ -17,7 +17,8 @@ from promptport.seeds import check_seed
 from promptport.tasks.columns import guess_columns
 from promptport.tasks.data import SPLITS, Row
 from promptport.tasks.reading import Record, read_delimited, read_records
-from promptport.tasks.task import SCHEMA_VERSION, Task, load_task
+from promptport.tasks.task import SCHEMA_VERSION, Task
+from promptport.tasks.task_file import load_task
 
 TASK_FILE = "task.yaml"
 _DELIMITERS = (",", ";", "\t", "|")

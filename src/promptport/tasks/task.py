@@ -6,15 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 from promptport.errors import TaskError
 from promptport.tasks.data import (
     REQUIRED,
-    SPLITS,
-    FileSource,
-    HubSource,
     Kind,
     MemorySource,
     Row,
@@ -25,11 +21,7 @@ from promptport.tasks.data import (
 from promptport.tasks.metrics import METRICS, Score, check_metric, majority_score
 from promptport.tasks.template import Template
 
-SCHEMA_VERSION = 1
-_NEEDED = ("schema", "name", "kind", "template", "metric", "data")
-_KNOWN = (*_NEEDED, "description", "manual", "paraphrases", "labels", "columns")
-_FILE_KEYS = (*SPLITS, "label_names")
-_HUB_KEYS = ("hub", "config", "splits", "columns", "label_names")
+SCHEMA_VERSION = 1  # of task files
 
 
 @dataclass(frozen=True)
@@ -205,218 +197,6 @@ class Task:
         bounds = (min(values), max(values)) if values else None
         labels = self.label_names if self.labels is not None else None
         return RowSpec(self.kind, self.fields, labels, bounds)
-
-
-def load_task(
-    path: str | Path, *, folder: str | Path | None = None, name: str | None = None
-) -> Task:
-    """Read a task file (YAML, schema 1).
-
-    Args:
-        path: the file.
-        folder: where its data files are; default the folder of the file.
-        name: name of the task in place of the one in the file.
-
-    Raises:
-        TaskError: unreadable, of a newer schema, with missing, unknown or ill-typed keys.
-    """
-    path = Path(path)
-    where = str(path)
-    values = _read_yaml(path)
-    _check_schema(values, where)
-    _check_keys(values, _NEEDED, _KNOWN, where)
-    kind = cast(Kind, _choice(values, "kind", get_args(Kind), where))
-    metric = _string(values, "metric", where)
-    check_metric(metric, kind, f"{where}, key 'metric'")
-    try:
-        template, manual = (_template(values, key, where) for key in ("template", "manual"))
-        return Task(
-            name=name or _string(values, "name", where),
-            kind=kind,
-            template=cast(Template, template),
-            metric=metric,
-            manual=manual,
-            paraphrases=_paraphrases(values, where),
-            labels=_labels(values, where),
-            description=_string(values, "description", where, default=""),
-            source=_source(values, Path(folder or path.parent), where),
-        )
-    except TaskError as error:
-        if not str(error).startswith(where):  # templates and label checks know no file
-            error.args = (f"{where}, {error}",)
-        raise
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    if not path.is_file():
-        raise TaskError(
-            str(path), expected="a task file", got="nothing at this path", fix="Check the path"
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TaskError(
-            str(path),
-            expected="a readable task file",
-            got=error.strerror or str(error),
-            fix="Check the permissions",
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise TaskError(
-            str(path),
-            expected="YAML",
-            got=f"text that does not parse ({reason})",
-            fix="Mend the file; text with ':' or '{' needs quotes",
-        ) from error
-    if not isinstance(values, dict):
-        raise TaskError(
-            str(path),
-            expected="a mapping of keys",
-            got=type(values).__name__,
-            fix=f"Write the keys {', '.join(_NEEDED)}",
-        )
-    return values
-
-
-def _check_schema(values: dict[str, Any], where: str) -> None:
-    schema = values.get("schema")
-    if schema == SCHEMA_VERSION and type(schema) is int:
-        return
-    newer = type(schema) is int and schema > SCHEMA_VERSION
-    got = "no 'schema'" if schema is None else f"schema {schema!r}"
-    fix = "Update promptport" if newer else f"Write 'schema: {SCHEMA_VERSION}'"
-    raise TaskError(where, expected=f"schema {SCHEMA_VERSION}", got=got, fix=fix)
-
-
-def _check_keys(
-    values: Mapping[str, Any], needed: Sequence[str], known: Sequence[str], where: str
-) -> None:
-    unknown = [str(key) for key in values if key not in known]
-    if unknown:
-        raise TaskError(
-            where,
-            expected=f"the keys {', '.join(known)}",
-            got=repr(unknown[0]),
-            fix="Remove the key, or correct its spelling",
-        )
-    missing = [key for key in needed if values.get(key) is None]
-    if missing:
-        raise TaskError(
-            where,
-            expected=f"the keys {', '.join(needed)}",
-            got=f"no {missing[0]!r}",
-            fix=f"Add {missing[0]!r}",
-        )
-
-
-def _wrong_type(where: str, key: str, expected: str, value: Any) -> TaskError:
-    got = f"{type(value).__name__} {value!r}"[:120]
-    fix = "Put quotes around the word: YAML reads yes, no, on and off as true and false"
-    return TaskError(
-        f"{where}, key {key!r}",
-        expected=expected,
-        got=got,
-        fix=fix if isinstance(value, bool) else "Correct the value",
-    )
-
-
-def _string(values: Mapping[str, Any], key: str, where: str, default: str | None = None) -> str:
-    value = values.get(key)
-    if value is None and default is not None:
-        return default
-    if not isinstance(value, str) or not value.strip():
-        raise _wrong_type(where, key, "a text", value)
-    return value.strip()
-
-
-def _choice(values: Mapping[str, Any], key: str, known: Sequence[str], where: str) -> str:
-    value = _string(values, key, where)
-    if value not in known:
-        raise TaskError(
-            f"{where}, key {key!r}",
-            expected=f"one of {', '.join(known)}",
-            got=repr(value),
-            fix="Correct the value",
-        )
-    return value
-
-
-def _template(values: Mapping[str, Any], key: str, where: str) -> Template | None:
-    if values.get(key) is None:
-        return None
-    return Template.parse(_string(values, key, where))
-
-
-def _paraphrases(values: Mapping[str, Any], where: str) -> tuple[Template, ...]:
-    texts = values.get("paraphrases") or []
-    if not isinstance(texts, list):
-        raise _wrong_type(where, "paraphrases", "a list of templates", texts)
-    return tuple(Template.parse(_word(text, "paraphrases", where)) for text in texts)
-
-
-def _labels(values: Mapping[str, Any], where: str) -> dict[str, tuple[str, ...]] | None:
-    labels = values.get("labels")
-    if labels is None:
-        return None
-    if not isinstance(labels, dict):
-        raise _wrong_type(where, "labels", "a mapping from labels to label words", labels)
-    pairs = ((_word(name, "labels", where), words) for name, words in labels.items())
-    return {name: _words(words, where) for name, words in pairs}
-
-
-def _words(words: Any, where: str) -> tuple[str, ...]:
-    listed = words if isinstance(words, list) else [words]
-    return tuple(_word(word, "labels", where) for word in listed)
-
-
-def _word(value: Any, key: str, where: str) -> str:
-    """A word; numbers are taken as written, `yes` and `no` are not guessed back."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
-        raise _wrong_type(where, key, "a text", value)
-    return str(value).strip()
-
-
-def _source(values: Mapping[str, Any], folder: Path, where: str) -> Source:
-    data = values["data"]
-    if not isinstance(data, dict):
-        raise _wrong_type(where, "data", "a mapping of splits, or of a Hub data set", data)
-    columns = _mapping(values, "columns", where)
-    names = data.get("label_names") or []
-    if not isinstance(names, list):
-        raise _wrong_type(where, "label_names", "a list of labels", names)
-    label_names = tuple(_word(name, "label_names", where) for name in names)
-    if "hub" not in data:
-        _check_keys(data, (), _FILE_KEYS, f"{where}, key 'data'")
-        files = {s: folder / _string(data, s, where) for s in SPLITS if data.get(s) is not None}
-        _check_splits(files, where)
-        return FileSource(files, columns, label_names)
-    _check_keys(data, ("hub", "splits"), _HUB_KEYS, f"{where}, key 'data'")
-    splits = _mapping(data, "splits", where)
-    _check_keys(splits, (), SPLITS, f"{where}, key 'splits'")
-    _check_splits(splits, where)
-    config = _string(data, "config", where) if data.get("config") is not None else None
-    columns |= _mapping(data, "columns", where)
-    return HubSource(_string(data, "hub", where), config, splits, columns, label_names)
-
-
-def _mapping(values: Mapping[str, Any], key: str, where: str) -> dict[str, str]:
-    mapping = values.get(key) or {}
-    if not isinstance(mapping, dict):
-        raise _wrong_type(where, key, "a mapping of names", mapping)
-    return {_word(k, key, where): _word(v, key, where) for k, v in mapping.items()}
-
-
-def _check_splits(splits: Mapping[str, Any], where: str) -> None:
-    if not splits:
-        raise TaskError(
-            f"{where}, key 'data'",
-            expected=f"at least one of {', '.join(SPLITS)}",
-            got="none",
-            fix="Name a file or a data set's split for each",
-        )
 
 
 def _check_labels(task: Task) -> None:

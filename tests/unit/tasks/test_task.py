@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -180,6 +182,18 @@ def test_targets_of_classes(write):
         ({"data": {"hub": "g", "splits": {"dev": "y"}, "revision": "x"}}, "got 'revision'"),
         ({"data": {"train": "x", "label_names": "y"}}, "key 'label_names': expected a list"),
         ({"columns": ["x"]}, "key 'columns': expected a mapping of names, got list"),
+        ({"columns": {"text": True}}, "key 'columns': expected a text, got bool True. Put quotes"),
+        ({"templte": "x"}, "got 'templte'. Did you mean 'template'? Remove the key, or correct"),
+        ({"kind": "classificaton"}, "Did you mean 'classification'? Correct the value."),
+        ({"kind": ["probe"]}, "key 'kind': expected a text, got list ['probe']"),
+        ({"data": {"trian": "x"}}, "key 'data': expected the keys train, dev, test, label_names, "),
+        ({"data": {"trian": "x"}}, "got 'trian'. Did you mean 'train'?"),
+        ({"data": {"hub": "g", "splits": {}}}, "expected at least one of train, dev, test, got"),
+        ({"data": {"hub": "g", "splits": "dev"}}, "key 'splits': expected a mapping of names, got"),
+        ({"data": {"hub": 3, "splits": {"dev": "y"}}}, "key 'hub': expected a text, got int 3"),
+        ({"labels": {"a": {"b": 1}, "c": "d"}}, "key 'labels': expected a text, got dict"),
+        ({"paraphrases": [{"x": 1}]}, "key 'paraphrases': expected a text, got dict"),
+        ({"description": ""}, "key 'description': expected a text, got str ''"),
     ],
 )
 def test_bad_task_files(write, changes, message):
@@ -239,3 +253,12 @@ def test_rows_are_read_once_for_a_source(tmp_path, films):
         FileSource({"train": file}, _read={})
     with pytest.raises(TaskError, match="nothing at this path"):
         replace(films, source=replace(source)).load("train")
+
+
+def test_libraries_are_imported_where_a_file_is_read() -> None:
+    code = (
+        "import sys, promptport.cli, promptport.tasks\n"
+        "print({'pydantic', 'scipy', 'numpy', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
