@@ -1,9 +1,9 @@
 """Paired comparisons over seeds or rows: an exact test, Holm's correction, bootstrap intervals.
 
 Student's t is that of `scipy.stats`; for the rest scipy is the referee of the tests. Its
-`permutation_test` draws other signs beyond 12 pairs and has no groups, its `bootstrap` draws neither
-units nor rows beside units, and importing it takes longer than all of this. So the numbers that were
-published stay the same to the digit.
+`permutation_test` draws other signs beyond 12 pairs and has no groups, its `bootstrap` draws
+neither units nor rows beside units, and importing it takes longer than all of this. So the numbers
+that were published stay the same to the digit.
 """
 
 from __future__ import annotations
