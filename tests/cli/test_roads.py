@@ -359,3 +359,28 @@ def test_transfer_has_the_options_of_move() -> None:
     other = [name for name in ours if ours[name] != theirs[name]]
     assert other == ["method"]
     assert theirs["method"].default == "embeddings"
+
+
+def test_a_free_prompt_becomes_a_mixture_first_where_the_target_has_tables_alone(
+    run_cli, run_printed, model_folder, task, tmp_path
+) -> None:
+    target = tmp_path / "T"
+    copytree(model_folder("t5"), target)
+    tables = {k: v for k, v in load_file(target / "model.safetensors").items() if "shared" in k}
+    save_file(tables, target / "model.safetensors", metadata={"format": "pt"})
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    ask = (tmp_path / "P", "--to", target, "--task", task, "--out", tmp_path / "Q")
+    code, out, err = run_cli("move", *ask)
+    assert code == 0, err
+    first = err.splitlines()[0]
+    assert first.startswith(f"road: embeddings, since {target} has the weights of ")
+    assert "the free prompt becomes a mixture of words first" in first
+    assert "mixture.v1" in out
+    assert "0.36" not in err
+    code, _, err = run_cli("transfer", *ask)
+    assert code == 0
+    assert "0.36" in err
+    # The command that does better needs no model of the target either.
+    hint = err.partition("What does better:\n")[2].splitlines()[0]
+    assert "--method" not in hint
+    run_printed(hint)

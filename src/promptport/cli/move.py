@@ -222,7 +222,7 @@ def _note(options: o.MoveOptions, prepared: PreparedMove) -> None:
         note_other_task([source.prompt for source in prepared.sources], prepared.task)
         for source in prepared.sources:
             note_no_template(source.prompt, prepared.task)
-    if prepared.plan.method == "embeddings":
+    if prepared.plan.method == "embeddings" and not prepared.plan.fits:
         for name, given in options.of_answers.items():
             if given:
                 note(f"{name} has no effect on the road by embeddings")
@@ -243,10 +243,11 @@ def _say_warnings(
             *options.prompts,
             to=options.to,
             out=options.out,
-            method="answers",
+            method="answers" if prepared.plan.better == "answers" else None,
             task=_task_reference(options, prepared.task),
             data=options.data,
             backbone=options.backbone,
+            weight=options.weight,
             template=options.template,
         ),
     )

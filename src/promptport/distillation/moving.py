@@ -15,6 +15,7 @@ from promptport.distillation.recipes import DistillResult, align, fit_mixture
 from promptport.distillation.targets import Agreement, DistillConfig, Teacher, Texts, agreement
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
+from promptport.space import EmbeddingSpace
 from promptport.tasks import Task
 from promptport.transfers import TransferResult, transfer
 
@@ -96,7 +97,8 @@ def move_by_answers(
     if not sources:
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     config = config or DistillConfig(texts="words")
-    mixtures = _mixtures(sources, target, task, split, config, progress)
+    words = words_of(target.space, *(source.backbone.space for source in sources))
+    mixtures = fit_mixtures(sources, task, words, split=split, config=config, progress=progress)
     transfers = [
         transfer(
             source.prompt if fitted is None else fitted.prompt, source.backbone.space, target.space
@@ -140,17 +142,33 @@ def move_by_answers(
     )
 
 
-def _mixtures(
+def words_of(*spaces: EmbeddingSpace) -> list[str]:
+    """Words that are single tokens of all spaces, in code point order."""
+    return sorted(set.intersection(*(set(space.words) for space in spaces)))
+
+
+def fit_mixtures(
     sources: Sequence[Teacher],
-    target: Backbone,
     task: Task,
-    split: str,
+    words: Sequence[str],
+    *,
+    split: str = "train",
     config: DistillConfig,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> list[DistillResult | None]:
-    """A mixture of words that all backbones know for every free prompt, None for the others."""
-    spaces = [target.space, *(source.backbone.space for source in sources)]
-    words = sorted(set.intersection(*(set(space.words) for space in spaces)))
+    """A mixture of words for every free prompt, fitted on its own backbone; None for the others.
+
+    Args:
+        sources: prompts of one task with their backbones.
+        task: gives template, label words and unlabelled rows.
+        words: to mix.
+        split: the split of these rows.
+        config: what is asked; fitting takes 30 epochs.
+        progress: called with (what, steps done, steps in all).
+
+    Raises:
+        PromptPortError: as `fit_mixture`.
+    """
     return [
         None
         if source.prompt.mixture is not None

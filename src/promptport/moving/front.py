@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptport.distillation import DistillConfig, Teacher, move_by_answers
-from promptport.distillation.moving import AnswersResult
+from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
 from promptport.errors import TaskError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
@@ -161,11 +161,29 @@ class PreparedMove:
         told = None
         if progress is not None:
             told = lambda done, total: progress("carrying", done, total)  # noqa: E731
+        sources = self._fitted(progress) if self.plan.fits else self.sources
         moved: TransferResult = move_by_embeddings(
-            self.sources, self.target, self.config.embeddings, task=self.task, progress=told
+            sources, self.target, self.config.embeddings, task=self.task, progress=told
         )
         check = self._look(moved.prompt) if self._checks else None
         return self._result(moved.prompt, moved.report, check, self._of_cue_word(moved))
+
+    def _fitted(self, progress: Progress | None) -> list[PromptAt]:
+        """The sources as mixtures of words that all models know."""
+        assert self.task is not None
+        spaces = [self.target.space, *(each.home.space for each in self.sources)]
+        fitted = fit_mixtures(
+            self.teachers,
+            self.task,
+            words_of(*spaces),
+            split=self.config.split,
+            config=replace(self.config.distill, texts=self.plan.texts or "words"),
+            progress=progress,
+        )
+        return [
+            each if found is None else replace(each, prompt=found.prompt)
+            for each, found in zip(self.sources, fitted, strict=True)
+        ]
 
     @property
     def _checks(self) -> bool:

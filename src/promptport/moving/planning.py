@@ -3,7 +3,7 @@
 Two roads lead to another backbone. By **answers**: the prompt becomes a mixture of words on its own
 backbone, is carried, and is aligned with its source's answers; this needs both models and a task.
 By **embeddings**: the two embedding tables alone; this is enough for a mixture of words, and next
-to nothing for a free prompt.
+to nothing for a free prompt, which becomes a mixture first where its own model can be asked.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ FEWEST_TEXTS = 8  # unlabelled rows below which a task's own texts cannot be lea
 
 # Measured: benchmarks/transfer_quality, share of the score of tuning on the target that is kept.
 ANSWERS_KEEP = "the road by answers keeps 0.86 there, and 0.94 with unlabelled texts of the task"
+FITTED_KEEP = (
+    "as a mixture of words first (leave --method out) it keeps 0.70 there, and 0.66 without texts"
+)
 CAUSAL_MIXTURE = (
     "a causal model answers from the token in front of {answer}: in the benchmark transfer_quality "
     "mixtures keep 0.34 on nano-gpt2, and 0.76 with a cue word there; name one (--cue-word is)"
@@ -71,14 +74,16 @@ class MovePlan:
         why: the reason, in one sentence without a full stop.
         texts: what both models are asked: `task`, `words`, or None if nothing is asked.
         warnings: what speaks against the result, known before it is made.
-        better: whether the road by answers is open and would keep more.
+        better: the method that would keep more, if it is open: `answers`, or `auto`.
+        fits: whether free prompts become mixtures of words before they are carried by embeddings.
     """
 
     method: Road
     why: str
     texts: Texts | None = None
     warnings: tuple[str, ...] = ()
-    better: bool = False
+    better: Literal["answers", "auto"] | None = None
+    fits: bool = False
 
     @property
     def line(self) -> str:
@@ -87,7 +92,7 @@ class MovePlan:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"method": self.method, "why": self.why, "texts": self.texts}
+        return {"method": self.method, "why": self.why, "texts": self.texts, "fits": self.fits}
 
 
 def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -> MovePlan:
@@ -116,12 +121,12 @@ def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -
             )
         return _by_answers(situation, texts, "you asked for it")
     if method == "embeddings":
-        return _by_embeddings(situation, "you asked for it", better=hindrance is None)
+        return _by_embeddings(situation, "you asked for it")
     if situation.asked_of_tables:
         given = ", ".join(situation.asked_of_tables)
         verb = "is" if len(situation.asked_of_tables) == 1 else "are"
         why = f"{given} {verb} given, of this road alone"
-        return _by_embeddings(situation, why, better=hindrance is None)
+        return _by_embeddings(situation, why)
     if hindrance is None:
         return _by_answers(situation, texts, _why_answers(situation))
     if situation.task is None and situation.has_models and not situation.mixture:
@@ -132,7 +137,9 @@ def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -
             fix="Name the task (--task NAME or a .yaml file). --method embeddings needs none, but "
             "keeps next to nothing of a free prompt",
         )
-    return _by_embeddings(situation, hindrance.got, better=False)
+    if _can_fit(situation):
+        return _fitted(situation, texts, hindrance.got)
+    return _by_embeddings(situation, hindrance.got)
 
 
 @dataclass(frozen=True)
@@ -198,16 +205,41 @@ def choose_texts(
     return "words", f"random words ({refused or f'{task} has {there} in {split}'})"
 
 
-def _by_embeddings(situation: Situation, why: str, *, better: bool) -> MovePlan:
-    """The road by embeddings, with what it costs."""
-    warnings: tuple[str, ...] = ()
-    if not situation.mixture:
-        end = ""
-        if better or (situation.has_models and situation.kind is None):
-            named = "" if situation.task else " (name the task: --task)"
-            end = f"; {ANSWERS_KEEP}{named}"
-        warnings = (f"{LITTLE_OF_FREE}{end}",)
-    return MovePlan("embeddings", why, None, warnings, better and not situation.mixture)
+def _can_fit(situation: Situation) -> bool:
+    """Whether free prompts can become mixtures of words: their own model and a task are there."""
+    comparable = situation.task is not None and situation.kind != "text2text"
+    return not situation.mixture and situation.source_lacks is None and comparable
+
+
+def _fitted(situation: Situation, texts: str, why: str) -> MovePlan:
+    """A mixture first, then the tables."""
+    chosen, asked = choose_texts(
+        texts,
+        situation.task or "the task",
+        situation.split,
+        situation.texts,
+        situation.texts_refused,
+    )
+    first = (
+        "the free prompt becomes a mixture of words first, for which its own model is asked "
+        f"{asked}, no label is read"
+    )
+    return MovePlan("embeddings", f"{why}; {first}", chosen, fits=True)
+
+
+def _by_embeddings(situation: Situation, why: str) -> MovePlan:
+    """The tables alone, with what that costs and what would do better."""
+    if situation.mixture:
+        return MovePlan("embeddings", why)
+    end: str = ""
+    better: Literal["answers", "auto"] | None = None
+    if _hindrance(situation) is None:
+        end, better = f"; {ANSWERS_KEEP}", "answers"
+    elif _can_fit(situation):
+        end, better = f"; {FITTED_KEEP}", "auto"
+    elif situation.has_models and situation.kind is None:
+        end = f"; {ANSWERS_KEEP} (name the task: --task)"
+    return MovePlan("embeddings", why, None, (f"{LITTLE_OF_FREE}{end}",), better)
 
 
 def _check_name(what: str, given: str, known: tuple[str, ...]) -> None:

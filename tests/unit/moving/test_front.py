@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import promptport
-from promptport.distillation import DistillConfig, Teacher, move_by_answers
+from promptport.distillation import DistillConfig, Teacher, fit_mixture, move_by_answers
 from promptport.errors import BackboneError, PromptPortError
 from promptport.evaluation import evaluate
 from promptport.moving import MoveConfig, move, prepare_move
@@ -59,11 +59,11 @@ def test_names_folders_and_objects(backbone, model_folder, make, task, tmp_path)
         for to in (str(model_folder("gpt2")), model_folder("gpt2"), backbone("gpt2")):
             moved = move(given, to, method="embeddings", task=task, config=MoveConfig(check=False))
             assert moved.prompt.vectors.equal(wanted.vectors)
-            assert moved.plan.better
+            assert moved.plan.better == "answers"
             assert "0.36" in moved.warnings[0]
     by_space = move(prompt, backbone("gpt2").space, backbone=backbone("bert"), method="embeddings")
     assert by_space.prompt.vectors.equal(wanted.vectors)
-    assert not by_space.plan.better, "a space cannot be asked"
+    assert by_space.plan.better is None, "no task is known"
     with pytest.raises(PromptPortError, match="only the embedding space is given"):
         move(prompt, backbone("gpt2").space, task=task, method="answers")
 
@@ -94,6 +94,24 @@ def test_a_mixture_with_everything_at_hand_takes_the_answers(backbone, make, tas
     assert moved.plan.method == "answers"
     assert moved.report.mixtures == (None,)
     assert "a mixture of words" in moved.plan.why
+
+
+def test_a_free_prompt_becomes_a_mixture_where_the_target_cannot_be_asked(
+    backbone, make, task
+) -> None:
+    source, space, prompt = backbone("bert"), backbone("gpt2").space, make()
+    moved = move(prompt, space, backbone=source, task=task, texts="task", config=FAST)
+    assert (moved.plan.method, moved.plan.fits, moved.check) == ("embeddings", True, None)
+    assert "of gpt2 only the embedding space" in moved.plan.why.replace(space.backbone, "gpt2")
+    config = DistillConfig(rows=12, epochs=30, patience=5, batch_size=4)
+    words = sorted(set(source.space.words) & set(space.words))
+    fitted = fit_mixture(prompt, source, task, words=words, config=config).prompt
+    assert moved.prompt.vectors.equal(transfer(fitted, source.space, space).prompt.vectors)
+    assert moved.report.method == "mixture.v1"
+    assert not any("0.36" in warning for warning in moved.warnings)
+    asked = move(prompt, space, backbone=source, task=task, method="embeddings")
+    assert (asked.plan.fits, asked.plan.better) == (False, "auto")
+    assert "0.70" in asked.warnings[0]
 
 
 def test_scores_of_both_sides(backbone, make, task) -> None:

@@ -49,9 +49,13 @@ def test_auto_takes_answers_wherever_both_models_can_be_compared(
         reason = "text to text"
     assert reason in plan.why
     assert plan.line == f"road: {plan.method}, since {plan.why}"
-    # A free prompt never goes by the tables without a word.
+    # Where its own model can be asked, a free prompt becomes a mixture before it is carried.
+    fits = source and not target and not mixture and kind in ("probe", "classification")
+    assert plan.fits == fits
+    assert ("becomes a mixture of words first" in plan.why) == fits
+    # Otherwise it never goes by the tables without a word.
     warned = [warning for warning in plan.warnings if LITTLE_OF_FREE in warning]
-    assert len(warned) == (plan.method == "embeddings" and not mixture)
+    assert len(warned) == (plan.method == "embeddings" and not mixture and not fits)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +66,15 @@ def test_embeddings_if_asked_for_and_what_would_do_better(mixture, source, targe
     plan = plan_move(situation(mixture, source, target, kind), "embeddings")
     assert (plan.method, plan.why, plan.texts) == ("embeddings", "you asked for it", None)
     comparable = source and target and kind in ("probe", "classification")
-    assert plan.better == (comparable and not mixture)
+    askable = source and kind in ("probe", "classification")
+    wanted = None if mixture or not askable else "answers" if target else "auto"
+    assert (plan.better, plan.fits) == (wanted, False)
     assert bool(plan.warnings) == (not mixture)
     if not mixture:
         assert "0.36" in plan.warnings[0]
         named = comparable or (source and target and kind is None)
         assert ("0.86" in plan.warnings[0]) == named
+        assert ("0.70" in plan.warnings[0]) == (wanted == "auto")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +95,7 @@ def test_answers_are_refused_where_nothing_can_be_asked(changes, said) -> None:
 
 def test_options_of_the_tables_decide_for_them() -> None:
     plan = plan_move(situation(asked_of_tables=("--magnitude",)))
-    assert (plan.method, plan.better) == ("embeddings", True)
+    assert (plan.method, plan.better) == ("embeddings", "answers")
     assert plan.why == "--magnitude is given, of this road alone"
 
 
