@@ -8,9 +8,9 @@ import torch
 import promptport as pp
 from promptport.backbone import as_backbone, as_space, open_space
 from promptport.errors import BackboneError, MismatchError, StorageError, TaskError
-from promptport.storage import as_prompt, save_portable, save_prompt
+from promptport.storage import as_prompt, save_portable, save_prompt, save_vector
 from promptport.tasks import as_task
-from promptport.transfers import Source, encode_prompt, transfer
+from promptport.transfers import Source, encode_prompt, transfer, transfer_vector
 from promptport.tuning import random_prompt
 
 
@@ -49,6 +49,18 @@ def test_a_portable_prompt_needs_its_target_alone(folder, model_folder, tmp_path
     assert all(torch.equal(each.prompt.vectors, moved[0].prompt.vectors) for each in moved)
     with pytest.raises(MismatchError, match="source: expected none"):
         transfer(portable, model_folder("bert"), model_folder("gpt2"))
+
+
+def test_a_vector_is_taken_by_its_folder(prompt, model_folder, backbone, tmp_path):
+    vector = pp.TaskPromptVector(prompt.vectors, prompt.provenance, {"a": 1.0})
+    folder = save_vector(vector, tmp_path / "V")
+    config = pp.TransferConfig(minimum_anchors=2)
+    spaces = backbone("bert").space, backbone("gpt2").space
+    wanted = transfer_vector(vector, *spaces, config)
+    assert transfer_vector(folder, target=model_folder("gpt2"), config=config) == wanted
+    assert transfer_vector(str(folder), model_folder("gpt2"), config=config) == wanted
+    with pytest.raises(StorageError, match="vector: expected a vector folder or a loaded vector"):
+        transfer_vector(3, model_folder("gpt2"))
 
 
 def test_embedded_names():

@@ -12,7 +12,8 @@ from promptport.cli.console import refuse_together, seed_option
 from promptport.cli.parsing import parse_options, read_words
 
 if TYPE_CHECKING:
-    from promptport.moving import EmbeddingsConfig, MoveConfig, VectorConfig
+    from promptport.moving import EmbeddingsConfig, MoveConfig
+    from promptport.transfers import TransferConfig
 
 ROAD_PANEL = "Road"
 TEXTS_PANEL = "Texts and learning"
@@ -355,13 +356,13 @@ class MoveOptions:
             cue_word=self.cue_word,
         )
 
-    def vector_config(self) -> VectorConfig:
+    def vector_config(self) -> TransferConfig:
         """How a vector is carried.
 
         Raises:
             PromptPortError: an option of prompts was given, or words that cannot be read.
         """
-        from promptport.moving import VectorConfig
+        from promptport.transfers import TransferConfig
 
         of_vectors = ("--option", "--anchors", "--words", "--minimum-anchors")
         others = {name: given for name, given in self.of_tables.items() if name not in of_vectors}
@@ -372,7 +373,7 @@ class MoveOptions:
         refuse_together(who, {**others, **self.of_answers, **self.of_stages})
         if self.method == "answers":
             refuse_together(who, {"--method answers": True})
-        return VectorConfig(
+        return TransferConfig(
             method=self.method if self.is_method else None,
             words=None if self.words is None else read_words(self.words),
             anchors=self.anchors,

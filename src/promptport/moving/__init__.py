@@ -4,7 +4,7 @@ from promptport.moving.answer_check import AnswerCheck, check_answers
 from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
 from promptport.moving.front import MoveConfig, MoveResult, PreparedMove, move, prepare_move
 from promptport.moving.planning import MovePlan, Situation, plan_move
-from promptport.moving.vectors import VectorConfig, VectorMove, move_vector
+from promptport.moving.vectors import VectorMove, move_vector
 
 __all__ = [
     "AnswerCheck",
@@ -14,7 +14,6 @@ __all__ = [
     "MoveResult",
     "PreparedMove",
     "Situation",
-    "VectorConfig",
     "VectorMove",
     "check_answers",
     "move",

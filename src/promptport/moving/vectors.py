@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +12,18 @@ from promptport.errors import PromptPortError
 from promptport.moving.places import Model, ModelPlace, home_of
 from promptport.parameters.mixtures import starting_mixture
 from promptport.storage import is_vector, load_prompt, load_vector
+from promptport.transfers import TransferConfig
 from promptport.transfers.vectors import transfer_vector, transfer_word_vector
 from promptport.vector import TaskPromptVector
 
-MINIMUM_ANCHORS = 32
-
-
-@dataclass(frozen=True)
-class VectorConfig:
-    """How a vector folder is carried. A mixture prompt's vector needs none of this.
-
-    Attributes:
-        method: a linear method; None for `linear_map`.
-        words: use only these words as anchors; None for all that both models know.
-        anchors: which of them, as in `transfer_many`.
-        minimum_anchors: refuse fewer anchors than this.
-        options: of the method.
-    """
-
-    method: str | None = None
-    words: Sequence[str] | None = None
-    anchors: str = "all"
-    minimum_anchors: int = MINIMUM_ANCHORS
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def given(self) -> dict[str, bool]:
-        """Option as a user writes it -> whether it differs from the usual."""
-        return {
-            "--method": self.method is not None,
-            "--option": bool(self.options),
-            "--words": self.words is not None,
-            "--anchors": self.anchors != "all",
-            "--minimum-anchors": self.minimum_anchors != MINIMUM_ANCHORS,
-        }
+# Settings that count for a vector, as a user writes them.
+_OPTIONS = {
+    "method": "--method",
+    "options": "--option",
+    "words": "--words",
+    "anchors": "--anchors",
+    "minimum_anchors": "--minimum-anchors",
+}
 
 
 @dataclass(frozen=True)
@@ -81,7 +59,7 @@ def move_vector(
     to: Model,
     *,
     backbone: Model | None = None,
-    config: VectorConfig | None = None,
+    config: TransferConfig | None = None,
 ) -> VectorMove:
     """Carry one vector folder, or the vector of one mixture prompt, to another model.
 
@@ -89,7 +67,7 @@ def move_vector(
         places: one vector or prompt folder.
         to: the target, of which the embedding table is read.
         backbone: of the folder, if it is not where the folder says.
-        config: for a vector folder.
+        config: for a vector folder; what `transfer_vector` does not know has no effect.
 
     Raises:
         PromptPortError: several folders, a free prompt, settings without effect, or what
@@ -102,29 +80,23 @@ def move_vector(
             got=f"{len(places)} folders",
             fix="Carry each vector by itself and add them with promptport vector combine",
         )
-    place, config = Path(places[0]), config or VectorConfig()
+    place, config = Path(places[0]), config or TransferConfig()
     if not is_vector(place):
         return _in_words(place, to, backbone, config)
     vector = load_vector(place)
-    moved = transfer_vector(
-        vector,
-        home_of(vector.provenance, backbone, place).space,
-        ModelPlace(to).space,
-        method=config.method or "linear_map",
-        words=config.words,
-        anchors=config.anchors,
-        minimum_anchors=config.minimum_anchors,
-        options=config.options,
-    )
+    home = home_of(vector.provenance, backbone, place).space
+    moved = transfer_vector(vector, home, ModelPlace(to).space, config)
     return VectorMove(moved, vector)
 
 
-def _in_words(place: Path, to: Model, backbone: Model | None, config: VectorConfig) -> VectorMove:
+def _in_words(place: Path, to: Model, backbone: Model | None, config: TransferConfig) -> VectorMove:
     """The vector of a mixture prompt: the same words with the same signs on the target."""
-    if given := [name for name, is_given in config.given.items() if is_given]:
+    usual = TransferConfig()
+    given = [name for key, name in _OPTIONS.items() if getattr(config, key) != getattr(usual, key)]
+    if given:
         raise PromptPortError(
             "--vector of a prompt",
-            expected=f"no {', '.join(config.given)} with it",
+            expected=f"no {', '.join(_OPTIONS.values())} with it",
             got=", ".join(given),
             fix="Leave one of the two out",
         )

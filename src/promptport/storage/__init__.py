@@ -1,13 +1,15 @@
 """Files that promptport and other software read and write."""
 
-from promptport.storage.opening import PromptLike, as_prompt
+from promptport.storage.opening import PromptLike, VectorLike, as_prompt, as_vector
 from promptport.storage.portable_file import load_portable, save_portable
 from promptport.storage.prompt_folder import load_prompt, naming_file, save_prompt
 from promptport.storage.vector_folder import is_vector, load_vector, save_vector
 
 __all__ = [
     "PromptLike",
+    "VectorLike",
     "as_prompt",
+    "as_vector",
     "is_vector",
     "load_portable",
     "load_prompt",

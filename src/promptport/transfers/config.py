@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from promptport.anchors import check_minimum, check_words, parse_rule
+from promptport.anchors import AnchorSet, check_minimum, check_words, parse_rule
 from promptport.errors import MismatchError
 from promptport.seeds import check_seed
+from promptport.space import EmbeddingSpace
 from promptport.transfers import methods  # noqa: F401  (they register)
 from promptport.transfers.magnitude import find_magnitude
 from promptport.transfers.problem import TransferProblem
@@ -116,3 +117,13 @@ class Plan:
         """The method alone: (n, d_t) of any norm."""
         vectors: Tensor = self.method(problem, self.options)
         return vectors
+
+
+def shared_anchors(config: TransferConfig, *spaces: EmbeddingSpace) -> AnchorSet:
+    """The words that several spaces share, as far as a configuration uses them.
+
+    Raises:
+        AnchorError: too few.
+    """
+    shared = AnchorSet.shared(*spaces, words=config.words, minimum=config.minimum_anchors)
+    return shared.keep(config.anchors)

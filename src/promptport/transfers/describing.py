@@ -21,7 +21,7 @@ from promptport.portable import Nearest, PortablePrompt
 from promptport.prompt import Provenance
 from promptport.relative import encode_relative
 from promptport.space import BLOCK_ROWS, EmbeddingSpace, SpaceStatistics
-from promptport.transfers.config import Plan
+from promptport.transfers.config import Plan, shared_anchors
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import list_methods
 from promptport.transfers.report import mean_pair_cosine, nearest_words
@@ -114,7 +114,7 @@ def describe_sources(
         MismatchError: prompts of different length.
     """
     spaces = [source.space for source in sources]
-    anchors = _shared(plan, *spaces, target)
+    anchors = shared_anchors(plan.config, *spaces, target)
     mixes = plan.method.from_mixture
     mixtures = [
         _SharedMixture.of(source.prompt.mixture if mixes else None, anchors.words)
@@ -135,7 +135,7 @@ def describe_sources(
         mean_pair_cosine(problems[0].vectors),
         any(source.prompt.mixture is None for source in sources),
         sum(kept) if len(kept) == len(sources) else None,
-        tuple(_shared(plan, space, target) for space in spaces) if own else (),
+        tuple(shared_anchors(plan.config, space, target) for space in spaces) if own else (),
     )
 
 
@@ -202,12 +202,6 @@ def encode_source(source: Source, words: Sequence[str] | None = None) -> Portabl
         nearest_words(space, prompt.vectors),
         mean_pair_cosine(prompt.vectors),
     )
-
-
-def _shared(plan: Plan, *spaces: EmbeddingSpace) -> AnchorSet:
-    config = plan.config
-    shared = AnchorSet.shared(*spaces, words=config.words, minimum=config.minimum_anchors)
-    return shared.keep(config.anchors)
 
 
 def _at_home(source: Source) -> Provenance:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from promptport.backbone import SpaceLike, as_space
+from promptport.backbone import SpaceLike
 from promptport.errors import MismatchError
 from promptport.portable import PortablePrompt
 from promptport.prompt import SoftPrompt
@@ -22,7 +22,7 @@ from promptport.storage import PromptLike, as_prompt, load_portable
 from promptport.transfers.config import TransferConfig
 from promptport.transfers.decoding import TransferResult, decode
 from promptport.transfers.describing import describe_portable, describe_sources, encode_source
-from promptport.transfers.sources import Source, in_fixed_order
+from promptport.transfers.sources import Source, in_fixed_order, the_target
 
 # What can be moved: one prompt, its folder, a portable prompt or its file, or several sources.
 Movable = SoftPrompt | PortablePrompt | Source | Sequence[Source] | str | Path
@@ -138,15 +138,7 @@ def _opened(
     prompt: Movable, source: SpaceLike | None, target: SpaceLike | None
 ) -> tuple[SoftPrompt | PortablePrompt | list[Source], SpaceLike | None, EmbeddingSpace]:
     """What is moved, its source if that is named, and the target's space."""
-    if target is None:  # one backbone alone is the target, as the only bound of a range is its end
-        source, target = None, source
-    if target is None:
-        raise MismatchError(
-            "target",
-            expected="the backbone that the prompt shall work on",
-            got="none",
-            fix='Name it, for instance transfer(prompt, target="nano-roberta")',
-        )
+    source, space = the_target(source, target)
     thing = _thing(prompt)
     if source is not None and not isinstance(thing, SoftPrompt):
         raise MismatchError(
@@ -155,7 +147,7 @@ def _opened(
             got=str(source),
             fix="Leave it out",
         )
-    return thing, source, as_space(target)
+    return thing, source, space
 
 
 def _thing(prompt: Movable) -> SoftPrompt | PortablePrompt | list[Source]:

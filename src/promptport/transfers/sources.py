@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from promptport.backbone import SpaceLike, as_space
 from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError
-from promptport.prompt import SoftPrompt
+from promptport.prompt import Provenance, SoftPrompt
 from promptport.registry import unknown_name
 from promptport.space import EmbeddingSpace
 from promptport.storage import PromptLike, as_prompt
@@ -45,10 +45,8 @@ class Source:
         self, prompt: PromptLike, space: SpaceLike | None = None, weight: float = 1.0
     ) -> None:
         opened = as_prompt(prompt)
-        made = opened.provenance
-        known = as_space(made.backbone, made.revision) if space is None else as_space(space)
         object.__setattr__(self, "prompt", opened)
-        object.__setattr__(self, "space", known)
+        object.__setattr__(self, "space", home_space(opened.provenance, space))
         object.__setattr__(self, "weight", weight)
 
     def check(self) -> None:
@@ -67,6 +65,41 @@ class Source:
                 got=str(self.weight),
                 fix="Leave a source out instead of weighting it with nothing",
             )
+
+
+def home_space(made: Provenance, named: SpaceLike | None = None) -> EmbeddingSpace:
+    """The space that a prompt or vector belongs to: the named one, or that which it remembers."""
+    return as_space(made.backbone, made.revision) if named is None else as_space(named)
+
+
+def the_target(
+    source: SpaceLike | None, target: SpaceLike | None
+) -> tuple[SpaceLike | None, EmbeddingSpace]:
+    """The source if it is named, and the target's space.
+
+    One backbone alone is the target, as the only bound of a range is its end.
+
+    Raises:
+        MismatchError: none is named.
+    """
+    if target is None:
+        source, target = None, source
+    if target is None:
+        raise MismatchError(
+            "target",
+            expected="the backbone that the prompt shall work on",
+            got="none",
+            fix='Name it, for instance transfer(prompt, target="nano-roberta")',
+        )
+    return source, as_space(target)
+
+
+def both_spaces(
+    made: Provenance, source: SpaceLike | None, target: SpaceLike | None
+) -> tuple[EmbeddingSpace, EmbeddingSpace]:
+    """The space that a prompt or vector belongs to, and the target's."""
+    source, space = the_target(source, target)
+    return home_space(made, source), space
 
 
 def in_fixed_order(sources: Sequence[Source]) -> list[Source]:

@@ -7,7 +7,7 @@ are not linear; a vector keeps its norm times one number for the pair of backbon
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,40 +16,39 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from promptport._version import __version__
-from promptport.anchors import AnchorSet
+from promptport.backbone import SpaceLike
 from promptport.belonging import check_same_backbone
 from promptport.errors import AnchorError, MismatchError
 from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.space import EmbeddingSpace
+from promptport.storage import VectorLike, as_vector
+from promptport.transfers.config import TransferConfig, shared_anchors
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import find_method
+from promptport.transfers.sources import both_spaces
 from promptport.vector import TaskPromptVector
 
 
 def transfer_vector(
-    vector: TaskPromptVector,
-    source: EmbeddingSpace,
-    target: EmbeddingSpace,
+    vector: VectorLike,
+    source: SpaceLike | None = None,
+    target: SpaceLike | None = None,
+    config: TransferConfig | None = None,
     *,
-    method: str = "linear_map",
-    words: Sequence[str] | None = None,
-    anchors: str = "all",
-    minimum_anchors: int = 32,
+    method: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> TaskPromptVector:
     """Move a task prompt vector to another backbone without data, labels or either model.
 
     Args:
-        vector: (n, d_s), belongs to `source`.
-        source: space of the backbone of the vector.
-        target: space of the backbone that it shall work on.
-        method: `linear_map`, `least_squares` or `operator` (the last two without mask, times the
-            ratio of the mean norms of the words' rows).
-        words: use only these words as anchors; None for all that both backbones know.
-        anchors: which of them, as in `TransferConfig`.
-        minimum_anchors: refuse fewer anchors than this.
-        options: of the method.
+        vector: (n, d_s), or its folder; belongs to `source`.
+        source: backbone of the vector; None for the one that it remembers.
+        target: backbone that it shall work on; one backbone alone is the target.
+        config: which words are anchors, and the method and its options; the rest has no effect.
+        method: `linear_map` (the usual one), `least_squares` or `operator` (the last two without
+            mask, times the ratio of the mean norms of the words' rows); None for that of `config`.
+        options: of the method; None for those of `config`.
 
     Returns:
         (n, d_t) with the same coefficients; it can be applied to any origin of the target.
@@ -59,8 +58,9 @@ def transfer_vector(
         AnchorError: too few shared words.
         UnknownNameError: no such method or option.
     """
-    found = find_method(method)
-    chosen = found.complete(options or {})
+    config = config or TransferConfig()
+    found = find_method(method or config.method or "linear_map")
+    chosen = found.complete(config.options if options is None else options)
     if found.linear is None or chosen.get("topk") is not None:
         raise MismatchError(
             "method",
@@ -69,14 +69,16 @@ def transfer_vector(
             got=found.name,
             fix="Choose one of them, or transfer the whole prompt",
         )
+    vector = as_vector(vector)
+    home, space = both_spaces(vector.provenance, source, target)
     fix = "Name the backbone that it was made on with --backbone"
-    check_same_backbone(vector, source, name="task prompt vector", fix=fix)
-    shared = AnchorSet.shared(source, target, words=words, minimum=minimum_anchors).keep(anchors)
+    check_same_backbone(vector, home, name="task prompt vector", fix=fix)
+    shared = shared_anchors(config, home, space)
     generator = torch.Generator().manual_seed(0)  # no linear method draws
 
     def moved(rows: Tensor) -> Tensor:
         matrices = shared.matrix(0), shared.matrix(1)
-        statistics = source.statistics, target.statistics
+        statistics = home.statistics, space.statistics
         problem = TransferProblem(rows, *matrices, *statistics, generator)
         result: Tensor = found(problem, chosen)
         return result
@@ -87,15 +89,15 @@ def transfer_vector(
             delta = delta - moved(torch.zeros_like(vector.delta))  # what is not linear cancels
     else:
         norms = vector.delta.norm(dim=1, keepdim=True)  # (n, 1)
-        ratio = target.statistics.mean_norm / source.statistics.mean_norm
+        ratio = space.statistics.mean_norm / home.statistics.mean_norm
         # A row of zeros has no direction; any will do, since it is multiplied by zero.
-        rows = torch.where(norms > 0, vector.delta, source.statistics.centre + 1.0)
+        rows = torch.where(norms > 0, vector.delta, home.statistics.centre + 1.0)
         delta = moved(normalize(rows, dim=1)) * norms * ratio
     old = vector.provenance
-    entry = {"source": source.backbone, "source_revision": old.revision or source.revision}
-    entry["source_fingerprint"] = source.fingerprint
+    entry = {"source": home.backbone, "source_revision": old.revision or home.revision}
+    entry["source_fingerprint"] = home.fingerprint
     record = {**entry, "method": found.name, "options": chosen, "anchors": len(shared.words)}
-    return vector.with_values(delta, _provenance(old, target, record))
+    return vector.with_values(delta, _provenance(old, space, record))
 
 
 def transfer_word_vector(
