@@ -27,7 +27,7 @@ from promptport.distillation import (
     choose_cue_word,
     fit_mixture,
 )
-from promptport.distillation.cue_word import READOUTS
+from promptport.distillation.cue_word import CUE_WORDS
 from promptport.evaluation import evaluate
 from promptport.experiments.result_store import ResultStore
 from promptport.parameters import OriginSpec
@@ -98,7 +98,7 @@ def without_prompt(name: str, task: Task, word: str = "") -> float:
 def best_word(name: str, task: Task) -> float:
     """The same with the best read-out word, known afterwards; for causal models."""
     readable = backbone(name).kind == "causal" and task.template.answers_from_soft
-    return max(without_prompt(name, task, word) for word in ("", *(READOUTS * readable)))
+    return max(without_prompt(name, task, word) for word in ("", *(CUE_WORDS * readable)))
 
 
 class Run:

@@ -2,13 +2,12 @@
 
 from promptport.distillation.cue_word import CueWord, choose_cue_word
 from promptport.distillation.moving import AnswersResult, move_by_answers
+from promptport.distillation.over_origins import OVER_ORIGINS, distill_over_origins
 from promptport.distillation.recipes import (
     INTO_MERGE,
-    OVER_ORIGINS,
     DistillResult,
     align,
     distill_merge,
-    distill_over_origins,
     fit_mixture,
 )
 from promptport.distillation.selection import Selection, select_transfer

@@ -21,7 +21,7 @@ from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 
 # Words that answers often follow; those that are no single token of the target are left out.
-READOUTS = ("is", "of", "was", "the", "in", "as")
+CUE_WORDS = ("is", "of", "was", "the", "in", "as")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def choose_cue_word(
     *,
     split: str = "train",
     config: DistillConfig | None = None,
-    words: Sequence[str] = READOUTS,
+    words: Sequence[str] = CUE_WORDS,
 ) -> CueWord:
     """The word in front of the answer with which a ported prompt answers most like its sources.
 
@@ -74,24 +74,25 @@ def choose_cue_word(
     template = choose_template(task, prompt)
     if backbone.kind != "causal" or not template.answers_from_soft:
         return CueWord(prompt, None, {})
-    lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config or DistillConfig())
+    config = config or DistillConfig()
+    targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
     choices = {"": template}
     choices |= {w: template.with_cue_word(w) for w in words if w in backbone.space.words}
     vectors = prompt.vectors.to(backbone.device)
-    found = {
-        word: lesson.asked_through(choice).agreement(vectors).divergence
+    divergences = {
+        word: targets.asked_through(choice).agreement(vectors).divergence
         for word, choice in choices.items()
     }
-    word = min(found, key=lambda name: found[name])
+    word = min(divergences, key=lambda name: divergences[name])
     if not word:
-        return CueWord(prompt, None, found)
+        return CueWord(prompt, None, divergences)
     entry = {
         "step": "cue_word",
         "word": word,
-        "divergences": found,
+        "divergences": divergences,
         "labels_used": False,
         "promptport": __version__,
     }
     old = prompt.provenance
     provenance = replace(old, template=choices[word].text, history=(*old.history, entry))
-    return CueWord(replace(prompt, provenance=provenance), word, found)
+    return CueWord(replace(prompt, provenance=provenance), word, divergences)

@@ -1,11 +1,13 @@
-"""Learning from another prompt's answers without labels: calibrate, reconcile, widen, re-anchor.
+"""Distillation: a prompt learns what other prompts answer, and no label is read.
 
-A teacher answers questions without labels (`lesson`); the student's prompt is moved until its
-backbone answers alike (`student`). The student may be the ported prompt in the target
-(calibration), or a mixture of words in the teacher's own backbone (re-anchoring), which can then be
-carried like any anchored prompt. Or it is the combination of several tasks' vectors, which learns
-from the prompt of each task on that task's texts (reconcile); or a task prompt vector, which learns
-on many origins what its prompt says on one (widen).
+Teachers answer questions without labels (`targets`); a prompt is changed until its backbone answers
+alike (`trainer`). Four recipes differ in what learns from what:
+
+- `align`: a ported prompt, from the prompts that it came from;
+- `fit_mixture`: a mixture of words, from a free prompt of the same backbone; it can then be moved
+  like any mixture prompt;
+- `distill_merge`: a combination of several tasks' vectors, from the prompt of each task;
+- `over_origins.distill_over_origins`: a task prompt vector on many origins, from its prompt on one.
 """
 
 from __future__ import annotations
@@ -16,16 +18,14 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
-
 from promptport._version import __version__
-from promptport.backbone import BackboneLike, as_backbone, with_origin
+from promptport.backbone import BackboneLike, as_backbone
 from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
 from promptport.distillation.trainer import Distillation
-from promptport.distillation.variants import OnOrigins, UnderNoise, Variants
+from promptport.distillation.variants import UnderNoise, Variants
 from promptport.errors import TuningError
 from promptport.parameters.mixtures import WordMixtures, mixture_words, starting_logits
-from promptport.parameters.origins import OriginSpec, make_origin
+from promptport.parameters.origins import OriginSpec
 from promptport.parameters.parametrisation import FreeVectors
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import PromptLike, as_prompt
@@ -44,9 +44,6 @@ INTO_MERGE = DistillConfig(
     batch_size=4,
     relative_lr=0.06,
 )
-# Hard tasks get a little closer for thousands of steps; easy ones end before.
-OVER_ORIGINS = replace(INTO_MERGE, steps=4800, batch_size=8, enough=0.002)
-_UNSEEN = 16  # origins that only held-back texts are asked on
 
 
 @dataclass(frozen=True)
@@ -54,23 +51,23 @@ class DistillResult:
     """What came of it.
 
     Attributes:
-        prompt: the student's prompt.
+        prompt: the prompt that learned.
         before: mean cross-entropy to the teachers' answers on the held-back rows at the start, in
             nats; of several tasks, the mean over them.
         after: the same of the prompt that is returned; of several tasks it may be above `before`,
             since each is weighed by its own unit (`missed`).
-        floor: entropy of the teachers' answers there, which no student can go below.
+        floor: entropy of the teachers' answers there, which nothing can go below.
         missed: for each task, how far the answers on the held-back rows are from the teachers'
             (Kullback-Leibler divergence) as a share of what these tell the texts apart by (mutual
             information of texts and answers, 0.05 nats at least): 0 is nothing, 1 about as much
             as answering every text alike; it may be above 1.
         rows: unlabelled rows that were read or made.
-        made: those that were made beside the task's texts (`DistilConfig.fill`).
+        made: those that were made beside the task's texts (`DistillConfig.fill`).
         steps: updates; of several starts, those of all.
         start: which of several starts it is, 0 the first.
         tried: of several starts, what each missed after the first stretch, mean over the tasks;
             else empty.
-        missed_own: of a widened prompt, what is missed on its own origin; else None.
+        missed_own: of `distill_over_origins`, what is missed on its own origin; else None.
     """
 
     prompt: SoftPrompt
@@ -86,8 +83,8 @@ class DistillResult:
     missed_own: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values, without the prompt; of several starts also which one it is, of a
-        widened prompt also what is missed on its own origin."""
+        """As plain JSON values, without the prompt; of several starts also which one it is, of
+        `distill_over_origins` also what is missed on its own origin."""
         left_out = {"prompt"} if self.tried else {"prompt", "start", "tried"}
         if self.missed_own is None:
             left_out.add("missed_own")
@@ -128,9 +125,9 @@ def align(
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
-    learning = _of_free_vectors(prompt, [targets], config)
-    record = _finish(learning, progress)
-    entry = _entry("align", config, record)
+    learning = from_free_vectors(prompt, [targets], config)
+    record = finish(learning, progress)
+    entry = history_entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
     ]
@@ -159,12 +156,12 @@ def distill_merge(
 
     Args:
         prompt: of `backbone`, for instance a combination; where the search begins. Of several, for
-            instance the sum and the concatenation, each goes one stretch (`DistilConfig.check`),
+            instance the sum and the concatenation, each goes one stretch (`DistillConfig.check`),
             and the one that misses least, in the mean of the tasks, goes on.
         backbone: the frozen model of all prompts.
         parts: the single prompts with their tasks, one or more.
         split: the split whose texts are read.
-        config: budget and rates, `rows` of every task; None for `RECONCILE`.
+        config: budget and rates, `rows` of every task; None for `INTO_MERGE`.
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -194,7 +191,7 @@ def distill_merge(
     ways = []
     for each in prompts:
         own_targets = [x.asked_through(x.objective.template, each.length) for x in targets]
-        ways.append(_of_free_vectors(each, own_targets, config))
+        ways.append(from_free_vectors(each, own_targets, config))
     steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
     tried = []
     if len(ways) > 1:
@@ -204,87 +201,13 @@ def distill_merge(
     start = tried.index(min(tried)) if tried else 0
     ways[start].go_on(ways[start].total, steps.one)
     record = ways[start].record() | {"steps": steps.done}
-    entry = _entry("distill_merge", config, record) | {"tasks": [task.name for _, task in learned]}
+    entry = history_entry("distill_merge", config, record) | {
+        "tasks": [task.name for _, task in learned]
+    }
     old = prompts[start].provenance
     provenance = replace(old, history=(*old.history, entry))
     merged = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
     return DistillResult(merged, **record, start=start, tried=tuple(tried))
-
-
-def distill_over_origins(
-    prompt: PromptLike,
-    backbone: BackboneLike,
-    task: TaskLike,
-    *,
-    origin: OriginSpec | None = None,
-    origins: int = 64,
-    split: str = "train",
-    config: DistillConfig | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> DistillResult:
-    """Make a finished prompt's task prompt vector work on any origin of its kind; no label is read.
-
-    A vector `T = P* - P_0` answers well where it was tuned. Here it learns to say on many origins
-    what the prompt says on its own: every text of a step is put to `P_i + T`, `P_i` drawn from
-    the origins, and T comes nearer to the answers of P*.
-
-    Args:
-        prompt: finished, of `backbone`.
-        backbone: the frozen model.
-        task: gives the unlabelled rows and the template.
-        origin: what the vector is measured from, in place of the origin of the prompt (of PEFT's,
-            if made of a text). A prompt without one is measured from random words (`config.seed`).
-        origins: how many are learned from, 2 or more: this one, and others of its kind where that
-            can be drawn again, else random words. Held-back texts are asked on 16 others.
-        split: the split whose texts are read.
-        config: budget and rates; None for `WIDEN`.
-        progress: called with (steps done, steps in all).
-
-    Returns:
-        The prompt on that origin, `P_0 + T`, of free vectors even if it was a mixture. Losses, and
-        what is `missed`, are those on origins that nothing was learned from.
-
-    Raises:
-        TuningError: fewer than two origins, or one that cannot be made.
-        MismatchError: the prompt belongs to another backbone.
-        TaskError: too few rows, or a text to text task.
-    """
-    config = config or OVER_ORIGINS
-    prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
-    backbone.check_prompt(prompt)
-    if origins < 2:
-        raise TuningError("origins", expected="2 or more", got=str(origins), fix="Ask for 64")
-    if origin is None:
-        prompt = with_origin(prompt, backbone)
-    old = prompt.provenance
-    if origin is None and prompt.origin is not None:
-        start, made = prompt.origin, old.origin
-    else:
-        spec = origin or OriginSpec(seed=config.seed)
-        start, made = make_origin(spec, backbone, prompt.length), spec.to_dict()
-    kind = OriginSpec.drawn_again(made) or OriginSpec(seed=config.seed)
-    seeded = kind.others(origins + _UNSEEN)[1:]
-    others = torch.stack([make_origin(each, backbone, prompt.length) for each in seeded]) - start
-    offsets = torch.cat([torch.zeros_like(start)[None], others[: origins - 1]])
-    variants = OnOrigins(offsets.to(backbone.device), others[origins - 1 :].to(backbone.device))
-    teacher = Teacher(backbone, prompt)
-    targets = DistillTargets.make(backbone, prompt, [teacher], task, split, config)
-    learning = _of_free_vectors(prompt, [targets], config, variants)
-    record = _finish(learning, progress)
-    entry = _entry("distill_over_origins", config, record)
-    entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
-    entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
-    known = {  # what a prompt of PEFT's does not say, and is clear now
-        "kind": old.kind or backbone.kind,
-        "fingerprint": old.fingerprint or backbone.space.fingerprint,
-        "task": old.task or task.name,
-        "template": old.template or targets.objective.template.text,
-    }
-    provenance = replace(old, **known, origin=made, tuning=None, history=(*old.history, entry))
-    # The held-back texts again, asked where the prompt stands.
-    widened = SoftPrompt(learning.best, provenance, origin=start)
-    own = _of_free_vectors(widened, [targets], config).missed[0]
-    return DistillResult(widened, **record, missed_own=own)
 
 
 def fit_mixture(
@@ -312,7 +235,7 @@ def fit_mixture(
         progress: called with (steps done, steps in all).
 
     Returns:
-        An anchored prompt of the same length, with its record. Its origin is the random mixture
+        A mixture prompt of the same length, with its record. Its origin is the random mixture
         that the search began from.
 
     Raises:
@@ -331,9 +254,9 @@ def fit_mixture(
     variants = UnderNoise(config.noise)
     learning = Distillation(mixtures, [targets], config, rate=config.logit_lr, variants=variants)
     start = learning.vectors.cpu().clone()
-    record = _finish(learning, progress)
+    record = finish(learning, progress)
     old = prompt.provenance
-    entry = _entry("fit_mixture", config, record)
+    entry = history_entry("fit_mixture", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
     entry |= {"words": len(chosen), "noise": config.noise}
     few = None if words is None else chosen
@@ -357,7 +280,7 @@ class _Steps:
             self.progress(self.done, self.total)
 
 
-def _of_free_vectors(
+def from_free_vectors(
     prompt: SoftPrompt,
     targets: Sequence[DistillTargets],
     config: DistillConfig,
@@ -375,13 +298,13 @@ def _of_free_vectors(
     )
 
 
-def _finish(learning: Distillation, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+def finish(learning: Distillation, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
     """Take all steps; the fields of a result."""
     learning.go_on(learning.total, _Steps(learning.total, progress).one)
     return learning.record()
 
 
-def _entry(step: str, config: DistillConfig, record: dict[str, Any]) -> dict[str, Any]:
+def history_entry(step: str, config: DistillConfig, record: dict[str, Any]) -> dict[str, Any]:
     """What the history of a prompt keeps of a step."""
     return {
         "step": step,

@@ -1,4 +1,4 @@
-"""Made-up texts, for learning from a teacher where there are few texts or none at all."""
+"""Made-up texts, to learn from a teacher where there are few texts or none at all."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ def swapped_rows(
         return int(torch.randint(limit, (1,), generator=generator))
 
     seen = {tuple(row.fields.values()) for row in (*rows, *but)}
-    found: list[Row] = []
+    made: list[Row] = []
     for _ in range(_TRIES * count):
-        if len(found) == count:
+        if len(made) == count:
             break
         row = rows[below(len(rows))]
         split = {name: text.split() for name, text in row.fields.items()}
@@ -95,8 +95,8 @@ def swapped_rows(
         fields = {name: " ".join(text) for name, text in split.items()}
         if tuple(fields.values()) not in seen:
             seen.add(tuple(fields.values()))
-            found.append(replace(row, fields=fields))
-    return found
+            made.append(replace(row, fields=fields))
+    return made
 
 
 def _core(word: str) -> str:
@@ -114,21 +114,21 @@ def _near(words: Sequence[str], backbone: Backbone) -> dict[str, list[str]]:
         for word, own in zip(words, ids, strict=True)
         if 0 < len(own) <= _MOST_PIECES and unknown not in own
     ]
-    found: dict[str, list[str]] = {}
+    near: dict[str, list[str]] = {}
     for first in range(0, len(known), _AT_ONCE):
         some = known[first : first + _AT_ONCE]
         vectors = torch.stack([space.rows(own).mean(0) for _, own in some])
         nearest = space.nearest_ids(vectors, min(_LOOKED_AT, space.trained_rows))
         for (word, _), others in zip(some, nearest, strict=True):
             names = [whole[i] for i, _ in others if i in whole]
-            found[word] = [name for name in names if name.lower() != word.lower()][:_NEAR]
-    return found
+            near[word] = [name for name in names if name.lower() != word.lower()][:_NEAR]
+    return near
 
 
 def spread(answers: Tensor, count: int) -> list[int]:
     """Rows whose first answers are as different as can be.
 
-    Random words are mostly answered alike, and a student of such rows learns that one answer.
+    Random words are mostly answered alike, and from such rows a prompt learns that one answer.
 
     Args:
         answers: (Q, A) probabilities that the teachers give.

@@ -1,4 +1,4 @@
-"""Questions without labels, and the answers of teachers to them.
+"""What distillation learns: questions without labels, and the answers of teachers to them.
 
 The questions are texts of the task, or made up of random words where there are none. A teacher is
 a prompt in the backbone that it was tuned on.
@@ -45,14 +45,14 @@ class DistillConfig:
         rows: most unlabelled rows that are read or made, 8 or more.
         fill: fewer texts of a task are filled up to so many, but not more than `rows`, with
             some that are only learned from (words swapped for near ones,
-            `made_text.swapped_rows`). 0: none.
+            `synthetic_text.swapped_rows`). 0: none.
         held_back: share of them that only decides when to stop, above 0 and below 1.
         epochs: most passes over the others; of several tasks, over those of the longest. 0: only
             `steps` limit it.
         steps: most updates for each task; 0: only `epochs` limit it.
         check: updates for each task between two looks at the held-back rows; 0: a pass.
         patience: looks without a lower loss there after which it ends, 1 or more.
-        enough: it ends when of every task less than this share is missed (`DistilResult.missed`),
+        enough: it ends when of every task less than this share is missed (`DistillResult.missed`),
             0 (never) or more.
         average: what is looked at and kept of free vectors is their running mean over about so
             many updates for each task; 0: the latest ones.
@@ -160,7 +160,7 @@ def agreement(
         task: gives the texts and the template.
         split: the split whose texts are read.
         config: `texts`, `rows`, `seed` and `truncate` count.
-        held_back: ask only the rows that `calibrate` and `anchor` hold back with this
+        held_back: ask only the rows that `align` and `fit_mixture` hold back with this
             configuration, so that what they learned from does not count.
 
     Raises:
@@ -171,9 +171,9 @@ def agreement(
     prompt, backbone, task = as_prompt(prompt), as_backbone(backbone), as_task(task)
     backbone.check_prompt(prompt)
     config = replace(config or DistillConfig(), fill=0)  # made rows are only learned from
-    lesson = DistillTargets.make(backbone, prompt, teachers, task, split, config)
-    count = lesson.held_back(config) if held_back else None
-    return lesson.agreement(prompt.vectors.to(backbone.device), count)
+    targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
+    count = targets.held_back(config) if held_back else None
+    return targets.agreement(prompt.vectors.to(backbone.device), count)
 
 
 @dataclass(frozen=True)
@@ -181,10 +181,10 @@ class DistillTargets:
     """Questions without labels and the teachers' answers to them.
 
     Attributes:
-        objective: of the student.
+        objective: of the backbone whose prompt learns.
         questions: Q questions.
         answers: (Q, A) probabilities over labels, or over shared words.
-        columns: tokens of these words among the student's, None for labels.
+        columns: tokens of these words in that backbone, None for labels.
         made: how many of the questions, the last ones, were made beside the task's texts.
     """
 

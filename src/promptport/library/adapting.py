@@ -27,7 +27,7 @@ from promptport.objective import pick_rows
 from promptport.parameters.parametrisation import FreeVectors
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
-from promptport.tasks import Task, TaskLike, as_task
+from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled, few_shot
 from promptport.tuning.trainer import backward
 
@@ -168,14 +168,7 @@ def adapt(
     check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
     pool = OpinionPool(backbone, library, task, truncate=config.truncate)
-    texts = pick_rows(task.texts("train"), config.rows, config.seed)
-    if len(texts) < _FEWEST_TEXTS:
-        raise TaskError(
-            f"task {task.name!r}, train",
-            expected=f"at least {_FEWEST_TEXTS} rows of text",
-            got=str(len(texts)),
-            fix="Give more unlabelled rows",
-        )
+    texts = _texts(task, config)
     pooled = pool_opinions(pool, texts, few)
     start = list(library)[pooled.fits.index(max(pooled.fits))]
     targets = pool.targets(library[start].length, texts, pooled.consensus, blind=True)
@@ -184,22 +177,34 @@ def adapt(
     before = targets.agreement(adaptation.vectors)
     adaptation.learn([(targets, 1.0, config.batch_size)])
     if pooled.labels is not None and pooled.right is not None:
-        labels = pooled.labels
-        share = len(labels) / (len(labels) + PRIOR * pooled.right**2)
-        truth = pool.targets(library[start].length, few, labels, blind=False)
-        size = min(config.batch_size, _SMALL_BATCH if len(few) <= _FEW else config.batch_size)
-        # What few rows can still teach that are all right already is themselves by heart.
-        adaptation.learn(
-            [(truth, share, size), (targets, 1 - share, size)], until=LabelCheck(truth).passed
-        )
+        truth = pool.targets(library[start].length, few, pooled.labels, blind=False)
+        adaptation.learn_labels(truth, targets, pooled.right, len(few))
     record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
     vectors, steps = adaptation.vectors, adaptation.done
-    prompt = _adapted(library[start], vectors, task, record | {"steps": steps})
-    after = targets.agreement(vectors)
-    opinions = pooled.opinions(list(library))
     return AdaptResult(
-        prompt, start, opinions, before, after, len(texts), len(few), pooled.right, steps
+        _adapted(library[start], vectors, task, record | {"steps": steps}),
+        start,
+        pooled.opinions(list(library)),
+        before,
+        targets.agreement(vectors),
+        len(texts),
+        len(few),
+        pooled.right,
+        steps,
     )
+
+
+def _texts(task: Task, config: AdaptConfig) -> list[Row]:
+    """Training rows whose texts are read."""
+    texts = pick_rows(task.texts("train"), config.rows, config.seed)
+    if len(texts) < _FEWEST_TEXTS:
+        raise TaskError(
+            f"task {task.name!r}, train",
+            expected=f"at least {_FEWEST_TEXTS} rows of text",
+            got=str(len(texts)),
+            fix="Give more unlabelled rows",
+        )
+    return texts
 
 
 def _adapted(
@@ -272,6 +277,26 @@ class _Adaptation:
     def vectors(self) -> Tensor:
         """(n, d) after the latest step."""
         return self.parameters.tables()[0]
+
+    def learn_labels(
+        self, truth: DistillTargets, texts: DistillTargets, right: float, rows: int
+    ) -> None:
+        """Learn labelled rows beside the consensus on texts, until all of them are right.
+
+        What few rows can still teach that are all right already is themselves by heart.
+
+        Args:
+            truth: the labelled rows.
+            texts: the consensus on unlabelled ones.
+            right: how far the consensus agrees with the labels, 0 to 1: what it counts for.
+            rows: labelled rows, those included that cannot be asked.
+        """
+        count, size = len(truth.questions), self.config.batch_size
+        share = count / (count + PRIOR * right**2)
+        if rows <= _FEW:
+            size = min(size, _SMALL_BATCH)
+        parts = [(truth, share, size), (texts, 1 - share, size)]
+        self.learn(parts, until=LabelCheck(truth).passed)
 
     def learn(
         self,

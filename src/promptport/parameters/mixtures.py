@@ -21,7 +21,7 @@ LOGIT_SPREAD = 0.5
 
 
 def mixture_words(space: EmbeddingSpace, words: Collection[str] | None = None) -> tuple[str, ...]:
-    """The words that anchored prompts mix, in a fixed order: single tokens of the backbone.
+    """The words that mixture prompts mix, in a fixed order: single tokens of the backbone.
 
     Args:
         space: space of the backbone.
@@ -30,43 +30,43 @@ def mixture_words(space: EmbeddingSpace, words: Collection[str] | None = None) -
     Raises:
         AnchorError: fewer than two of them are single tokens.
     """
-    found = tuple(sorted(space.words if words is None else space.words.keys() & set(words)))
-    if len(found) < 2:
+    known = tuple(sorted(space.words if words is None else space.words.keys() & set(words)))
+    if len(known) < 2:
         raise AnchorError(
             "words",
             expected=f"at least two that are single tokens of {space.backbone}",
-            got=str(len(found)),
+            got=str(len(known)),
             fix="Give more words",
         )
-    return found
+    return known
 
 
 def starting_logits(count: int, length: int, seed: int) -> Tensor:
-    """Logits (length, count) that anchored tuning starts from: N(0, 0.5)."""
+    """Logits (length, count) that the tuning of mixtures starts from: N(0, 0.5)."""
     generator = torch.Generator().manual_seed(seed)
     return LOGIT_SPREAD * torch.randn(length, count, generator=generator)
 
 
 def starting_mixture(prompt: SoftPrompt, space: EmbeddingSpace) -> Mixture:
-    """The mixture that tuning of an anchored prompt started from, made again from its seed.
+    """The mixture that tuning of a mixture prompt started from, made again from its seed.
 
     Args:
-        prompt: anchored, with the origin that its provenance tells.
+        prompt: a mixture prompt, with the origin that its provenance tells.
         space: of its backbone.
 
     Raises:
-        MismatchError: it is not anchored, or that mixture is not its origin.
+        MismatchError: it is no mixture prompt, or that mixture is not its origin.
     """
     made, origin = prompt.provenance.origin or {}, prompt.origin
     mixture = prompt.mixture
     if mixture is not None and origin is not None and made.get("kind") == "mixture":
         logits = starting_logits(len(mixture.words), prompt.length, int(made["seed"]))
-        found = Mixture(mixture.words, logits.softmax(1))
-        if torch.allclose(found.vectors(space), origin, rtol=1e-3, atol=1e-4):
-            return found
+        start = Mixture(mixture.words, logits.softmax(1))
+        if torch.allclose(start.vectors(space), origin, rtol=1e-3, atol=1e-4):
+            return start
     raise MismatchError(
         "prompt",
-        expected="an anchored prompt with the mixture that tuning started from",
+        expected="a mixture prompt with the mixture that tuning started from",
         got="none that its record makes again",
         fix="Tune with --mixture, make it again (promptport move --only mixture), or use the "
         "vector of its rows",

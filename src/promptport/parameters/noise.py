@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MIXTURE_NOISE = 1.0  # share of the length of a virtual token, of mixtures that are tuned
+MIXTURE_NOISE = 1.0  # share of the norm of a virtual token, of mixtures that are tuned
 MOST_NOISE = 10.0
 
 
@@ -30,8 +30,8 @@ def with_noise(
             None for a prompt as it is.
 
     Returns:
-        (N + M, d), and the starts in it. The expected length of what is added to a row is the
-        share of that row's length.
+        (N + M, d), and the starts in it. The expected norm of what is added to a row is the share
+        of that row's norm.
     """
     index: list[int] = []
     places = list(starts)
@@ -51,7 +51,7 @@ def draw(share: float, rows: int, shape: tuple[int, int], seed: int, step: int) 
     """Noise for the rows of a step: a function of seed and step alone, so that a run can resume.
 
     Args:
-        share: expected length of the noise as a share of that of a virtual token.
+        share: expected norm of the noise as a share of that of a virtual token.
         rows: R rows of the step.
         shape: (n, d) of the prompt.
         seed: of the prompt.

@@ -28,9 +28,9 @@ class HasOrigins(Protocol):
 
 
 class OriginOffsets:
-    """The further origins of jobs that have several: copies of their rows, shifted.
+    """The further origins of jobs that have several: copies of their rows, moved by offsets.
 
-    A prompt on origin i is the one on the first origin, shifted by `P_i - P_0 (n, d)`. The copies
+    A prompt on origin i is the one on the first origin, moved by `P_i - P_0 (n, d)`. The copies
     stand behind all prompts in the table that rows point into, and their gradients add up in the
     rows that are tuned.
 
@@ -61,7 +61,7 @@ class OriginOffsets:
         self.offsets = torch.cat(offsets).to(backbone.device) if offsets else None
 
     def table(self, vectors: Tensor) -> Tensor:
-        """All prompts (N, d) and behind them the shifted copies: (N + M, d)."""
+        """All prompts (N, d) and behind them the moved copies: (N + M, d)."""
         if self.offsets is None:
             return vectors
         return torch.cat([vectors, vectors[self.index] + self.offsets])

@@ -31,7 +31,7 @@ class OriginSpec:
         kind: `vocabulary` (input rows of random words), `normal` (drawn from the normal
             distribution of the input rows, dimension by dimension), `text` (the tokens of a text,
             special tokens included, repeated or cut to length, as PEFT's TEXT), `prompt` (an
-            existing prompt) or `mixture` (a random mixture of words: the prompt is tuned anchored).
+            existing prompt) or `mixture` (a random mixture of words, which the prompt remains).
         seed: of the random kinds.
         text: of the kind `text`.
         prompt: of the kind `prompt`.

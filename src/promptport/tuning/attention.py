@@ -231,12 +231,12 @@ def pool_texts(backbone: Backbone, questions: Sequence[Question]) -> Tensor:
         backbone: the frozen model.
         questions: Q questions.
     """
-    found = []
+    pooled = []
     for question in questions:
         row = question.inputs[0]
         # A causal row goes on with its answer behind the position that predicts it.
         end = row.scored[0] + 1 if backbone.kind == "causal" else len(row.ids)
         soft = set(row.soft)
         ids = [token for i, token in enumerate(row.ids[:end]) if i not in soft]
-        found.append(backbone.embed(torch.tensor(ids, device=backbone.device)).float().amax(0))
-    return torch.stack(found)
+        pooled.append(backbone.embed(torch.tensor(ids, device=backbone.device)).float().amax(0))
+    return torch.stack(pooled)

@@ -74,9 +74,9 @@ def score_baselines(
     )
     if tuned:
         job = TuneJob(task, OriginSpec("vocabulary", 0), length, template=place)
-        found = tune(backbone, [job], TuneConfig(truncate=truncate), progress=progress)[0].prompt
-        if found is not None:
-            result = evaluate(backbone, task, found, split=split, truncate=truncate)
+        own = tune(backbone, [job], TuneConfig(truncate=truncate), progress=progress)[0].prompt
+        if own is not None:
+            result = evaluate(backbone, task, own, split=split, truncate=truncate)
             scores["tuned here"] = result.score
     return scores
 

@@ -27,7 +27,7 @@ class TuneConfig:
         schedule: `constant` or `linear` (to zero at the last step).
         warmup: share of the steps in which the learning rate rises from zero, 0 to 1.
         weight_decay: decoupled, 0 or more.
-        clip: largest length of a prompt's gradient over all its entries; 0 for no limit.
+        clip: largest norm of a prompt's gradient over all its entries; 0 for no limit.
         max_train_rows: use only so many training rows (the first ones); 0 for all.
         max_dev_rows: use only so many dev rows; 0 for all.
         batch_tokens: tokens per forward pass, padding included; limits memory, not results.
@@ -81,17 +81,17 @@ class TuneJob:
         seed: order of the training rows.
         relative_lr: learning rate as a share of the standard deviation of the backbone's input
             rows, so that one value suits all backbones.
-        lr: absolute learning rate, in place of the relative one (of the logits, if anchored: 1.0).
+        lr: absolute learning rate, in place of the relative one (of the logits of a mixture: 1.0).
         template: in place of the task's.
         name: name of the job; default task and seed.
         origins: number of origins; from 2 on every row of a step starts from one of them, drawn at
             random, and what is tuned is the one task prompt vector that serves them all. The
             prompt that comes out stands on the first.
-        rest: of an anchored prompt, the largest length of what is added to the mixture of words
-            of a virtual token, as a share of the mixture's length; 0 for nothing.
-        noise: length of the noise that every row of a step puts on each virtual token, as a share
-            of the token's own length, 0 to 10; None for the usual: 1 if anchored (it makes them
-            move better, docs/concepts/mixtures.md), else 0.
+        rest: of a mixture prompt, the largest norm of what is added to the mixture of words of a
+            virtual token, as a share of the mixture's norm; 0 for nothing.
+        noise: norm of the noise that every row of a step puts on each virtual token, as a share of
+            the token's own norm, 0 to 10; None for the usual: 1 for mixtures (they move better
+            then, docs/concepts/mixtures.md), else 0.
     """
 
     task: Task
@@ -111,8 +111,8 @@ class TuneJob:
         check_seed(self.seed)
         if self.noise is not None and not 0 <= self.noise <= MOST_NOISE:
             raise _out_of_range("noise", f"0 to {MOST_NOISE:g}", self.noise)
-        if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.anchored):
-            raise _out_of_range("rest", "0 or more, and 0 unless anchored", self.rest)
+        if not 0 <= self.rest < float("inf") or (self.rest > 0 and not self.is_mixture):
+            raise _out_of_range("rest", "0 or more, and 0 unless it is a mixture", self.rest)
         if self.origins < 1:
             raise _out_of_range("origins", "1 or more", self.origins)
         self.origin.others(self.origins)  # refuses kinds that cannot be drawn again
@@ -121,14 +121,14 @@ class TuneJob:
             raise _out_of_range("learning rate", "a number above 0", rate)
 
     @property
-    def anchored(self) -> bool:
+    def is_mixture(self) -> bool:
         """Whether mixture weights over words are tuned instead of free vectors."""
         return self.origin.kind == "mixture"
 
     @property
     def noise_share(self) -> float:
         """The noise in use."""
-        usual = MIXTURE_NOISE if self.anchored else 0.0
+        usual = MIXTURE_NOISE if self.is_mixture else 0.0
         return usual if self.noise is None else self.noise
 
     @property

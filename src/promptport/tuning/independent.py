@@ -112,7 +112,7 @@ class IndependentPrompts:
 
     def _prompt(self, run: PromptRun) -> SoftPrompt:
         rows, mixture = run.parts[0].rows, None
-        if run.job.anchored and self.mixtures is not None:
+        if run.job.is_mixture and self.mixtures is not None:
             mixture = self.mixtures.mixture(rows)
         provenance = provenance_of(run, self.trainer.config)
         vectors, origin = self.trainer.best[0][rows], self.trainer.origins[0][rows]
@@ -143,7 +143,7 @@ def rate_of(job: TuneJob, backbone: Backbone) -> float:
     """Learning rate of a job in a backbone."""
     if job.lr is not None:
         return job.lr
-    return LOGIT_RATE if job.anchored else job.relative_lr * backbone.space.statistics.std
+    return LOGIT_RATE if job.is_mixture else job.relative_lr * backbone.space.statistics.std
 
 
 def mixtures_of(
@@ -161,7 +161,7 @@ def mixtures_of(
         TuningError: jobs that mix different words, or weight decay.
         AnchorError: too few words.
     """
-    mixed = [(job, start) for job, start in zip(jobs, starts, strict=True) if job.anchored]
+    mixed = [(job, start) for job, start in zip(jobs, starts, strict=True) if job.is_mixture]
     if not mixed:
         return None
     refuse_unused(config, ("weight_decay",), "tuning of mixture prompts")

@@ -47,9 +47,9 @@ class JointResult:
     @property
     def mixture(self) -> Mixture:
         """The shared weights."""
-        found = self.prompts[0].mixture
-        assert found is not None
-        return found
+        shared = self.prompts[0].mixture
+        assert shared is not None
+        return shared
 
 
 def tune_jointly(
@@ -166,7 +166,7 @@ def _with_common_rows(
 
 
 def _joint_job(job: TuneJob, words: tuple[str, ...]) -> TuneJob:
-    if not job.anchored:
+    if not job.is_mixture:
         raise TuningError(
             f"job {job.label}",
             expected="an origin of the kind mixture",

@@ -158,7 +158,7 @@ def _check(jobs: Sequence[TuneJob], way: str, teachers: Sequence[SoftPrompt], sh
     wrong = None
     if not jobs or len({job.length for job in jobs}) > 1:
         wrong = "jobs", "one or more, of one length", str(sorted({j.length for j in jobs}))
-    elif any(job.anchored for job in jobs):
+    elif any(job.is_mixture for job in jobs):
         wrong = "origin", "free vectors", "a mixture"
     elif way not in get_args(Way):
         wrong = "way", " or ".join(get_args(Way)), repr(way)

@@ -99,9 +99,9 @@ class Trainer:
         for number, table in enumerate(tables):
             owners = [i for i, run in enumerate(runs) for p in run.parts if p.table == number]
             parts = [(run, p) for run in runs for p in run.parts if p.table == number]
-            found, gradient = self._gradient(number, table, parts)
+            own, gradient = self._gradient(number, table, parts)
             gradients.append(gradient)
-            for owner, loss in zip(owners, found, strict=True):
+            for owner, loss in zip(owners, own, strict=True):
                 losses[owner].append(loss)
         return losses, gradients
 

@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from promptport.distillation import OVER_ORIGINS, Teacher, agreement, distill_over_origins, recipes
+from promptport.distillation import (
+    OVER_ORIGINS,
+    Teacher,
+    agreement,
+    distill_over_origins,
+    over_origins,
+)
 from promptport.distillation.variants import OnOrigins
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.parameters import OriginSpec, make_origin
@@ -48,7 +54,7 @@ def test_what_is_learned_from_and_what_is_held_back(backbone, task, monkeypatch)
             made.append((learned, unseen))
             super().__init__(learned, unseen)
 
-    monkeypatch.setattr(recipes, "OnOrigins", Noted)
+    monkeypatch.setattr(over_origins, "OnOrigins", Noted)
     distill_over_origins(prompt, model, task, origins=5, config=replace(CONFIG, steps=1))
     ((shifts, unseen),) = made
     assert (len(shifts), len(unseen)) == (5, 16)
