@@ -1,4 +1,4 @@
-"""promptport origins, and tuning over several origins, as a user types them."""
+"""promptport vector check and widen, and tuning over several origins, as a user types them."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
     fails(run_cli(*judging, wide, "--unseen", 0), "--unseen: expected 1 or more")
     fails(run_cli(*judging, wide, "--over", 3), "with it, got --over")
     fails(run_cli(*judging, wide, "--epochs", 3), "with it, got --epochs")
-    fails(run_cli(*judging, bare), "promptport widen measure the prompt")
+    fails(run_cli(*judging, bare), "promptport vector widen measure the prompt")
     fails(run_cli("vector", "check", "--task", base[3]), "--backbone: expected a value, got none")
     fails(
         run_cli(*widening, "--out", wide, "--origin-samples", 1),

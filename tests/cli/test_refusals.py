@@ -46,18 +46,19 @@ def test_options_that_nothing_reads(run_cli, prompt, tmp_path) -> None:  # noqa:
     load = ("--load", f"a={prompt}")
     fails(
         run_cli("vector", "combine", "a", *load, "--task", "plural", *out),
-        "no --search and no --recon",
+        "--task: expected --search or --distill with it",
     )
     fails(
         run_cli("vector", "combine", "a", *load, "--texts", "words", *out),
-        "no --reconcile: expected no",
+        "--texts: expected --distill with it",
     )
     fails(
-        run_cli("vector", "combine", "a", *load, "--steps", 9, *out), "no --reconcile: expected no"
+        run_cli("vector", "combine", "a", *load, "--steps", 9, *out),
+        "--steps: expected --distill with it",
     )
     fails(
         run_cli("vector", "combine", "a", *load, "--max-dev-rows", 4, *out),
-        "no --search: expected no",
+        "--max-dev-rows: expected --search with it",
     )
     tune = ("tune", "--backbone", "nano-bert", "--task", "plural", *out)
     fails(run_cli(*tune, "--together", "one"), "--together: expected two tasks or more")

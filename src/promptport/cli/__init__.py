@@ -71,7 +71,4 @@ def _usage_line(error: Any) -> str:
     """Wrong usage in one line, with the command that explains it."""
     said = " ".join(error.format_message().split()).rstrip(".")
     end = "" if said.endswith("?") else "."
-    option = getattr(error, "option_name", "--")
-    if error.ctx and error.ctx.info_name == "combine" and not option.startswith("--"):
-        end += " An expression that begins with a minus needs parentheses: '(-a + b)'."
     return f"{said}{end} See {error.ctx.command_path if error.ctx else 'promptport'} --help."

@@ -13,12 +13,25 @@ from typer.core import TyperCommand, TyperGroup
 
 from promptport.cli.help_text import Section, render, root_sections
 from promptport.cli.panels import COMMANDS, OTHER_NAMES, Command
+from promptport.cli.parsing import expression_last
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class LeafCommand(TyperCommand):
     """A command whose help has its example and its options in panels."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; an expression (`-a + b`) may begin with a minus."""
+        if any(parameter.name == "expression" for parameter in self.params):
+            takes_value = {
+                name: not getattr(parameter, "is_flag", False)
+                for parameter in self.get_params(ctx)
+                if parameter.param_type_name == "option"
+                for name in (*parameter.opts, *parameter.secondary_opts)
+            }
+            args = expression_last(args, takes_value)
+        return list(super().parse_args(ctx, args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""

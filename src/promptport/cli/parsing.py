@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptport.errors import PromptPortError
+
+
+def expression_last(arguments: Sequence[str], options: Mapping[str, bool]) -> list[str]:
+    """Arguments with an expression that begins with a minus behind `--`: it is no option.
+
+    Args:
+        arguments: of a command that takes an expression.
+        options: of the command, each as it is typed -> whether a value follows it.
+    """
+    if "--" in arguments:
+        return list(arguments)
+    kept: list[str] = []
+    expressions: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        is_option = argument in options or argument.startswith("--") or argument == "-"
+        if argument.startswith("-") and not is_option:
+            expressions.append(argument)
+            continue
+        kept.append(argument)
+        if options.get(argument):
+            kept += [value for value in [next(rest, None)] if value is not None]
+    return [*kept, "--", *expressions] if expressions else kept
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
