@@ -20,11 +20,12 @@ Verdict = Literal["at chance", "weak", "good"]
 CHECK_ROWS = 64
 GOOD = 0.5  # share of equal first answers from which a moved prompt is called good
 _SURE = 2.0  # standard errors that lie between chance and more than that
-# Measured: country-capital, nano-bert to nano-roberta, 64 rows each. Random words hardly tell a
-# prompt that scores 0.07 (27% alike, 13% on the task's texts) from one of 0.93 (30% and 84%).
+# Measured (benchmarks/LOG.md, "Agreement and score"): random words do not tell prompts that keep
+# little from those that keep much; the task's own texts do, and nothing lies from 43% to 65%.
 WORDS_SAY_LITTLE = (
-    "random words say little about real texts (measured: prompts that score 0.07 and 0.93 agree on "
-    "27% and 30% of them, but on 13% and 84% of the task's own texts)"
+    "random words say little about real texts (measured: prompts that keep 0.07 to 0.45 of their "
+    "score agree on 8% to 20% of them, those that keep 0.80 and more on 9% to 25%; of the task's "
+    "own texts it is 8% to 43%, and 65% to 96%)"
 )
 
 
@@ -79,7 +80,8 @@ class AnswerCheck:
             f"{self.random:.0%}"
         )
         means = {
-            "at chance": "this is at chance: the prompt says next to nothing here",
+            "at chance": "this is at chance: what needs no prompt does about as well "
+            f"({self.chance:.0%})",
             "weak": f"this is weak (good: {GOOD:.0%} or more): score it before any use",
             "good": f"this is good ({GOOD:.0%} or more)",
             None: f"more than chance, but {WORDS_SAY_LITTLE}",
