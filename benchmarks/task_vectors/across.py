@@ -185,7 +185,7 @@ class _Run:
 
     def scored(self, name: str, task: Task, prompt: SoftPrompt) -> Cell:
         found = evaluate(backbone(name), task, prompt, template=task.template, truncate=True)
-        return scored(found, task)
+        return scored(found)
 
     def pair(self, source: str, target: str) -> None:
         """All tasks that both backbones learn, every start and row count."""

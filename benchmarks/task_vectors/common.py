@@ -186,14 +186,15 @@ def told(what: str) -> Iterator[None]:
     print(f"{what}: {time.perf_counter() - start:.0f} s", flush=True)
 
 
-def scored(found: Evaluation, task: Task, split: str = "test") -> Cell:
-    """Score, and a hexadecimal bit per test row: right or wrong, so that rows can be paired."""
-    if task.kind == "probe":
-        right = [rank == 0 for rank in found.predictions]
-    else:
-        pairs = zip(found.predictions, task.load(split), strict=True)
-        right = [said == row.answer for said, row in pairs]
-    return {"score": found.score.value, "right": packed(right)}
+def scored(evaluation: Evaluation) -> Cell:
+    """Score, and a hexadecimal bit per test row: right or wrong, so that rows can be paired.
+
+    Raises:
+        ValueError: the score is no share of rows.
+    """
+    if evaluation.right is None:
+        raise ValueError(f"{evaluation.score.metric}: not a share of rows")
+    return {"score": evaluation.score.value, "right": packed(evaluation.right)}
 
 
 def over_seeds(parts: Sequence[Sequence[float]]) -> list[float]:

@@ -29,7 +29,7 @@ from benchmarks.task_vectors.common import (
     group_of,
     scored,
 )
-from benchmarks.task_vectors.curves import COLUMNS, MARGIN, REFERENCE, summarise, table
+from benchmarks.task_vectors.fewshot_summary import COLUMNS, MARGIN, REFERENCE, summarise, table
 
 from promptport.evaluation import Evaluation, evaluate
 from promptport.experiments.few_shot import few_shot_config
@@ -229,7 +229,7 @@ class _Bench:
             found = evaluate(self.model, task, prompt, truncate=True)
             dev = float((prompt.provenance.tuning or {})["dev_score"])
             majority = {"majority_dev": task.majority_score("dev").value}
-            self.book.add({**scored(found, task), "dev": dev, **majority}, **place)
+            self.book.add({**scored(found), "dev": dev, **majority}, **place)
             score = task.majority_score().value
             self.book.add({"score": score}, **{**place, "column": "majority"})
 
@@ -278,7 +278,7 @@ class _Bench:
         singles = [name for name in self.starts if name.startswith("single ")]
         devs = {n: self.score(task, self.starts[n], "dev").score.value for n in singles}
         text = self.by_text(task)
-        zero = {n: scored(self.score(task, p, "test"), task) for n, p in self.starts.items()}
+        zero = {n: scored(self.score(task, p, "test")) for n, p in self.starts.items()}
         for name in singles:
             known = {"dev": devs[name], "fit": text[name]}
             self.book.add({**zero[name], **known}, **place, column=name, rows=0)
@@ -298,12 +298,12 @@ class _Bench:
             cells = zero
             if few is not None and columns:
                 prompts = self.few(few, {n: self.starts[n] for n in columns.values()}, count)
-                cells = {n: scored(self.score(task, p, "test"), task) for n, p in prompts.items()}
+                cells = {n: scored(self.score(task, p, "test")) for n, p in prompts.items()}
             for column, name in columns.items():
                 found = {**cells[name], "start": name}
                 self.book.add(found, **place, column=column, rows=count)
             if "attention" in wanted:
-                found = scored(self.attention(few or task, count), task)
+                found = scored(self.attention(few or task, count))
                 self.book.add(found, **place, column="attention", rows=count)
 
     def adapted(self, task: Task) -> None:
@@ -326,7 +326,7 @@ class _Bench:
                 truncate=True,
             )
             found = adapt(self.model, library, pool, labelled=few, config=config)
-            cell = scored(self.score(task, found.prompt, "test"), task)
+            cell = scored(self.score(task, found.prompt, "test"))
             self.book.add({**cell, "start": found.start, "fit": found.after.same}, **place)
 
     def pool(self, task: Task, count: int) -> Task:

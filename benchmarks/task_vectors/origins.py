@@ -173,7 +173,7 @@ def _add_widened(
         vector = TaskPromptVector.of(prompt, task.name)
         there = [prompt, *(vector.apply(origin) for origin in strange)]
         rows = score_prompts(model, there, [more], truncate=True)
-        found[key] = [scored(row[0], more)["right"] for row in rows]
+        found[key] = [scored(row[0])["right"] for row in rows]
     cells.add({"found": {**_scored(name, task, wide, 1.0), **found}}, **place)
 
 
@@ -184,7 +184,7 @@ def _add_bare(name: str, more: Task, cells: ResultStore) -> None:
         model = backbone(name)
         bare = [random_prompt(model, LENGTH, _TEST_SEED + i) for i in range(TEST_ORIGINS)]
         rows = score_prompts(model, bare, [more], truncate=True)
-        cells.add({"found": {"right": [scored(row[0], more)["right"] for row in rows]}}, **place)
+        cells.add({"found": {"right": [scored(row[0])["right"] for row in rows]}}, **place)
 
 
 def _strange(first: int, count: int, scale: float = 1.0) -> list[OriginSpec]:

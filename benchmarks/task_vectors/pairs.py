@@ -29,17 +29,24 @@ from benchmarks.task_vectors.common import (
     told,
     tuned,
 )
-from benchmarks.task_vectors.kept import PAPER_COLUMN, RECONCILED, shares, table
-from benchmarks.task_vectors.kept import summarise as summarise_sets
 from benchmarks.task_vectors.moved import PAPER, SHARED, learnable
 from benchmarks.task_vectors.origins import measure as measure_origins
+from benchmarks.task_vectors.pairs_summary import PAPER_COLUMN, RECONCILED, shares, table
+from benchmarks.task_vectors.pairs_summary import summarise as summarise_sets
 
 from promptport.analysis import forecast_pair
-from promptport.distillation import INTO_MERGE, distill_merge
+from promptport.distillation import INTO_MERGE
 from promptport.evaluation import evaluate, score_prompts
+from promptport.experiments.combining import (
+    CONCATENATE,
+    DISTILL,
+    Combination,
+    CombineConfig,
+    combine,
+)
 from promptport.experiments.result_store import Cell, ResultStore
 from promptport.library import TaskPrompt
-from promptport.merging import SearchConfig, SearchResult, concatenate, merge, search_coefficients
+from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
@@ -182,10 +189,9 @@ class _Set:
                 prompts are scored as well.
         """
         own = self.prompts[PAPER.name]
-        assert own[0].origin is not None
-        starts = [merge(self._vectors(PAPER.name)).apply(own[0].origin), concatenate(own)]
-        parts = list(zip(own, self.tasks, strict=True))
-        found = distill_merge(starts, self.model, parts, config=replace(SETTLE, seed=seed))
+        distilled = self._combined(PAPER.name, DISTILL, seed)
+        assert distilled.distilled is not None
+        found = distilled.distilled
         way: dict[str, Any] = {"alone": {}}
         for split, rows in (("dev", DEV_ROWS), ("test", TEST_ROWS)):
             *alone, scores = score_prompts(
@@ -194,17 +200,14 @@ class _Set:
             way[split] = [e.score.value for e in scores]
             way["alone"][split] = [row[i].score.value for i, row in enumerate(alone)]
         learned = {"missed": found.missed, "tried": found.tried, "steps": found.steps}
-        config = SearchConfig(rows=DEV_ROWS, truncate=True)
-        paper = search_coefficients(
-            self.model, self._vectors(PAPER.name), self.tasks, own[0].origin, config
-        ).prompt
+        paper = self._combined(PAPER.name, "paper").prompt
         there = score_prompts(self.model, [paper, found.prompt], more, truncate=True)
         longer = {
-            name: [scored(e, t) for e, t in zip(row, more, strict=True)]
+            name: [scored(e) for e in row]
             for name, row in zip((PAPER_COLUMN, RECONCILED), there, strict=True)
         }
         longer["alone"] = [
-            scored(evaluate(self.model, task, prompt, truncate=True), task)
+            scored(evaluate(self.model, task, prompt, truncate=True))
             for task, prompt in zip(more, own, strict=True)
         ]
         return {"ways": {RECONCILED: way}, **learned, "more": longer}
@@ -219,30 +222,29 @@ class _Set:
         assert origin is not None
         vectors = self._vectors(library)
 
-        def search(**settings: Any) -> SearchResult:
-            config = SearchConfig(rows=DEV_ROWS, truncate=True, **settings)
-            return search_coefficients(self.model, vectors, self.tasks, origin, config)
-
         if library == PAPER.name:
-            one = search()
+            config = SearchConfig(rows=DEV_ROWS, truncate=True)
+            one = search_coefficients(self.model, vectors, self.tasks, origin, config)
             alone = list(one.alone.values())
             whole = merge(vectors)
             for criterion in CRITERIA:
                 factor = _best_factor(one, CRITERIA[criterion], alone)
                 self.columns[f"{library}: one, {criterion}"] = (factor * whole).apply(origin)
                 self.coefficients[f"{library}: one, {criterion}"] = [factor]
-        apart = search(criterion="min", coefficients="separate", ties="loss")
+        apart = self._combined(library, "separate")
         self.columns[f"{library}: separate, min"] = apart.prompt
-        self.coefficients[f"{library}: separate, min"] = list(apart.coefficients)
+        self.coefficients[f"{library}: separate, min"] = list(apart.coefficients or ())
 
     def _plain(self, library: str) -> None:
         """Every method with coefficients of 1, and concatenation."""
-        prompts = self.prompts[library]
-        assert prompts[0].origin is not None
-        for method in METHODS[library]:
-            merged = merge(self._vectors(library), method=method)
-            self.columns[f"{library}: {method}"] = merged.apply(prompts[0].origin)
-        self.columns[f"{library}: concatenate"] = concatenate(prompts)
+        for way in (*METHODS[library], CONCATENATE):
+            self.columns[f"{library}: {way}"] = self._combined(library, way).prompt
+
+    def _combined(self, library: str, way: str, seed: int = 0) -> Combination:
+        pairs = zip(self.prompts[library], self.tasks, strict=True)
+        parts = {task.name: TaskPrompt(prompt, task) for prompt, task in pairs}
+        config = CombineConfig(dev_rows=DEV_ROWS, distill=SETTLE, seed=seed, truncate=True)
+        return combine(way, self.model, parts, config)
 
     def _forecasts(self, alone: Sequence[float], ways: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the forecast said of some combinations, and what became of them."""

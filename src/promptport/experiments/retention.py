@@ -191,21 +191,31 @@ def records_of(sets: Sequence[Combined], tasks: Mapping[str, str]) -> tuple[WayR
     for ways in by.values():
         first = next(iter(ways.values()))
         units = [[tasks[name] for name in each.prompts] for each in first]
-        records += [_record(own, first, units) for own in ways.values()]
+        records += [record_of(own, first, units) for own in ways.values()]
     return tuple(records)
 
 
-def _record(
-    sets: Sequence[Combined], first: Sequence[Combined], units: Sequence[Sequence[str]]
+def record_of(
+    sets: Sequence[Combined],
+    first: Sequence[Combined],
+    units: Sequence[Sequence[str]],
+    fewest: int = _FEWEST,
 ) -> WayRecord:
-    """Of all sets of one way and size; units are the tasks of each set."""
+    """How one way did on some sets.
+
+    Args:
+        sets: in this way.
+        first: the same sets in the way that it is compared with.
+        units: of each set the tasks, which are drawn for intervals.
+        fewest: different sets of tasks, from which on there are intervals.
+    """
     way, size = sets[0].way, len(sets[0].tasks)
     means = [fmean(task.retention for task in each.tasks) for each in sets]
     weakest = [each.weakest.retention for each in sets]
     noise = [[task.beyond_noise for task in each.tasks] for each in sets]
     known = any(value is not None for row in noise for value in row)
     interval = gain = None
-    if len(set(map(frozenset, units))) >= _FEWEST:
+    if len(set(map(frozenset, units))) >= fewest:
         interval = bootstrap_mean(means, units=units)
         if first[0].way != way:
             gain = bootstrap_difference(weakest, [e.weakest.retention for e in first], units=units)

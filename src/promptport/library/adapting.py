@@ -140,8 +140,8 @@ def adapt(
     their answers, each less its own prior, as batch calibration does: Zhou et al. 2023, arXiv
     2309.17249) is learned by the one that fits best to the others. With labels, at most as many
     updates follow on labelled rows and texts together, until every labelled row is answered right:
-    k rows count k, the consensus at most 16. The labels also say whom to hear (`trust`) and, beside
-    the fit to the others, who starts.
+    k rows count k, the consensus at most 16. The labels also change the weights of the prompts
+    (`trust`) and, beside the fit to the others, which one starts.
 
     Args:
         backbone: the frozen model of all prompts.

@@ -1,7 +1,10 @@
-"""What a library of prompts says together about texts: a logarithmic pool of their opinions.
+"""An opinion pool over the prompts of a library: their answers to a text, combined into one.
 
-Each prompt's prior is taken off, and it speaks as loudly as its answers depend on the text. Where
-labels of a few rows are known, they say which prompts to hear more.
+In forecasting, an opinion pool combines the probability distributions of several experts. The
+*logarithmic* pool multiplies them, each to the power of its weight, and normalises: p is
+proportional to the product of p_i ** w_i (Genest and Zidek 1986; Heskes 1998). The experts here
+are prompts of other tasks. Each one's prior (its mean answer) is divided out, and its weight is the
+mutual information of text and answer. Labels of a few rows, where known, change the weights.
 """
 
 from __future__ import annotations
@@ -26,14 +29,14 @@ PRIOR = 16  # labelled rows that what is known without labels counts for
 
 @dataclass(frozen=True)
 class Opinion:
-    """What one prompt of the library has to say.
+    """One prompt's part in an opinion pool.
 
     Attributes:
         name: of the prompt.
-        information: mutual information of text and answer after its prior was taken off, as a share
-            of the logarithm of the number of answers, 0 to 1: how loudly it speaks.
+        information: its weight: mutual information of text and answer after its prior was divided
+            out, as a share of the logarithm of the number of answers, 0 to 1.
         same: share of the texts on which it answers as the consensus, 0 to 1.
-        trust: factor above 0 that labelled rows put on its loudness; 1 without labels.
+        trust: factor above 0 by which labelled rows change its weight; 1 without labels.
     """
 
     name: str
@@ -44,20 +47,20 @@ class Opinion:
 
 @dataclass(frozen=True)
 class PooledOpinion:
-    """What m prompts say about U texts and K labelled rows.
+    """The result of a logarithmic opinion pool of m prompts on U texts and K labelled rows.
 
     Attributes:
-        answers: per prompt (U, C), as it gives them.
-        loudness: per prompt, of its voice.
-        trusts: per prompt, what labels make of it.
-        consensus: (U, C).
-        fits: per prompt, how well it starts.
-        labels: (K, C), None without.
-        right: how far the consensus agrees with them.
+        answers: per prompt (U, C) log-probabilities, its prior included.
+        weights: per prompt, 0 to 1.
+        trusts: per prompt, the factor by which labels change its weight.
+        consensus: (U, C) probabilities of all prompts together.
+        fits: per prompt, how well it would start: its agreement with what the others say, 0 to 1.
+        labels: (K, C) distributions; None without labelled rows.
+        right: how far the consensus agrees with them, from 0 (as by chance) to 1.
     """
 
     answers: list[Tensor]
-    loudness: list[float]
+    weights: list[float]
     trusts: list[float]
     consensus: Tensor
     fits: list[float]
@@ -65,17 +68,29 @@ class PooledOpinion:
     right: float | None = None
 
     def opinions(self, names: Sequence[str]) -> tuple[Opinion, ...]:
-        """What each prompt has to say, by these names."""
-        said = self.consensus.argmax(1)
-        parts = zip(names, self.answers, self.loudness, self.trusts, strict=True)
+        """Each prompt's part, by these names."""
+        common = self.consensus.argmax(1)
+        parts = zip(names, self.answers, self.weights, self.trusts, strict=True)
         return tuple(
-            Opinion(name, loudness, float((own.argmax(1) == said).float().mean()), factor)
-            for name, own, loudness, factor in parts
+            Opinion(name, weight, float((own.argmax(1) == common).float().mean()), trusted)
+            for name, own, weight, trusted in parts
         )
+
+    def __repr__(self) -> str:
+        labels = 0 if self.labels is None else len(self.labels)
+        texts = f"{len(self.consensus)} texts, {labels} labelled rows"
+        return f"PooledOpinion(of {len(self.answers)} prompts on {texts})"
 
 
 class OpinionPool:
-    """The prompts of a library, asked in the template of the new task."""
+    """The experts of a logarithmic opinion pool: prompts, asked in the template of a new task.
+
+    Args:
+        backbone: the frozen model of all prompts.
+        library: by name.
+        task: the new one.
+        truncate: cut texts that are too long.
+    """
 
     def __init__(
         self,
@@ -93,20 +108,20 @@ class OpinionPool:
 
     def answers(self, rows: Sequence[Row], *, blind: bool) -> list[Tensor]:
         """For every prompt (U, C) log-probabilities."""
-        found = []
+        answers = []
         for name, prompt in self.library.items():
             objective = self.objectives[prompt.length]
             asked = blind_rows(rows, objective) if blind else rows
             queries = prompted(objective, objective.prepare(asked).questions)
-            found.append(log_answers(self.backbone, queries, prompt.vectors))
-            if not bool(found[-1].isfinite().all()):
+            answers.append(log_answers(self.backbone, queries, prompt.vectors))
+            if not bool(answers[-1].isfinite().all()):
                 raise PromptPortError(
                     f"prompt {name!r} of the library",
                     expected="answers that are finite numbers",
                     got="others",
                     fix="Leave it out",
                 )
-        return found
+        return answers
 
     def targets(
         self, length: int, rows: Sequence[Row], answers: Tensor, *, blind: bool
@@ -122,16 +137,16 @@ class OpinionPool:
         questions = objective.prepare(rows).questions
         if objective.task.kind == "classification":
             return torch.tensor([question.goal for question in questions])
-        found = torch.zeros(len(questions), columns)
-        found[torch.arange(len(questions)), [question.gold for question in questions]] = 1.0
-        return found
+        labels = torch.zeros(len(questions), columns)
+        labels[torch.arange(len(questions)), [question.gold for question in questions]] = 1.0
+        return labels
 
 
-def pool_opinions(panel: OpinionPool, texts: Sequence[Row], few: Sequence[Row]) -> PooledOpinion:
-    """Hear all prompts of a library on the same rows.
+def pool_opinions(pool: OpinionPool, texts: Sequence[Row], few: Sequence[Row]) -> PooledOpinion:
+    """Ask all prompts the same rows, and combine their answers.
 
     Args:
-        panel: the prompts.
+        pool: the prompts.
         texts: U rows, whose labels are not read.
         few: K rows, whose labels are; may be empty.
 
@@ -139,37 +154,39 @@ def pool_opinions(panel: OpinionPool, texts: Sequence[Row], few: Sequence[Row]) 
         PromptPortError: answers that are no finite numbers.
         TaskError: rows that cannot be asked.
     """
-    answers = panel.answers(texts, blind=True)
-    heard, loudness = (list(x) for x in zip(*map(opinion, answers), strict=True))
+    answers = pool.answers(texts, blind=True)
+    opinions, weights = (list(x) for x in zip(*map(opinion, answers), strict=True))
     if not few:
-        consensus, fits = _agree(answers, heard)
-        return PooledOpinion(answers, loudness, [1.0] * len(answers), consensus, fits)
-    labels = panel.truth(few, answers[0].shape[1])
-    asked = zip(panel.answers(few, blind=False), answers, strict=True)
-    new = [(said - prior.mean(0)).log_softmax(1) for said, prior in asked]  # (K, C) each
-    added = [said * loud for said, loud in zip(new, loudness, strict=True)]
+        consensus, fits = _agree(answers, opinions)
+        return PooledOpinion(answers, weights, [1.0] * len(answers), consensus, fits)
+    labels = pool.truth(few, answers[0].shape[1])
+    asked = zip(pool.answers(few, blind=False), answers, strict=True)
+    on_labelled = [(own - prior.mean(0)).log_softmax(1) for own, prior in asked]  # (K, C) each
+    added = [own * weight for own, weight in zip(on_labelled, weights, strict=True)]
     trusts = trust(added, labels)
-    consensus, fits = _agree(answers, [h * t for h, t in zip(heard, trusts, strict=True)])
-    fits = [_with_labels(fit, said, labels) for fit, said in zip(fits, new, strict=True)]
-    said = torch.stack([a * t for a, t in zip(added, trusts, strict=True)]).sum(0).softmax(1)
-    return PooledOpinion(answers, loudness, trusts, consensus, fits, labels, _right(said, labels))
+    trusted = [own * factor for own, factor in zip(opinions, trusts, strict=True)]
+    consensus, fits = _agree(answers, trusted)
+    fits = [_with_labels(fit, own, labels) for fit, own in zip(fits, on_labelled, strict=True)]
+    together = torch.stack([a * t for a, t in zip(added, trusts, strict=True)]).sum(0).softmax(1)
+    right = _right(together, labels)
+    return PooledOpinion(answers, weights, trusts, consensus, fits, labels, right)
 
 
-def _agree(answers: Sequence[Tensor], heard: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
+def _agree(answers: Sequence[Tensor], opinions: Sequence[Tensor]) -> tuple[Tensor, list[float]]:
     """The consensus (U, C), and how well each prompt fits to what the others say."""
-    together = torch.stack(list(heard)).sum(0)
-    parts = zip(answers, heard, strict=True)
+    together = torch.stack(list(opinions)).sum(0)
+    parts = zip(answers, opinions, strict=True)
     return together.softmax(1), [fit_to_others(own, together - said) for own, said in parts]
 
 
 def opinion(log_probs: Tensor) -> tuple[Tensor, float]:
-    """What a prompt adds to the consensus (U, C), and its loudness: how far texts decide answers.
+    """What a prompt adds to the pool: its log-probabilities (U, C) times its weight; the weight.
 
-    Its prior is taken off first: the mean answer (Zhou et al. 2023, arXiv 2309.17249).
+    Its prior is divided out first: the mean answer (Zhou et al. 2023, arXiv 2309.17249).
     """
     calibrated = (log_probs - log_probs.mean(0)).log_softmax(1)
-    loudness = information(calibrated)
-    return calibrated * loudness, loudness
+    weight = information(calibrated)
+    return calibrated * weight, weight
 
 
 def information(log_probs: Tensor) -> float:
@@ -202,20 +219,20 @@ def log_answers(backbone: Backbone, queries: Sequence[PromptedQuestion], vectors
     return collect_scores(backbone, queries, vectors, of_batch=log_probabilities)
 
 
-def trust(heard: Sequence[Tensor], labels: Tensor) -> list[float]:
-    """Factors on what prompts add to the consensus that make labelled rows likely.
+def trust(opinions: Sequence[Tensor], labels: Tensor) -> list[float]:
+    """Factors on the weights of the pool that make labelled rows likely.
 
-    A logarithmic opinion pool (Heskes 1998), its logarithmic factors under a normal prior of width
-    `PRIOR ** -0.5`: few rows move them little.
+    Their logarithms have a normal prior of width `PRIOR ** -0.5`, so that few rows move them
+    little.
 
     Args:
-        heard: per prompt (K, C), what it adds.
+        opinions: per prompt (K, C), what it adds.
         labels: (K, C), each row a distribution.
 
     Returns:
         One factor above 0 per prompt, 1 where the rows say nothing.
     """
-    added = torch.stack(list(heard))  # (m, K, C): C is the vocabulary for probes, so no copies
+    added = torch.stack(list(opinions))  # (m, K, C): C is the vocabulary for probes, so no copies
     logs = torch.zeros(len(added), requires_grad=True)
     optimiser = torch.optim.LBFGS([logs], max_iter=50, line_search_fn="strong_wolfe")
 

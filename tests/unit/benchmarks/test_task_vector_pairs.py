@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from benchmarks.task_vectors import common, fit_forecast, kept, origins, pairs
+from benchmarks.task_vectors import common, fit_forecast, origins, pairs, pairs_summary
 
 from promptport.analysis.forecast import COEFFICIENTS
 
@@ -57,7 +57,7 @@ def _pair(tasks, ways, alone=(0.8, 0.5), backbone="b"):
 
 
 def test_wiped_pairs_and_the_best_way_by_dev() -> None:
-    paper = kept.PAPER_COLUMN
+    paper = pairs_summary.PAPER_COLUMN
     cells = [
         _pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0)), "apart": ((0.8, 0.45), (0.8, 0.5))}),
         _pair(["x", "z"], {paper: ((0.8, 0.5), (0.8, 0.5)), "apart": ((0.7, 0.5), (0.6, 0.5))}),
@@ -68,9 +68,9 @@ def test_wiped_pairs_and_the_best_way_by_dev() -> None:
     assert (summary["pairs_wiped_paper"], summary["pairs_wiped_best"]) == (1, 1)
     assert summary["pairs_kept_paper"] == pytest.approx((0.5 + 1.0) / 2)
     assert summary["pairs_kept_best"] == pytest.approx((1.0 + 0.875) / 2)
-    each = next(row for row in tables["pairs"] if row["way"] == kept.EACH)
+    each = next(row for row in tables["pairs"] if row["way"] == pairs_summary.EACH)
     assert (each["wiped"], each["mean"]) == (0, 1.0)
-    assert kept.choose(cells[1]["found"]) == paper
+    assert pairs_summary.choose(cells[1]["found"]) == paper
     for cell in cells:
         cell["found"]["coefficients"] = {"apart": [1.0]}
     assert pairs.summarise(cells)[1]["best"] == paper, "what was searched on dev cannot win there"
@@ -80,15 +80,15 @@ def test_wiped_pairs_and_the_best_way_by_dev() -> None:
 
 
 def test_the_reconciled_set_is_one_of_the_ways() -> None:
-    paper = kept.PAPER_COLUMN
+    paper = pairs_summary.PAPER_COLUMN
     cells = [_pair(["x", "y"], {paper: ((0.8, 0.1), (0.8, 0.0))})]
-    ways = {kept.RECONCILED: {"dev": [0.8, 0.5], "test": [0.8, 0.45]}}
+    ways = {pairs_summary.RECONCILED: {"dev": [0.8, 0.5], "test": [0.8, 0.45]}}
     cells.append({**cells[0], "part": pairs.SETTLED, "found": {"ways": ways}})
     summary, tables = pairs.summarise(cells)
-    assert tables["best"] == kept.RECONCILED
+    assert tables["best"] == pairs_summary.RECONCILED
     assert (summary["pairs"], summary["pairs_wiped_best"]) == (1, 0)
     assert summary["pairs_kept_best"] == pytest.approx(0.95)
-    ways[kept.RECONCILED]["alone"] = {"dev": [0.8, 0.5], "test": [0.8, 0.6]}
+    ways[pairs_summary.RECONCILED]["alone"] = {"dev": [0.8, 0.5], "test": [0.8, 0.6]}
     summary, _ = pairs.summarise(cells)
     assert summary["pairs_kept_best"] == pytest.approx((1 + 0.75) / 2), "of its own single prompts"
     assert summary["pairs_kept_paper"] == pytest.approx(0.5)
@@ -98,13 +98,13 @@ def test_lost_tasks_on_more_rows_and_beyond_noise() -> None:
     def bits(right, rows=100):
         return {"score": right / rows, "right": f"{rows}:{(1 << right) - 1:x}"}
 
-    paper = kept.PAPER_COLUMN
+    paper = pairs_summary.PAPER_COLUMN
     cells = []
     for tasks, right in ((["x", "y"], 30), (["x", "z"], 39), (["y", "z"], 50)):
         cells.append(_pair(tasks, {paper: ((0.8, 0.1), (0.8, 0.0))}))
         more = {"alone": [bits(80), bits(50)], paper: [bits(80), bits(20)]}
-        more |= {kept.RECONCILED: [bits(80), bits(right)]}
-        ways = {kept.RECONCILED: {"dev": [0.8, 0.5], "test": [0.8, 0.45]}}
+        more |= {pairs_summary.RECONCILED: [bits(80), bits(right)]}
+        ways = {pairs_summary.RECONCILED: {"dev": [0.8, 0.5], "test": [0.8, 0.45]}}
         cells.append({**cells[-1], "part": pairs.SETTLED, "found": {"ways": ways, "more": more}})
     summary, tables = pairs.summarise(cells)
     assert summary["pairs_wiped_paper_more_rows"] == 3

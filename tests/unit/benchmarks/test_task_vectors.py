@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from benchmarks.task_vectors import across, common, curves, fewshot, moved, origins
+from benchmarks.task_vectors import across, common, fewshot, fewshot_summary, moved, origins
 
 from promptport.experiments.result_store import ResultStore
 from promptport.tasks import open_task
@@ -29,7 +29,7 @@ def cells():
         "b": {"best single": 70, "adapted": 40, "picked": 70, "random": 20},
     }
     found = []
-    for task, column in product(rights, curves.COLUMNS):
+    for task, column in product(rights, fewshot_summary.COLUMNS):
         found += curve(column, rights[task].get(column, 30), task)
     for task, best in (("a", 55), ("b", 70)):
         found += curve("single s", best, task, rows=(0,))

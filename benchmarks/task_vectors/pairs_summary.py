@@ -11,9 +11,15 @@ from benchmarks.task_vectors.common import MORE_ROWS, bits_of
 from benchmarks.task_vectors.fit_forecast import fit_forecast
 from benchmarks.task_vectors.moved import PAPER
 
-from promptport.analysis import bootstrap_difference, bootstrap_mean
 from promptport.experiments.result_store import Cell
-from promptport.experiments.retention import LOST, is_lost, kept_share
+from promptport.experiments.retention import (
+    Combined,
+    TaskRetention,
+    WayRecord,
+    record_of,
+    retention_of,
+    task_retention,
+)
 
 PAPER_COLUMN = f"{PAPER.name}: one, mean"
 RECONCILED = f"{PAPER.name}: reconciled"
@@ -22,7 +28,7 @@ EACH = "chosen for each set on dev"
 
 def shares(scores: Sequence[float], alone: Sequence[float]) -> list[float]:
     """Scores over those of the best single vectors; 0 where these are 0."""
-    return [kept_share(s, a) for s, a in zip(scores, alone, strict=True)]
+    return [retention_of(s, a) for s, a in zip(scores, alone, strict=True)]
 
 
 def summarise(cells: Sequence[Cell]) -> tuple[dict[str, float], dict[str, Any]]:
@@ -85,26 +91,43 @@ def _kept(found: Mapping[str, Any], way: str) -> list[float]:
     return _shares_of(found, name, "test")
 
 
+def _sets(cells: Sequence[Cell], way: str) -> list[Combined]:
+    """Every set in one way, or in the way that is chosen for it."""
+    sets = []
+    for cell in cells:
+        name = choose(cell["found"]) if way == EACH else way
+        own = cell["found"]["ways"][name]
+        alone = own.get("alone", cell["found"]["alone"])["test"]
+        scores = zip(cell["tasks"], own["test"], alone, strict=True)
+        tasks = tuple(task_retention(task, (score, single)) for task, score, single in scores)
+        sets.append(Combined(way, tasks, None))
+    return sets
+
+
+def _record(
+    cells: Sequence[Cell], sets: Sequence[Combined], first: Sequence[Combined]
+) -> WayRecord:
+    """Retention over all sets; intervals draw tasks, which sets share."""
+    return record_of(sets, first, [cell["tasks"] for cell in cells], fewest=1)
+
+
 def _tests(cells: Sequence[Cell], best: str) -> dict[str, Any]:
-    """Smaller kept share of each pair less that by paper B's way, its interval over tasks."""
+    """Smaller retention of each pair less that by paper B's way, its interval over tasks."""
     if not cells or best == PAPER_COLUMN:
         return {}
-    least = {w: [min(_kept(c["found"], w)) for c in cells] for w in (best, EACH, PAPER_COLUMN)}
-    reference = least.pop(PAPER_COLUMN)
-    units = [cell["tasks"] for cell in cells]
-    return {
-        way: vars(bootstrap_difference(own, reference, units=units)) for way, own in least.items()
-    }
+    reference = _sets(cells, PAPER_COLUMN)
+    gains = {way: _record(cells, _sets(cells, way), reference).gain for way in (best, EACH)}
+    return {way: vars(gain) for way, gain in gains.items()}
 
 
 def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Per way: kept shares over sets and tasks, and how many sets lose a task."""
+    """Per way: retention over sets and tasks, and how many sets lose a task."""
     if not cells:
         return []
     rows = []
     for way in (*cells[0]["found"]["ways"], EACH):
-        kept = [_kept(cell["found"], way) for cell in cells]
-        row = _row(way, kept, cells)
+        sets = _sets(cells, way)
+        row = _row(_record(cells, sets, sets))
         if way != EACH:
             smallest = fmean(_dev_value(c["found"], way)[0] for c in cells)
             row["dev_smallest"] = round(smallest, 4)
@@ -112,20 +135,18 @@ def _ways(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
-def _row(way: str, kept: Sequence[Sequence[float]], cells: Sequence[Cell]) -> dict[str, Any]:
-    """Kept shares of the tasks of every set, summed up; the interval draws tasks, which sets
-    share."""
-    units = [cell["tasks"] for cell in cells]
-    interval = bootstrap_mean([fmean(own) for own in kept], units=units)
+def _row(record: WayRecord) -> dict[str, Any]:
+    """A record under the names of the committed tables."""
+    assert record.interval is not None
     row = {
-        "way": way,
-        "sets": len(kept),
-        "mean": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "smallest": fmean(map(min, kept)),
-        "worst": min(map(min, kept)),
-        "wiped": sum(min(own) < LOST for own in kept),
+        "way": record.way,
+        "sets": record.sets,
+        "mean": record.interval.value,
+        "low": record.interval.low,
+        "high": record.interval.high,
+        "smallest": record.weakest,
+        "worst": record.worst,
+        "wiped": record.lost,
     }
     return {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}
 
@@ -138,17 +159,17 @@ def _on_more_rows(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         return []
     rows = []
     for way in (PAPER_COLUMN, RECONCILED):
-        kept = [
-            shares([c["score"] for c in found[way]], [c["score"] for c in found["alone"]])
-            for found in known
+        sets = [
+            Combined(way, tuple(map(_on_rows, cell["tasks"], more[way], more["alone"])), None)
+            for cell, more in zip(cells, known, strict=True)
         ]
-        noise = sum(any(map(_is_lost, found[way], found["alone"])) for found in known)
-        rows.append({**_row(way, kept, cells), "beyond_noise": noise})
+        record = _record(cells, sets, sets)
+        rows.append({**_row(record), "beyond_noise": record.beyond_noise})
     return rows
 
 
-def _is_lost(way: Cell, alone: Cell) -> bool:
-    return is_lost(bits_of(way), bits_of(alone))
+def _on_rows(task: str, way: Cell, alone: Cell) -> TaskRetention:
+    return task_retention(task, (way["score"], alone["score"]), (bits_of(way), bits_of(alone)))
 
 
 def _each(cell: Cell, best: str) -> dict[str, Any]:

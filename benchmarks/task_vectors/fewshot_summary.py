@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from benchmarks.task_vectors.common import apart, bits_of, over_seeds
+from benchmarks.task_vectors.common import apart, over_seeds
 
 from promptport.analysis import bootstrap_mean, compare_to
+from promptport.experiments.few_shot import right_per_row
 from promptport.experiments.result_store import Cell
 
 COLUMNS = (
@@ -109,13 +110,12 @@ def _curves(cells: Sequence[Cell]) -> list[Cell]:
 
 def _areas(curves: Sequence[Cell]) -> dict[tuple[str, str, str], list[float]]:
     """Per (column, backbone, task): per test row the mean over row counts and seeds."""
-    groups: dict[tuple[str, str, str, int], list[list[int]]] = defaultdict(list)
+    by_count: dict[tuple[str, str, str], dict[int, list[Cell]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for c in sorted(curves, key=lambda c: (c["seed"], c["rows"])):
-        groups[c["column"], c["backbone"], c["task"], c["seed"]].append(bits_of(c))
-    areas: dict[tuple[str, str, str], list[list[float]]] = defaultdict(list)
-    for (column, name, task, _), bits in sorted(groups.items()):
-        areas[column, name, task].append(over_seeds(bits))
-    return {key: over_seeds(parts) for key, parts in areas.items()}
+        by_count[c["column"], c["backbone"], c["task"]][c["rows"]].append(c)
+    return {key: over_seeds(right_per_row(cells)) for key, cells in by_count.items()}
 
 
 def _difference(
