@@ -59,6 +59,7 @@ def test_a_vector_is_taken_by_its_folder(prompt, model_folder, backbone, tmp_pat
     wanted = transfer_vector(vector, *spaces, config)
     assert transfer_vector(folder, target=model_folder("gpt2"), config=config) == wanted
     assert transfer_vector(str(folder), model_folder("gpt2"), config=config) == wanted
+    assert pp.merge([folder, vector]) == pp.merge([vector, vector])
     with pytest.raises(StorageError, match="vector: expected a vector folder or a loaded vector"):
         transfer_vector(3, model_folder("gpt2"))
 

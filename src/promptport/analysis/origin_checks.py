@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from promptport.analysis.robustness import OriginRobustness, origin_robustness
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import MismatchError, PromptPortError, TuningError
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
 from promptport.seeds import later_seed
-from promptport.storage import load_prompt, save_prompt
-from promptport.tasks import Task
+from promptport.storage import PromptLike, as_prompt, load_prompt, save_prompt
+from promptport.tasks import Task, TaskLike, as_task
 from promptport.tuning import Progress, TuneConfig, TuneJob, tune
 from promptport.tuning.config import config_dict
 
@@ -71,8 +71,8 @@ class OriginCheckConfig:
 
 
 def check_task_origins(
-    backbone: Backbone,
-    task: Task,
+    backbone: BackboneLike,
+    task: TaskLike,
     config: OriginCheckConfig | None = None,
     *,
     tuning: TuneConfig | None = None,
@@ -97,6 +97,7 @@ def check_task_origins(
         TaskError: data that does not fit.
     """
     config, tuning = config or OriginCheckConfig(), tuning or TuneConfig()
+    backbone, task = as_backbone(backbone), as_task(task)
     jobs, strangers = config.jobs(task), config.strangers()
     prompts = _tuned(
         backbone, jobs, tuning, None if folder is None else Path(folder), state, progress
@@ -125,9 +126,9 @@ class PromptCheck:
 
 
 def check_prompt_origins(
-    backbone: Backbone,
-    prompts: Sequence[SoftPrompt],
-    tasks: Sequence[Task],
+    backbone: BackboneLike,
+    prompts: Sequence[PromptLike],
+    tasks: Sequence[TaskLike],
     *,
     kind: str | None = None,
     unseen: int = 8,
@@ -161,8 +162,9 @@ def check_prompt_origins(
             got=str(len(tasks)),
             fix="Give the task of every prompt, in their order",
         )
-    checks = []
-    for prompt, task in zip(prompts, tasks, strict=True):
+    checks, backbone = [], as_backbone(backbone)
+    opened = zip(map(as_prompt, prompts), map(as_task, tasks), strict=True)
+    for prompt, task in opened:
         backbone.check_prompt(prompt)
         own = OriginSpec.drawn_again(prompt.provenance.origin) or OriginSpec()
         drawn = kind or own.written

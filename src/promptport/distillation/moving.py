@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from promptport.backbone import Backbone
+from promptport.backbone import BackboneLike, as_backbone
 from promptport.distillation.cue_word import choose_cue_word
 from promptport.distillation.recipes import DistillResult, align, fit_mixture
 from promptport.distillation.targets import Agreement, DistillConfig, Teacher, Texts, agreement
 from promptport.errors import TuningError
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
-from promptport.tasks import Task
+from promptport.tasks import Task, TaskLike, as_task
 from promptport.transfers import TransferResult, transfer
 
 # Fitting starts from a random mixture, and alignment from a good prompt.
@@ -65,8 +65,8 @@ class AnswersResult:
 
 def move_by_answers(
     sources: Sequence[Teacher],
-    target: Backbone,
-    task: Task,
+    target: BackboneLike,
+    task: TaskLike,
     *,
     split: str = "train",
     config: DistillConfig | None = None,
@@ -97,23 +97,24 @@ def move_by_answers(
     if not sources:
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     config = config or DistillConfig(texts="words")
-    words = words_of(target.space, *(source.backbone.space for source in sources))
-    mixtures = fit_mixtures(sources, task, words, split=split, config=config, progress=progress)
+    model, asked = as_backbone(target), as_task(task)
+    words = words_of(model.space, *(source.backbone.space for source in sources))
+    mixtures = fit_mixtures(sources, asked, words, split=split, config=config, progress=progress)
     transfers = [
         transfer(
-            source.prompt if fitted is None else fitted.prompt, source.backbone.space, target.space
+            source.prompt if fitted is None else fitted.prompt, source.backbone.space, model.space
         )
         for source, fitted in zip(sources, mixtures, strict=True)
     ]
 
     def alike(prompt: SoftPrompt, *, held_back: bool) -> Agreement:
         return agreement(
-            prompt, target, sources, task, split=split, config=config, held_back=held_back
+            prompt, model, sources, asked, split=split, config=config, held_back=held_back
         )
 
     # Nothing was learned on the target yet, so all rows may decide between words and starts.
     starts = [
-        choose_cue_word(each.prompt, target, sources, task, split=split, config=config)
+        choose_cue_word(each.prompt, model, sources, asked, split=split, config=config)
         for each in transfers
     ]
     start = 0
@@ -122,12 +123,12 @@ def move_by_answers(
         start = apart.index(min(apart))
     aligned = align(
         starts[start].prompt,
-        target,
+        model,
         sources,
-        task,
+        asked,
         split=split,
         config=config,
-        progress=_named(progress, f"aligning on {target.name}"),
+        progress=_named(progress, f"aligning on {model.name}"),
     )
     return AnswersResult(
         aligned.prompt,

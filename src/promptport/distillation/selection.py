@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.targets import DistillConfig, Teacher, agreement
 from promptport.errors import PromptPortError
 from promptport.evaluation import evaluate
 from promptport.registry import unknown_name
-from promptport.tasks import Task
+from promptport.tasks import Task, TaskLike, as_task
 from promptport.transfers import Source, TransferConfig, TransferResult, transfer
 
 Criterion = Literal["matching", "roundtrip", "agreement", "labels"]
@@ -39,12 +39,12 @@ class Selection:
 
 def select_transfer(
     sources: Sequence[Source],
-    target: Backbone,
+    target: BackboneLike,
     candidates: Mapping[str, TransferConfig],
     *,
     by: Criterion = "roundtrip",
-    task: Task | None = None,
-    teachers: Sequence[Backbone] = (),
+    task: TaskLike | None = None,
+    teachers: Sequence[BackboneLike] = (),
     config: DistillConfig | None = None,
 ) -> Selection:
     """Carry a prompt in several ways and keep the best.
@@ -81,9 +81,11 @@ def select_transfer(
             got="none" if task is None else f"{len(teachers)} backbones for {len(sources)} sources",
             fix="Name them, or choose by roundtrip",
         )
-    judge = _Judge(sources, target, by, task, teachers, config or DistillConfig())
+    model, asked = as_backbone(target), None if task is None else as_task(task)
+    own = [as_backbone(backbone) for backbone in teachers]
+    judge = _Judge(sources, model, by, asked, own, config or DistillConfig())
     results = {
-        name: transfer(sources, target=target.space, config=config)
+        name: transfer(sources, target=model.space, config=config)
         for name, config in candidates.items()
     }
     scores = {name: judge.score(result, candidates[name]) for name, result in results.items()}

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import PromptPortError
 from promptport.evaluation import PromptedQuestion, evaluate_queries, prompted
 from promptport.library.library import library_on
 from promptport.library.opinion_pool import OpinionPool, fit_to_others, information, opinion
 from promptport.objective import pick_rows
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Row, Task
+from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled
 
 LITTLE = 0.2  # information from 0 to 1, below which texts hardly decide the answers
@@ -104,9 +104,9 @@ class Ranking:
 
 
 def rank(
-    backbone: Backbone,
+    backbone: BackboneLike,
     library: Mapping[str, SoftPrompt],
-    task: Task,
+    task: TaskLike,
     *,
     labelled: int = 0,
     split: str = "train",
@@ -133,6 +133,7 @@ def rank(
         TaskError: a text to text task without labels, or one that this backbone cannot be asked.
     """
     _check(split, rows)
+    backbone, task = as_backbone(backbone), as_task(task)
     check_labelled(task, labelled, split)
     prompts = library_on(library, backbone)
     pool = OpinionPool(backbone, prompts, task, truncate=truncate)

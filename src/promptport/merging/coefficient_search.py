@@ -23,6 +23,7 @@ from promptport.evaluation import Evaluation, score_prompts
 from promptport.merging.engine import merge
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
+from promptport.storage import PromptLike, VectorLike, as_prompt, as_vector
 from promptport.tasks import Score, Task, TaskLike, as_task
 from promptport.vector import TaskPromptVector
 
@@ -192,9 +193,9 @@ class SearchResult:
 
 def search_coefficients(
     backbone: BackboneLike,
-    vectors: Sequence[TaskPromptVector],
+    vectors: Sequence[VectorLike],
     tasks: Sequence[TaskLike],
-    origin: SoftPrompt | Tensor,
+    origin: PromptLike | Tensor,
     config: SearchConfig | None = None,
     *,
     terms: Sequence[float] | None = None,
@@ -226,7 +227,9 @@ def search_coefficients(
         TaskError: data or templates that do not fit.
     """
     backbone, asked = as_backbone(backbone), [as_task(task) for task in tasks]
-    search = _Search(backbone, vectors, asked, origin, config or SearchConfig(), terms, made)
+    parts = [as_vector(vector) for vector in vectors]
+    start = origin if isinstance(origin, Tensor) else as_prompt(origin)
+    search = _Search(backbone, parts, asked, start, config or SearchConfig(), terms, made)
     return search.run()
 
 

@@ -21,11 +21,12 @@ from promptport.merging.registry import (
     find_merge,
 )
 from promptport.seeds import check_seed
+from promptport.storage import VectorLike, as_vector
 from promptport.vector import TaskPromptVector
 
 
 def merge(
-    vectors: Sequence[TaskPromptVector],
+    vectors: Sequence[VectorLike],
     coefficients: Sequence[float] | None = None,
     *,
     method: str = "sum",
@@ -35,7 +36,7 @@ def merge(
     """Merge task prompt vectors of the same backbone, with as many virtual tokens.
 
     Args:
-        vectors: m >= 1 of them, (n, d) each.
+        vectors: m >= 1 of them, (n, d) each, or their folders.
         coefficients: one per vector, any finite numbers; None for 1 each.
         method: name of a merge method, with or without version.
         seed: of methods that draw random numbers.
@@ -65,14 +66,15 @@ def merge(
             got=f"{len(vectors)} vectors, {len(asked)} coefficients",
             fix="Give as many coefficients as vectors, or none",
         )
-    asked_sum = _sum(vectors, asked)
+    parts = [as_vector(vector) for vector in vectors]
+    asked_sum = _sum(parts, asked)
     problem = MergeProblem(
-        torch.stack([v.delta for v in vectors]).double(),
+        torch.stack([v.delta for v in parts]).double(),
         torch.tensor(asked, dtype=torch.float64),
         torch.Generator().manual_seed(seed),
     )
     if found.linear:
-        merged = _sum(vectors, _weights(found, problem, settings))
+        merged = _sum(parts, _weights(found, problem, settings))
     else:
         delta = found.function(problem, **settings).float()  # (n, d)
         merged = asked_sum.with_values(delta)
