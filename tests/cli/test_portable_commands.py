@@ -152,7 +152,7 @@ def test_inspect_reads_portable_files_and_vectors(run_cli, saved) -> None:
     code, out, err = run_cli("inspect", "p.portable", "--json")
     assert code == 0, err
     told = json.loads(out)
-    assert (told["length"], told["anchored"], told["provenance"]["task"]) == (N, True, "t")
+    assert (told["length"], told["mixture"], told["provenance"]["task"]) == (N, True, "t")
     assert told["words"] == len(load_portable("p.portable").words)
     prompt = load_prompt(name)
     save_vector(TaskPromptVector(prompt.vectors, prompt.provenance, {"t": 2.0}), "v")

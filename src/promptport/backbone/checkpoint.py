@@ -26,6 +26,7 @@ from promptport.backbone.loading import (
     load_tokenizer,
     model_class,
     one_line,
+    trusts_code,
 )
 from promptport.backbone.words import word_table
 from promptport.errors import BackboneError, FileFormatError
@@ -104,7 +105,7 @@ class EmbeddingTarget:
 def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
     """Find name, shape and scale of the input embedding from a model on the meta device."""
     with one_line(name), torch.device("meta"):
-        model = model_class(kind).from_config(config)
+        model = model_class(kind).from_config(config, trust_remote_code=trusts_code())
     module = model.get_input_embeddings()
     path = next(path for path, candidate in model.named_modules() if candidate is module)
     prefix = model.base_model_prefix

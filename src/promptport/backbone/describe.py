@@ -15,6 +15,7 @@ from promptport.backbone.loading import (
     load_config,
     model_class,
     one_line,
+    trusts_code,
 )
 
 _MEGABYTE = 1_000_000
@@ -39,7 +40,7 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
     config = load_config(checkpoint)
     kind = detect_kind(config, name)
     with one_line(name), torch.device("meta"):
-        model = model_class(kind).from_config(config)
+        model = model_class(kind).from_config(config, trust_remote_code=trusts_code())
     parameters = sum(p.numel() for p in model.parameters())
     space = open_space(name, revision)
     statistics = space.statistics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging as python_logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Kind = Literal["masked", "causal", "seq2seq"]
+TRUST_VARIABLE = "PROMPTPORT_TRUST_CODE"
 KINDS: tuple[Kind, ...] = ("masked", "causal", "seq2seq")
 
 
@@ -91,12 +93,22 @@ def one_line(name: str) -> Iterator[None]:
 
 
 def _what_to_do(name: str, reason: str) -> str:
+    if "custom code" in reason:
+        return (
+            "Read the Python files beside its config.json; if you trust them, set the environment "
+            f"variable {TRUST_VARIABLE}=1"
+        )
     if "gated" in reason:
         return "Ask for access on the model's page, then log in with `hf auth login`"
     return (
         f"Give an embedded name ({', '.join(embedded_names())}), a model folder "
         "or a Hub id that is reachable"
     )
+
+
+def trusts_code() -> bool:
+    """Whether Python files that come with a model may be run; never asked, for scripts wait."""
+    return os.environ.get(TRUST_VARIABLE, "") not in ("", "0")
 
 
 def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
@@ -110,7 +122,9 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     with one_line(checkpoint.name):
         return cast(
             "PreTrainedConfig",
-            AutoConfig.from_pretrained(checkpoint.location, revision=checkpoint.revision),
+            AutoConfig.from_pretrained(
+                checkpoint.location, revision=checkpoint.revision, trust_remote_code=trusts_code()
+            ),
         )
 
 
@@ -123,7 +137,11 @@ def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenize
     from transformers import AutoTokenizer
 
     with one_line(checkpoint.name):
-        options = {"revision": checkpoint.revision, **options}
+        options = {
+            "revision": checkpoint.revision,
+            "trust_remote_code": trusts_code(),
+            **options,
+        }
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **options)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
@@ -157,6 +175,10 @@ def detect_kind(config: Any, name: str) -> Kind:
         return "masked"
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         return "causal"
+    own = getattr(config, "auto_map", None) or {}  # classes that come with the model
+    for auto, kind in (("AutoModelForMaskedLM", "masked"), ("AutoModelForCausalLM", "causal")):
+        if auto in own:
+            return cast(Kind, kind)
     raise BackboneError(
         name,
         expected="a masked, causal or sequence-to-sequence language model",
@@ -187,6 +209,7 @@ def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrained
         model, found = model_class(kind).from_pretrained(
             checkpoint.location,
             revision=checkpoint.revision,
+            trust_remote_code=trusts_code(),
             output_loading_info=True,
             **options,
         )

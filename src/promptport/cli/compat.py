@@ -1,4 +1,4 @@
-"""promptport anchors: which words two backbones share."""
+"""promptport compat: which words models share, and how alike they place them."""
 
 from __future__ import annotations
 
@@ -7,22 +7,31 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_json, print_table, quiet
+from promptport.cli.console import JsonFlag, print_facts, print_json, quiet
 from promptport.errors import PromptPortError
 
 
 def command(
-    backbones: Annotated[list[str], typer.Argument(help="Two or more backbones.")],
+    backbones: Annotated[list[str], typer.Argument(help="Two or more models.")],
     words: Annotated[
         Path | None, typer.Option(help="File with the words to use, one a line.")
     ] = None,
-    keep: Annotated[
-        str, typer.Option(help="Which shared words: all, frequent:COUNT, agreeing:SHARE.")
+    kept: Annotated[
+        str,
+        typer.Option("--anchors", help="Which shared words: all, frequent:COUNT, agreeing:SHARE."),
     ] = "all",
     show: Annotated[int, typer.Option(min=0, help="Print so many of the words.")] = 0,
     json_output: JsonFlag = False,
 ) -> None:
-    """Show the words that backbones share as single tokens, and how well their geometries agree."""
+    """Which words models share, and how alike they place them.
+
+    Words that are one token in each model are the anchors by which a prompt is moved. The agreement
+    is the correlation of the cosines between these words in one model with those in the other: 1
+    for equal geometries, 0 for unrelated ones.
+
+    Example:
+        promptport compat nano-bert nano-roberta
+    """
     quiet()
     if len(backbones) < 2:
         raise PromptPortError(
@@ -34,12 +43,12 @@ def command(
 
     chosen = None if words is None else read_words(words)
     shared = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)
-    anchors = shared.keep(keep)
+    anchors = shared.keep(kept)
     report = anchors.report.to_dict()
     if json_output:
         print_json({"backbones": backbones, **report, "words": list(anchors.words[:show])})
         return
     rows = [[key.replace("_", " "), value] for key, value in report.items() if value is not None]
-    print_table(" + ".join(backbones), ["", ""], rows)
+    print_facts(" + ".join(backbones), rows)
     if show:
         typer.echo(" ".join(anchors.words[:show]))

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -36,6 +37,22 @@ class LeafCommand(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write(render(self.get_usage(ctx), self.help or "", _parameters(self, ctx)))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of the command line.
+
+        Raises:
+            UsageError: an option stands where another one needs its value.
+        """
+        options: list[Any] = [p for p in self.get_params(ctx) if p.param_type_name == "option"]
+        known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
+        valued = {name for o in options if not (o.is_flag or o.count) for name in o.opts}
+        for word, following in pairwise(args):
+            if word == "--":
+                break
+            if word in valued and following in known:
+                ctx.fail(f"Option {word!r} needs a value, got the option {following!r}.")
+        return list(super().parse_args(ctx, args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; an interruption that the command itself did not answer gets its line here."""

@@ -20,12 +20,19 @@ def command(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """List the methods of transfer and combine, with their options and papers."""
+    """List the methods of move, transfer and combine.
+
+    With their options (--option NAME=VALUE) and the papers that they come from.
+
+    Example:
+        promptport methods
+        promptport methods least_squares
+    """
     from promptport.merging import concatenate, list_merges
     from promptport.registry import unknown_name
     from promptport.transfers import MAGNITUDES, list_methods
 
-    found: dict[str, list[dict[str, Any]]] = {
+    shown: dict[str, list[dict[str, Any]]] = {
         "transfer": [_described(method) for method in list_methods()],
         "magnitude": [_plain(rule, function) for rule, function in MAGNITUDES.items()],
         "merge": [
@@ -34,20 +41,20 @@ def command(
         ],
     }
     if name is not None:
-        chosen = {kind: [e for e in all_ if _means(name, kind, e)] for kind, all_ in found.items()}
+        chosen = {kind: [e for e in all_ if _means(name, kind, e)] for kind, all_ in shown.items()}
         if not any(chosen.values()):
-            known = [e["name"].partition(".")[0] for entries in found.values() for e in entries]
-            raise unknown_name("method", name, [*found, *known])
-        found = {kind: entries for kind, entries in chosen.items() if entries}
+            known = [e["name"].partition(".")[0] for entries in shown.values() for e in entries]
+            raise unknown_name("method", name, [*shown, *known])
+        shown = {kind: entries for kind, entries in chosen.items() if entries}
     if json_output:
-        print_json(found)
+        print_json(shown)
         return
     titles = {
-        "transfer": "promptport transfer --method (also decode)",
-        "magnitude": "promptport transfer --magnitude: the length of ported virtual tokens",
-        "merge": "promptport combine --method",
+        "transfer": "promptport transfer --method (also import)",
+        "magnitude": "promptport transfer --magnitude: the norm of moved virtual tokens",
+        "merge": "promptport vector combine --method",
     }
-    for kind, entries in found.items():
+    for kind, entries in shown.items():
         rows = [
             [e["name"], e["summary"], _settings(e["options"]), e["paper"] or ""] for e in entries
         ]

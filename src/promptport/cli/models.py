@@ -1,4 +1,4 @@
-"""promptport zoo: the embedded backbones."""
+"""promptport models: those that come with promptport."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ from promptport.cli.console import JsonFlag, print_json, print_table, quiet
 
 
 def command(json_output: JsonFlag = False) -> None:
-    """List the backbones that ship with promptport."""
+    """List the models that come with promptport.
+
+    They are tiny, know some facts and words, and need no network: for first steps and tests. Every
+    command takes a model folder or a Hub id in their place.
+
+    Example:
+        promptport models
+    """
     quiet()
     from promptport.backbone import describe_backbone
     from promptport.zoo import embedded_names
 
-    found = [{"name": name, **describe_backbone(name)} for name in embedded_names()]
+    models = [{"name": name, **describe_backbone(name)} for name in embedded_names()]
     if json_output:
-        print_json({"backbones": found})
+        print_json({"backbones": models})
         return
-    columns = [
-        "name",
-        "kind",
-        "architecture",
-        "width",
-        "vocabulary",
-        "words",
-        "parameters",
-        "megabytes",
-    ]
-    print_table(
-        f"{len(found)} embedded backbones", columns, [[f[c] for c in columns] for f in found]
-    )
+    columns = ["name", "kind", "width", "vocabulary", "words", "parameters", "megabytes"]
+    rows = [[model[column] for column in columns] for model in models]
+    print_table(f"{len(models)} models that come with promptport", columns, rows)

@@ -76,7 +76,7 @@ def show(
     from promptport.tasks import open_task
 
     opened = open_task(task, data)
-    read = {split: _rows(opened, split) for split in opened.splits}
+    read = {split: _rows(opened, split, json_output) for split in opened.splits}
     first = next(iter(read.values()), ((), False))[0]
     examples = [{**row.fields, "answer": row.answer} for row in first[:rows]]
     labels = None if opened.labels is None else {k: list(v) for k, v in opened.labels.items()}
@@ -102,16 +102,21 @@ def show(
         print_table(f"{opened.splits[0]} rows", columns, table)
 
 
-def _rows(task: Task, split: str) -> tuple[tuple[Row, ...], bool]:
+def _rows(task: Task, split: str, hidden: bool) -> tuple[tuple[Row, ...], bool]:
     """The rows of a split, and whether they have labels; what needs none reads them all the same.
+
+    Why a split is shown without its labels is said, unless that is hidden.
 
     Raises:
         TaskError: neither rows nor texts can be read.
     """
     try:
         return task.load(split), True
-    except TaskError:
-        return task.texts(split), False
+    except TaskError as error:
+        texts = task.texts(split)
+        if not hidden:
+            note(f"{split} is shown without its labels: {error}")
+        return texts, False
 
 
 def init(
@@ -160,11 +165,12 @@ def _show_made(made: ImportedTask) -> None:
         ["texts from column", made.text],
         ["labels from column", made.label],
         ["rows", described["rows"]],
-        ["rows per label", described["labels"]],
         ["template", made.task.template.text],
-        ["words of the labels", described["label_words"]],
     ]
     print_facts(f"task {made.task.name}", facts)
+    words = described["label_words"]
+    labels = [[name, count, ", ".join(words[name])] for name, count in made.labels.items()]
+    print_table("labels", ["label", "rows", "words that the model answers with"], labels)
     for line in made.notes:
         note(line)
     folder = made.file.parent

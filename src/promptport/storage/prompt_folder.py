@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 PROVENANCE_FILE = "promptport.json"
+_MOST_NAMED = 5  # prompts that a message lists
 ORIGIN_FILE = "origin.safetensors"
 MIXTURE_FILE = "mixture.safetensors"
 MIXTURE_KEY = "weights"
@@ -98,6 +99,26 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
     return target
 
 
+def _no_prompt(place: Path) -> StorageError:
+    """What is wrong with a folder that holds no prompt."""
+    inside = sorted(file.parent.name for file in place.glob(f"*/{CONFIG_FILE}"))
+    got, fix = "no such file", "Check the path"
+    if (place / VECTOR_FILES[1]).is_file():
+        got = "a vector folder"
+        combine = f"promptport vector combine a --load a={place} --origin seed:3 --out P"
+        fix = f"Put it on an origin: {combine}"
+    elif inside:
+        more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
+        got = f"a folder of prompts ({', '.join(inside[:_MOST_NAMED])}{more})"
+        fix = f"Name one of them, for instance {place / inside[0]}"
+    return StorageError(
+        str(place),
+        expected=f"a prompt folder with {CONFIG_FILE}",
+        got=what_is_at(place, got),
+        fix=fix,
+    )
+
+
 def load_prompt(folder: str | Path) -> SoftPrompt:
     """Read a prompt folder, ours or a bare PEFT one.
 
@@ -110,14 +131,7 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     """
     place = Path(folder)
     if not (place / CONFIG_FILE).is_file():
-        vector = (place / VECTOR_FILES[1]).is_file()
-        combine = f"promptport vector combine a --load a={place} --origin seed:3 --out P"
-        raise StorageError(
-            str(place),
-            expected=f"a prompt folder with {CONFIG_FILE}",
-            got=what_is_at(place, "a vector folder" if vector else "no such file"),
-            fix=f"Put it on an origin: {combine}" if vector else "Check the path",
-        )
+        raise _no_prompt(place)
     config = read_json(place / CONFIG_FILE)
     length = checked_length(config, place)
     vectors = read_rows(place, WEIGHTS_FILE, length, config)
