@@ -23,36 +23,28 @@ class LeafCommand(TyperCommand):
     """A command whose help has its example and its options in panels."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; an expression (`-a + b`) may begin with a minus."""
+        """Read the arguments; an expression (`-a + b`) may begin with a minus.
+
+        Raises:
+            UsageError: an option stands where another one needs its value.
+        """
+        takes_value = {
+            name: not getattr(parameter, "is_flag", False)
+            for parameter in self.get_params(ctx)
+            if parameter.param_type_name == "option"
+            for name in (*parameter.opts, *parameter.secondary_opts)
+        }
+        words = args[: args.index("--")] if "--" in args else args
+        for word, following in pairwise(words):
+            if takes_value.get(word) and following in takes_value:
+                ctx.fail(f"Option {word!r} needs a value, got the option {following!r}.")
         if any(parameter.name == "expression" for parameter in self.params):
-            takes_value = {
-                name: not getattr(parameter, "is_flag", False)
-                for parameter in self.get_params(ctx)
-                if parameter.param_type_name == "option"
-                for name in (*parameter.opts, *parameter.secondary_opts)
-            }
             args = expression_last(args, takes_value)
         return list(super().parse_args(ctx, args))
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help."""
         formatter.write(render(self.get_usage(ctx), self.help or "", _parameters(self, ctx)))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of the command line.
-
-        Raises:
-            UsageError: an option stands where another one needs its value.
-        """
-        options: list[Any] = [p for p in self.get_params(ctx) if p.param_type_name == "option"]
-        known = {name for option in options for name in (*option.opts, *option.secondary_opts)}
-        valued = {name for o in options if not (o.is_flag or o.count) for name in o.opts}
-        for word, following in pairwise(args):
-            if word == "--":
-                break
-            if word in valued and following in known:
-                ctx.fail(f"Option {word!r} needs a value, got the option {following!r}.")
-        return list(super().parse_args(ctx, args))
 
     def invoke(self, ctx: Any) -> Any:
         """Run it; an interruption that the command itself did not answer gets its line here."""
