@@ -641,17 +641,3 @@ def test_printed_commands_run(run_cli, run_printed, library, task_file) -> None:
     tasks = ("--task", task_file, "--grid", "0,1")
     (scored,) = run_printed(run_cli(*base, *tasks, "--search")[2])
     assert "capitals" in scored[1]
-
-
-def test_combine_in_python(library) -> None:
-    from promptport.library.combining import CombineConfig, combine
-
-    first, second = load_prompt("sst2"), load_prompt("mnli.prompt")
-    made = combine("a - b/2", {"a": first, "b": "mnli.prompt"}, CombineConfig(origin="seed:3"))
-    start = make_origin(OriginSpec("vocabulary", 3), library, N)
-    torch.testing.assert_close(made.prompt.vectors, start)
-    assert made.terms.added == ["a"]
-    assert (made.method, made.search, made.distilled) == ("sum", None, None)
-    assert made.notes == ("the combination is zero: the prompt is the bare origin",) or made.vector
-    whole = combine("a + b", {"a": first, "b": second}, CombineConfig("concatenate"))
-    assert torch.equal(whole.prompt.vectors, torch.cat([first.vectors, second.vectors]))

@@ -24,7 +24,7 @@ from promptport.merging import (
 from promptport.parameters.written_origins import OWN, OriginLike, origin_on, own_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.registry import unknown_name
-from promptport.tasks import Task, open_task
+from promptport.tasks import Task, TaskLike, as_task, open_task
 from promptport.vector import TaskPromptVector
 
 EITHER = "either"  # begin from the sum and from the concatenation, go on from the better one
@@ -146,7 +146,7 @@ def combine(
     config: CombineConfig | None = None,
     *,
     backbone: BackboneLike | None = None,
-    tasks: Sequence[Task] = (),
+    tasks: Sequence[TaskLike] = (),
     data: str | Path | None = None,
     loading: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -162,8 +162,8 @@ def combine(
         config: method, origin, search, distillation.
         backbone: the frozen model of all of them: loaded, or its name if it is not where the
             prompts say. It is only opened if it is needed.
-        tasks: those that a search serves, or one for each name that is added, in their order. None
-            given: the tasks that the prompts remember.
+        tasks: those that a search serves, or one for each name that is added, in their order;
+            loaded, or their names. None given: the tasks that the prompts remember.
         data: folder of `lama:` and `nlu:` tasks.
         loading: `device`, `dtype` and `device_map`, as `Backbone.load` takes them.
         progress: of a distillation, called with (steps done, steps in all).
@@ -176,7 +176,8 @@ def combine(
     config = config or CombineConfig()
     terms = expression if isinstance(expression, Terms) else find_terms(expression, prompts)
     _check_terms(terms, config)
-    work = _Work(terms, config, backbone, tuple(tasks), data, dict(loading or {}))
+    opened = tuple(as_task(task, data) for task in tasks)
+    work = _Work(terms, config, backbone, opened, data, dict(loading or {}))
     return work.run(progress)
 
 
