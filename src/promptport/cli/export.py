@@ -46,13 +46,13 @@ def command(
     """
     quiet()
     from promptport.moving.export_formats import find_format
-    from promptport.moving.places import home_of
+    from promptport.moving.places import place_of
     from promptport.storage import load_prompt
 
     way = find_format(format_)
     check_file(out, way.mark)
     loaded = load_prompt(prompt)
-    space = home_of(loaded.provenance, backbone, prompt).space
+    space = place_of(loaded.provenance, backbone, prompt).space
     described = way.write(loaded, space, out, None if words is None else read_words(words))
     described |= {"format": way.name, "file": str(out)}
     if json_output:

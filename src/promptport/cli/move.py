@@ -156,6 +156,8 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
 
     _check_options(options)
     prepared = _prepared(options, to)
+    if options.score:
+        prepared.check_score()
     if options.method == "auto":
         say(prepared.plan.line)
     _note(options, prepared)

@@ -52,7 +52,7 @@ def _plain(scores: Mapping[str, Score] | None) -> dict[str, Any] | None:
 
 def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
     """The table of the road by answers."""
-    names = [source.home.name for source in prepared.sources]
+    names = [source.place.name for source in prepared.sources]
     rows: list[list[Any]] = []
     for name, fitted, moved in zip(names, report["mixtures"], report["transfers"], strict=True):
         if fitted is not None:

@@ -73,14 +73,14 @@ def _fit(options: MoveOptions) -> None:
     with progress_bar("fitting a mixture", hidden=options.json_output) as show:
         result = fit_mixture(
             source.prompt,
-            source.home.backbone,
+            source.place.backbone,
             task,
             words=shared_words(names),
             split=options.split,
             config=config,
             progress=lambda done, total: show(done, total, ""),
         )
-    _report(options, task, result, f"{options.prompts[0]} as a mixture of words", source.home.name)
+    _report(options, task, result, f"{options.prompts[0]} as a mixture of words", source.place.name)
     if options.to is None:
         written(options.out, "Look at it", command_line("inspect", options.out))
         return
@@ -95,7 +95,7 @@ def _align(options: MoveOptions) -> None:
     """Pull a moved prompt's answers towards those of the prompts that it came from."""
     from promptport.distillation import Teacher, align
     from promptport.moving import check_answers
-    from promptport.moving.places import ModelPlace, home_of
+    from promptport.moving.places import ModelPlace, place_of
     from promptport.storage import load_prompt
 
     refuse_together(
@@ -109,13 +109,13 @@ def _align(options: MoveOptions) -> None:
             fix="Name its folder; the argument is the prompt that it came from",
         )
     start = load_prompt(options.start)
-    place = home_of(start.provenance, None, options.start, options.loading)
+    place = place_of(start.provenance, None, options.start, options.loading)
     if options.to is not None:
         place = ModelPlace(options.to, loading=options.loading)
     task = task_of(start, options.task, options.data, "--task")
     _note([start], task)
     target, config = place.backbone, _config(options, task)
-    teachers = [Teacher(s.home.backbone, s.prompt, s.weight) for s in _sources(options)]
+    teachers = [Teacher(s.place.backbone, s.prompt, s.weight) for s in _sources(options)]
     with progress_bar("aligning", hidden=options.json_output) as show:
         result = align(
             start,

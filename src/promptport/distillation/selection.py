@@ -54,7 +54,7 @@ def select_transfer(
         target: the backbone that the prompt shall work on.
         candidates: name -> how it is carried.
         by: `matching` (paper A's objective: says little), `roundtrip` (what comes back when the
-            result is carried home: its cosine to the prompt, or, with `task` and `teachers`, how
+            result is carried back: its cosine to the prompt, or, with `task` and `teachers`, how
             alike the two answer on the source), `agreement` (the target's answers against the
             source's on unlabelled text), `labels` (score on the target's dev rows, as paper A's
             released code does).
@@ -140,10 +140,12 @@ class _Judge:
                 result.prompt, self.target, teachers, self.task, config=self.config
             ).divergence
         if self.task is not None and self._can_ask:
-            return self._home_agreement(result, config, self.task)
+            return self._agreement_on_source(result, config, self.task)
         return result.report.roundtrip if result.report.roundtrip is not None else -1.0
 
-    def _home_agreement(self, result: TransferResult, config: TransferConfig, task: Task) -> float:
+    def _agreement_on_source(
+        self, result: TransferResult, config: TransferConfig, task: Task
+    ) -> float:
         """Mean over the sources: how alike the prompt that came back answers there."""
         total = 0.0
         for backbone, source in zip(self.teachers, self.sources, strict=True):

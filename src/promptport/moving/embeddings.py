@@ -77,7 +77,7 @@ def move_by_embeddings(
 
 
 def _spaces(sources: Sequence[PromptAt]) -> list[Source]:
-    return [Source(each.prompt, each.home.space, each.weight) for each in sources]
+    return [Source(each.prompt, each.place.space, each.weight) for each in sources]
 
 
 def _best(
@@ -90,7 +90,7 @@ def _best(
         config.candidates,
         by=cast("Criterion", config.by),
         task=task,
-        teachers=[] if task is None else [each.home.backbone for each in sources],
+        teachers=[] if task is None else [each.place.backbone for each in sources],
         config=DistillConfig(truncate=True),
     ).result
 
@@ -116,6 +116,6 @@ def _chosen_word(
     prompt: SoftPrompt, sources: Sequence[PromptAt], target: ModelPlace, task: Task
 ) -> SoftPrompt:
     """The word, or none, with which the prompt answers most like its sources on random words."""
-    teachers = [Teacher(each.home.backbone, each.prompt, each.weight) for each in sources]
+    teachers = [Teacher(each.place.backbone, each.prompt, each.weight) for each in sources]
     config = DistillConfig(texts="words", truncate=True)
     return choose_cue_word(prompt, target.backbone, teachers, task, config=config).prompt

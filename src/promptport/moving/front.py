@@ -9,7 +9,7 @@ from typing import Any
 
 from promptport.distillation import DistillConfig, Teacher, move_by_answers
 from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
-from promptport.errors import TaskError, UnknownNameError
+from promptport.errors import BackboneError, PromptPortError, TaskError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
 from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
@@ -79,6 +79,9 @@ class MoveResult:
     warnings: tuple[str, ...]
     source_scores: tuple[float | None, ...]
 
+    def __repr__(self) -> str:
+        return f"MoveResult({self.plan.method}: {self.verdict})"
+
     @property
     def cue_word(self) -> str | None:
         """The word that was chosen to stand in front of the answer, None for none."""
@@ -144,7 +147,7 @@ class PreparedMove:
     @property
     def teachers(self) -> list[Teacher]:
         """The sources with their models, which are loaded now."""
-        return [Teacher(each.home.backbone, each.prompt, each.weight) for each in self.sources]
+        return [Teacher(each.place.backbone, each.prompt, each.weight) for each in self.sources]
 
     def _by_answers(self, task: Task, progress: Progress | None) -> MoveResult:
         config = replace(self.config.distill, texts=self.plan.texts or "words")
@@ -171,7 +174,7 @@ class PreparedMove:
     def _fitted(self, progress: Progress | None) -> list[PromptAt]:
         """The sources as mixtures of words that all models know."""
         assert self.task is not None
-        spaces = [self.target.space, *(each.home.space for each in self.sources)]
+        spaces = [self.target.space, *(each.place.space for each in self.sources)]
         fitted = fit_mixtures(
             self.teachers,
             self.task,
@@ -189,7 +192,7 @@ class PreparedMove:
     def _checks(self) -> bool:
         if self.task is None or self.task.kind == "text2text" or self.config.check is False:
             return False
-        places = [self.target, *(each.home for each in self.sources)]
+        places = [self.target, *(each.place for each in self.sources)]
         if self.config.check:
             return True
         return all(place.is_small for place in places)
@@ -239,6 +242,22 @@ class PreparedMove:
             warnings = (*told, *warnings)
         return MoveResult(prompt, self.plan, report, check, (*expected, *warnings), scores)
 
+    def check_score(self) -> None:
+        """Refuse now what `score` could not do when all is done.
+
+        Raises:
+            TaskError: no task is known.
+            BackboneError: of the target only the tables are at hand.
+        """
+        if self.task is None:
+            raise TaskError(
+                "--score", expected="a task", got="none", fix="Name the task (--task NAME)"
+            )
+        if self.target.lacks is not None:
+            raise BackboneError(
+                "--score", expected="a target model", got=self.target.lacks, fix="Leave it out"
+            )
+
     def score(self, prompt: SoftPrompt, split: str = "test") -> dict[str, Score]:
         """Scores of the sources and of the moved prompt on a split; labels are read for this alone.
 
@@ -248,18 +267,17 @@ class PreparedMove:
 
         Raises:
             TaskError: no task is known, or it has no such rows.
+            BackboneError: of the target only the tables are at hand.
         """
-        if self.task is None:
-            raise TaskError(
-                "score", expected="a task", got="none", fix="Name the task (--task NAME)"
-            )
+        self.check_score()
+        assert self.task is not None
         truncate = self.config.distill.truncate
         scores = {
-            f"source on {each.home.name}": evaluate(
-                each.home.backbone, self.task, each.prompt, split=split, truncate=truncate
+            f"source on {each.place.name}": evaluate(
+                each.place.backbone, self.task, each.prompt, split=split, truncate=truncate
             ).score
             for each in self.sources
-            if each.home.lacks is None
+            if each.place.lacks is None
         }
         moved = evaluate(self.target.backbone, self.task, prompt, split=split, truncate=truncate)
         return {**scores, f"moved to {self.target.name}": moved.score}
@@ -290,7 +308,7 @@ def prepare_move(
     opened, refused = _task_of(sources, task, config.data)
     looks = texts == "auto" and method != "embeddings"
     count, unread = texts_at_hand(opened, config.split) if looks else (0, None)
-    lacks = [each.home.lacks for each in sources]
+    lacks = [each.place.lacks for each in sources]
     situation = Situation(
         mixture=all(each.prompt.mixture is not None for each in sources),
         source_lacks=next((reason for reason in lacks if reason is not None), None),
@@ -303,6 +321,13 @@ def prepare_move(
         texts_refused=unread,
         asked_of_tables=config.asked_of_tables,
     )
+    if config.check and (opened is None or opened.kind == "text2text"):
+        raise PromptPortError(
+            "--check",
+            expected="a task whose answers can be compared",
+            got=refused or (f"{opened.name}, text to text" if opened else "none"),
+            fix="Name the task (--task NAME or a .yaml file), or leave --check out",
+        )
     return PreparedMove(sources, target, opened, plan_move(situation, method, texts), config)
 
 

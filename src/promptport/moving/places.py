@@ -126,13 +126,13 @@ class PromptAt:
 
     Attributes:
         prompt: the prompt.
-        home: the backbone that it belongs to.
+        place: the backbone that it belongs to.
         folder: where it was read from, if it was.
         weight: its say among several, above 0.
     """
 
     prompt: SoftPrompt
-    home: ModelPlace
+    place: ModelPlace
     folder: Path | None = None
     weight: float = 1.0
 
@@ -178,10 +178,10 @@ def _as_list(backbones: Model | Sequence[Model] | None) -> list[Model]:
 def _open(prompt: Prompt, named: Model | None, weight: float, loading: dict[str, Any]) -> PromptAt:
     folder = None if isinstance(prompt, SoftPrompt) else Path(prompt)
     read = prompt if isinstance(prompt, SoftPrompt) else load_prompt(prompt)
-    return PromptAt(read, home_of(read.provenance, named, folder, loading), folder, weight)
+    return PromptAt(read, place_of(read.provenance, named, folder, loading), folder, weight)
 
 
-def home_of(
+def place_of(
     made: Provenance,
     named: Model | None = None,
     folder: Path | None = None,

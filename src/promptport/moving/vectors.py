@@ -9,7 +9,7 @@ from typing import Any
 
 from promptport.backbone import check_prompt
 from promptport.errors import PromptPortError
-from promptport.moving.places import Model, ModelPlace, home_of
+from promptport.moving.places import Model, ModelPlace, place_of
 from promptport.parameters.mixtures import starting_mixture
 from promptport.storage import is_vector, load_prompt, load_vector
 from promptport.transfers import TransferConfig
@@ -84,8 +84,8 @@ def move_vector(
     if not is_vector(place):
         return _in_words(place, to, backbone, config)
     vector = load_vector(place)
-    home = home_of(vector.provenance, backbone, place).space
-    moved = transfer_vector(vector, home, ModelPlace(to).space, config)
+    source = place_of(vector.provenance, backbone, place).space
+    moved = transfer_vector(vector, source, ModelPlace(to).space, config)
     return VectorMove(moved, vector)
 
 
@@ -110,7 +110,7 @@ def _in_words(place: Path, to: Model, backbone: Model | None, config: TransferCo
             f"carry the vector of its rows: promptport vector make {place} --out V, then "
             "promptport transfer V",
         )
-    space = home_of(prompt.provenance, backbone, place).space
+    space = place_of(prompt.provenance, backbone, place).space
     check_prompt(prompt, space)
     name = place.name.removesuffix(".prompt")
     start = starting_mixture(prompt, space)

@@ -46,6 +46,7 @@ def test_the_road_by_answers_is_that_of_move_by_answers(backbone, make, task, te
     assert moved.source_scores == (prompt.provenance.tuning["dev_score"],)
     told = moved.to_dict()
     assert told["verdict"] == moved.verdict
+    assert repr(moved) == f"MoveResult(answers: {moved.verdict})"
     assert moved.verdict.startswith("it answers like its source on ")
     fell = wanted.after.same < wanted.before.same
     assert any("fewer first answers are equal" in line for line in moved.warnings) == fell
@@ -125,6 +126,18 @@ def test_scores_of_both_sides(backbone, make, task) -> None:
     assert list(scores) == [f"source on {source.name}", f"moved to {target.name}"]
     assert scores[f"source on {source.name}"] == evaluate(source, task, prompt).score
     assert scores[f"moved to {target.name}"] == evaluate(target, task, moved.prompt).score
+
+
+def test_what_cannot_be_scored_or_checked_is_refused_before_the_work(backbone, make, task) -> None:
+    prompt, space = make(), backbone("gpt2").space
+    bare = prompt.with_provenance(task=None)
+    with pytest.raises(PromptPortError, match="--score: expected a task, got none"):
+        prepare_move(bare, space, method="embeddings").check_score()
+    ready = prepare_move(prompt, space, task=task, method="embeddings")
+    with pytest.raises(BackboneError, match="--score: expected a target model"):
+        ready.check_score()
+    with pytest.raises(PromptPortError, match="--check: expected a task whose answers"):
+        prepare_move(bare, space, method="embeddings", config=MoveConfig(check=True))
 
 
 def test_what_a_peft_prompt_does_not_say_is_remembered(backbone, make, task) -> None:
