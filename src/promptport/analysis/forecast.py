@@ -18,7 +18,7 @@ from torch import Tensor
 
 from promptport.analysis.similarity import MEASURES, label_overlap, norm_ratio
 from promptport.analysis.statistics import Interval, bootstrap_share
-from promptport.backbone import Backbone, with_origin
+from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.errors import PromptPortError
 from promptport.evaluation import (
     PromptedQuestion,
@@ -146,7 +146,7 @@ class Forecast:
 
 
 def forecast_pair(
-    backbone: Backbone,
+    backbone: BackboneLike,
     first: TaskPrompt,
     second: TaskPrompt,
     *,
@@ -175,11 +175,11 @@ def forecast_pair(
         TaskError: a text to text task, or a task that this backbone cannot be asked.
     """
     texts = _Texts(split, rows, seed, truncate)
-    return _forecasts(backbone, (first, second), texts, combined)[0, 1]
+    return _forecasts(as_backbone(backbone), (first, second), texts, combined)[0, 1]
 
 
 def forecast_pairs(
-    backbone: Backbone,
+    backbone: BackboneLike,
     library: Library | Mapping[str, TaskPrompt],
     *,
     split: str = "train",
@@ -208,6 +208,7 @@ def forecast_pairs(
     """
     texts = _Texts(split, rows, seed, truncate)
     _check_several(len(library))
+    backbone = as_backbone(backbone)
     parts = task_prompts_on(library, backbone)
     forecasts = _forecasts(backbone, tuple(parts.values()), texts, progress=progress)
     names = list(parts)

@@ -75,6 +75,14 @@ class LibraryEntry:
         return self.provenance.task if self.task is None else self.task.name
 
     @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of all its tasks: a combination was made for several (`a + b`)."""
+        made = self.provenance.task
+        if made is None:
+            return () if self.task is None else (self.task.name,)
+        return (made, *made.split(" + "))
+
+    @property
     def length(self) -> int:
         """Number of virtual tokens."""
         return self.content.length

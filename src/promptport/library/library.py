@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promptport.backbone import Backbone, with_origin
-from promptport.belonging import check_same_backbone
-from promptport.errors import BackboneError, MismatchError, PromptPortError, UnknownNameError
-from promptport.library.entry import LibraryEntry, TaskPrompt, known_task
-from promptport.library.folders import equal_ones, library_folders, read_folders
+from promptport.errors import PromptPortError, UnknownNameError
+from promptport.library.backbones import (
+    group_by_backbone,
+    load_backbone_of,
+    only_backbone,
+    some_names,
+)
+from promptport.library.entry import LibraryEntry, TaskPrompt
+from promptport.library.reading import read_library
 from promptport.library.searching import SearchHit, search_entries
 from promptport.parameters.written_origins import OriginLike, origin_on
 from promptport.prompt import SoftPrompt
-from promptport.tasks import Task, open_task
+from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
 
 _SHOWN = 20  # lines of a repr
@@ -90,34 +94,21 @@ class Library(Mapping[str, SoftPrompt]):
             PromptPortError: an origin without vectors, or another number of tasks than of folders.
             UnknownNameError, TaskError: a task that cannot be opened.
         """
-        given = [folders] if isinstance(folders, str | Path) else list(folders)
-        places, again = library_folders(given)
-        contents, damaged = read_folders(places, skip_damaged=skip_damaged)
-        twins = {} if keep_equal else equal_ones(contents)
-        again += [f"{name} (as {twin})" for name, twin in twins.items()]
-        notes = [f"left out, damaged: {line}" for line in damaged]
-        if again:
-            notes.append(f"the same prompts again are left out: {', '.join(again)}")
-        opened = _given_tasks(places, tasks, data)
-        entries = []
-        for name in places:
-            if name not in contents or name in twins:
-                continue
-            content, task = contents[name], opened.get(name)
-            entry = LibraryEntry(
-                name, content, task or known_task(content.provenance.task, data), places[name]
-            )
-            entries.append(entry)
-            if name in opened:
-                notes += _other_task(entry)
-        if origin is not None and not any(entry.kind == "vector" for entry in entries):
+        read = read_library(
+            [folders] if isinstance(folders, str | Path) else list(folders),
+            data=data,
+            tasks=tasks,
+            keep_equal=keep_equal,
+            skip_damaged=skip_damaged,
+        )
+        if origin is not None and not any(entry.kind == "vector" for entry in read.entries):
             raise PromptPortError(
                 "origin",
                 expected="a library with vectors to put on it",
                 got="prompts alone",
                 fix="Leave the origin out",
             )
-        library = cls(entries, folders=places, notes=notes, origin=origin)
+        library = cls(read.entries, folders=read.folders, notes=read.notes, origin=origin)
         if isinstance(backbone, Backbone):
             return library.on(backbone)
         return library if backbone is None else library._naming(backbone)
@@ -196,22 +187,7 @@ class Library(Mapping[str, SoftPrompt]):
     @property
     def backbones(self) -> dict[str, tuple[str, ...]]:
         """The models that the prompts belong to: name -> names of their prompts."""
-        groups: list[list[LibraryEntry]] = []
-        for entry in self.entries:
-            for group in groups:
-                if _is_same_backbone(group[0], entry):
-                    group.append(entry)
-                    break
-            else:
-                groups.append([entry])
-        named: dict[str, tuple[str, ...]] = {}
-        for group in groups:
-            made = group[0].provenance
-            label = made.backbone
-            if label in named:  # another revision, or other weights in the same place
-                label += f" ({made.revision or (made.fingerprint or '')[:12] or len(named)})"
-            named[label] = tuple(entry.name for entry in group)
-        return named
+        return group_by_backbone(self.entries)
 
     def filter(
         self, *, task: str | None = None, backbone: str | None = None, kind: str | None = None
@@ -227,7 +203,7 @@ class Library(Mapping[str, SoftPrompt]):
         kept = [
             entry
             for entry in self.entries
-            if (task is None or task in _task_names(entry))
+            if (task is None or task in entry.task_names)
             and (backbone is None or entry.name in own or entry.backbone == backbone)
             and (kind is None or entry.kind == kind)
         ]
@@ -254,21 +230,7 @@ class Library(Mapping[str, SoftPrompt]):
             PromptPortError: an empty library.
             MismatchError: there are several; one line says which prompts belong to which.
         """
-        groups = self.backbones
-        if not groups:
-            raise PromptPortError(
-                "library", expected="one prompt or more", got="none", fix="Name prompt folders"
-            )
-        if len(groups) > 1:
-            said = "; ".join(f"{name}: {_some(names)}" for name, names in groups.items())
-            raise MismatchError(
-                "library",
-                expected="prompts of one backbone",
-                got=f"{len(groups)} ({said})",
-                fix="Choose one with --backbone, for instance --backbone "
-                + shlex.quote(next(iter(groups))),
-            )
-        return next(iter(groups))
+        return only_backbone(self.backbones)
 
     @property
     def backbone(self) -> Backbone:
@@ -295,19 +257,7 @@ class Library(Mapping[str, SoftPrompt]):
         if self._backbone_name is not None:
             return Backbone.load(self._backbone_name, **settings)
         self.check_one_backbone()
-        first = self.entries[0]
-        made = first.provenance
-        try:
-            return Backbone.load(made.backbone, revision=made.revision, **settings)
-        except BackboneError as error:
-            if first.folder is None or made.backbone not in str(error):
-                raise
-            raise BackboneError(
-                f"backbone of {first.folder}",
-                expected="a model that can be opened",
-                got=f"{made.backbone!r}, which cannot ({str(error).rstrip('.')})",
-                fix="Name the place where it is now with --backbone",
-            ) from error
+        return load_backbone_of(self.entries[0], settings)
 
     def on(self, backbone: Backbone) -> Library:
         """The prompts of this model; vectors are put on their origin there.
@@ -384,7 +334,7 @@ class Library(Mapping[str, SoftPrompt]):
         others = [name for name in self if name not in own]
         notes = list(self.notes)
         if own.entries and others:
-            notes.append(f"left out, of another backbone than {backbone}: {_some(others)}")
+            notes.append(f"left out, of another backbone than {backbone}: {some_names(others)}")
         return Library(
             own.entries or self.entries,
             folders=self.folders,
@@ -392,49 +342,6 @@ class Library(Mapping[str, SoftPrompt]):
             backbone=backbone,
             origin=self._origin,
         )
-
-
-def _is_same_backbone(one: LibraryEntry, other: LibraryEntry) -> bool:
-    try:
-        check_same_backbone(one.content, other.content)
-    except MismatchError:
-        return False
-    return True
-
-
-def _given_tasks(
-    places: Mapping[str, Path], tasks: Sequence[str | Path], data: str | Path | None
-) -> dict[str, Task]:
-    if not tasks:
-        return {}
-    if len(tasks) != len(places):
-        raise PromptPortError(
-            "--task",
-            expected=f"none, or one per folder ({len(places)})",
-            got=str(len(tasks)),
-            fix=f"Repeat it for every folder, in their order: {', '.join(places)}",
-        )
-    return {name: open_task(task, data) for name, task in zip(places, tasks, strict=True)}
-
-
-def _other_task(entry: LibraryEntry) -> list[str]:
-    """A note where a prompt is asked another task than it was made for: a slip, most likely."""
-    made = entry.provenance.task
-    if made is None or entry.task is None or entry.task.name in _task_names(entry):
-        return []
-    return [f"{entry.name} was made for {made}, its task is given as {entry.task.name}"]
-
-
-def _task_names(entry: LibraryEntry) -> list[str]:
-    made = entry.provenance.task
-    if made is None:
-        return [] if entry.task is None else [entry.task.name]
-    return [made, *made.split(" + ")]
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def library_on(prompts: Mapping[str, SoftPrompt], backbone: Backbone) -> Library:

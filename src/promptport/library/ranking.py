@@ -132,6 +132,7 @@ def rank(
         MismatchError: a prompt of another backbone.
         TaskError: a text to text task without labels, or one that this backbone cannot be asked.
     """
+    backbone, task = as_backbone(backbone), as_task(task)
     _check(split, rows)
     backbone, task = as_backbone(backbone), as_task(task)
     check_labelled(task, labelled, split)

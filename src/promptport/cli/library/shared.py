@@ -78,7 +78,7 @@ def combining(
             for letter, name in zip(letters, names, strict=True)
         ],
         method="either" if distill else None,
-        reconcile=distill,
+        distill=distill,
         task=[given[name] for name in names if name in given] if distill else None,
         data=data if distill else None,
         out="combined",

@@ -1,0 +1,97 @@
+"""Which models the prompts of a library belong to, and opening the one that is meant."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from promptport.backbone import Backbone
+from promptport.belonging import check_same_backbone
+from promptport.errors import BackboneError, MismatchError, PromptPortError
+from promptport.library.entry import LibraryEntry
+
+_MOST_NAMES = 5  # of prompts in one line
+
+
+def group_by_backbone(entries: Sequence[LibraryEntry]) -> dict[str, tuple[str, ...]]:
+    """The models that prompts belong to: name -> names of their prompts."""
+    groups: list[list[LibraryEntry]] = []
+    for entry in entries:
+        own = next((group for group in groups if _is_same(group[0], entry)), None)
+        if own is None:
+            groups.append([entry])
+        else:
+            own.append(entry)
+    named: dict[str, tuple[str, ...]] = {}
+    for group in groups:
+        made = group[0].provenance
+        label = made.backbone
+        if label in named:  # another revision, or other weights in the same place
+            label += f" ({made.revision or (made.fingerprint or '')[:12] or len(named)})"
+        named[label] = tuple(entry.name for entry in group)
+    return named
+
+
+def _is_same(one: LibraryEntry, other: LibraryEntry) -> bool:
+    try:
+        check_same_backbone(one.content, other.content)
+    except MismatchError:
+        return False
+    return True
+
+
+def only_backbone(groups: Mapping[str, Sequence[str]]) -> str:
+    """The name of the one backbone.
+
+    Args:
+        groups: as `group_by_backbone` gives them.
+
+    Raises:
+        PromptPortError: none.
+        MismatchError: several; one line says which prompts belong to which, and how to choose.
+    """
+    if not groups:
+        raise PromptPortError(
+            "library", expected="one prompt or more", got="none", fix="Name prompt folders"
+        )
+    if len(groups) > 1:
+        each = "; ".join(f"{name}: {some_names(names)}" for name, names in groups.items())
+        first = shlex.quote(next(iter(groups)))
+        raise MismatchError(
+            "library",
+            expected="prompts of one backbone",
+            got=f"{len(groups)} ({each})",
+            fix=f"Choose one with --backbone, for instance --backbone {first}",
+        )
+    return next(iter(groups))
+
+
+def load_backbone_of(entry: LibraryEntry, settings: Mapping[str, Any]) -> Backbone:
+    """Open the model that a prompt names.
+
+    Args:
+        entry: the prompt.
+        settings: further arguments of `Backbone.load`.
+
+    Raises:
+        BackboneError: it cannot be opened; the line says which folder names it.
+    """
+    made = entry.provenance
+    try:
+        return Backbone.load(made.backbone, revision=made.revision, **settings)
+    except BackboneError as error:
+        if entry.folder is None or made.backbone not in str(error):
+            raise
+        raise BackboneError(
+            f"backbone of {entry.folder}",
+            expected="a model that can be opened",
+            got=f"{made.backbone!r}, which cannot ({str(error).rstrip('.')})",
+            fix="Name the place where it is now with --backbone",
+        ) from error
+
+
+def some_names(names: Sequence[str]) -> str:
+    """Names in one line; of many the first ones."""
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

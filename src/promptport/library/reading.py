@@ -1,0 +1,79 @@
+"""Reading a library: folders become entries, with notes on what was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from promptport.errors import PromptPortError
+from promptport.library.entry import LibraryEntry, known_task
+from promptport.library.folders import equal_ones, library_folders, read_folders
+from promptport.tasks import Task, open_task
+
+
+@dataclass(frozen=True)
+class ReadLibrary:
+    """What is in the folders of a library.
+
+    Attributes:
+        entries: prompts and vectors, without those that are left out.
+        folders: every folder, by name.
+        notes: what was left out or may surprise, one line each.
+    """
+
+    entries: tuple[LibraryEntry, ...]
+    folders: Mapping[str, Path]
+    notes: tuple[str, ...]
+
+
+def read_library(
+    places: Sequence[str | Path],
+    *,
+    data: str | Path | None,
+    tasks: Sequence[str | Path],
+    keep_equal: bool,
+    skip_damaged: bool,
+) -> ReadLibrary:
+    """Read prompt and vector folders; arguments and errors as those of `Library.open`."""
+    folders, again = library_folders(places)
+    contents, damaged = read_folders(folders, skip_damaged=skip_damaged)
+    twins = {} if keep_equal else equal_ones(contents)
+    again += [f"{name} (as {twin})" for name, twin in twins.items()]
+    notes = [f"left out, damaged: {line}" for line in damaged]
+    if again:
+        notes.append(f"the same prompts again are left out: {', '.join(again)}")
+    given = _given_tasks(folders, tasks, data)
+    entries = []
+    for name, folder in folders.items():
+        if name not in contents or name in twins:
+            continue
+        content = contents[name]
+        task = given.get(name) or known_task(content.provenance.task, data)
+        entries.append(LibraryEntry(name, content, task, folder))
+        if name in given:
+            notes += _other_task(entries[-1])
+    return ReadLibrary(tuple(entries), folders, tuple(notes))
+
+
+def _given_tasks(
+    folders: Mapping[str, Path], tasks: Sequence[str | Path], data: str | Path | None
+) -> dict[str, Task]:
+    if not tasks:
+        return {}
+    if len(tasks) != len(folders):
+        raise PromptPortError(
+            "--task",
+            expected=f"none, or one per folder ({len(folders)})",
+            got=str(len(tasks)),
+            fix=f"Repeat it for every folder, in their order: {', '.join(folders)}",
+        )
+    return {name: open_task(task, data) for name, task in zip(folders, tasks, strict=True)}
+
+
+def _other_task(entry: LibraryEntry) -> list[str]:
+    """A note where a prompt is asked another task than it was made for: a slip, most likely."""
+    made = entry.provenance.task
+    if made is None or entry.task is None or entry.task.name in entry.task_names:
+        return []
+    return [f"{entry.name} was made for {made}, its task is given as {entry.task.name}"]
