@@ -196,12 +196,12 @@ def bootstrap_share(
     Raises:
         PromptPortError: as `bootstrap_mean`.
     """
-    found = bootstrap_mean(rows, units=units, confidence=confidence, seed=seed)
-    if found.value not in (0, 1):
-        return found
+    interval = bootstrap_mean(rows, units=units, confidence=confidence, seed=seed)
+    if interval.value not in (0, 1):
+        return interval
     count = len(rows if units is None else {unit for own in units for unit in own})
-    low, high = wilson(found.value, count, confidence)
-    return replace(found, low=low, high=high)
+    low, high = wilson(interval.value, count, confidence)
+    return replace(interval, low=low, high=high)
 
 
 def bootstrap_difference(
@@ -321,7 +321,7 @@ def compare_crossed(
         PromptPortError: fewer than two seeds, shapes that differ, or values that are not finite.
     """
     base = np.asarray(reference, dtype=np.float64)
-    found: dict[str, tuple[Interval, float]] = {}
+    results: dict[str, tuple[Interval, float]] = {}
     for name, scores in others.items():
         table = np.asarray(scores, dtype=np.float64)
         if base.ndim != 2 or len(base) < 2 or table.shape != base.shape:
@@ -329,11 +329,11 @@ def compare_crossed(
             raise _bad("scores", expected, f"{base.shape} and {table.shape}")
         interval, p = _crossed(table - base, confidence)
         rows = sign_flip_test(table.mean(0).tolist(), base.mean(0).tolist(), seed=seed)
-        found[name] = interval, max(p, rows)
-    adjusted = holm([p for _, p in found.values()])
+        results[name] = interval, max(p, rows)
+    adjusted = holm([p for _, p in results.values()])
     return {
         name: Comparison(interval, p, corrected, base.shape[1])
-        for (name, (interval, p)), corrected in zip(found.items(), adjusted, strict=True)
+        for (name, (interval, p)), corrected in zip(results.items(), adjusted, strict=True)
     }
 
 
@@ -372,13 +372,13 @@ class _Weights:
 
     def draw(self, rng: np.random.Generator, times: int) -> Floats:
         """(times, values), no row of which is all 0: such draws are made again."""
-        found = np.zeros((0, len(self.places)))
-        while len(found) < times:
+        kept = np.zeros((0, len(self.places)))
+        while len(kept) < times:
             drawn = rng.multinomial(self.kinds, [1 / self.kinds] * self.kinds, times)
             counts = np.concatenate([drawn, np.ones((times, 1))], axis=1)
             weights = counts[:, self.places].prod(2)
-            found = np.concatenate([found, weights[weights.sum(1) > 0]])
-        return found[:times]
+            kept = np.concatenate([kept, weights[weights.sum(1) > 0]])
+        return kept[:times]
 
 
 def _weighted(data: Floats, weights: Floats) -> Floats:

@@ -260,7 +260,7 @@ class _Work:
         vectors = self.terms.vectors(self._named())
         start, made = self._origin(vectors[0].provenance, vectors[0].length)
         remembered = [] if self.tasks else [self._remembered(name) for name in self.terms.added]
-        found = search_coefficients(
+        result = search_coefficients(
             self._model(vectors[0].provenance),
             vectors,
             self.tasks or tuple({task.name: task for task in remembered}.values()),
@@ -269,11 +269,11 @@ class _Work:
             terms=list(self.terms.weights.values()),
             made=made,
         )
-        chosen = zip(self.terms.weights, found.coefficients, strict=True)
+        chosen = zip(self.terms.weights, result.coefficients, strict=True)
         idle = [name for name, value in chosen if not value]
         if 0 < len(idle) < len(self.terms.weights):
             self.notes.append(f"with coefficient 0, {', '.join(idle)} adds nothing")
-        return found
+        return result
 
     def _distilled(
         self,

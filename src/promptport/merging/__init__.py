@@ -1,11 +1,6 @@
 """Merging: several task prompt vectors into one, by a method of the registry or by a search."""
 
-from promptport.merging.coefficient_search import (
-    SearchConfig,
-    SearchResult,
-    Trial,
-    search_coefficients,
-)
+from promptport.merging.coefficient_search import search_coefficients
 from promptport.merging.concatenate import concatenate
 from promptport.merging.engine import merge
 from promptport.merging.registry import (
@@ -15,6 +10,7 @@ from promptport.merging.registry import (
     list_merges,
     merge_method,
 )
+from promptport.merging.search_settings import SearchConfig, SearchResult, Trial
 
 __all__ = [
     "MergeMethod",

@@ -74,16 +74,16 @@ class _Parser:
         self.tokens = self._tokens()
 
     def read(self) -> dict[str, float]:
-        found = self._sum()
+        terms = self._sum()
         if self._token.kind != "end":
             self._refuse_token("an operator or the end")
-        if found.pop(_CONSTANT, 0.0):
+        if terms.pop(_CONSTANT, 0.0):
             self._refuse("names only as terms", "a number that is added", "Multiply it by a name")
-        if not found:
+        if not terms:
             self._refuse("at least one name", "none", "Write for instance 'sst2 + 0.5*mnli'")
-        if not all(math.isfinite(value) for value in found.values()):
+        if not all(math.isfinite(value) for value in terms.values()):
             self._refuse_overflow()
-        return found
+        return terms
 
     def _tokens(self) -> list[_Token]:
         tokens: list[_Token] = []

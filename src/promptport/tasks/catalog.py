@@ -101,8 +101,8 @@ def list_tasks(data: str | Path | None = None) -> tuple[TaskEntry, ...]:
     data = Path(data)
     if (data / _RELATIONS).is_file():
         relations = _relations(data)
-        found = [n for n in relations if (data / n).is_dir()]
-        opened = ((f"lama:{n}", _make_lama(relations[n], data)) for n in found)
+        there = [n for n in relations if (data / n).is_dir()]
+        opened = ((f"lama:{n}", _make_lama(relations[n], data)) for n in there)
     else:
         opened = ((f"nlu:{n}", _open_nlu(n, data)) for n in _nlu_names(data))
     return (*entries, *(_entry(reference, task) for reference, task in opened))

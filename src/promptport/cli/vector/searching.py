@@ -48,7 +48,7 @@ def read_grid(text: str) -> tuple[float, ...]:
     Raises:
         PromptPortError: neither, or more than 1,000 numbers.
     """
-    from promptport.merging.coefficient_search import MOST_VALUES
+    from promptport.merging.search_settings import MOST_VALUES
 
     numbers = _range(text, MOST_VALUES) if ":" in text else _numbers(text, ",")
     if not 1 <= len(numbers) <= MOST_VALUES:
