@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -213,3 +214,45 @@ def test_every_command_answers_an_interruption(run_cli, monkeypatch) -> None:
 def test_only_the_root_offers_completion() -> None:
     names = [p.name for p in groups.build("library", COMMANDS["library"]).params]
     assert "install_completion" not in names
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_docstring_begins_with_the_summary(name) -> None:
+    from importlib import import_module
+
+    entry = ALL[name]
+    function = getattr(import_module(entry.module), entry.function)
+    assert (function.__doc__ or "").splitlines()[0] == f"{entry.summary}."
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_every_command_shows_an_example_of_itself(run_cli, name) -> None:
+    code, out, err = run_cli(*name.split(), "--help")
+    assert (code, err) == (0, "")
+    assert out == run_cli("help", *name.split())[1]
+    shown = out.partition("Example:\n")[2].partition("\n\n")[0]
+    assert any(line.strip().startswith(f"promptport {name}") for line in shown.splitlines()), out
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_words_of_every_example_are_options_that_there_are(name) -> None:
+    from importlib import import_module
+
+    from promptport.cli import app
+
+    entry = ALL[name]
+    function = getattr(import_module(entry.module), entry.function)
+    for line in help_text.examples(inspect.getdoc(function) or ""):
+        words = printed_commands(line)[0]
+        group = app()
+        context = group.make_context("promptport", words, resilient_parsing=False)
+        while context._protected_args:
+            rest = [*context._protected_args, *context.args]
+            found, command, rest = context.command.resolve_command(context, rest)
+            context = command.make_context(found, rest, parent=context)
+
+
+def test_an_option_without_its_value_is_told(run_cli) -> None:
+    code, out, err = run_cli("tune", "--start", "--library", "x")
+    assert (code, out) == (2, "")
+    assert "Option '--start' needs a value, got the option '--library'" in err

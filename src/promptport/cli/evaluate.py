@@ -154,10 +154,10 @@ def _open(
             return _Asked(Backbone.load(backbone or "", **loading), task, None, template)
     prompt = load_prompt(folder)
     task = task_of(prompt, reference, data, "--task")
+    model = load_backbone(prompt.provenance, backbone, folder, hidden=hidden, **loading)
     note_other_task([prompt], task, template)
     if template is None:
         note_no_template(prompt, task)
-    model = load_backbone(prompt.provenance, backbone, folder, hidden=hidden, **loading)
     return _Asked(model, task, prompt, template)
 
 

@@ -91,9 +91,6 @@ def command(
     opened = task_of(loaded, task, data, "--task")
     place = None if template is None else Template.parse(template)
     texts = _texts(text or [], file, opened)
-    note_other_task([loaded], opened, place)
-    if place is None:
-        note_no_template(loaded, opened)
     model = load_backbone(
         loaded.provenance,
         backbone,
@@ -103,6 +100,9 @@ def command(
         dtype=dtype,
         device_map=device_map,
     )
+    note_other_task([loaded], opened, place)
+    if place is None:
+        note_no_template(loaded, opened)
     with progress_bar("answering", json_output) as show:
         answers = predict(
             loaded,
