@@ -154,16 +154,16 @@ class AnchorSet:
         check_minimum(minimum)
         common = set.intersection(*(_reachable_words(space) for space in spaces))
         asked = common if words is None else set(words)
-        found = sorted(common & asked)
+        names = sorted(common & asked)
         ids = tuple(
-            torch.tensor([space.words[word] for word in found], dtype=torch.long)
+            torch.tensor([space.words[word] for word in names], dtype=torch.long)
             for space in spaces
         )
-        good = torch.ones(len(found), dtype=torch.bool)
+        good = torch.ones(len(names), dtype=torch.bool)
         for space, index in zip(spaces, ids, strict=True):
             good &= _has_direction(space, index)
-        kept = tuple(word for word, keep in zip(found, good.tolist(), strict=True) if keep)
-        zero_rows = len(found) - len(kept)
+        kept = tuple(word for word, keep in zip(names, good.tolist(), strict=True) if keep)
+        zero_rows = len(names) - len(kept)
         _check_enough(spaces, len(kept), zero_rows, minimum, asked=words is not None)
         return cls(kept, spaces, tuple(i[good] for i in ids), zero_rows, len(asked - common))
 

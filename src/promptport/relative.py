@@ -48,15 +48,15 @@ def matching(relative: Tensor, anchors_tgt: Tensor, vectors: Tensor) -> Tensor:
     Raises:
         ShapeError: the tensors do not fit together.
     """
-    found = encode_relative(vectors, anchors_tgt)
-    if relative.shape != found.shape:
+    own = encode_relative(vectors, anchors_tgt)
+    if relative.shape != own.shape:
         raise ShapeError(
             "relative",
-            expected=f"shape {tuple(found.shape)}",
+            expected=f"shape {tuple(own.shape)}",
             got=str(tuple(relative.shape)),
             fix="Describe the vectors by the same anchors in both spaces",
         )
-    return torch.nn.functional.cosine_similarity(relative.to(found.dtype), found, dim=1)
+    return torch.nn.functional.cosine_similarity(relative.to(own.dtype), own, dim=1)
 
 
 def topk_mask(relative: Tensor, topk: int | None, absolute: bool = False) -> Tensor | None:

@@ -123,7 +123,8 @@ class EmbeddingSpace:
         backbone: Hub id, local folder or embedded name.
         matrix: (V, d) embedding weights in the dtype of the checkpoint.
         tokens: V' <= V token strings by id, as the tokenizer writes them; rows beyond are
-        untrained. words: word -> id for words that are exactly one word-initial token.
+            untrained.
+        words: word -> id for words that are exactly one word-initial token.
         dropped: why the other tokens are no words: reason -> count.
         scale: factor between weights and input rows (Gemma, BART), else 1.
         kind: `masked`, `causal` or `seq2seq`, where known.
@@ -228,8 +229,8 @@ class EmbeddingSpace:
         Returns:
             For each vector, (token, cosine) in falling order.
         """
-        found = self.nearest_ids(vectors, top)
-        return [[(self.tokens[i], cosine) for i, cosine in row] for row in found]
+        nearest = self.nearest_ids(vectors, top)
+        return [[(self.tokens[i], cosine) for i, cosine in row] for row in nearest]
 
     def nearest_ids(self, vectors: Tensor, top: int) -> list[list[tuple[int, float]]]:
         """Like `nearest`, with the numbers of the tokens."""

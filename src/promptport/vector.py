@@ -55,7 +55,7 @@ class TaskPromptVector:
         provenance: the backbone, and what the parts have in common; `origin` is what the prompt was
             tuned from, None for a combination of different ones.
         coefficients: of each task. They are a record: tasks that cancel out stay with 0.
-        parts: which vector each name of the coefficients stands for; found by itself.
+        parts: which vector each name of the coefficients stands for; worked out if it is left out.
 
     Raises:
         ShapeError: not a finite 2-D tensor.
@@ -84,8 +84,8 @@ class TaskPromptVector:
         object.__setattr__(self, "coefficients", counted)
         if self.parts.keys() != counted.keys():
             made = checksum_of(delta, counted)
-            found = {name: Part(name, name, made) for name in counted}
-            object.__setattr__(self, "parts", found)
+            parts = {name: Part(name, name, made) for name in counted}
+            object.__setattr__(self, "parts", parts)
 
     @classmethod
     def of(cls, prompt: SoftPrompt, name: str | None = None) -> TaskPromptVector:

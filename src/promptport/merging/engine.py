@@ -56,8 +56,8 @@ def merge(
         UnknownNameError: no such method or option.
     """
     check_seed(seed)
-    found = find_merge(method)
-    settings = found.complete(options or {})
+    chosen = find_merge(method)
+    settings = chosen.complete(options or {})
     asked = [1.0] * len(vectors) if coefficients is None else list(coefficients)
     if not vectors or len(asked) != len(vectors):
         raise PromptPortError(
@@ -73,14 +73,14 @@ def merge(
         torch.tensor(asked, dtype=torch.float64),
         torch.Generator().manual_seed(seed),
     )
-    if found.linear:
-        merged = _sum(parts, _weights(found, problem, settings))
+    if chosen.linear:
+        merged = _sum(parts, _weights(chosen, problem, settings))
     else:
-        delta = found.function(problem, **settings).float()  # (n, d)
+        delta = chosen.function(problem, **settings).float()  # (n, d)
         merged = asked_sum.with_values(delta)
     step = {
         "step": "merge",
-        "method": found.name,
+        "method": chosen.name,
         "source": asked_sum.label,
         "options": settings,
         "seed": seed,

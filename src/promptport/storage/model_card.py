@@ -113,8 +113,8 @@ def _scores(made: Provenance) -> str:
         note = "The epoch was chosen by these rows: expect a little less on new ones."
         return f"{_table(_SCORE_COLUMNS, [own])}\n\n{note}"
     steps = [part for entry in made.history for part in entry.get("sources") or (entry,)]
-    found = [_dev_score(str(step.get("source", "")), step.get("tuning")) for step in steps]
-    sources = [row for row in found if row is not None]
+    scores = [_dev_score(str(step.get("source", "")), step.get("tuning")) for step in steps]
+    sources = [row for row in scores if row is not None]
     if not sources:
         return "No score is recorded."
     note = "These are scores of what it was made from. Of this prompt itself none is recorded."

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from promptport._version import __version__
+from promptport.anchors import AnchorSet
 from promptport.backbone import SpaceLike
 from promptport.belonging import check_same_backbone
 from promptport.errors import AnchorError, MismatchError
@@ -25,7 +26,7 @@ from promptport.space import EmbeddingSpace
 from promptport.storage import VectorLike, as_vector
 from promptport.transfers.config import TransferConfig, shared_anchors
 from promptport.transfers.problem import TransferProblem
-from promptport.transfers.registry import find_method
+from promptport.transfers.registry import TransferMethod, find_method
 from promptport.transfers.sources import both_spaces
 from promptport.vector import TaskPromptVector
 
@@ -59,14 +60,14 @@ def transfer_vector(
         UnknownNameError: no such method or option.
     """
     config = config or TransferConfig()
-    found = find_method(method or config.method or "linear_map")
-    chosen = found.complete(config.options if options is None else options)
-    if found.linear is None or chosen.get("topk") is not None:
+    way = find_method(method or config.method or "linear_map")
+    chosen = way.complete(config.options if options is None else options)
+    if way.linear is None or chosen.get("topk") is not None:
         raise MismatchError(
             "method",
             expected="a linear method for a vector: linear_map, or least_squares or operator "
             "without topk",
-            got=found.name,
+            got=way.name,
             fix="Choose one of them, or transfer the whole prompt",
         )
     vector = as_vector(vector)
@@ -74,30 +75,35 @@ def transfer_vector(
     fix = "Name the backbone that it was made on with --backbone"
     check_same_backbone(vector, home, name="task prompt vector", fix=fix)
     shared = shared_anchors(config, home, space)
-    generator = torch.Generator().manual_seed(0)  # no linear method draws
-
-    def moved(rows: Tensor) -> Tensor:
-        matrices = shared.matrix(0), shared.matrix(1)
-        statistics = home.statistics, space.statistics
-        problem = TransferProblem(rows, *matrices, *statistics, generator)
-        result: Tensor = found(problem, chosen)
-        return result
-
-    if found.linear == "vectors":
-        delta = moved(vector.delta)
-        if chosen.get("centre"):
-            delta = delta - moved(torch.zeros_like(vector.delta))  # what is not linear cancels
-    else:
-        norms = vector.delta.norm(dim=1, keepdim=True)  # (n, 1)
-        ratio = space.statistics.mean_norm / home.statistics.mean_norm
-        # A row of zeros has no direction; any will do, since it is multiplied by zero.
-        rows = torch.where(norms > 0, vector.delta, home.statistics.centre + 1.0)
-        delta = moved(normalize(rows, dim=1)) * norms * ratio
+    delta = _moved(vector.delta, way, chosen, shared)
     old = vector.provenance
     entry = {"source": home.backbone, "source_revision": old.revision or home.revision}
     entry["source_fingerprint"] = home.fingerprint
-    record = {**entry, "method": found.name, "options": chosen, "anchors": len(shared.words)}
+    record = {**entry, "method": way.name, "options": chosen, "anchors": len(shared)}
     return vector.with_values(delta, _provenance(old, space, record))
+
+
+def _moved(
+    delta: Tensor, method: TransferMethod, options: Mapping[str, Any], anchors: AnchorSet
+) -> Tensor:
+    """A difference (n, d_s) by a linear method: (n, d_t)."""
+    home, target = (space.statistics for space in anchors.spaces)
+    generator = torch.Generator().manual_seed(0)  # no linear method draws
+
+    def apply(rows: Tensor) -> Tensor:
+        matrices = anchors.matrix(0), anchors.matrix(1)
+        moved: Tensor = method(TransferProblem(rows, *matrices, home, target, generator), options)
+        return moved
+
+    if method.linear == "vectors":
+        moved = apply(delta)
+        # What is not linear cancels.
+        return moved - apply(torch.zeros_like(delta)) if options.get("centre") else moved
+    norms = delta.norm(dim=1, keepdim=True)  # (n, 1)
+    # A row of zeros has no direction; any will do, since it is multiplied by zero.
+    rows = torch.where(norms > 0, delta, home.centre + 1.0)
+    scaled: Tensor = apply(normalize(rows, dim=1)) * norms * (target.mean_norm / home.mean_norm)
+    return scaled
 
 
 def transfer_word_vector(

@@ -34,7 +34,7 @@ from promptport.tuning.config import TuneJob
 @dataclass(frozen=True)
 class AttentionPrompts:
     """Prompts that differ from row to row; not a prompt folder, but see `averaged` and
-    `interop.save_attention`.
+    `storage.attention_folder.save_attention`.
 
     Attributes:
         backbone: the frozen model.

@@ -60,8 +60,8 @@ def gradient(
     best, best_loss = candidate.detach(), float("inf")
     for step in range(steps + 1):
         normalised = _to_statistics(candidate, problem.stats_tgt)
-        found = normalize(normalised, dim=1) @ anchors.T  # (n, k)
-        described = found if mask is None else found * mask
+        cosines = normalize(normalised, dim=1) @ anchors.T  # (n, k)
+        described = cosines if mask is None else cosines * mask
         loss = (1 - cosine_similarity(wanted, described, dim=1)).mean()
         if loss.item() < best_loss:
             best, best_loss = normalised.detach(), loss.item()

@@ -130,10 +130,10 @@ def _start(inner: int, hidden: int | None, outer: int, problem: TransferProblem)
 
 def _apply(weights: list[Tensor], rows: Tensor) -> Tensor:
     first, first_bias, second, second_bias = weights
-    found: Tensor = gelu(rows @ first + first_bias) @ second + second_bias
-    return found
+    moved: Tensor = gelu(rows @ first + first_bias) @ second + second_bias
+    return moved
 
 
-def _loss(found: Tensor, wanted: Tensor) -> Tensor:
-    turned: Tensor = (1 - cosine_similarity(found, wanted, dim=1)).mean()
-    return turned + mse_loss(found, wanted)
+def _loss(moved: Tensor, wanted: Tensor) -> Tensor:
+    turned: Tensor = (1 - cosine_similarity(moved, wanted, dim=1)).mean()
+    return turned + mse_loss(moved, wanted)
