@@ -159,7 +159,9 @@ def _usage(made: Provenance) -> str:
     lines += ["", "```bash", "promptport inspect FOLDER"]
     lines += ["promptport predict FOLDER 'TEXT'"] if made.task else []
     lines += ["```", "", "```python", "import promptport as pp", ""]
-    lines += ['prompt = pp.load_prompt("FOLDER")', "```", ""]
+    lines += ['prompt = pp.load_prompt("FOLDER")']
+    lines += ['answers = pp.predict(prompt, ["TEXT"])'] if made.task else []
+    lines += ["```", ""]
     return "\n".join([*lines, _usage_with_peft(made)])
 
 

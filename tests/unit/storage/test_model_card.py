@@ -51,6 +51,7 @@ def test_a_tuned_prompt_tells_model_task_score_and_use() -> None:
         "| tuning started from | rows of random words, seed 3 |",
         "| accuracy | 0.812 | dev | `org/base` |",
         "1. Tuned on org/base in 120 steps with 64 labelled rows.",
+        'pp.predict(prompt, ["TEXT"])',
         'AutoModelForCausalLM.from_pretrained("org/base")',
         'PeftModel.from_pretrained(model, "FOLDER")',
     ):
