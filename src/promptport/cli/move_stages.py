@@ -15,7 +15,7 @@ from promptport.cli.console import (
     refuse_together,
     say,
     shared_words,
-    show_lesson,
+    show_distillation,
     task_of,
     written,
 )
@@ -184,6 +184,6 @@ def _report(
     if options.json_output:
         print_json(output)
         return
-    show_lesson(title, output)
+    show_distillation(title, output)
     if check is not None:
         show_check(check)

@@ -12,7 +12,7 @@ from promptport.cli.console.checks import (
     prompt_folders,
     refuse_together,
 )
-from promptport.cli.console.learning import show_lesson
+from promptport.cli.console.distilled import show_distillation
 from promptport.cli.console.opening import (
     backbone_reference,
     load_backbone,
@@ -102,7 +102,7 @@ __all__ = [
     "say_interrupted",
     "seed_option",
     "shared_words",
-    "show_lesson",
+    "show_distillation",
     "task_of",
     "task_options",
     "waiting",

@@ -28,7 +28,7 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
-    show_lesson,
+    show_distillation,
     written,
 )
 from promptport.cli.panels import METHOD_PANEL, TASK_PANEL
@@ -283,7 +283,9 @@ def _show(expression: str, described: dict[str, Any], made: Combination) -> None
     if "distilled" in described:
         if tried := described["distilled"].get("tried"):
             print_facts("begun from (missed at the first look)", list(tried.items()))
-        show_lesson("distilled from the single prompts", described["distilled"], made.terms.added)
+        show_distillation(
+            "distilled from the single prompts", described["distilled"], made.terms.added
+        )
 
 
 def _hint_scores(

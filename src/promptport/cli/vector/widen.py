@@ -28,7 +28,7 @@ from promptport.cli.console import (
     quiet,
     say,
     seed_option,
-    show_lesson,
+    show_distillation,
     task_of,
     written,
 )
@@ -145,7 +145,7 @@ def command(
     if json_output:
         print_json(output)
         return
-    show_lesson(f"the vector of {prompt} on origins that it did not learn from", output)
+    show_distillation(f"the vector of {prompt} on origins that it did not learn from", output)
     if result.missed[0] > MUCH:
         say(
             f"Of what the prompt says on its own origin {result.missed[0]:.0%} is still missed on "

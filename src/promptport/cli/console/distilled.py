@@ -8,7 +8,7 @@ from typing import Any
 from promptport.cli.console.output import print_facts
 
 
-def show_lesson(title: str, result: Mapping[str, Any], names: Sequence[str] = ()) -> None:
+def show_distillation(title: str, result: Mapping[str, Any], names: Sequence[str] = ()) -> None:
     """What a prompt learned from teachers' answers.
 
     Args:
