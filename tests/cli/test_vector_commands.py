@@ -542,6 +542,20 @@ def test_an_expression_that_begins_with_a_minus(run_cli, library, expression) ->
     assert last[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("vector", "combine", "sst2", "--search-by", "--out", "P"), "'--search-by'"),
+        (("vector", "check", "sst2", "--origin", "--json"), "'--origin'"),
+        (("library", "pairs", "sst2", "mnli.prompt", "--forecast", "--json"), "'--forecast'"),
+    ],
+)
+def test_an_option_does_not_swallow_the_next_one(run_cli, library, command, option) -> None:
+    code, out, err = run_cli(*command)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"Option {option} needs a value, got the option '--" in err
+
+
 def test_options_beside_an_expression_are_still_checked(run_cli, library) -> None:
     code, out, err = run_cli("vector", "combine", "sst2", "--ouut", "P")
     assert (code, out, err.count("\n")) == (2, "", 1)
