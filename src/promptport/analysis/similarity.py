@@ -132,10 +132,26 @@ class Similarity:
             for group, pairs in sorted(found.items(), reverse=True)
         }
 
+    @property
+    def verdict(self) -> str:
+        """In plain words which two are most alike, and which two stand most against each other."""
+        cosines = self.matrices["cosine"]
+        pairs = sorted(combinations(range(len(self.names)), 2), key=lambda p: float(cosines[p]))
+        near, far = pairs[-1], pairs[0]
+        said = f"most alike: {self._pair(near)}"
+        return said if near == far else f"{said}; least: {self._pair(far)}"
+
+    def _pair(self, pair: tuple[int, int]) -> str:
+        first, second = (self.names[i] for i in pair)
+        conflict = float(self.matrices["sign_conflict"][pair])
+        cosine = float(self.matrices["cosine"][pair])
+        return f"{first} and {second} (cosine {cosine:.2f}, signs differ in {conflict:.0%})"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         return {
             "of": self.of,
+            "verdict": self.verdict,
             "names": list(self.names),
             "tasks": list(self.tasks),
             "origins": list(self.origins),

@@ -75,12 +75,12 @@ class Ranking:
         """In plain words how far to trust the order."""
         first = self.entries[0]
         if len(self.entries) == 1:
-            return f"{first.name} is the only prompt: there is nothing to compare it with"
-        lead = first.score - self.entries[1].score
+            return f"nothing to compare it with: {first.name} is the only prompt"
         if self.by == "labels":
+            lead = first.score - self.entries[1].score
             return (
-                f"{first.name} has the lowest loss on the labels, by {lead:.3f}; where losses are "
-                "near each other, another draw of rows may turn the order"
+                f"lowest loss on the labels: {first.name}, by {lead:.3f}; where losses are near "
+                "each other, another draw of rows may turn the order"
             )
         information = first.measures["information"] or 0.0
         if information < LITTLE:
@@ -89,8 +89,8 @@ class Ranking:
                 "1): no prompt of the library knows this task well; some labelled rows say more"
             )
         return (
-            f"{first.name} answers most like the others together; no label was read, so a few "
-            "labelled rows would make it surer"
+            f"most like the others together: {first.name}; no label was read, so a few labelled "
+            "rows would make it surer"
         )
 
     def to_dict(self) -> dict[str, Any]:

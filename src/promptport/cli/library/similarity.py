@@ -21,7 +21,7 @@ from promptport.cli.console import (
     quiet,
     written,
 )
-from promptport.cli.library.shared import open_library
+from promptport.cli.library.shared import open_library, sentence
 from promptport.cli.panels import OUTPUT_PANEL
 from promptport.errors import PromptPortError
 
@@ -107,3 +107,4 @@ def _show(similarity: Similarity) -> None:
         rows = [[group, *mean.values()] for group, mean in groups.items()]
         print_table("means over pairs", ["of", "pairs", "cosine", "token cosine"], rows)
     typer.echo(_LEGEND)
+    typer.echo(sentence(similarity.verdict))
