@@ -1,4 +1,4 @@
-"""Calibration and re-anchoring: answers are learned from a teacher, labels are never read."""
+"""The recipes: answers are learned from teachers, labels are never read."""
 
 from __future__ import annotations
 
@@ -54,37 +54,37 @@ def task(request):
 
 
 @pytest.mark.parametrize(("source", "target"), [("bert", "gpt2"), ("gpt2", "t5"), ("t5", "bert")])
-def test_calibration_comes_nearer_to_the_teacher(backbone, task, source, target) -> None:
-    teacher, student = backbone(source), backbone(target)
-    prompt = tuned(teacher, task)
-    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
-    result = align(ported, student, [Teacher(teacher, prompt)], task, config=CONFIG)
+def test_aligning_comes_nearer_to_the_teacher(backbone, task, source, target) -> None:
+    source, target = backbone(source), backbone(target)
+    prompt = tuned(source, task)
+    ported = transfer(prompt, source.space, target.space, minimum_anchors=2).prompt
+    result = align(ported, target, [Teacher(source, prompt)], task, config=CONFIG)
     assert result.floor - 1e-5 <= result.after < result.before
     assert result.prompt.length == prompt.length
-    student.check_prompt(result.prompt)
+    target.check_prompt(result.prompt)
     entry = result.prompt.provenance.history[-1]
     assert (entry["step"], entry["labels_used"]) == ("align", False)
 
 
 def test_labels_are_never_read(backbone, task) -> None:
-    teacher, student = backbone("bert"), backbone("gpt2")
-    prompt = tuned(teacher, task)
-    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    source, target = backbone("bert"), backbone("gpt2")
+    prompt = tuned(source, task)
+    ported = transfer(prompt, source.space, target.space, minimum_anchors=2).prompt
     wrong = "Rome" if task.kind == "probe" else task.label_names[-1]
     results = [
-        align(ported, student, [Teacher(teacher, prompt)], each, config=CONFIG)
+        align(ported, target, [Teacher(source, prompt)], each, config=CONFIG)
         for each in (task, with_other_answers(task, wrong))
     ]
     assert torch.equal(results[0].prompt.vectors, results[1].prompt.vectors)
 
 
 def test_two_teachers_are_averaged(backbone, task) -> None:
-    teacher, student = backbone("bert"), backbone("gpt2")
-    prompt = tuned(teacher, task)
-    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
-    once = [Teacher(teacher, prompt)]
-    twice = [Teacher(teacher, prompt, 1.0), Teacher(teacher, prompt, 3.0)]
-    one, two = (align(ported, student, t, task, config=CONFIG) for t in (once, twice))
+    source, target = backbone("bert"), backbone("gpt2")
+    prompt = tuned(source, task)
+    ported = transfer(prompt, source.space, target.space, minimum_anchors=2).prompt
+    once = [Teacher(source, prompt)]
+    twice = [Teacher(source, prompt, 1.0), Teacher(source, prompt, 3.0)]
+    one, two = (align(ported, target, t, task, config=CONFIG) for t in (once, twice))
     torch.testing.assert_close(one.prompt.vectors, two.prompt.vectors, rtol=1e-4, atol=1e-5)
 
 
@@ -130,11 +130,11 @@ def test_bad_input(backbone, capitals) -> None:
 
 @pytest.mark.parametrize("texts", ["task", "words"])
 def test_both_kinds_of_text_teach(backbone, task, texts) -> None:
-    teacher, student = backbone("bert"), backbone("t5")
-    prompt = tuned(teacher, task)
-    ported = transfer(prompt, teacher.space, student.space, minimum_anchors=2).prompt
+    source, target = backbone("bert"), backbone("t5")
+    prompt = tuned(source, task)
+    ported = transfer(prompt, source.space, target.space, minimum_anchors=2).prompt
     config = replace(CONFIG, texts=texts)
-    result = align(ported, student, [Teacher(teacher, prompt)], task, config=config)
+    result = align(ported, target, [Teacher(source, prompt)], task, config=config)
     assert result.after < result.before
     assert result.rows <= config.rows
     assert result.prompt.provenance.history[-1]["texts"] == texts
@@ -143,10 +143,10 @@ def test_both_kinds_of_text_teach(backbone, task, texts) -> None:
 def test_random_words_need_no_rows(backbone, task) -> None:
     """Nothing but templates and label words is read, so a task without data will do."""
     empty = task.with_rows()
-    teacher = backbone("bert")
-    prompt = tuned(teacher, task)
+    source = backbone("bert")
+    prompt = tuned(source, task)
     config = replace(CONFIG, texts="words")
-    once, again = (fit_mixture(prompt, teacher, each, config=config) for each in (task, empty))
+    once, again = (fit_mixture(prompt, source, each, config=config) for each in (task, empty))
     assert torch.equal(once.prompt.vectors, again.prompt.vectors)
 
 
@@ -335,7 +335,7 @@ def test_tasks_take_turns_and_short_ones_begin_again() -> None:
     assert order != trainer._in_turn(pools, seed=5)
 
 
-def test_a_lesson_is_measured_by_what_tells_its_texts_apart(backbone, films) -> None:
+def test_targets_are_measured_by_what_tells_their_texts_apart(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)
     goal = Teacher(model, tuned(model, task))
     made = targets.DistillTargets.make(model, goal.prompt, [goal], task, "train", CONFIG)
@@ -359,7 +359,7 @@ def test_losses_of_several_tasks_are_in_their_own_units(
         for own in [tuned(model, task)]
     ]
     sure, unsure = torch.eye(2), torch.tensor([[0.7, 0.3], [0.3, 0.7]])
-    lessons = [
+    both = [
         replace(one, answers=rows.repeat(len(one.questions) // 2, 1))
         for one, rows in zip(made, (sure, unsure), strict=True)
     ]
@@ -381,10 +381,10 @@ def test_losses_of_several_tasks_are_in_their_own_units(
         return found
 
     monkeypatch.setattr(trainer.Distillation, "_gradient", noted)
-    learning = trainer.Distillation(vectors, lessons, config, rate=0.1)
+    learning = trainer.Distillation(vectors, both, config, rate=0.1)
     learning.go_on(learning.total, lambda: None)
     record = learning.record()
-    units = [one.unit for one in lessons]
+    units = [one.unit for one in both]
     assert units[0] == pytest.approx(math.log(2))
     assert units[1] < 0.1
     assert all(used == units for used, _ in asked)
@@ -403,7 +403,7 @@ def test_some_rows_are_always_left_to_learn_from(backbone, films) -> None:
     assert (found.rows, found.steps) == (8, 1)
 
 
-def test_steps_end_a_lesson(backbone, capitals) -> None:
+def test_steps_end_it(backbone, capitals) -> None:
     model, task = backbone("bert"), repeated(capitals)
     part = (tuned(model, task), task)
     start = random_prompt(model, 3, 2)
@@ -440,7 +440,7 @@ def test_looks_at_held_back_rows_are_counted_in_updates_of_each_task(
     assert looks == [0, 6, 12, 14]
 
 
-def test_a_student_that_is_close_enough_is_let_go(backbone, films) -> None:
+def test_a_prompt_that_is_close_enough_is_done(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)
     prompt = tuned(model, task)
     config = replace(CONFIG, epochs=0, steps=50, check=2, patience=50, enough=0.01)
@@ -472,7 +472,7 @@ def test_the_mean_of_noisy_steps_is_what_is_kept(backbone, films) -> None:
     assert torch.allclose(learning.mean, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_one_part_alone_is_calibration(backbone, task) -> None:
+def test_one_part_alone_is_aligning(backbone, task) -> None:
     model = backbone("bert")
     start, goal = tuned(model, task), random_prompt(model, 3, 5)
     goal = replace(goal, provenance=replace(goal.provenance, template=task.template.text))
@@ -512,7 +512,7 @@ def test_of_several_starts_the_one_that_misses_less_goes_on(backbone, capitals, 
         distill_merge([], model, parts, config=config)
 
 
-def test_reconcile_needs_parts_of_its_backbone(backbone, capitals) -> None:
+def test_merging_needs_parts_of_its_backbone(backbone, capitals) -> None:
     model, task = backbone("bert"), repeated(capitals)
     prompt = tuned(model, task)
     with pytest.raises(TuningError, match="parts: expected one or more"):

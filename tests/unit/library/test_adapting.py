@@ -178,10 +178,10 @@ def test_an_exam_over_many_rows(backbone, films) -> None:
         objective = Objective(model, labelled, length=2)
         questions = objective.prepare(labelled.load("train")).questions
         answers = torch.tensor([q.goal for q in questions])
-        exam = LabelCheck(DistillTargets(objective, questions, answers, None))
+        check = LabelCheck(DistillTargets(objective, questions, answers, None))
         for prompt in (*prompts, *prompts[::-1]):
             own, gold = answers_of(model, labelled, prompt)
-            assert exam.passed(prompt.vectors) == bool((own.argmax(1) == gold).all())
+            assert check.passed(prompt.vectors) == bool((own.argmax(1) == gold).all())
 
 
 def test_order_and_seed(backbone, films, library) -> None:
