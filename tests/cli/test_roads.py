@@ -148,9 +148,7 @@ def test_the_words_of_a_vector_start_tuning_elsewhere(
     run_printed(err)
 
 
-def test_the_words_of_a_vector_need_an_anchored_prompt(
-    run_cli, model_folder, task, tmp_path
-) -> None:
+def test_the_words_of_a_vector_need_a_mixture_prompt(run_cli, model_folder, task, tmp_path) -> None:
     def refused(*arguments) -> str:
         common = ("--to", model_folder("gpt2"), "--vector", "--out", tmp_path / "V")
         code, _, err = run_cli("transfer", *arguments, *common)
@@ -170,7 +168,7 @@ def test_the_words_of_a_vector_need_an_anchored_prompt(
     assert "promptport move --only mixture" in refused(mixed)
 
 
-def test_words_of_needs_an_anchored_prompt(run_cli, model_folder, task, tmp_path) -> None:
+def test_words_of_needs_a_mixture_prompt(run_cli, model_folder, task, tmp_path) -> None:
     code, _, err = run_cli(
         *("tune", "--backbone", model_folder("bert"), "--task", task, "--out", tmp_path / "P"),
         *("--words-of", model_folder("t5"), *FAST),

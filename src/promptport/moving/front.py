@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptport.distillation import DistillConfig, Teacher, move_by_answers
+from promptport.distillation import Agreement, DistillConfig, Teacher, Texts, move_by_answers
 from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
 from promptport.errors import BackboneError, PromptPortError, TaskError, UnknownNameError
 from promptport.evaluation import evaluate
@@ -158,7 +158,8 @@ class PreparedMove:
         check = check_answers(
             report.prompt, target, teachers, task, split=split, config=config, held_back=True
         )
-        return self._result(report.prompt, report, check, _fell(report))
+        fell = fewer_equal(report.before, report.after, report.texts)
+        return self._result(report.prompt, report, check, fell)
 
     def _by_embeddings(self, progress: Progress | None) -> MoveResult:
         told = None
@@ -413,13 +414,18 @@ def _task_of(
         return None, f"the task {name} that the prompt remembers cannot be opened{needs}"
 
 
-def _fell(report: AnswersResult) -> tuple[str, ...]:
-    """A word on fewer equal answers after alignment: it goes by probabilities, not by the first."""
-    before, after = report.before, report.after
+def fewer_equal(before: Agreement, after: Agreement, texts: Texts) -> tuple[str, ...]:
+    """A word on fewer equal answers after alignment: it goes by probabilities, not by the first.
+
+    Args:
+        before: agreement with the source before alignment.
+        after: the same after it.
+        texts: what was asked.
+    """
     if after.same >= before.same:
         return ()
     fix = "move it with unlabelled texts of the task (--texts task)"
-    if report.texts == "task":
+    if texts == "task":
         fix = "more texts of the task (--rows) make it surer"
     return (
         f"alignment brought the probabilities nearer (divergence {before.divergence:.2f} to "

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 import promptport
-from promptport.distillation import DistillConfig, Teacher, fit_mixture, move_by_answers
+from promptport.distillation import Agreement, DistillConfig, Teacher, fit_mixture, move_by_answers
 from promptport.errors import BackboneError, PromptPortError
 from promptport.evaluation import evaluate
 from promptport.moving import MoveConfig, move, prepare_move
+from promptport.moving.front import fewer_equal
 from promptport.parameters import OriginSpec
 from promptport.storage import load_prompt, save_prompt
 from promptport.transfers import transfer
@@ -50,6 +51,16 @@ def test_the_road_by_answers_is_that_of_move_by_answers(backbone, make, task, te
     assert moved.verdict.startswith("it answers like its source on ")
     fell = wanted.after.same < wanted.before.same
     assert any("fewer first answers are equal" in line for line in moved.warnings) == fell
+
+
+@pytest.mark.parametrize(("texts", "fix"), [("words", "--texts task"), ("task", "--rows")])
+def test_fewer_equal_answers_after_alignment_are_commented_on(texts, fix) -> None:
+    before, after = Agreement(1.2, 0.75, 51), Agreement(0.9, 0.67, 51)
+    (said,) = fewer_equal(before, after, texts)
+    assert "divergence 1.20 to 0.90 nats" in said
+    assert "(75% to 67% of 51)" in said
+    assert fix in said
+    assert fewer_equal(after, before, texts) == ()
 
 
 def test_names_folders_and_objects(backbone, model_folder, make, task, tmp_path) -> None:
