@@ -2,8 +2,9 @@
 
 from promptport.moving.answer_check import AnswerCheck, check_answers
 from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
-from promptport.moving.front import MoveConfig, MoveResult, PreparedMove, move, prepare_move
+from promptport.moving.front import MoveConfig, PreparedMove, move, prepare_move
 from promptport.moving.planning import MovePlan, Situation, plan_move
+from promptport.moving.result import MoveResult
 from promptport.moving.vectors import VectorMove, move_vector
 
 __all__ = [

@@ -9,7 +9,7 @@ from promptport.distillation import Agreement, DistillConfig, Teacher, fit_mixtu
 from promptport.errors import BackboneError, PromptPortError
 from promptport.evaluation import evaluate
 from promptport.moving import MoveConfig, move, prepare_move
-from promptport.moving.front import fewer_equal
+from promptport.moving.result import fewer_equal
 from promptport.parameters import OriginSpec
 from promptport.storage import load_prompt, save_prompt
 from promptport.transfers import transfer
