@@ -285,6 +285,7 @@ def _show_task(output: dict[str, Any], seed: int) -> None:
     print_table(title, [*columns, "no origin"], rows)
     if output["kept"] is not None:
         typer.echo(f"Kept share {_share(output['kept'])}.")
+    typer.echo(_scale())
     typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
 
 
@@ -333,6 +334,7 @@ def _show_prompts(model: str, places: list[Path], checks: list[PromptCheck], uns
     ]
     asked = {v["task"]: f"{v['task']} (majority answer {v['majority']:.3f})" for v in vectors}
     print_table(f"{', '.join(asked.values())} on {model}, {unseen} origins", columns, rows)
+    typer.echo(_scale())
 
 
 def _say_verdict(place: Path, prompt: SoftPrompt, check: PromptCheck, asked: _Asked) -> None:
@@ -351,6 +353,17 @@ def _hint_widen(place: Path, asked: _Asked, task: str | None) -> None:
         out=place.with_name(f"{place.name}-wide"),
     )
     hint("To make it move, without labels", following)
+
+
+def _scale() -> str:
+    """What a good number is."""
+    from promptport.analysis.robustness import LOSES, MOVES
+
+    return (
+        "kept: the score on other origins as a share of that on its own; 1 is all of it. A vector "
+        f"that leads {MOVES:.0%} of the way from the bare origins to its own score moves, one that "
+        f"leads {LOSES:.0%} moves with a loss."
+    )
 
 
 def _short(places: list[Path]) -> list[str]:

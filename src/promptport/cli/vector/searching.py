@@ -90,4 +90,7 @@ def show_search(search: dict[str, Any]) -> None:
             for name, s in search["tasks"].items()
         ],
     )
-    typer.echo(f"Chosen by labels of the {search['split']} split.")
+    typer.echo(
+        f"Chosen by labels of the {search['split']} split. kept: the score as a share of the best "
+        "single vector's; 1 is all of it."
+    )
