@@ -291,8 +291,8 @@ def _forecasts(
                 progress(sum(map(len, judged.values())), 2 * len(pairs))
     way = "sum" if combined is None else _way(combined, parts, vectors)
     return {
-        pair: Forecast((found[0], found[1]), alike[pair], shared[pair], way)
-        for pair, found in judged.items()
+        pair: Forecast((tasks[0], tasks[1]), alike[pair], shared[pair], way)
+        for pair, tasks in judged.items()
     }
 
 

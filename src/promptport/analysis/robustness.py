@@ -136,10 +136,10 @@ def origin_robustness(
     plain = replace(applied[0], origin=None)
     bare = [replace(plain, vectors=origin) for origin in origins]
     alone = [replace(plain, vectors=vector.delta) for vector in vectors]
-    found = score_prompts(
+    evaluations = score_prompts(
         backbone, [*applied, *bare, *alone], [task], split=split, rows=rows, truncate=truncate
     )
-    scores = [row[0] for row in found]
+    scores = [row[0] for row in evaluations]
     count = len(origins)
     table = [scores[i : i + count] for i in range(0, len(applied), count)]
     without = scores[len(applied) : len(applied) + count]
@@ -173,9 +173,9 @@ def judge_robustness(
         origins: (n, d) each, first those of the vectors.
     """
     counted = [
-        (number, found)
-        for number, found in enumerate(each)
-        if found.own.score.low > max(majority, fmean(e.score.value for e in found.bare))
+        (number, scores)
+        for number, scores in enumerate(each)
+        if scores.own.score.low > max(majority, fmean(e.score.value for e in scores.bare))
     ]
     lengths = fmean(float(v.delta.norm()) for v in vectors)
     ratio = lengths / max(fmean(float(o.norm()) for o in origins), 1e-12)
@@ -184,7 +184,7 @@ def judge_robustness(
         for (a, start), (b, other) in combinations(zip(vectors, origins, strict=False), 2)
         if not torch.equal(start, other)
     ]
-    found = OriginRobustness(
+    robustness = OriginRobustness(
         task=task,
         own=tuple(e.own.score.value for e in each),
         other=tuple(tuple(o.score.value for o in e.other) for e in each),
@@ -198,8 +198,8 @@ def judge_robustness(
         movement="nothing to move",
         reason="",
     )
-    movement, reason = _verdict(found)
-    return replace(found, movement=movement, reason=reason)
+    movement, reason = _verdict(robustness)
+    return replace(robustness, movement=movement, reason=reason)
 
 
 def _share(counted: Sequence[tuple[int, OnOrigins]], *, bare: bool) -> Interval | None:
@@ -208,9 +208,11 @@ def _share(counted: Sequence[tuple[int, OnOrigins]], *, bare: bool) -> Interval 
         return None
     above, below, units = [], [], []
     several = len(counted) > 1
-    for number, found in counted:
-        own = _rows(found.own)
-        for evaluation, without, place in zip(found.other, found.bare, found.places, strict=True):
+    for number, scores in counted:
+        own = _rows(scores.own)
+        for evaluation, without, place in zip(
+            scores.other, scores.bare, scores.places, strict=True
+        ):
             other, less = _rows(evaluation), _rows(without)
             above.append(_less(other, less) if bare else other)
             below.append(_less(own, less) if bare else own)
@@ -218,32 +220,36 @@ def _share(counted: Sequence[tuple[int, OnOrigins]], *, bare: bool) -> Interval 
     return bootstrap_ratio(above, below, units=units)
 
 
-def _rows(found: Evaluation) -> list[float]:
+def _rows(evaluation: Evaluation) -> list[float]:
     """Per row 1 if it is right, else 0; the score itself where that is no share of rows."""
-    return [found.score.value] if found.right is None else [float(r) for r in found.right]
+    return (
+        [evaluation.score.value]
+        if evaluation.right is None
+        else [float(r) for r in evaluation.right]
+    )
 
 
 def _less(left: Sequence[float], right: Sequence[float]) -> list[float]:
     return [a - b for a, b in zip(left, right, strict=True)]
 
 
-def _verdict(found: OriginRobustness) -> tuple[Movement, str]:
-    if found.kept is None or found.added is None:
-        own, bare = fmean(found.own), fmean(fmean(row) for row in found.bare)
-        if bare > found.majority:
+def _verdict(robustness: OriginRobustness) -> tuple[Movement, str]:
+    if robustness.kept is None or robustness.added is None:
+        own, bare = fmean(robustness.own), fmean(fmean(row) for row in robustness.bare)
+        if bare > robustness.majority:
             return "nothing to move", (
                 f"the tuned prompts ({own:.3f}) are not above bare origins ({bare:.3f}) beyond "
                 "noise"
             )
         return "nothing to move", "the tuned prompts do not beat the majority answer beyond noise"
-    value, low, high = found.added.value, found.added.low, found.added.high
+    value, low, high = robustness.added.value, robustness.added.low, robustness.added.high
     said = _movement(value)
     share = (
-        f"on other origins {found.kept.value:.1%} of the score is kept, and the vector leads "
+        f"on other origins {robustness.kept.value:.1%} of the score is kept, and the vector leads "
         f"{value:.0%} [{low:.0%}, {high:.0%}] of the way from bare origins to it"
     )
     if said != "moves":
-        share += f", because {_cause(found)}"
+        share += f", because {_cause(robustness)}"
     if not _movement(low) == said == _movement(high):
         share += "; more origins or rows would make it surer"
     return said, share
@@ -255,16 +261,16 @@ def _movement(share: float) -> Movement:
     return "moves with a loss" if share >= LOSES else "does not move"
 
 
-def _cause(found: OriginRobustness) -> str:
+def _cause(robustness: OriginRobustness) -> str:
     """By taking the origin away: either other origins stand in the way, or its own is missing."""
-    own, alone = fmean(found.own), fmean(found.alone)
+    own, alone = fmean(robustness.own), fmean(robustness.alone)
     if alone >= LOSES * own:
         cause = f"other origins disturb it: without any origin it has {alone:.3f}"
     else:
         cause = f"it leans on its own origin: without any it has {alone:.3f}"
-    if found.cosine is not None and found.cosine < _ALIKE:
+    if robustness.cosine is not None and robustness.cosine < _ALIKE:
         cause += (
             f", and vectors tuned from different origins have little in common (cosine "
-            f"{found.cosine:.2f})"
+            f"{robustness.cosine:.2f})"
         )
     return cause

@@ -114,13 +114,13 @@ class Similarity:
             `same task, other origin` and so on -> `pairs`, `cosine`, `token_cosine`; empty groups
             are left out.
         """
-        found: dict[str, list[tuple[int, int]]] = {}
+        groups: dict[str, list[tuple[int, int]]] = {}
         for i, j in combinations(range(len(self.names)), 2):
             facts = (self.tasks[i], self.tasks[j], self.origins[i], self.origins[j])
             if None not in facts:
                 task = "same" if facts[0] == facts[1] else "other"
                 origin = "same" if facts[2] == facts[3] else "other"
-                found.setdefault(f"{task} task, {origin} origin", []).append((i, j))
+                groups.setdefault(f"{task} task, {origin} origin", []).append((i, j))
         return {
             group: {
                 "pairs": len(pairs),
@@ -129,7 +129,7 @@ class Similarity:
                     for name in ("cosine", "token_cosine")
                 },
             }
-            for group, pairs in sorted(found.items(), reverse=True)
+            for group, pairs in sorted(groups.items(), reverse=True)
         }
 
     @property

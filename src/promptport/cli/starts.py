@@ -63,12 +63,12 @@ def started(
     from promptport.library.starts import start_from
 
     opened = open_library(library, data=data).on(model)
-    found = []
+    begun = []
     for job in jobs:
         start = start_from(job, model, opened, way, config)
         typer.echo(start.said, err=True)
-        found.append(start.job)
-    return found
+        begun.append(start.job)
+    return begun
 
 
 def report_together(result: TogetherResult, out: Path, seconds: float, json_output: bool) -> None:

@@ -28,7 +28,7 @@ class ResultStore:
     Args:
         path: the file; its folder is made at once. None: in memory alone.
         weights: a cell's place -> digest of the weights and settings that it depends on.
-        values: the keys that are found, not asked; all others are the place.
+        values: the keys that are measured, not asked; all others are the place.
         exact: keep numbers as they are.
 
     Raises:
@@ -63,22 +63,22 @@ class ResultStore:
         """The cell of this place, place and values."""
         return self._known.get(self._key(place))
 
-    def add(self, found: Mapping[str, Any], **place: Any) -> None:
+    def add(self, measured: Mapping[str, Any], **place: Any) -> None:
         """Write a cell, unless its place is there.
 
         Args:
-            found: its values; numbers are rounded to five digits, unless they are kept exact.
+            measured: its values; numbers are rounded to five digits, unless they are kept exact.
             place: all else.
 
         Raises:
-            ValueError: `found` has a key that is none of the values.
+            ValueError: `measured` has a key that is none of the values.
             StorageError: the file cannot be written.
         """
-        if unknown := sorted(set(found) - self.values):
+        if unknown := sorted(set(measured) - self.values):
             raise ValueError(f"cell: {unknown} is none of {sorted(self.values)}")
         if self.has(**place):
             return
-        kept = found if self.exact else rounded(found)
+        kept = measured if self.exact else rounded(measured)
         cell = {**place, "weights": self.weights(place), **kept}
         self.rows.append(cell)
         self._known[self._key(cell)] = cell

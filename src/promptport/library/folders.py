@@ -12,25 +12,13 @@ from torch import Tensor
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import what_is_at
 from promptport.prompt import SoftPrompt
-from promptport.storage import load_prompt, load_vector
+from promptport.storage import load_prompt, load_vector, prompt_folders
 from promptport.storage.prompt_folder import CONFIG_FILE
-from promptport.storage.vector_folder import RECORD_FILE
 from promptport.vector import TaskPromptVector
 
 Content = SoftPrompt | TaskPromptVector
 
 _SUFFIX = ".prompt"  # of a folder's name; it is no part of the prompt's
-
-
-def prompt_folders(place: str | Path) -> list[Path]:
-    """A folder, if it holds a prompt or a vector, and the folders in it that do.
-
-    Hidden ones are left out: what a killed run was about to rename.
-    """
-    place = Path(place)
-    inside = sorted(place.iterdir()) if place.is_dir() else []
-    seen = (place, *(f for f in inside if not f.name.startswith(".")))
-    return [f for f in seen if any((f / mark).is_file() for mark in (CONFIG_FILE, RECORD_FILE))]
 
 
 def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
@@ -52,7 +40,7 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
         raise PromptPortError(
             "library", expected="a folder of prompts", got="none", fix="Name one folder or more"
         )
-    found: dict[Path, Path] = {}  # by what the path leads to
+    by_target: dict[Path, Path] = {}  # by what the path leads to
     again: list[tuple[Path, Path]] = []
     for place in map(Path, places):
         own = prompt_folders(place)
@@ -65,12 +53,12 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
             )
         for folder in own:
             target = folder.resolve()
-            if target in found:
+            if target in by_target:
                 again.append((folder, target))
             else:
-                found[target] = folder
-    names = dict(zip(found, names_apart(list(found.values())), strict=True))
-    by_name = {names[target]: folder for target, folder in found.items()}
+                by_target[target] = folder
+    names = dict(zip(by_target, names_apart(list(by_target.values())), strict=True))
+    by_name = {names[target]: folder for target, folder in by_target.items()}
     return by_name, [f"{folder} (as {names[target]})" for folder, target in again]
 
 

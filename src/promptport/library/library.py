@@ -308,16 +308,16 @@ class Library(Mapping[str, SoftPrompt]):
         Raises:
             MismatchError: a prompt without origin.
         """
-        found = {}
+        vectors = {}
         for entry in self.entries:
             if isinstance(entry.content, TaskPromptVector):
-                found[entry.name] = entry.content
+                vectors[entry.name] = entry.content
             else:
                 known = self._model or self._backbone_name
-                found[entry.name] = TaskPromptVector.of(
+                vectors[entry.name] = TaskPromptVector.of(
                     with_origin(entry.content, known), entry.name
                 )
-        return found
+        return vectors
 
     def _with(self, entries: Sequence[LibraryEntry], model: Backbone | None = None) -> Library:
         return Library(

@@ -3,7 +3,7 @@
 from promptport.storage.opening import PromptLike, VectorLike, as_prompt, as_vector
 from promptport.storage.portable_file import load_portable, save_portable
 from promptport.storage.prompt_folder import load_prompt, naming_file, save_prompt
-from promptport.storage.vector_folder import is_vector, load_vector, save_vector
+from promptport.storage.vector_folder import is_vector, load_vector, prompt_folders, save_vector
 
 __all__ = [
     "PromptLike",
@@ -15,6 +15,7 @@ __all__ = [
     "load_prompt",
     "load_vector",
     "naming_file",
+    "prompt_folders",
     "save_portable",
     "save_prompt",
     "save_vector",

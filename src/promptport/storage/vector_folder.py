@@ -61,6 +61,17 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
     return target
 
 
+def prompt_folders(place: str | Path) -> list[Path]:
+    """A folder, if it holds a prompt or a vector, and the folders in it that do.
+
+    Hidden ones are left out: what a killed run was about to rename.
+    """
+    place = Path(place)
+    inside = sorted(place.iterdir()) if place.is_dir() else []
+    seen = (place, *(f for f in inside if not f.name.startswith(".")))
+    return [f for f in seen if any((f / mark).is_file() for mark in (CONFIG_FILE, RECORD_FILE))]
+
+
 def load_vector(
     folder: str | Path, name: str | None = None, backbone: str | None = None
 ) -> TaskPromptVector:

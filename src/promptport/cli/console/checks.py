@@ -51,17 +51,10 @@ def refuse_together(option: str, others: Mapping[str, bool]) -> None:
 
 
 def prompt_folders(place: Path) -> list[Path]:
-    """A folder, if it holds a prompt or a vector, and the folders in it that do.
+    """A folder, if it holds a prompt or a vector, and the folders in it that do."""
+    from promptport import storage
 
-    Hidden ones are left out: what a killed run was about to rename.
-    """
-    from promptport.storage.prompt_folder import CONFIG_FILE
-    from promptport.storage.vector_folder import RECORD_FILE
-
-    inside = sorted(place.iterdir()) if place.is_dir() else []
-    marks = (CONFIG_FILE, RECORD_FILE)
-    seen = (place, *(f for f in inside if not f.name.startswith(".")))
-    return [f for f in seen if any((f / mark).is_file() for mark in marks)]
+    return storage.prompt_folders(place)
 
 
 def origin_folder(text: str | None) -> list[Path]:

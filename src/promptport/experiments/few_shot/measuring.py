@@ -176,8 +176,8 @@ class _Measurement:
             key = digest_of(prompt)
             if key not in known:
                 known[key] = self._scored(self._score(new[key]))
-            found = {**known[key], "chosen": chosen, "vectors": key}
-            self._add(found, name, seed, count)
+            cell = {**known[key], "chosen": chosen, "vectors": key}
+            self._add(cell, name, seed, count)
 
     def _place(self, name: str, seed: int, count: int) -> dict[str, Any]:
         return {"task": self.task.name, "start": name, "seed": seed, "rows": count}
@@ -185,8 +185,8 @@ class _Measurement:
     def _cells_of(self, seed: int, count: int) -> list[Cell]:
         return [cell for cell in self.cells.rows if (cell["seed"], cell["rows"]) == (seed, count)]
 
-    def _add(self, found: Mapping[str, Any], name: str, seed: int, count: int) -> None:
-        self.cells.add({key: found[key] for key in _VALUES}, **self._place(name, seed, count))
+    def _add(self, cell: Mapping[str, Any], name: str, seed: int, count: int) -> None:
+        self.cells.add({key: cell[key] for key in _VALUES}, **self._place(name, seed, count))
 
     def _score(self, prompt: SoftPrompt) -> Evaluation:
         """In the template of the task, not in that of the prompt."""
@@ -198,11 +198,11 @@ class _Measurement:
             truncate=self.config.truncate,
         )
 
-    def _scored(self, found: Evaluation, chosen: str | None = None) -> Cell:
+    def _scored(self, evaluation: Evaluation, chosen: str | None = None) -> Cell:
         return {
-            "score": found.score.value,
-            "right": None if found.right is None else packed(found.right),
-            "skipped": found.skipped,
+            "score": evaluation.score.value,
+            "right": None if evaluation.right is None else packed(evaluation.right),
+            "skipped": evaluation.skipped,
             "chosen": chosen,
             "vectors": None,
         }
@@ -217,7 +217,7 @@ class _Measurement:
             for prompt in starts.values()
         ]
         results = tune(self.backbone, jobs, self._settings(rows))
-        found = {}
+        tuned = {}
         for key, result in zip(starts, results, strict=True):
             if result.prompt is None:
                 raise TuningError(
@@ -226,8 +226,8 @@ class _Measurement:
                     got=str(result.error),
                     fix="Leave out prompts with very large values",
                 )
-            found[key] = result.prompt
-        return found
+            tuned[key] = result.prompt
+        return tuned
 
     def _settings(self, rows: int) -> TuneConfig:
         return few_shot_config(rows, self.config.steps, truncate=self.config.truncate)
@@ -240,8 +240,10 @@ class _Measurement:
             seed=seed,
             truncate=self.config.truncate,
         )
-        found = adapt(self.backbone, self.starts.library, self.pool, labelled=count, config=config)
-        self._add(self._scored(self._score(found.prompt), found.start), "adapt", seed, count)
+        adapted = adapt(
+            self.backbone, self.starts.library, self.pool, labelled=count, config=config
+        )
+        self._add(self._scored(self._score(adapted.prompt), adapted.start), "adapt", seed, count)
 
     def _attended(self, seed: int, count: int, few: Task | None) -> None:
         sources = list(self.starts.library.values())

@@ -183,11 +183,11 @@ def curves_of(
         start: Curve(
             start,
             touched[start],
-            {count: tuple(cell["score"] for cell in found) for count, found in own.items()},
+            {count: tuple(cell["score"] for cell in seeds) for count, seeds in own.items()},
             {
-                count: tuple(cell["chosen"] for cell in found)
-                for count, found in own.items()
-                if found[0]["chosen"] is not None
+                count: tuple(cell["chosen"] for cell in seeds)
+                for count, seeds in own.items()
+                if seeds[0]["chosen"] is not None
             },
         )
         for start, own in cells.items()
