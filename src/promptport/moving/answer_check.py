@@ -19,6 +19,7 @@ from promptport.tuning import random_prompt
 Verdict = Literal["at chance", "weak", "good"]
 CHECK_ROWS = 64
 GOOD = 0.5  # share of equal first answers from which a moved prompt is called good
+FEWEST_ROWS = 10  # fewer tell nothing
 _SURE = 2.0  # standard errors that lie between chance and more than that
 # Measured (benchmarks/LOG.md, "Agreement and score"): random words do not tell prompts that keep
 # little from those that keep much; the task's own texts do, and nothing lies from 43% to 65%.
@@ -60,8 +61,10 @@ class AnswerCheck:
     def verdict(self) -> Verdict | None:
         """`at chance`: not above `chance` by two standard errors; `good`: half or more alike.
 
-        None: above chance, but on random words, which decide no more than that.
+        None: fewer than 10 rows; or above chance, but on random words, which decide no more.
         """
+        if self.rows < FEWEST_ROWS:
+            return None
         error = math.sqrt(self.chance * (1 - self.chance) / self.rows)
         if self.same <= self.chance + _SURE * error:
             return "at chance"
@@ -86,6 +89,8 @@ class AnswerCheck:
             "good": f"this is good ({GOOD:.0%} or more)",
             None: f"more than chance, but {WORDS_SAY_LITTLE}",
         }
+        if self.rows < FEWEST_ROWS:
+            return told, compare, f"{self.rows} rows tell nothing: give more unlabelled texts"
         return told, compare, means[self.verdict]
 
     def to_dict(self) -> dict[str, Any]:

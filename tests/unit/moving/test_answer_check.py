@@ -79,6 +79,12 @@ def test_verdicts(same, texts, verdict) -> None:
     assert check.to_dict()["verdict"] == verdict
 
 
+def test_a_few_rows_tell_nothing() -> None:
+    check = AnswerCheck(1.0, 0.1, 2, 2, commonest=1.0, random=0.0, texts="task")
+    assert check.verdict is None
+    assert check.lines[2] == "2 rows tell nothing: give more unlabelled texts"
+
+
 def test_two_labels_are_guessed_half_of_the_time() -> None:
     check = AnswerCheck(0.55, 0.1, 64, 2, commonest=0.5, random=0.5, texts="task")
     assert check.verdict == "at chance"
