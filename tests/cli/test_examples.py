@@ -20,8 +20,9 @@ FASTER = {
     "demo": ["--epochs", "1", "--task", "opposite"],
     "tune": ["--epochs", "2"],
     "move": ["--rows", "16"],
-    "library adapt": ["--epochs", "1"],
-    "library curves": ["--epochs", "1"],
+    "library adapt": ["--steps", "4"],
+    "library curves": ["--steps", "4"],
+    "vector widen": ["--steps", "4"],
 }
 # In an order in which one makes what the next reads.
 ORDER = (
