@@ -150,7 +150,7 @@ def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_pa
 
     _, said, _ = run_cli("inspect", wide)
     in_one_line = " ".join(said.replace("│", " ").split())
-    assert "distill over origins: 5 origins, 12 rows, loss " in in_one_line
+    assert ": 5 origins, 12 rows, loss " in in_one_line
 
     # Each is judged on its own, and on the same origins whatever else is asked.
     judging = ("vector", "check", "--backbone", base[1], "--task", base[3], "--unseen", 2)
