@@ -37,7 +37,7 @@ from promptport.vector import TaskPromptVector
 Verdict = Literal["kept", "at risk", "lost"]
 
 # P(kept) = 1 / (1 + exp(-(intercept + Σ coefficient * feature))), features as `_features` gives
-# them. Fitted by benchmarks/task_vectors (calibrate), seeds 0 and 1.
+# them. Fitted by benchmarks/task_vectors (fit_forecast), seeds 0 and 1.
 COEFFICIENTS: Mapping[str, float] = {
     "intercept": 1.51,
     "agreement": 2.53,
@@ -70,7 +70,7 @@ class Record:
 
 
 # By the way to combine, on pairs of one backbone judged by a fit to the others. Each way was tried
-# on the same pairs. From benchmarks/task_vectors (calibrate), three embedded backbones.
+# on the same pairs. From benchmarks/task_vectors (fit_forecast), three embedded backbones.
 PAIRS = 97
 RELIABILITY: Mapping[str, Mapping[Verdict, Record]] = {
     "sum": {

@@ -39,7 +39,7 @@ def check_start(
         wrong = "--together", "one or factors", repr(together), "Choose one of them"
     elif mixed and (start or together):
         name = "--start" if start else "--together"
-        wrong = name, "free vectors", "an anchored prompt", "Leave one of the two out"
+        wrong = name, "free vectors", "a mixture prompt", "Leave one of the two out"
     elif start and together:
         wrong = "--together", "no --start", "both", "Leave one of the two out"
     if wrong is not None:

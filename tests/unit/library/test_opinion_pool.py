@@ -1,4 +1,4 @@
-"""What a library says together: voices and trust by hand."""
+"""What a library says together: weights and trust by hand."""
 
 from __future__ import annotations
 
