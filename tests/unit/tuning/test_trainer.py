@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from promptport.errors import FileFormatError, MismatchError, StorageError, TuningError
-from promptport.evaluation import evaluate
+from promptport.evaluation import evaluate, prompted
+from promptport.objective import Objective
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Template
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
+from promptport.tuning.trainer import backward
 
 CONFIG = TuneConfig(epochs=4, batch_size=2, patience=0)
 
@@ -268,3 +270,17 @@ def test_settings_that_a_way_to_tune_does_not_know_are_refused(backbone, capital
         tune_jointly([model, model], anchored, decayed)
     with pytest.raises(TuningError, match="schedule: expected 'constant', all that tuning tog"):
         tune_together(model, [TuneJob(capitals, length=2)] * 2, replace(CONFIG, schedule="linear"))
+
+
+def test_gradients_do_not_depend_on_the_tokens_of_a_pass(backbone, films) -> None:
+    model = backbone("gpt2")
+    objective = Objective(model, films, length=2)
+    queries = prompted(objective, objective.prepare(films.load("train")).questions)
+    start = torch.randn(2, model.width, generator=torch.Generator().manual_seed(0))
+    sums, gradients = [], []
+    for tokens in (8192, 40):
+        leaf = start.clone().requires_grad_(True)
+        sums.append(backward(model, queries, leaf, lambda s: s.losses(), batch_tokens=tokens))
+        gradients.append(leaf.grad)
+    assert sums[0] == pytest.approx(sums[1], rel=1e-5)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-6)
