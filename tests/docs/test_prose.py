@@ -6,7 +6,9 @@ import importlib
 import re
 
 import pytest
+import typer
 from tests.docs.pages import ROOT, prose_files
+from tools.docs.commands import root_command
 from tools.docs.lint_prose import problems
 
 PAGES = [str(path.relative_to(ROOT)) for path in prose_files()]
@@ -61,3 +63,29 @@ def test_a_problem_is_named_with_its_line(text, what) -> None:
 )
 def test_code_tables_and_abbreviations_may_stay(text) -> None:
     assert list(problems(text)) == []
+
+
+def _commands_shown() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        fenced = re.findall(r"^(promptport [^\n#]+)", text, flags=re.MULTILINE)
+        inline = re.findall(r"`(promptport [^`]+)`", text)
+        found += [(page, line) for line in [*fenced, *inline] if page != "CHANGELOG.md"]
+    return found
+
+
+def test_every_command_shown_has_the_options_that_it_shows() -> None:
+    root = root_command()
+    for page, line in _commands_shown():
+        command, context = root, typer.Context(root, info_name="promptport")
+        for word in line.split()[1:]:
+            inner = (
+                command.get_command(context, word) if hasattr(command, "list_commands") else None
+            )
+            if inner is None:
+                break
+            command, context = inner, typer.Context(inner, info_name=word, parent=context)
+        known = {name for option in command.params for name in option.opts + option.secondary_opts}
+        shown = set(re.findall(r"(?<=\s)--[\w-]+", line))
+        assert shown <= {*known, "--help", "--version"}, f"{page}: {line}"
