@@ -215,6 +215,7 @@ def test_python_names_are_all_there() -> None:
         _ = promptport.nothing
 
 
+@pytest.mark.slow
 def test_an_interrupted_command_resumes(model_folder, task_file, tmp_path) -> None:
     """Kill a run from outside; the same command goes on and leaves no state behind."""
     command = [

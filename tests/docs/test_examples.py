@@ -7,7 +7,7 @@ import shlex
 import pytest
 from tests.docs.pages import SETUPS, blocks
 
-QUICK = ("README.md", "docs/howto/peft-folder.md")
+QUICK = ("README.md",)
 LONG = (
     "docs/tutorial.md",
     "docs/howto/csv.md",

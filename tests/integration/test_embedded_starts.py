@@ -63,7 +63,7 @@ def test_a_carried_word_vector_beats_a_random_start(model) -> None:
     assert linear.width == target.width
 
 
-@pytest.mark.parametrize("name", ["setting", "question"])
+@pytest.mark.parametrize("name", ["setting", pytest.param("question", marks=pytest.mark.slow)])
 def test_a_prompt_without_labels_beats_every_prompt_of_the_library(model, prompts, name) -> None:
     library = {**dict(zip(TASKS, prompts, strict=True)), "random": random_prompt(model, 5, 3)}
     small, whole = _small(name), open_task(name)

@@ -131,6 +131,7 @@ def test_other_embeddings_have_another_fingerprint(backbone, copied) -> None:
     assert open_space(str(folder)).fingerprint != backbone("bert").space.fingerprint
 
 
+@pytest.mark.slow
 def test_memory_depends_on_the_table_not_on_the_model(copied) -> None:
     """A checkpoint of 600 MB with an embedding of 0.06 MB must not cost hundreds of megabytes."""
     folder = copied("llama")

@@ -147,6 +147,7 @@ def test_a_given_grid_gives_the_levels_of_separate_coefficients(scored) -> None:
     assert alone.coefficients == pytest.approx((0, 2), abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_search_that_always_gets_better_ends(scored) -> None:
     scored(lambda x, y: x, lambda x, y: y)
     for how in ("one", "separate"):

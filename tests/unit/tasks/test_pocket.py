@@ -72,6 +72,7 @@ def test_test_rows_use_words_and_frames_of_their_own(name) -> None:
     assert sum(fresh) >= 0.6 * len(fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the tools are not part of the package")
 def test_pretraining_never_reads_dev_and_test_rows(monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
