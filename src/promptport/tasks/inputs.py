@@ -10,7 +10,7 @@ from typing import Any
 
 from promptport.errors import TaskError
 from promptport.tasks.data import MemorySource, Row, RowReader
-from promptport.tasks.reading import Record, json_lines, read_records
+from promptport.tasks.reading import Record, in_utf8, json_lines, read_records
 from promptport.tasks.task import Task
 
 
@@ -69,16 +69,8 @@ def _records(task: Task, path: Path) -> Iterator[Record]:
             got="nothing at this path",
             fix="Check the path, or give '-' for standard input",
         )
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            yield from _lines(task, stream, str(path))
-    except UnicodeDecodeError as error:
-        raise TaskError(
-            str(path),
-            expected="text in UTF-8",
-            got=f"byte {error.object[error.start]:#04x}",
-            fix="Convert the file to UTF-8",
-        ) from error
+    with in_utf8(path), path.open(encoding="utf-8-sig") as stream:
+        yield from _lines(task, stream, str(path))
 
 
 def _lines(task: Task, lines: Iterable[str], place: str) -> Iterator[Record]:

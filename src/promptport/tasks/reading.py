@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +36,8 @@ def read_records(path: Path) -> Iterator[Record]:
             fix="Check the path in the task file",
         )
     try:
-        yield from reader(path)
+        with in_utf8(path):
+            yield from reader(path)
     except OSError as error:
         raise TaskError(
             str(path),
@@ -43,6 +45,17 @@ def read_records(path: Path) -> Iterator[Record]:
             got=error.strerror or str(error),
             fix="Check the permissions",
         ) from error
+
+
+@contextlib.contextmanager
+def in_utf8(path: Path) -> Iterator[None]:
+    """Refuse what is read within if it is in another encoding.
+
+    Raises:
+        TaskError: a byte that UTF-8 does not have there.
+    """
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise TaskError(
             str(path),
