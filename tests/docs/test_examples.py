@@ -9,6 +9,7 @@ from tests.docs.pages import SETUPS, blocks
 
 QUICK = ("README.md",)
 LONG = (
+    "docs/howto/peft-folder.md",
     "docs/tutorial.md",
     "docs/howto/csv.md",
     "docs/howto/many-prompts.md",
