@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all examples lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
@@ -17,6 +17,10 @@ test: $(STAMP)
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not network and not gpu"
+
+# What README and the how-tos show, run as it stands there.
+examples: $(STAMP)
+	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/docs/test_examples.py -k "README or howto"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

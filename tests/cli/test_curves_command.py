@@ -116,6 +116,7 @@ def test_an_interrupted_run_says_how_to_go_on(run_cli, library, monkeypatch) -> 
     assert not Path("out/curves.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["random", "single", "picked", "sum", "adapt", "own"])
 def test_the_printed_command_goes_on_with_the_best(run_cli, run_printed, library, start) -> None:
     (code, _, err) = run_cli(*COMMON, "--rows", 4, "--start", start, "--reference", start)

@@ -48,6 +48,7 @@ def saved(backbone, tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anchored", [False, True])
 @pytest.mark.parametrize(("source", "target"), [("bert", "llama"), ("llama", "t5"), ("t5", "bert")])
 def test_every_kind(run_cli, run_printed, saved, model_folder, source, target, anchored) -> None:

@@ -108,6 +108,7 @@ def test_the_stages_one_by_one(run_cli, model_folder, task, tmp_path) -> None:
     assert score["rows"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["tuned", "fitted afterwards"])
 def test_the_words_of_a_vector_start_tuning_elsewhere(
     run_cli, run_printed, model_folder, backbone, task, tmp_path, way

@@ -50,6 +50,7 @@ def _run(page, folder, monkeypatch, run_cli) -> int:
 
 
 @_PEFT
+@pytest.mark.slow
 @pytest.mark.parametrize("page", QUICK)
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, run_cli) -> None:
     assert _run(page, tmp_path, monkeypatch, run_cli) >= 4

@@ -48,6 +48,7 @@ def test_sizes_and_cards(name) -> None:
     assert "CC BY-SA" in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", embedded_names())
 def test_objects_are_single_tokens_of_every_backbone(embedded, name) -> None:
     probes = [open_task(entry.reference) for entry in list_tasks() if entry.kind == "probe"]
@@ -56,6 +57,7 @@ def test_objects_are_single_tokens_of_every_backbone(embedded, name) -> None:
     assert len(missing) <= 0.01 * len(answers), missing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", embedded_names())
 def test_the_text_that_peft_begins_with_is_the_origin(name) -> None:
     peft = pytest.importorskip("peft")
@@ -83,6 +85,7 @@ def anchored(embedded):
     return [result.prompt for result in results]
 
 
+@pytest.mark.slow
 def test_anchored_prompts_learn_and_move_to_another_tokenizer_and_width(embedded, anchored) -> None:
     source, target = embedded("nano-bert"), embedded("nano-roberta")
     assert source.width != target.width

@@ -21,6 +21,7 @@ def capital():
     return tune(Backbone.load("nano-bert"), [job], TuneConfig())[0].prompt
 
 
+@pytest.mark.slow
 def test_a_free_prompt_keeps_by_answers_what_the_benchmark_says(capital) -> None:
     task, target = open_task("country-capital"), Backbone.load("nano-roberta")
     moved = move(capital, to=target, config=MoveConfig(distill=DistillConfig("words", rows=128)))
@@ -33,6 +34,7 @@ def test_a_free_prompt_keeps_by_answers_what_the_benchmark_says(capital) -> None
     assert moved.check.answers > 5000
 
 
+@pytest.mark.slow
 def test_by_its_tables_it_keeps_next_to_nothing_and_that_is_told(capital) -> None:
     task, target = open_task("country-capital"), Backbone.load("nano-roberta")
     moved = move(capital, to=target, method="embeddings")

@@ -38,6 +38,7 @@ def _small(name):
     return task.with_rows(**parts)
 
 
+@pytest.mark.slow
 def test_ranking_finds_the_prompt_of_the_task(model, prompts) -> None:
     known = dict(zip(TASKS, prompts, strict=True)) | {"random": random_prompt(model, 5, 3)}
     candidates = Library.of(known, {name: open_task(name) for name in TASKS})
@@ -46,6 +47,7 @@ def test_ranking_finds_the_prompt_of_the_task(model, prompts) -> None:
     assert rank(model, candidates, _small("topic")).best == "topic"
 
 
+@pytest.mark.slow
 def test_a_carried_word_vector_beats_a_random_start(model) -> None:
     target = Backbone.load("nano-t5")
     task = _small("country-capital")
@@ -63,6 +65,7 @@ def test_a_carried_word_vector_beats_a_random_start(model) -> None:
     assert linear.width == target.width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["setting", pytest.param("question", marks=pytest.mark.slow)])
 def test_a_prompt_without_labels_beats_every_prompt_of_the_library(model, prompts, name) -> None:
     library = {**dict(zip(TASKS, prompts, strict=True)), "random": random_prompt(model, 5, 3)}

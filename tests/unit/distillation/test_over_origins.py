@@ -65,6 +65,7 @@ def test_what_is_learned_from_and_what_is_held_back(backbone, task, monkeypatch)
     torch.testing.assert_close(prompt.origin.flatten() + every, torch.stack(wanted).flatten(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_widened_vector_answers_alike_where_nothing_was_learned(backbone, task, name) -> None:
     model = backbone(name)

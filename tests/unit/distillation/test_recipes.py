@@ -348,6 +348,7 @@ def test_targets_are_measured_by_what_tells_their_texts_apart(backbone, films) -
     assert alike.unit == 0.05
 
 
+@pytest.mark.slow
 def test_losses_of_several_tasks_are_in_their_own_units(
     backbone, capitals, films, monkeypatch
 ) -> None:
@@ -487,6 +488,7 @@ def test_one_part_alone_is_aligning(backbone, task) -> None:
     )
 
 
+@pytest.mark.slow
 def test_of_several_starts_the_one_that_misses_less_goes_on(backbone, capitals, films) -> None:
     model = backbone("t5")
     tasks = [repeated(capitals), repeated(films)]

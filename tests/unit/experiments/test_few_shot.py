@@ -186,6 +186,7 @@ def test_the_verdict_says_who_leads_and_what_is_not_known() -> None:
     assert "what another draw of words and texts would give" in words.verdict
 
 
+@pytest.mark.slow
 def test_equal_starts_are_seldom_told_apart_beyond_noise() -> None:
     """Seeds move all rows of a start together: rows alone would call half of these different."""
     rng = np.random.default_rng(0)
@@ -250,6 +251,7 @@ def test_every_kind_of_backbone_and_every_start(backbone, task, kind) -> None:
     assert all(0 <= mean <= 1 for curve in found.curves for mean in curve.means.values())
 
 
+@pytest.mark.slow
 def test_free_answers_have_curves_of_starts_that_compare_none(backbone, task) -> None:
     model = backbone("t5")
     free = replace(task, kind="text2text", metric="exact-match", labels=None)

@@ -146,6 +146,7 @@ def answers_of(model, task, prompt):
     return said, torch.tensor([q.goal for q in questions]).argmax(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_that_are_all_right_teach_nothing_more(backbone, films, library, kind) -> None:
     model, prompts = backbone(kind), {"p1": library(kind)["p1"]}
@@ -164,6 +165,7 @@ def test_labels_that_are_all_right_teach_nothing_more(backbone, films, library, 
     assert adapt(model, prompts, torn, labelled=12, config=CONFIG).steps == 24
 
 
+@pytest.mark.slow
 def test_an_exam_over_many_rows(backbone, films) -> None:
     """The unsure rows come first the next time, and no wrong one is overlooked."""
     model = backbone("gpt2")

@@ -89,6 +89,7 @@ def test_dare_keeps_entries_rescaled_or_drops_them():
     assert torch.equal(found.delta, again.delta)
 
 
+@pytest.mark.slow
 def test_dare_is_the_sum_on_average():
     close(merged([A, B], method="dare", options={"drop": 0}), [[11.0, 2.0], [3.0, -6.0]])
     runs = torch.stack([merged([A, B], method="dare", seed=i).delta for i in range(2000)])

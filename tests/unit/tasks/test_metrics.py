@@ -63,6 +63,7 @@ def test_tables_agree_with_sklearn(classes):
     assert matthews.value == pytest.approx(metrics.matthews_corrcoef(gold, predicted))
 
 
+@pytest.mark.slow
 def test_resampled_tables_agree_with_resampled_rows():
     metrics = pytest.importorskip("sklearn.metrics")
     gold, predicted = noisy_labels(200, 3)

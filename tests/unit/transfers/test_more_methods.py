@@ -199,6 +199,7 @@ def test_omp_uses_no_more_anchors_than_there_are(problem_of):
     close(problem.vectors - run("omp", same), rest)
 
 
+@pytest.mark.slow
 def test_projector_brings_held_back_words_home(problem_of):
     source = random(700, D) + 0.4
     target = 3 * source @ turn(outer=16)
@@ -216,6 +217,7 @@ def test_projector_looks_at_directions_alone(unlike):
     close(run("projector", long, steps=20), run("projector", unlike(), steps=20))
 
 
+@pytest.mark.slow
 def test_projector_stops_early_and_keeps_the_best(unlike):
     seen = []
     problem = replace(unlike(), progress=lambda *at: seen.append(at))
