@@ -37,14 +37,14 @@ from benchmarks.task_vectors.pairs_summary import summarise as summarise_sets
 from promptport.analysis import forecast_pair
 from promptport.distillation import INTO_MERGE
 from promptport.evaluation import evaluate, score_prompts
-from promptport.experiments.combining import (
+from promptport.experiments.result_store import Cell, ResultStore
+from promptport.experiments.ways import (
     CONCATENATE,
     DISTILL,
-    Combination,
-    CombineConfig,
-    combine,
+    WayConfig,
+    WayResult,
+    combine_by,
 )
-from promptport.experiments.result_store import Cell, ResultStore
 from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, SearchResult, merge, search_coefficients
 from promptport.prompt import SoftPrompt
@@ -240,11 +240,11 @@ class _Set:
         for way in (*METHODS[library], CONCATENATE):
             self.columns[f"{library}: {way}"] = self._combined(library, way).prompt
 
-    def _combined(self, library: str, way: str, seed: int = 0) -> Combination:
+    def _combined(self, library: str, way: str, seed: int = 0) -> WayResult:
         pairs = zip(self.prompts[library], self.tasks, strict=True)
         parts = {task.name: TaskPrompt(prompt, task) for prompt, task in pairs}
-        config = CombineConfig(dev_rows=DEV_ROWS, distill=SETTLE, seed=seed, truncate=True)
-        return combine(way, self.model, parts, config)
+        config = WayConfig(dev_rows=DEV_ROWS, distill=SETTLE, seed=seed, truncate=True)
+        return combine_by(way, self.model, parts, config)
 
     def _forecasts(self, alone: Sequence[float], ways: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the forecast said of some combinations, and what became of them."""

@@ -250,6 +250,7 @@ def test_the_words_of_every_example_are_options_that_there_are(name) -> None:
             rest = [*context._protected_args, *context.args]
             found, command, rest = context.command.resolve_command(context, rest)
             context = command.make_context(found, rest, parent=context)
+        assert context.command_path.removeprefix("promptport ").startswith(name), line
 
 
 def test_an_option_without_its_value_is_told(run_cli) -> None:

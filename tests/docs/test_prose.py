@@ -32,7 +32,8 @@ def test_names_of_python_exist(page) -> None:
         for part in name[1:].split("."):
             if not hasattr(value, part):
                 importlib.import_module(f"{value.__name__}.{part}")
-            value = getattr(value, part)
+            value = getattr(value, part, None)
+            assert value is not None, name
 
 
 @pytest.mark.parametrize(

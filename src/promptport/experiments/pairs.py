@@ -23,15 +23,6 @@ from promptport.checks import is_once, refuse_out_of_range
 from promptport.distillation import INTO_MERGE, DistillConfig
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
-from promptport.experiments.combining import (
-    CONCATENATE,
-    DISTILL,
-    SEARCHED,
-    Combination,
-    CombineConfig,
-    combine,
-    way_names,
-)
 from promptport.experiments.result_store import (
     CELLS_FILE,
     Cell,
@@ -48,6 +39,15 @@ from promptport.experiments.retention import (
     forecasts_of,
     records_of,
     task_retention,
+)
+from promptport.experiments.ways import (
+    CONCATENATE,
+    DISTILL,
+    SEARCHED,
+    WayConfig,
+    WayResult,
+    combine_by,
+    way_names,
 )
 from promptport.library import Library, TaskPrompt
 from promptport.library.library import task_prompts_on
@@ -310,10 +310,10 @@ class _Comparison:
         cells = [self.cells.get(**place) for place in places.values()]
         return [cell for cell in cells if cell is not None]
 
-    def _combine(self, way: str, names: Sequence[str]) -> Combination:
+    def _combine(self, way: str, names: Sequence[str]) -> WayResult:
         config = self.config
-        read = CombineConfig(config.dev_rows, config.distill, config.seed, config.truncate)
-        return combine(way, self.backbone, {name: self.parts[name] for name in names}, read)
+        read = WayConfig(config.dev_rows, config.distill, config.seed, config.truncate)
+        return combine_by(way, self.backbone, {name: self.parts[name] for name in names}, read)
 
     def _forecast(self, way: str, names: Sequence[str], prompt: SoftPrompt) -> list[str] | None:
         """The verdicts of the forecast, of a pair that is combined in a way that it knows."""

@@ -166,7 +166,7 @@ def command(
 def _refuse_unread(config: PairsConfig, *, steps: bool) -> None:
     """Refuse options that none of the ways reads."""
     from promptport.analysis.forecast import RELIABILITY
-    from promptport.experiments.combining import DISTILL, SEARCHED
+    from promptport.experiments.ways import DISTILL, SEARCHED
 
     ways = set(config.ways)
     if DISTILL not in ways:
@@ -186,7 +186,7 @@ def _say_next(
     data: Path | None,
 ) -> None:
     """How to keep the tasks of the set that loses most."""
-    from promptport.experiments.combining import DISTILL
+    from promptport.experiments.ways import DISTILL
 
     if DISTILL in config.ways:
         return

@@ -20,7 +20,7 @@ CONCATENATE, DISTILL = "concatenate", "distill"
 
 
 @dataclass(frozen=True)
-class CombineConfig:
+class WayConfig:
     """What the ways read besides the prompts.
 
     Attributes:
@@ -37,7 +37,7 @@ class CombineConfig:
 
 
 @dataclass(frozen=True)
-class Combination:
+class WayResult:
     """A prompt for several tasks.
 
     Attributes:
@@ -51,7 +51,7 @@ class Combination:
     distilled: DistillResult | None = None
 
     def __repr__(self) -> str:
-        return f"Combination({self.prompt.length} virtual tokens, {self.coefficients})"
+        return f"WayResult({self.prompt.length} virtual tokens, {self.coefficients})"
 
 
 def way_names() -> list[str]:
@@ -61,12 +61,12 @@ def way_names() -> list[str]:
     return [*SEARCHED, CONCATENATE, DISTILL, *families, *names]
 
 
-def combine(
+def combine_by(
     way: str,
     backbone: Backbone,
     parts: Mapping[str, TaskPrompt],
-    config: CombineConfig | None = None,
-) -> Combination:
+    config: WayConfig | None = None,
+) -> WayResult:
     """Combine prompts of several tasks.
 
     Args:
@@ -83,10 +83,10 @@ def combine(
         MismatchError: a prompt without origin, unless the way is `concatenate`.
         ShapeError: vectors of different lengths.
     """
-    config = config or CombineConfig()
+    config = config or WayConfig()
     prompts = [part.prompt for part in parts.values()]
     if way == CONCATENATE:
-        return Combination(concatenate(prompts))
+        return WayResult(concatenate(prompts))
     tasks = [part.task for part in parts.values()]
     vectors = unique_labels({name: TaskPromptVector.of(p.prompt) for name, p in parts.items()})
     origin, made = prompts[0].origin, prompts[0].provenance.origin
@@ -96,11 +96,11 @@ def combine(
             SEARCHED[way], rows=config.dev_rows, truncate=config.truncate, seed=config.seed
         )
         searched = search_coefficients(backbone, vectors, tasks, origin, search, made=made)
-        return Combination(searched.prompt, tuple(searched.coefficients))
+        return WayResult(searched.prompt, tuple(searched.coefficients))
     if way == DISTILL:
         starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
         learning = replace(config.distill, seed=config.seed, truncate=config.truncate)
         pairs = list(zip(prompts, tasks, strict=True))
         distilled = distill_merge(starts, backbone, pairs, config=learning)
-        return Combination(distilled.prompt, distilled=distilled)
-    return Combination(merge(vectors, method=way, seed=config.seed).apply(origin, made))
+        return WayResult(distilled.prompt, distilled=distilled)
+    return WayResult(merge(vectors, method=way, seed=config.seed).apply(origin, made))
