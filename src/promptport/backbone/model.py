@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
+from promptport.backbone.generation import generate
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
 from promptport.backbone.loading import (
     KINDS,
@@ -207,7 +208,6 @@ class Backbone:
             logits: Tensor = self.model(**inputs, return_dict=True).logits
         return logits[..., : len(self.tokenizer)]
 
-    @torch.no_grad()
     def generate(
         self,
         rows: Sequence[EncodedRow],
@@ -226,49 +226,15 @@ class Backbone:
         Raises:
             BackboneError: a masked backbone, which cannot write.
         """
-        if self.kind == "masked":
-            raise BackboneError(
-                self.name,
-                expected="a causal or seq2seq backbone for text-to-text tasks",
-                got="a masked one",
-                fix="Choose another backbone, or a probe or classification task",
-            )
-        left = self.kind == "causal"
-        cut = [_without_answer(row) for row in rows] if left else list(rows)
-        # Rows of like room together, so that what a row says does not depend on its neighbours.
-        by_room: dict[int, list[int]] = {}
-        for i, row in enumerate(cut):
-            by_room.setdefault(self._room(row, max_new_tokens), []).append(i)
-        said = [""] * len(cut)
-        for room, places in by_room.items():
-            found = self._write(
-                [cut[i] for i in places], vectors, [starts[i] for i in places], room
-            )
-            for i, text in zip(places, found, strict=True):
-                said[i] = text
-        return said
+        return generate(self, rows, vectors, starts, max_new_tokens)
 
-    def _room(self, row: EncodedRow, most: int) -> int:
-        """New tokens that there are positions for; the last one needs none."""
-        if self.max_tokens is None:
-            return most
-        taken = len(row.ids) if self.kind == "causal" else 1
-        return max(1, min(most, self.max_tokens - taken + 1))
-
-    def _write(
-        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int], most: int
-    ) -> list[str]:
-        batch = self._collate(rows, starts, left=self.kind == "causal")
+    def inputs(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int], *, left: bool
+    ) -> dict[str, Tensor]:
+        """Input rows (B, T, d) and their attention mask, padded at the left or at the right."""
+        batch = self._collate(rows, starts, left=left)
         embeds = insert_rows(self.embed(batch.ids), vectors, batch)
-        out = self.model.generate(
-            inputs_embeds=embeds,
-            attention_mask=batch.attention,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=most,
-            pad_token_id=self.special.pad,
-        )
-        return [str(t) for t in self.tokenizer.batch_decode(out, skip_special_tokens=True)]
+        return {"inputs_embeds": embeds, "attention_mask": batch.attention}
 
     @cached_property
     def _trunk(self) -> nn.Module:
@@ -394,11 +360,6 @@ def _only_positions(trunk: nn.Module, scored: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _without_answer(row: EncodedRow) -> EncodedRow:
-    end = row.scored[0] + 1
-    return EncodedRow(row.ids[:end], tuple(s for s in row.soft if s < end), (end - 1,), ())
 
 
 def check_prompt(prompt: SoftPrompt, space: EmbeddingSpace) -> None:
