@@ -8,11 +8,13 @@ from typing import Any
 
 from promptport.prompt import Provenance
 from promptport.tasks import Score, Task
+from promptport.tuning.label_prior import PRIOR_OFF
 
 # Baselines in words, by the names of `tuning.score_baselines`.
 _WORDS = {
     "no prompt": "the template without a prompt",
     "manual": "the manual template",
+    PRIOR_OFF: "the manual template with its label prior taken off",
     "random": "random prompts",
     "tuned here": "a prompt tuned on this model",
 }
@@ -58,7 +60,19 @@ def dev_verdict(value: float, task: Task, others: Mapping[str, Score]) -> str:
     own = replace(others["majority"], value=value, low=value, high=value)
     answer = None if task.is_regression else task.majority()
     said = verdict(own, others["majority"], answer, others)
+    if not gains_over_template(value, others):
+        said += " So far no prompt is needed: tune longer, with more rows or another rate."
     return f"on the dev rows, which chose the epoch, {said}"
+
+
+def gains_over_template(value: float, others: Mapping[str, Score]) -> bool:
+    """Whether a score beats the manual template with its label prior taken off, if that is known.
+
+    Args:
+        value: the score.
+        others: baselines on the same rows by name.
+    """
+    return PRIOR_OFF not in others or value > others[PRIOR_OFF].value
 
 
 def _against(score: Score, other: Score, name: str) -> str:

@@ -58,7 +58,11 @@ def command(
     ] = None,
     baselines: Annotated[
         bool,
-        typer.Option("--baselines", help="Also no prompt, the manual template and random prompts."),
+        typer.Option(
+            "--baselines",
+            help="Also no prompt, the manual template, the same with its label prior off, and random "
+            "prompts.",
+        ),
     ] = False,
     tuned: Annotated[
         bool,

@@ -117,9 +117,10 @@ def summaries(
 
     Returns:
         Per prompt, `TuneResult.to_dict` with `folder` (None if it failed), `baselines` (name ->
-        dev score) and `verdict`.
+        dev score), `verdict`, and `gains_over_template` (False where the manual template with its
+        label prior taken off does as well).
     """
-    from promptport.analysis.verdict import dev_verdict
+    from promptport.analysis.verdict import dev_verdict, gains_over_template
     from promptport.tuning.baselines import dev_baselines
 
     tasks = {result.job.task.name: result.job.task for result in results}
@@ -139,6 +140,7 @@ def summaries(
                 "folder": str(folder) if done else None,
                 "baselines": {name: score.value for name, score in others.items()},
                 "verdict": dev_verdict(result.dev_score, task, others) if done else None,
+                "gains_over_template": done and gains_over_template(result.dev_score, others),
             }
         )
     return told
@@ -188,6 +190,11 @@ def report_prompts(
         return
     if len(told) == 1:
         say(f"Verdict: {saved[0]['verdict']}")
+    elif idle := [one["name"] for one in saved if not one["gains_over_template"]]:
+        say(
+            f"{len(idle)} of {len(told)} do not beat the manual template with its label prior "
+            f"taken off: {', '.join(idle)}"
+        )
     reference = references[0] if len(references) == 1 or saved[0] is told[0] else None
     following = command_line("eval", saved[0]["folder"], **task_options(reference, data))
     place = saved[0]["folder"] if len(told) == 1 else Path(saved[0]["folder"]).parent

@@ -26,6 +26,7 @@ SEEN_OF_TARGET = {
     "random": "nothing",
     "no prompt": "nothing",
     "manual": "nothing; a person wrote it",
+    "manual, prior off": "unlabelled texts; a person wrote it",
     "free prompt, paper A's search": "its embedding table",
     "free prompt, least squares": "its embedding table",
     "free prompt, moved": "its answers to random words",

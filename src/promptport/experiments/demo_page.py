@@ -17,6 +17,7 @@ _COLOURS = {
     "random": "#9aa5b1",
     "no prompt": "#9aa5b1",
     "manual": "#616e7c",
+    "manual, prior off": "#616e7c",
     "free prompt, paper A's search": "#e8a33d",
     "free prompt, least squares": "#d9743a",
     "free prompt, moved": "#7a4fa3",

@@ -11,6 +11,7 @@ from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score, Task, Template
 from promptport.tuning.config import TuneConfig, TuneJob
 from promptport.tuning.independent import tune
+from promptport.tuning.label_prior import PRIOR_OFF, has_prior, score_prior_off
 from promptport.tuning.trainer import ProgressCallback
 
 RANDOM_SEEDS = (0, 1, 2)
@@ -43,8 +44,9 @@ def score_baselines(
 
     Returns:
         `majority` (the most frequent training answer), `no prompt` (the template without its
-        virtual tokens), `manual` (if the task has one), `random` (mean of three prompts of
-        vocabulary rows), and `tuned here` if asked for.
+        virtual tokens), `manual` (if the task has one), `manual, prior off` (of a classification:
+        the same with its label prior taken off, see `label_prior`), `random` (mean of three
+        prompts of vocabulary rows), and `tuned here` if asked for.
     """
     place = template or (task.template if prompt is None else choose_template(task, prompt))
     if not place.has_soft:
@@ -57,8 +59,7 @@ def score_baselines(
 
     if backbone.kind != "causal" or _reads_something(place):
         scores["no prompt"] = plain(place.without_soft())
-    if task.manual is not None:
-        scores["manual"] = plain(task.manual)
+    scores |= manual_scores(backbone, task, split=split, truncate=truncate)
     scores["random"] = _mean(
         [
             evaluate(
@@ -90,17 +91,41 @@ def dev_baselines(
         backbone: the frozen model.
         task: the task.
         config: of the run: most dev rows, and whether long texts are cut.
-        manual: also score the manual template, which asks the backbone.
+        manual: also score the manual template, which asks the backbone: the dev rows, and at most
+            `PRIOR_TEXTS` unlabelled training texts.
 
     Returns:
-        `majority`, and `manual` if the task has such a template.
+        `majority`; `manual` if the task has such a template; `manual, prior off` if it also is a
+        classification.
     """
     rows = task.load("dev")[: config.max_dev_rows or None]
     seen = task.with_rows(train=task.load("train"), dev=rows)
     scores = {"majority": seen.majority_score("dev")}
-    if manual and task.manual is not None:
-        scores["manual"] = evaluate(backbone, seen, split="dev", truncate=config.truncate).score
+    if manual:
+        scores |= manual_scores(backbone, seen, split="dev", truncate=config.truncate)
     return scores
+
+
+def manual_scores(
+    backbone: Backbone, task: Task, *, split: str = "test", truncate: bool = False
+) -> dict[str, Score]:
+    """The manual template, and the same with its label prior taken off, from one pass over rows.
+
+    Args:
+        backbone: the frozen model.
+        task: the task.
+        split: the split to score.
+        truncate: cut texts that are too long.
+
+    Returns:
+        `manual`, and of a classification `manual, prior off`; nothing without such a template.
+    """
+    if task.manual is None:
+        return {}
+    if not has_prior(task):
+        return {"manual": evaluate(backbone, task, split=split, truncate=truncate).score}
+    both = score_prior_off(backbone, task, task.manual, split=split, truncate=truncate)
+    return {"manual": both.plain, PRIOR_OFF: both.score}
 
 
 def _reads_something(template: Template) -> bool:

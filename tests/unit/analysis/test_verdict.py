@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from promptport.analysis.verdict import source_score, verdict
+from promptport.analysis.verdict import (
+    dev_verdict,
+    gains_over_template,
+    source_score,
+    verdict,
+)
 from promptport.prompt import Provenance
 from promptport.tasks import Score
 
@@ -47,3 +52,15 @@ def test_the_score_of_the_source_comes_from_the_history() -> None:
     then = (*fitted, {"step": "transfer", "source": "a", "tuning": None})
     assert source_score(Provenance("b", history=then)) == source_score(moved)
     assert source_score(Provenance("a", tuning=tuned)) is None
+
+
+def test_a_tuned_prompt_that_a_template_does_as_well_as_is_told(films) -> None:
+    others = {"majority": score(0.5), "manual": score(0.6), "manual, prior off": score(0.7)}
+    assert [gains_over_template(value, others) for value in (0.65, 0.7, 0.71)] == [0, 0, 1]
+    assert gains_over_template(0.1, {"majority": score(0.5)})
+    told = dev_verdict(0.65, films, others)
+    assert told.endswith(
+        "Better than it: the manual template with its label prior taken off (0.700). So far no "
+        "prompt is needed: tune longer, with more rows or another rate."
+    )
+    assert "no prompt is needed" not in dev_verdict(0.71, films, others)
