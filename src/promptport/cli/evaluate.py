@@ -60,7 +60,7 @@ def command(
         bool,
         typer.Option(
             "--baselines",
-            help="Also no prompt, the manual template, the same with its label prior off, and random "
+            help="Also no prompt, the manual template, that with its label prior off, and random "
             "prompts.",
         ),
     ] = False,
