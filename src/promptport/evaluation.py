@@ -17,6 +17,7 @@ from torch import Tensor
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError
 from promptport.objective import Objective, Prepared, Question
+from promptport.progress import counted
 from promptport.prompt import SoftPrompt
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Score, Task, TaskLike, Template, as_task, bootstrap_score, hits
@@ -369,7 +370,9 @@ def score_batches(
     """
     if isinstance(prompts, Tensor):
         prompts = prompts.to(backbone.device)
-    for places in _batches(queries, batch_tokens):
+    batches = _batches(queries, batch_tokens)
+    costs = [_padded_tokens(queries, places) for places in batches]
+    for places in counted(batches, [len(places) for places in batches], costs):
         if isinstance(prompts, Tensor):
             starts: Sequence[int] = [queries[i].start for i in places]
             yield _forward(backbone, queries, places, prompts, starts)
@@ -423,6 +426,12 @@ def _batches(queries: Sequence[PromptedQuestion], batch_tokens: int) -> list[lis
             longest, inputs = question.tokens, len(question.inputs)
         batches[-1].append(i)
     return batches
+
+
+def _padded_tokens(queries: Sequence[PromptedQuestion], places: Sequence[int]) -> int:
+    """Of a batch: what its forward pass takes time for."""
+    own = [queries[i].question for i in places]
+    return sum(len(q.inputs) for q in own) * max(q.tokens for q in own)
 
 
 def prompted(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone, EncodedRow
 from promptport.errors import TaskError
+from promptport.progress import stage
 from promptport.seeds import check_seed
 from promptport.tasks import Answer, Row, Task, Template
 
@@ -95,11 +96,12 @@ class Objective:
         Raises:
             TaskError: no row can be asked, a text does not fit, a label word is unknown.
         """
-        if self.task.kind == "probe":
-            return self._prepare_probe(rows)
-        if self.task.kind == "classification":
-            return Prepared(self._prepare_labels(rows), 0)
-        return Prepared(self._prepare_text(rows), 0)
+        with stage("laying out rows"):
+            if self.task.kind == "probe":
+                return self._prepare_probe(rows)
+            if self.task.kind == "classification":
+                return Prepared(self._prepare_labels(rows), 0)
+            return Prepared(self._prepare_text(rows), 0)
 
     def can_ask(self, row: Row) -> bool:
         """Whether a row can be asked: the object of a probe must be a single token."""

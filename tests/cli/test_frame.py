@@ -1,4 +1,4 @@
-"""The frame of the command line: first screen, help, suggestions, completion, output, progress."""
+"""The frame of the command line: first screen, help, suggestions, completion, output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import typer
 from tests.cli.conftest import printed_commands
 
 from promptport.cli import console, groups, help_text
-from promptport.cli.console.progress import LogProgress
 from promptport.cli.console.tables import fold
 from promptport.cli.panels import COMMANDS, OTHER_NAMES, PANELS
 
@@ -163,27 +162,6 @@ def test_facts_have_no_heading_line(capsys) -> None:
 )
 def test_tokens_are_shown_as_words(token, shown) -> None:
     assert console.readable(token) == shown
-
-
-def test_a_log_gets_a_line_every_ten_seconds_or_tenth(capsys) -> None:
-    now = [0.0]
-    bar = LogProgress("tuning", clock=lambda: now[0])
-    for second, done in [(0, 0), (1, 30), (6, 31), (7, 32), (17, 33), (18, 34)]:
-        now[0] = second
-        bar.report(done, 100, "3 running")
-    assert capsys.readouterr().err.splitlines() == [
-        "tuning: 31/100, 31%, 3 running, about 13 s left",
-        "tuning: 33/100, 33%, 3 running, about 35 s left",
-    ]
-
-
-def test_an_unknown_total_is_not_shown(capsys) -> None:
-    now = [0.0]
-    bar = LogProgress("asking", clock=lambda: now[0])
-    bar.report(0, 0, "")
-    now[0] = 11
-    bar.report(7, 0, "")
-    assert capsys.readouterr().err == "asking: 7\n"
 
 
 @pytest.mark.parametrize(

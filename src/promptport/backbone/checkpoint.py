@@ -30,6 +30,7 @@ from promptport.backbone.loading import (
 )
 from promptport.backbone.words import word_table
 from promptport.errors import BackboneError, FileFormatError
+from promptport.progress import stage
 from promptport.space import EmbeddingSpace
 
 _DTYPES = {
@@ -60,17 +61,18 @@ def open_space(
     config = load_config(checkpoint)
     kind = kind or detect_kind(config, name)
     target = locate_embedding(config, kind, name)
-    matrix = _read_embedding(checkpoint, target)
-    tokenizer = load_tokenizer(checkpoint)
-    return make_space(
-        name,
-        matrix,
-        tokenizer,
-        scale=target.scale,
-        outer_scale=target.outer_scale,
-        kind=kind,
-        revision=revision,
-    )
+    with stage(f"reading the words of {name}"):
+        matrix = _read_embedding(checkpoint, target)
+        tokenizer = load_tokenizer(checkpoint)
+        return make_space(
+            name,
+            matrix,
+            tokenizer,
+            scale=target.scale,
+            outer_scale=target.outer_scale,
+            kind=kind,
+            revision=revision,
+        )
 
 
 def make_space(

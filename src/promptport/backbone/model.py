@@ -27,6 +27,7 @@ from promptport.backbone.loading import (
 )
 from promptport.belonging import check_same_backbone
 from promptport.errors import BackboneError
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 
@@ -104,11 +105,14 @@ class Backbone:
         options: dict[str, Any] = {"dtype": choose_dtype(dtype, place)}
         if device_map is not None:
             options["device_map"] = device_map
-        model = load_model(checkpoint, found, **options)
-        if device_map is None:
-            model.to(place)
-        tokenizer = load_tokenizer(checkpoint)
-        return cls(model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True)
+        with stage(f"loading {name}"):
+            model = load_model(checkpoint, found, **options)
+            if device_map is None:
+                model.to(place)
+            tokenizer = load_tokenizer(checkpoint)
+            return cls(
+                model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True
+            )
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")

@@ -13,13 +13,13 @@ from promptport.cli.console import (
     load_backbone,
     print_json,
     print_table,
-    progress_bar,
     say,
     task_options,
     written,
 )
 from promptport.cli.library.shared import open_library
 from promptport.errors import TuningError
+from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -39,7 +39,6 @@ def tune_attentions(
     folders: Sequence[Path],
     *,
     data: Path | None,
-    hidden: bool,
 ) -> list[dict[str, Any]]:
     """Tune a prompt and its attention over a library for each job, save both, and tell of them.
 
@@ -61,29 +60,23 @@ def tune_attentions(
         prompts = of_length(opened, model, job.length)
         began = state.exists()
         try:
-            with progress_bar(job.label, hidden=hidden) as bar:
-                tuned = tune_attention(
-                    model,
-                    job,
-                    list(prompts.values()),
-                    config,
-                    state=state,
-                    progress=lambda done, total: bar(done, total, ""),
-                )
+            tuned = tune_attention(model, job, list(prompts.values()), config, state=state)
         except TuningError:
             if began and not state.exists():  # it failed: all begin anew with other settings
                 _remove(states)
             raise
-        own = tuned.evaluate("dev", rows=config.max_dev_rows)
-        averaged = tuned.averaged(rows=config.max_train_rows)
-        ((plain,),) = score_prompts(
-            model,
-            [averaged],
-            [tuned.task],
-            split="dev",
-            rows=config.max_dev_rows,
-            truncate=config.truncate,
-        )
+        with stage(f"scoring {job.label} on dev rows"):
+            own = tuned.evaluate("dev", rows=config.max_dev_rows)
+        with stage(f"scoring the averaged prompt of {job.label} on dev rows"):
+            averaged = tuned.averaged(rows=config.max_train_rows)
+            ((plain,),) = score_prompts(
+                model,
+                [averaged],
+                [tuned.task],
+                split="dev",
+                rows=config.max_dev_rows,
+                truncate=config.truncate,
+            )
         names = list(prompts)
         weights = (averaged.provenance.tuning or {})["attention"]
         save_attention(tuned, folder)

@@ -23,16 +23,15 @@ from promptport.cli.console import (
     note_other_task,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     recorded_task,
     refuse_together,
     say,
     task_of,
-    waiting,
 )
 from promptport.cli.panels import TASK_PANEL
 from promptport.errors import PromptPortError, TaskError
+from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -105,8 +104,8 @@ def command(
         scored = _score_attention(prompt, task, data, split, backbone, truncate, loading)
     else:
         place = None if template is None else Template.parse(template)
-        asked = _open(prompt, task, data, backbone, place, json_output, loading)
-        scored = _score(asked, split, truncate, baselines or tuned, tuned, json_output)
+        asked = _open(prompt, task, data, backbone, place, loading)
+        scored = _score(asked, split, truncate, baselines or tuned, tuned)
     output = _output(scored, prompt, split)
     if json_output:
         print_json(output)
@@ -139,7 +138,6 @@ def _open(
     data: Path | None,
     backbone: str | None,
     template: Template | None,
-    hidden: bool,
     loading: dict[str, Any],
 ) -> _Asked:
     """Open what was named, and say what may surprise.
@@ -154,11 +152,10 @@ def _open(
     if folder is None:
         _check_named(backbone, reference)
         task = open_task(reference or "", data)
-        with waiting(f"loading {backbone}", hidden):
-            return _Asked(Backbone.load(backbone or "", **loading), task, None, template)
+        return _Asked(Backbone.load(backbone or "", **loading), task, None, template)
     prompt = load_prompt(folder)
     task = task_of(prompt, reference, data, "--task")
-    model = load_backbone(prompt.provenance, backbone, folder, hidden=hidden, **loading)
+    model = load_backbone(prompt.provenance, backbone, folder, **loading)
     note_other_task([prompt], task, template)
     if template is None:
         note_no_template(prompt, task)
@@ -183,14 +180,12 @@ def _check_named(backbone: str | None, task: str | None) -> None:
         )
 
 
-def _score(
-    asked: _Asked, split: str, truncate: bool, baselines: bool, tuned: bool, hidden: bool
-) -> _Scored:
+def _score(asked: _Asked, split: str, truncate: bool, baselines: bool, tuned: bool) -> _Scored:
     from promptport.analysis.verdict import source_score
     from promptport.evaluation import evaluate
     from promptport.tuning import score_baselines
 
-    with progress_bar("scoring", hidden) as show:
+    with stage("scoring the manual template" if asked.prompt is None else "scoring the prompt"):
         result = evaluate(
             asked.model,
             asked.task,
@@ -198,21 +193,18 @@ def _score(
             template=asked.template,
             split=split,
             truncate=truncate,
-            progress=lambda done, total: show(done, total, "rows"),
         )
     compared = _majority(asked.task, split)
     if baselines:
-        with waiting("scoring the baselines", hidden), progress_bar("baselines", hidden) as show:
-            compared = score_baselines(
-                asked.model,
-                asked.task,
-                asked.prompt,
-                split=split,
-                template=asked.template,
-                truncate=truncate,
-                tuned=tuned,
-                progress=lambda p: show(p.step, p.total, "tuning on this model"),
-            )
+        compared = score_baselines(
+            asked.model,
+            asked.task,
+            asked.prompt,
+            split=split,
+            template=asked.template,
+            truncate=truncate,
+            tuned=tuned,
+        )
     source = None if asked.prompt is None else source_score(asked.prompt.provenance)
     return _Scored(asked.model, asked.task, result, compared, source)
 
@@ -229,7 +221,8 @@ def _score_attention(
     from promptport.storage.attention_folder import attention_provenance
 
     task = recorded_task(attention_provenance(folder), reference, data, "--task")
-    model, result = score_attention(folder, task, split, backbone, truncate, **loading)
+    with stage("scoring the prompts"):
+        model, result = score_attention(folder, task, split, backbone, truncate, **loading)
     return _Scored(model, task, result, _majority(task, split))
 
 

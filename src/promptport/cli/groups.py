@@ -47,12 +47,16 @@ class LeafCommand(TyperCommand):
         formatter.write(render(self.get_usage(ctx), self.help or "", _parameters(self, ctx)))
 
     def invoke(self, ctx: Any) -> Any:
-        """Run it; an interruption that the command itself did not answer gets its line here."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            from promptport.cli.console import say_interrupted
+        """Run it, and show its progress.
 
+        An interruption that the command itself did not answer gets its line here.
+        """
+        from promptport.cli.console import say_interrupted, showing
+
+        try:
+            with showing(hidden=bool(ctx.params.get("json_output"))):
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
             say_interrupted()
             raise typer.Exit(130) from None
 

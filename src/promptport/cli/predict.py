@@ -22,12 +22,12 @@ from promptport.cli.console import (
     note_other_task,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     task_of,
 )
 from promptport.cli.panels import TASK_PANEL
 from promptport.errors import PromptPortError
+from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.prediction import Prediction
@@ -95,7 +95,6 @@ def command(
         loaded.provenance,
         backbone,
         prompt,
-        hidden=json_output,
         device=device,
         dtype=dtype,
         device_map=device_map,
@@ -103,7 +102,7 @@ def command(
     note_other_task([loaded], opened, place)
     if place is None:
         note_no_template(loaded, opened)
-    with progress_bar("answering", json_output) as show:
+    with stage("answering texts"):
         answers = predict(
             loaded,
             texts,
@@ -111,7 +110,6 @@ def command(
             task=opened,
             template=place,
             top=top,
-            progress=lambda done, total: show(done, total, "texts"),
         )
     if json_output:
         rows = [answer.to_dict() for answer in answers]

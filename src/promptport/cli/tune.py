@@ -22,12 +22,10 @@ from promptport.cli.console import (
     goes_on,
     note,
     open_tasks,
-    progress_bar,
     quiet,
     refuse_together,
     seed_option,
     shared_words,
-    waiting,
 )
 from promptport.cli.panels import METHOD_PANEL, START_PANEL, TASK_PANEL, TRAINING_PANEL
 from promptport.cli.starts import check_start, report_together, started
@@ -43,7 +41,7 @@ from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
-    from promptport.tuning import Progress, TuneConfig, TuneJob
+    from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.multitask import Way
 
 
@@ -242,7 +240,7 @@ def command(
     )
     run = _Run(jobs, config, out, task, data, json_output, began)
     loading = {"device": device, "dtype": dtype, "device_map": device_map}
-    models = [_load(name, loading, json_output) for name in backbones]
+    models = [_load(name, loading) for name in backbones]
     if together_with:
         _tune_jointly(run, models, words)
         return
@@ -296,11 +294,10 @@ def _check_options(
         refuse_together(f"--start {start}", {"--origin": origin is not None})
 
 
-def _load(name: str, loading: dict[str, Any], hidden: bool) -> Backbone:
+def _load(name: str, loading: dict[str, Any]) -> Backbone:
     from promptport.backbone import Backbone
 
-    with waiting(f"loading {name}", hidden):
-        return Backbone.load(name, **loading)
+    return Backbone.load(name, **loading)
 
 
 def _note_first_words(model: Backbone, jobs: list[TuneJob]) -> None:
@@ -320,16 +317,15 @@ def _tune_each(run: _Run, model: Backbone) -> None:
 
     folders = folders_of(run.out, run.jobs)
     state = run.out / STATE_FILE
-    with goes_on("the last saved step", state), progress_bar("tuning", run.hidden) as show:
+    with goes_on("the last saved step", state):
         results = tune(
             model,
             run.jobs,
             run.config,
             state=state,
             save=lambda made: save_results(made, folders),
-            progress=lambda p: show(p.step, p.total, _running(p)),
         )
-    told = summaries(results, folders, model, run.config, run.hidden)
+    told = summaries(results, folders, model, run.config)
     report_prompts(told, model.name, run.seconds, run.references, run.data, run.hidden)
     failed = [result for result in results if result.prompt is None or result.error]
     if failed:
@@ -344,28 +340,14 @@ def _tune_each(run: _Run, model: Backbone) -> None:
 def _tune_jointly(run: _Run, models: list[Backbone], words: list[str] | None) -> None:
     from promptport.tuning import tune_jointly
 
-    with progress_bar("tuning jointly", run.hidden) as show:
-        results = tune_jointly(
-            models,
-            run.jobs,
-            run.config,
-            words=words,
-            progress=lambda p: show(p.step, p.total, _running(p)),
-        )
+    results = tune_jointly(models, run.jobs, run.config, words=words)
     report_joint(results, [model.name for model in models], run.out, run.seconds, run.hidden)
 
 
 def _tune_together(run: _Run, model: Backbone, way: str) -> None:
     from promptport.tuning.multitask import tune_together
 
-    with progress_bar("tuning together", run.hidden) as show:
-        result = tune_together(
-            model,
-            run.jobs,
-            run.config,
-            way=cast("Way", way),
-            progress=lambda p: show(p.step, p.total, _running(p)),
-        )
+    result = tune_together(model, run.jobs, run.config, way=cast("Way", way))
     report_together(result, run.out, run.seconds, run.hidden)
 
 
@@ -373,14 +355,5 @@ def _tune_attentions(run: _Run, model: Backbone, library: list[Path]) -> None:
     folders = folders_of(run.out, run.jobs)
     states = [folder / STATE_FILE for folder in folders]
     with goes_on("the last saved step", lambda: any(state.exists() for state in states)):
-        told = tune_attentions(
-            model, run.jobs, library, run.config, folders, data=run.data, hidden=run.hidden
-        )
+        told = tune_attentions(model, run.jobs, library, run.config, folders, data=run.data)
     report_attentions(told, model.name, run.seconds, run.references, run.data, run.hidden)
-
-
-def _running(progress: Progress) -> str:
-    known = [score for score in progress.best if score is not None]
-    best = f", best dev score {max(known):.3f}" if known else ""
-    running = f"{progress.active} running" if len(progress.best) > 1 else ""
-    return f"{running}{best}".removeprefix(", ")

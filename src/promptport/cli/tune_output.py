@@ -16,7 +16,6 @@ from promptport.cli.console import (
     print_table,
     say,
     task_options,
-    waiting,
     written,
 )
 from promptport.errors import TuningError
@@ -111,7 +110,6 @@ def summaries(
     folders: Sequence[Path],
     model: Backbone,
     config: TuneConfig,
-    hidden: bool,
 ) -> list[dict[str, Any]]:
     """What came out, beside what is known without a prompt on the same dev rows.
 
@@ -124,11 +122,10 @@ def summaries(
     from promptport.tuning.baselines import dev_baselines
 
     tasks = {result.job.task.name: result.job.task for result in results}
-    with waiting("scoring the baselines", hidden):
-        compared = {
-            name: dev_baselines(model, task, config, manual=len(tasks) <= _MOST_MANUAL)
-            for name, task in tasks.items()
-        }
+    compared = {
+        name: dev_baselines(model, task, config, manual=len(tasks) <= _MOST_MANUAL)
+        for name, task in tasks.items()
+    }
     told = []
     for result, folder in zip(results, folders, strict=True):
         task = result.job.task

@@ -19,10 +19,11 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.evaluation import evaluate_queries, prompted
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tuning.attention import AttentionPrompts, pool_texts, start_attention
 from promptport.tuning.checkpoint import StateFile, data_hash, run_to_the_end
-from promptport.tuning.config import TuneConfig, TuneJob, config_dict
+from promptport.tuning.config import Progress, TuneConfig, TuneJob, config_dict
 from promptport.tuning.independent import rate_of
 from promptport.tuning.runs import PromptRun, RowReader
 from promptport.tuning.trainer import backward
@@ -80,7 +81,7 @@ def tune_attention(
             progress(run.run.step, run.run.total)
 
     try:
-        run_to_the_end(run, tell, file, config.save_seconds)
+        run_to_the_end(run, tell, file, config.save_seconds, f"tuning {job.label}")
     except TuningError:
         if file is not None and run.run.error is not None:
             file.remove()  # or another learning rate would be refused
@@ -111,6 +112,11 @@ class _AttentionRun:
     def running(self) -> bool:
         return self.run.stopped is None
 
+    def progress(self) -> Progress:
+        """Where it stands."""
+        best = self.run.best[0] if self.run.best_epoch >= 0 else None
+        return Progress(self.run.step, self.run.total, int(self.running), (best,))
+
     def step(self) -> bool:
         """One step; True if it ended an epoch, which was scored on dev.
 
@@ -135,7 +141,8 @@ class _AttentionRun:
     def _score(self) -> None:
         queries = prompted(self.rows.objective, self.dev)
         prompts = self.model.prompts(self.dev_pooled)
-        outcome = evaluate_queries(self.model.backbone, queries, prompts)
+        with stage("scoring dev rows"):
+            outcome = evaluate_queries(self.model.backbone, queries, prompts)
         score = outcome.score(self.job.task.metric, resamples=1).value
         loss = outcome.mean_loss
         if self.run.note_epoch([score], [loss], self.config.patience):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from promptport.backbone import Backbone
 from promptport.evaluation import choose_template, evaluate
 from promptport.parameters.origins import OriginSpec, make_origin
+from promptport.progress import stage
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Score, Task, Template
 from promptport.tuning.config import TuneConfig, TuneJob
@@ -57,27 +58,26 @@ def score_baselines(
     def plain(template: Template) -> Score:
         return evaluate(backbone, task, template=template, split=split, truncate=truncate).score
 
+    def behind(prompt: SoftPrompt) -> Score:
+        return evaluate(
+            backbone, task, prompt, template=place, split=split, truncate=truncate
+        ).score
+
     if backbone.kind != "causal" or _reads_something(place):
-        scores["no prompt"] = plain(place.without_soft())
+        with stage("scoring no prompt"):
+            scores["no prompt"] = plain(place.without_soft())
     scores |= manual_scores(backbone, task, split=split, truncate=truncate)
-    scores["random"] = _mean(
-        [
-            evaluate(
-                backbone,
-                task,
-                random_prompt(backbone, length, seed),
-                template=place,
-                split=split,
-                truncate=truncate,
-            ).score
-            for seed in RANDOM_SEEDS
-        ]
-    )
+    randoms = []
+    for number, seed in enumerate(RANDOM_SEEDS, 1):
+        with stage(f"scoring random prompt {number} of {len(RANDOM_SEEDS)}"):
+            randoms.append(behind(random_prompt(backbone, length, seed)))
+    scores["random"] = _mean(randoms)
     if tuned:
         job = TuneJob(task, OriginSpec("vocabulary", 0), length, template=place)
         own = tune(backbone, [job], TuneConfig(truncate=truncate), progress=progress)[0].prompt
         if own is not None:
-            result = evaluate(backbone, task, own, split=split, truncate=truncate)
+            with stage("scoring the prompt tuned here"):
+                result = evaluate(backbone, task, own, split=split, truncate=truncate)
             scores["tuned here"] = result.score
     return scores
 
@@ -122,9 +122,10 @@ def manual_scores(
     """
     if task.manual is None:
         return {}
-    if not has_prior(task):
-        return {"manual": evaluate(backbone, task, split=split, truncate=truncate).score}
-    both = score_prior_off(backbone, task, task.manual, split=split, truncate=truncate)
+    with stage(f"scoring the manual template on {split} rows"):
+        if not has_prior(task):
+            return {"manual": evaluate(backbone, task, split=split, truncate=truncate).score}
+        both = score_prior_off(backbone, task, task.manual, split=split, truncate=truncate)
     return {"manual": both.plain, PRIOR_OFF: both.score}
 
 

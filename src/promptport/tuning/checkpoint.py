@@ -14,7 +14,9 @@ from torch import Tensor
 from promptport.errors import TuningError
 from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.objective import Question
+from promptport.progress import Stage, stage
 from promptport.tasks import Task
+from promptport.tuning.config import Progress
 
 
 def data_hash(task: Task, *questions: Sequence[Question]) -> str:
@@ -78,6 +80,8 @@ class Resumable(Protocol):
 
     def step(self) -> bool: ...
 
+    def progress(self) -> Progress: ...
+
     def save(self, file: StateFile) -> None: ...
 
     def restore(self, file: StateFile) -> None: ...
@@ -88,6 +92,7 @@ def run_to_the_end(
     stepped: Callable[[], None],
     file: StateFile | None = None,
     save_seconds: float = 0.0,
+    label: str = "tuning",
 ) -> None:
     """Take all steps of a run, those that a file has already been through left out.
 
@@ -96,13 +101,21 @@ def run_to_the_end(
         stepped: called after every step.
         file: where the run is saved.
         save_seconds: time after which it is saved between two scores.
+        label: what is done, for whoever listens.
     """
     if file is not None:
         run.restore(file)
     saved = time.monotonic()
-    while run.running:
-        scored = run.step()
-        stepped()
-        if file is not None and (scored or time.monotonic() - saved > save_seconds):
-            run.save(file)
-            saved = time.monotonic()
+    with stage(label) as told:
+        _tell(told, run.progress())
+        while run.running:
+            scored = run.step()
+            stepped()
+            _tell(told, run.progress())
+            if file is not None and (scored or time.monotonic() - saved > save_seconds):
+                run.save(file)
+                saved = time.monotonic()
+
+
+def _tell(told: Stage, where: Progress) -> None:
+    told.at(where.step, where.total, where.note)

@@ -211,6 +211,14 @@ class Progress:
     active: int
     best: tuple[float | None, ...]
 
+    @property
+    def note(self) -> str:
+        """What there is to say beside the steps."""
+        known = [score for score in self.best if score is not None]
+        best = f"best dev score {max(known):.3f}" if known else ""
+        running = f"{self.active} running" if len(self.best) > 1 else ""
+        return ", ".join(part for part in (running, best) if part)
+
 
 def config_dict(config: TuneConfig) -> dict[str, Any]:
     """A configuration as plain JSON values, less what cannot change the result."""

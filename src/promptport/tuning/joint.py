@@ -101,7 +101,7 @@ def tune_jointly(
         if progress is not None:
             progress(joint.trainer.progress())
 
-    run_to_the_end(joint.trainer, tell)
+    run_to_the_end(joint.trainer, tell, label="tuning jointly")
     return [joint.result(run) for run in joint.trainer.runs]
 
 

@@ -97,7 +97,7 @@ def tune_together(
         if progress is not None:
             progress(together.trainer.progress())
 
-    run_to_the_end(together.trainer, tell)
+    run_to_the_end(together.trainer, tell, label="tuning together")
     if together.run.error is not None:
         raise TuningError(
             f"tuning together, step {together.run.step}",

@@ -25,6 +25,7 @@ from promptport.evaluation import (
 from promptport.parameters.noise import draw, with_noise
 from promptport.parameters.origin_offsets import OriginOffsets
 from promptport.parameters.parametrisation import Parametrisation
+from promptport.progress import stage
 from promptport.tuning.checkpoint import StateFile
 from promptport.tuning.config import Progress, TuneConfig, TuneJob
 from promptport.tuning.runs import PromptRun, TaskRows
@@ -203,12 +204,13 @@ class Trainer:
             for part in parts
             for question, start in offsets.deal(part.start, part.dev.questions)
         ]
-        outcome = evaluate_queries(
-            self.backbones[number],
-            queries,
-            offsets.table(table),
-            batch_tokens=self.config.batch_tokens,
-        )
+        with stage("scoring dev rows"):
+            outcome = evaluate_queries(
+                self.backbones[number],
+                queries,
+                offsets.table(table),
+                batch_tokens=self.config.batch_tokens,
+            )
         first, scores = 0, {}
         for part in parts:
             own = outcome.part(range(first, first + len(part.dev.questions)))

@@ -53,7 +53,13 @@ from promptport.cli.console.output import (
     say,
     written,
 )
-from promptport.cli.console.progress import goes_on, progress_bar, say_interrupted, waiting
+from promptport.cli.console.progress import (
+    goes_on,
+    progress_bar,
+    say_interrupted,
+    showing,
+    waiting,
+)
 from promptport.cli.console.words import readable
 
 __all__ = [
@@ -103,6 +109,7 @@ __all__ = [
     "seed_option",
     "shared_words",
     "show_distillation",
+    "showing",
     "task_of",
     "task_options",
     "waiting",

@@ -1,136 +1,302 @@
-"""How far a long command is, and what an interrupted one keeps; all on standard error."""
+"""How far a long command is, as a bar on a terminal and as lines of a log; all on standard error.
+
+`Watcher` listens to what the library tells (`promptport/progress.py`). A thread of its own looks
+at it several times a second, so that there is something to see before the first part is done.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import typer
 
+from promptport.progress import Stage, listening, stage
+
+Clock = Callable[[], float]  # seconds
 Report = Callable[[int, int, str], None]
+
+_FIRST = 3.0  # seconds before a stage is worth a line
+_SHORT = 6.0  # seconds that a stage may take without a line, if it is known that it will
 _EVERY = 10.0  # seconds between two lines of a log
 _SHARE = 0.1  # of the whole between two lines
 _SOON = 5.0  # seconds at least between two lines
-_PATIENCE = 2.0  # seconds before a wait is worth a line
+_SLOWER = 30  # of a long stage: a line each time this part of the time so far has passed
+_PAUSE = 1.0  # seconds without a stage, after which a log begins to wait anew
+_INNER = 1.0  # seconds before a stage within another one is told of
+_LOOK_LOG, _LOOK_BAR = 0.5, 0.2  # seconds between two looks
+_NAMELESS = "scoring rows"  # the label of a count without one: most are of rows that are scored
+
+
+@dataclass(eq=False)
+class _Seen:
+    """A stage, and when it was heard of.
+
+    Attributes:
+        stage: what is told.
+        number: of the stages so far.
+        began: seconds.
+        moved: seconds, when it last told how far it is.
+        first: share that was done at the beginning: a run that goes on does not begin with 0.
+    """
+
+    stage: Stage
+    number: int
+    began: float
+    moved: float
+    first: float | None = None
+
+    def left(self, now: float) -> float | None:
+        """Seconds that it will still take; None if that is not known."""
+        made = self.stage.share - (self.first or 0.0)
+        if made <= 0 or self.stage.share >= 1:
+            return None
+        whole = (self.moved - self.began) / made * (1 - self.stage.share)
+        return max(whole - (now - self.moved), 0.0)
+
+
+@dataclass(frozen=True)
+class View:
+    """What there is to show of stages within each other.
+
+    Attributes:
+        key: what is told of: another one is another bar, and has a first line of its own.
+        label: what is done.
+        done: how many parts.
+        total: of so many; 0 if that is not known.
+        share: of the work, 0 to 1.
+        note: more to say.
+        seconds: since it began.
+        left: seconds that it will still take; None if that is not known.
+    """
+
+    key: int
+    label: str
+    done: int
+    total: int
+    share: float
+    note: str
+    seconds: float
+    left: float | None
+
+    @property
+    def count(self) -> str:
+        """`120/500`, `120`, or nothing where nothing is counted."""
+        return f"{self.done}/{self.total}" if self.total else str(self.done or "")
+
+    @property
+    def line(self) -> str:
+        """For a log."""
+        if not self.count:
+            so_far = f" ({duration(self.seconds)} so far)" if self.seconds >= _EVERY else ""
+            return f"{self.label} ...{so_far}"
+        share = f"{self.done / self.total:.0%}" if self.total else ""
+        left = "" if self.left is None else f"about {duration(self.left)} left"
+        parts = [f"{self.label}: {self.count}", share, self.note, left]
+        return ", ".join(part for part in parts if part)
+
+
+def _view(seen: list[_Seen], now: float) -> View:
+    """Of the stages that are open, the outermost first: that which counts, and what is within it.
+
+    A count without a label belongs to the stage around it, if that one does not count itself.
+    """
+    named = owner = seen[0]
+    inner: list[_Seen] = []
+    for number, each in enumerate(seen):
+        owner = each
+        named = each if each.stage.label else named
+        if each.stage.total or each.stage.done:
+            inner = seen[number + 1 :]
+            break
+    stage = owner.stage
+    notes = [stage.note, _of_inner(inner, now)]
+    return View(
+        named.number,
+        named.stage.label or _NAMELESS,
+        stage.done,
+        stage.total,
+        stage.share,
+        ", ".join(note for note in notes if note),
+        now - named.began,
+        owner.left(now),
+    )
+
+
+def _of_inner(inner: list[_Seen], now: float) -> str:
+    """What is done within a stage that counts, for instance `scoring dev rows 120/500`."""
+    label = count = ""
+    for each in inner:
+        stage = each.stage
+        if stage.label and now - each.began >= _INNER:
+            label, count = stage.label, ""
+        if label and stage.total:
+            count = f" {stage.done}/{stage.total}"
+    return label + count
+
+
+class Display(Protocol):
+    """Shows views."""
+
+    every: float  # seconds between two looks
+
+    def show(self, view: View, now: float) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class Watcher:
+    """Listens to the stages of a command, and lets a display show them.
+
+    Args:
+        display: shows them.
+        clock: for tests.
+    """
+
+    def __init__(self, display: Display, clock: Clock = time.monotonic) -> None:
+        self._display, self._clock = display, clock
+        self._seen: list[_Seen] = []
+        self._count = 0
+        self._lock = threading.RLock()
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begins(self, stage: Stage) -> None:
+        now = self._clock()
+        with self._lock:
+            self._count += 1
+            self._seen.append(_Seen(stage, self._count, now, now))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, daemon=True)
+                self._thread.start()
+
+    def moves(self, stage: Stage) -> None:
+        with self._lock:
+            for seen in reversed(self._seen):
+                if seen.stage is stage:
+                    seen.moved = self._clock()
+                    if seen.first is None:
+                        seen.first = stage.share
+                    break
+
+    def ends(self, stage: Stage) -> None:
+        with self._lock:
+            self._seen = [seen for seen in self._seen if seen.stage is not stage]
+            if not self._seen:
+                self._display.clear()
+
+    def look(self) -> None:
+        """Show what there is now."""
+        with self._lock:
+            if self._seen:
+                now = self._clock()
+                self._display.show(_view(self._seen, now), now)
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._display.clear()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self._display.every):
+            self.look()
+
+
+class Log:
+    """Lines on standard error: the first after 3 seconds, then about every 10 seconds or 10%."""
+
+    every = _LOOK_LOG
+
+    def __init__(self) -> None:
+        self._key = 0
+        self._last = self._looked = -_PAUSE
+        self._share = 0.0
+
+    def show(self, view: View, now: float) -> None:
+        """Write a line, if it is time for one."""
+        if now - view.seconds - self._looked >= _PAUSE:
+            self._last = now - view.seconds
+        self._looked = now
+        if not self._is_due(view, now - self._last):
+            return
+        self._key, self._last, self._share = view.key, now, view.share
+        typer.echo(view.line, err=True)
+
+    def _is_due(self, view: View, waited: float) -> bool:
+        """Whether it is time for a line, so many seconds after the last one or the beginning."""
+        every = max(_EVERY, view.seconds / _SLOWER)
+        if waited >= every:  # of many short stages none would have a line of its own
+            return True
+        if view.key != self._key:
+            whole = math.inf if view.left is None else view.seconds + view.left
+            return view.seconds >= _FIRST and whole >= _SHORT
+        return waited >= _SOON and view.share - self._share >= _SHARE
+
+    def clear(self) -> None:
+        """Nothing: a log keeps its lines."""
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, hidden: bool) -> Iterator[Report]:
-    """Show progress: call it with (done, total, note); a total of 0 is not known.
+def showing(hidden: bool = False) -> Iterator[None]:
+    """Show what is told within.
 
-    A terminal gets a bar; a log a line about every 10 seconds or 10%, none if all is done before.
+    Args:
+        hidden: show nothing, as where JSON is asked for.
+    """
+    if hidden:
+        with listening(None):
+            yield
+        return
+    watcher = Watcher(_display())
+    try:
+        with listening(watcher):
+            yield
+    finally:
+        watcher.stop()
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, hidden: bool = False) -> Iterator[Report]:
+    """A stage of a command that counts: call it with (done, total, note).
 
     Args:
         label: what is done, for instance `tuning`.
         hidden: show nothing.
     """
-    if hidden:
-        yield lambda done, total, note: None
-    elif sys.stderr.isatty():
-        with _bar(label) as report:
-            yield report
-    else:
-        yield LogProgress(label).report
+    with stage(label) as told:
+        yield told.at if not hidden else lambda done, total, note: None
 
 
 @contextlib.contextmanager
-def _bar(label: str) -> Iterator[Report]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[count]}", markup=False),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task(label, total=None, note="", count="")
-
-        def report(done: int, total: int, note: str) -> None:
-            known = total or None
-            bar.update(task, completed=done, total=known, note=note, count=_count(done, total))
-
-        yield report
+def waiting(text: str, hidden: bool = False) -> Iterator[None]:
+    """A stage of a command that cannot tell how far it is, for instance `loading gpt2`."""
+    with stage(text):
+        yield
 
 
-class LogProgress:
-    """Progress as lines of a log.
+def _display() -> Display:
+    if not sys.stderr.isatty():
+        return Log()
+    from promptport.cli.console.bar import Bar
 
-    Args:
-        label: what is done.
-        clock: seconds, for tests.
-    """
-
-    def __init__(self, label: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label = label
-        self._clock = clock
-        self._began = self._last = clock()
-        self._first_done: int | None = None
-        self._share = 0.0
-
-    def report(self, done: int, total: int, note: str) -> None:
-        """Say how far it is, if enough time has passed or enough was done.
-
-        Args:
-            done: steps.
-            total: of so many; 0 if that is not known.
-            note: more to say.
-        """
-        now = self._clock()
-        if self._first_done is None:  # a run that goes on does not begin with 0
-            self._first_done, self._share = done, done / total if total else 0.0
-        share = done / total if total else 0.0
-        waited = now - self._last
-        if waited < _SOON or (waited < _EVERY and share - self._share < _SHARE):
-            return
-        self._last, self._share = now, share
-        made = done - self._first_done
-        left = (now - self._began) / made * (total - done) if made > 0 and done < total else None
-        parts = [
-            f"{self._label}: {_count(done, total)}",
-            f"{share:.0%}" if total else "",
-            note,
-            "" if left is None else f"about {_duration(left)} left",
-        ]
-        typer.echo(", ".join(part for part in parts if part), err=True)
+    return Bar()
 
 
-def _count(done: int, total: int) -> str:
-    return f"{done}/{total}" if total else str(done)
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`40 s`, `5 min`, `2 h 10 min`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-@contextlib.contextmanager
-def waiting(text: str, hidden: bool = False) -> Iterator[None]:
-    """Say what is waited for, if it takes more than a moment; for what cannot tell how far it is.
-
-    Args:
-        text: for instance `loading gpt2`.
-        hidden: say nothing.
-    """
-    timer = threading.Timer(_PATIENCE, lambda: typer.echo(f"{text} ...", err=True))
-    timer.daemon = True
-    if not hidden:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 @contextlib.contextmanager
