@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from promptport.cli.console.progress import View, duration
+from promptport.cli.console.progress import View
 
 _FIRST = 0.5  # seconds before a bar appears
 _PARTS = 1000  # of a bar: how much of the work is done does not come in whole parts
@@ -39,15 +39,13 @@ class Bar:
                 self._bar.remove_task(self._task)
             self._task = self._bar.add_task("", total=None, count="", left="", note="")
             self._key = view.key
-        left = "" if view.left is None else f"about {duration(view.left)} left"
-        passed = f"{duration(view.seconds)} so far" if view.seconds >= 2 else ""
         self._bar.update(
             self._task,
             description=view.label,
             total=_PARTS if view.total else None,
             completed=round(view.share * _PARTS),
             count=view.count,
-            left=left or passed,
+            left=view.time,
             note=view.note,
         )
         self._bar.refresh()

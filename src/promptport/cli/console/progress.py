@@ -59,7 +59,8 @@ class _Seen:
         if made <= 0 or self.stage.share >= 1:
             return None
         whole = (self.moved - self.began) / made * (1 - self.stage.share)
-        return max(whole - (now - self.moved), 0.0)
+        left = whole - (now - self.moved)
+        return left if left > 0 else None  # it takes longer than was expected
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,17 @@ class View:
     @property
     def line(self) -> str:
         """For a log."""
-        if not self.count:
-            so_far = f" ({duration(self.seconds)} so far)" if self.seconds >= _EVERY else ""
-            return f"{self.label} ...{so_far}"
         share = f"{self.done / self.total:.0%}" if self.total else ""
-        left = "" if self.left is None else f"about {duration(self.left)} left"
-        parts = [f"{self.label}: {self.count}", share, self.note, left]
-        return ", ".join(part for part in parts if part)
+        label = f"{self.label}: {self.count}" if self.count else f"{self.label} ..."
+        parts = [label, share, self.note, self.time]
+        return ", ".join(part for part in parts if part).replace("..., ", "... ")
+
+    @property
+    def time(self) -> str:
+        """What is left, or if that is not known what has passed."""
+        if self.left is not None:
+            return f"about {duration(self.left)} left"
+        return f"{duration(self.seconds)} so far" if self.seconds >= _EVERY else ""
 
 
 def _view(seen: list[_Seen], now: float) -> View:
