@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from promptport.backbone import WritingConfig
 from promptport.errors import TaskError
 from promptport.evaluation import evaluate
 from promptport.objective import Objective
@@ -148,8 +149,8 @@ def test_generation_of_a_row_does_not_depend_on_its_neighbours(backbone) -> None
     vectors = torch.randn(3, model.width, generator=torch.Generator().manual_seed(0)) * 3
     rows = (Row({"text": "the old river and the green hill"}, "x"), Row({"text": "a dog"}, "y"))
     inputs = _writing(model, rows)
-    together = model.generate(inputs, vectors, [0, 0], 6)
-    alone = [model.generate([i], vectors, [0], 6)[0] for i in inputs]
+    together = model.generate(inputs, vectors, [0, 0], WritingConfig(6))
+    alone = [model.generate([i], vectors, [0], WritingConfig(6))[0] for i in inputs]
     assert together == alone
 
 
@@ -160,8 +161,8 @@ def test_a_full_row_is_continued_to_its_last_position_and_no_further(backbone) -
     texts = ["the old dog " * 15, "the old dog " * 17, "a dog"]
     rows = tuple(Row({"text": text.strip()}, "sad") for text in texts)
     inputs = _writing(model, rows)
-    together = model.generate(inputs, vectors, [0] * 3, 40)
-    alone = [model.generate([i], vectors, [0], 40)[0] for i in inputs]
+    together = model.generate(inputs, vectors, [0] * 3, WritingConfig(40))
+    alone = [model.generate([i], vectors, [0], WritingConfig(40))[0] for i in inputs]
     assert together == alone
 
 

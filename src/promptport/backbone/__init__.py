@@ -4,6 +4,7 @@ from promptport.backbone.answers import answer_tokens
 from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
+from promptport.backbone.generation import WritingConfig
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
@@ -18,6 +19,7 @@ __all__ = [
     "Layout",
     "SpaceLike",
     "WeightsAtHand",
+    "WritingConfig",
     "answer_tokens",
     "as_backbone",
     "as_space",

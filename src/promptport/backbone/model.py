@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
-from promptport.backbone.generation import generate
+from promptport.backbone.generation import WritingConfig, generate
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
 from promptport.backbone.loading import (
     KINDS,
@@ -217,28 +217,20 @@ class Backbone:
         rows: Sequence[EncodedRow],
         vectors: Tensor,
         starts: Sequence[int],
-        max_new_tokens: int,
+        writing: WritingConfig | None = None,
     ) -> list[str]:
-        """Greedy continuations of a batch, each row behind its own prompt.
+        """What the backbone writes behind each row, which may have a prompt of its own.
 
         Args:
             rows: encoded rows; causal rows are used up to the first scored position.
             vectors: (N, d) virtual tokens of all prompts.
             starts: first row of each row's prompt.
-            max_new_tokens: limit of the answer.
+            writing: limit, drawing and stops; None: greedy, 128 tokens at most.
 
         Raises:
             BackboneError: a masked backbone, which cannot write.
         """
-        return generate(self, rows, vectors, starts, max_new_tokens)
-
-    def inputs(
-        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int], *, left: bool
-    ) -> dict[str, Tensor]:
-        """Input rows (B, T, d) and their attention mask, padded at the left or at the right."""
-        batch = self._collate(rows, starts, left=left)
-        embeds = insert_rows(self.embed(batch.ids), vectors, batch)
-        return {"inputs_embeds": embeds, "attention_mask": batch.attention}
+        return generate(self, rows, vectors, starts, writing or WritingConfig())
 
     @cached_property
     def _trunk(self) -> nn.Module:
