@@ -24,7 +24,7 @@ CANDIDATES = (
     *("P17", "P36", "P37", "P103", "P140", "P176"),
     *("P407", "P495", "P1001", "P1412", "P159"),
 )
-FACTS = 60  # training facts of each relation that are asked
+FACTS = 60  # training facts of each relation that are asked: the first ones
 LEAST_ASKED = 0.7  # share of the facts whose object must be one token in every model
 
 Known = dict[str, dict[str, float]]  # model -> manual, majority, asked

@@ -29,13 +29,15 @@ class PriorOff:
 
     Attributes:
         plain: the score with the prior, as `evaluate` gives it.
-        score: the score without it.
-        right: per row whether the answer without the prior is right, where the score is the share
-            of these rows; else None.
+        plain_right: per row whether that answer is right, where the score is the share of these
+            rows; else None.
+        score: the score without the prior.
+        right: per row likewise.
         prior: label -> its prior, in sum 1.
     """
 
     plain: Score
+    plain_right: tuple[bool, ...] | None
     score: Score
     right: tuple[bool, ...] | None
     prior: dict[str, float]
@@ -81,6 +83,7 @@ def score_prior_off(
     freed = [names[i] for i in without_prior(scores, prior).argmax(1).tolist()]
     return PriorOff(
         bootstrap_score(task.metric, gold, plain),
+        hits(task.metric, gold, plain),
         bootstrap_score(task.metric, gold, freed),
         hits(task.metric, gold, freed),
         dict(zip(names, prior.tolist(), strict=True)),

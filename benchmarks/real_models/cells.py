@@ -1,0 +1,264 @@
+"""One measurement of the laboratory: a way to answer a task, on one model."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.real_models.models import MODELS
+from benchmarks.real_models.tasks import Limits, behind_the_text, in_front, short_name
+
+from promptport.backbone import Backbone
+from promptport.errors import TuningError
+from promptport.evaluation import Evaluation, evaluate
+from promptport.experiments.result_store import Cell, ResultStore, packed, stamp_of, task_stamp
+from promptport.objective import Objective
+from promptport.parameters import OriginSpec
+from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt, save_prompt
+from promptport.tasks import Score, Task, Template, bootstrap_score, hits
+from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
+from promptport.tuning.config import Progress
+from promptport.tuning.label_prior import has_prior, score_prior_off
+
+BASELINES = ("majority", "manual", "manual_prior", "no_prompt", "random")
+TUNED = ("tuned_suffix", "tuned", "tuned_mixture")
+VALUES = (
+    *("score", "low", "high", "right", "rows", "skipped", "loss"),
+    *("dev", "steps", "seconds", "dtype", "opened"),
+)
+BATCH_TOKENS = 2048  # of a pass in tuning: 262,000 words of an answer take memory
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the prompts of one way are tuned.
+
+    Attributes:
+        length: virtual tokens.
+        batch: rows of an update.
+        updates: about so many, in whole epochs.
+        relative_lr: see `TuneJob`.
+        schedule: see `TuneConfig`.
+        origin: as the option `--origin` of `promptport tune`.
+        place: `front` or `behind` the text.
+    """
+
+    length: int = 10
+    batch: int = 16
+    updates: int = 200
+    relative_lr: float = 0.1
+    schedule: str = "constant"
+    origin: str = "vocabulary"
+    place: str = "front"
+
+    def template(self, task: Task) -> Template:
+        """The template of a task with its virtual tokens in this place."""
+        return (behind_the_text if self.place == "behind" else in_front)(task.template)
+
+    def job(self, task: Task, seed: int) -> TuneJob:
+        """The prompt of a task and seed."""
+        return TuneJob(
+            task,
+            OriginSpec.parse(self.origin, seed),
+            self.length,
+            seed,
+            relative_lr=self.relative_lr,
+            template=self.template(task),
+        )
+
+    def config(self, rows: int) -> TuneConfig:
+        """Settings of a run over so many training rows."""
+        return TuneConfig(
+            epochs=max(1, round(self.updates / math.ceil(rows / self.batch))),
+            batch_size=self.batch,
+            patience=0,
+            schedule=self.schedule,  # type: ignore[arg-type]
+            batch_tokens=BATCH_TOKENS,
+            truncate=True,
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a cell measures.
+
+    Attributes:
+        model: name of the pretrained model.
+        task: with the rows that are used.
+        way: one of `BASELINES` and `TUNED`.
+        seed: of random and tuned prompts; 0 for the others.
+    """
+
+    model: str
+    task: Task
+    way: str
+    seed: int
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """As the book of cells knows it: a task with other rows has other cells."""
+        return {
+            "model": self.model,
+            "task": short_name(self.task),
+            "way": self.way,
+            "seed": self.seed,
+            "data": task_stamp(self.task, "test"),
+        }
+
+    def __str__(self) -> str:
+        seed = f" seed {self.seed}" if self.way in ("random", *TUNED) else ""
+        return f"{self.model} {short_name(self.task)} {self.way}{seed}"
+
+
+def book_of(path: Path, limits: Limits, settings: Mapping[str, Setting]) -> ResultStore:
+    """The book of cells: those of other models, limits or settings stay in it and do not count."""
+
+    def stamp(cell: Mapping[str, Any]) -> str:
+        model = MODELS.get(cell["model"])
+        used = [None if model is None else model.sha256, asdict(limits)]
+        if cell["way"] in settings:
+            used.append(asdict(settings[cell["way"]]))
+        elif cell["way"] == "random":
+            used.append(settings["tuned"].length)
+        return stamp_of(*used)
+
+    return ResultStore(path, stamp, *VALUES)
+
+
+class Laboratory:
+    """Measures cells on one backbone, and writes each as soon as it is there.
+
+    Args:
+        book: of the finished cells.
+        settings: of the tuned ways.
+        work: folder of tuned prompts and of unfinished runs.
+    """
+
+    def __init__(self, book: ResultStore, settings: Mapping[str, Setting], work: Path) -> None:
+        self.book, self.settings, self.work = book, settings, work
+
+    def known(self, place: Place) -> Cell | None:
+        """A finished cell."""
+        return self.book.get(**place.key)
+
+    def measure_majority(self, place: Place) -> Cell:
+        """The cell of the most frequent answer, which needs no model."""
+        self.book.add({**majority_cell(place.task), "seconds": 0.0}, **place.key)
+        return self.book.get(**place.key) or {}
+
+    def measure(self, backbone: Backbone, place: Place, opened: str, tell: Tell) -> Cell:
+        """A cell that is not there; the manual template gives two, from one pass.
+
+        Args:
+            backbone: of `place.model`.
+            place: what to measure.
+            opened: what it was opened from, `folder` or `gguf`.
+            tell: called during tuning.
+        """
+        start = time.perf_counter()
+        if place.way in ("manual", "manual_prior") and has_prior(place.task):
+            found = self._manual(backbone, place.task)
+        else:
+            found = {place.way: self._one(backbone, place, tell)}
+        more = {
+            "seconds": time.perf_counter() - start,
+            "dtype": str(backbone.dtype).removeprefix("torch."),
+            "opened": opened,
+        }
+        for way, cell in found.items():
+            self.book.add({**cell, **more}, **replace(place, way=way).key)
+        return self.book.get(**place.key) or {}
+
+    def _one(self, backbone: Backbone, place: Place, tell: Tell) -> Cell:
+        task, way = place.task, place.way
+        if way == "manual":
+            return cell_of(evaluate(backbone, task, truncate=True))
+        if way == "no_prompt":
+            bare = task.template.without_soft()
+            return cell_of(evaluate(backbone, task, template=bare, truncate=True))
+        if way == "random":
+            setting = self.settings["tuned"]
+            prompt = random_prompt(backbone, setting.length, place.seed)
+            template = setting.template(task)
+            return cell_of(evaluate(backbone, task, prompt, template=template, truncate=True))
+        prompt = self._tuned(backbone, place, tell)
+        result = evaluate(backbone, task, prompt, truncate=True)
+        made = prompt.provenance.tuning or {}
+        return {**cell_of(result), "dev": made.get("dev_score"), "steps": made.get("steps")}
+
+    @staticmethod
+    def _manual(backbone: Backbone, task: Task) -> dict[str, Cell]:
+        if task.manual is None:
+            raise ValueError(f"{task.name}: no manual template")
+        both = score_prior_off(backbone, task, task.manual, truncate=True)
+        return {
+            "manual": score_cell(both.plain, both.plain_right),
+            "manual_prior": score_cell(both.score, both.right),
+        }
+
+    def _tuned(self, backbone: Backbone, place: Place, tell: Tell) -> SoftPrompt:
+        """The tuned prompt of a cell; a run that was stopped goes on where it was.
+
+        Raises:
+            TuningError: it could not be tuned.
+        """
+        setting = self.settings[place.way]
+        name = f"{short_name(place.task)}-{place.way}-{place.seed}"
+        digest = stamp_of(self.book.weights(place.key), task_stamp(place.task, "train"))
+        folder = self.work / place.model / f"{name}-{digest}"
+        if folder.is_dir():
+            return load_prompt(folder)
+        job = setting.job(place.task, place.seed)
+        asked = Objective(backbone, place.task, job.template, length=setting.length, truncate=True)
+        rows = sum(asked.can_ask(row) for row in place.task.load("train"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        state = folder.with_name(f"{folder.name}.state")
+        result = tune(backbone, [job], setting.config(rows), state=state, progress=tell)[0]
+        if result.prompt is None:
+            raise TuningError(
+                str(place), expected="a finite loss", got=str(result.error), fix="Lower its rate"
+            )
+        save_prompt(result.prompt, folder)
+        return result.prompt
+
+
+def cell_of(result: Evaluation) -> Cell:
+    """Score, interval, and a hexadecimal bit per row: right or wrong."""
+    return {
+        **score_cell(result.score, result.right),
+        "skipped": result.skipped,
+        "loss": result.loss,
+    }
+
+
+def score_cell(score: Score, right: tuple[bool, ...] | None) -> Cell:
+    """The same of a score alone.
+
+    Raises:
+        ValueError: the score is no share of rows.
+    """
+    if right is None:
+        raise ValueError(f"{score.metric}: not a share of rows")
+    return {
+        "score": score.value,
+        "low": score.low,
+        "high": score.high,
+        "right": packed(right),
+        "rows": score.rows,
+    }
+
+
+def majority_cell(task: Task) -> Cell:
+    """Always giving the most frequent training answer. It asks no model, so no row is skipped."""
+    gold = [row.answer for row in task.load("test")]
+    most = task.majority()
+    metric = "accuracy" if task.kind == "probe" else task.metric
+    answers = [most] * len(gold)
+    return score_cell(bootstrap_score(metric, gold, answers), hits(metric, gold, answers))
