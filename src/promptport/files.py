@@ -227,6 +227,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise storage_error(path, error, "a readable safetensors file") from error
 
 
+GGUF_MAGIC = b"GGUF"
+
+
+def is_gguf_file(path: Path) -> bool:
+    """Whether a file is called GGUF or begins as such files do."""
+    if path.suffix.lower() == ".gguf":
+        return path.is_file()
+    return begins_as_gguf(path)
+
+
+def begins_as_gguf(path: Path) -> bool:
+    """Whether a file begins as GGUF files do."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        return stream.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+
+
 def describe_foreign(path: Path, reason: str) -> str:
     """Say what a file that is not safetensors looks like from its first bytes."""
     with path.open("rb") as stream:

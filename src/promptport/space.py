@@ -130,6 +130,7 @@ class EmbeddingSpace:
         kind: `masked`, `causal` or `seq2seq`, where known.
         revision: Hub revision, where known.
         outer_scale: the part of `scale` that stands outside the embedding module (Pegasus), else 1.
+        file: name, SHA-256 and quantisation of the GGUF file that it comes from, if it does.
     """
 
     backbone: str
@@ -141,6 +142,7 @@ class EmbeddingSpace:
     kind: str | None = None
     revision: str | None = None
     outer_scale: float = 1.0
+    file: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():

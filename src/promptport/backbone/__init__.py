@@ -5,8 +5,9 @@ from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
 from promptport.backbone.generation import WritingConfig
+from promptport.backbone.kinds import Kind
 from promptport.backbone.layout import EncodedRow, Layout
-from promptport.backbone.loading import Kind, find_checkpoint, silence_libraries
+from promptport.backbone.loading import find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
 from promptport.backbone.opening import BackboneLike, SpaceLike, as_backbone, as_space
 from promptport.backbone.texts import origin_is_text, text_ids, with_origin

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from promptport.backbone.kinds import detect_kind
 from promptport.backbone.layout import Layout, SpecialTokens
-from promptport.backbone.loading import detect_kind, find_checkpoint, load_config, load_tokenizer
+from promptport.backbone.loading import find_checkpoint, load_config, load_tokenizer
 from promptport.errors import TaskError
 
 
@@ -13,7 +14,7 @@ def answer_tokens(name: str, revision: str | None = None) -> Callable[[Sequence[
     """A function that counts the tokens of answers, as a template with a space in front has them.
 
     Args:
-        name: embedded name, local folder or Hub id.
+        name: embedded name, local folder, GGUF file or Hub id.
         revision: Hub revision.
 
     Returns:

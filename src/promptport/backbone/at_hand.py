@@ -10,13 +10,9 @@ from pathlib import Path
 
 import torch
 
-from promptport.backbone.loading import (
-    Checkpoint,
-    detect_kind,
-    find_checkpoint,
-    load_config,
-    model_class,
-)
+from promptport.backbone.gguf import kept_dtype, read_header
+from promptport.backbone.kinds import detect_kind, model_class
+from promptport.backbone.loading import Checkpoint, find_checkpoint, load_config
 from promptport.errors import BackboneError
 
 _WHOLE = 0.5  # share of a model's tensors that a checkpoint has at least (some are tied or merged)
@@ -31,7 +27,7 @@ class WeightsAtHand:
     Attributes:
         lacks: why the model cannot be loaded, None if it can (or if the Hub has it).
         local: whether nothing needs to be fetched.
-        size: bytes of its weight files; 0 for a model of the Hub that is not here.
+        size: bytes of its weights, unpacked; 0 for a model of the Hub that is not here.
     """
 
     lacks: str | None
@@ -43,7 +39,7 @@ def weights_at_hand(name: str, revision: str | None = None) -> WeightsAtHand:
     """Look at the files of a checkpoint: are the layers' weights there?
 
     Args:
-        name: embedded name, local folder or Hub id.
+        name: embedded name, local folder, GGUF file or Hub id.
         revision: Hub revision.
 
     Raises:
@@ -52,6 +48,9 @@ def weights_at_hand(name: str, revision: str | None = None) -> WeightsAtHand:
     checkpoint = find_checkpoint(name, revision)
     if not checkpoint.local:
         return WeightsAtHand(None, local=False, size=0)
+    if checkpoint.gguf is not None:  # whole, or the header would not have been read
+        header = read_header(checkpoint.gguf)
+        return WeightsAtHand(None, local=True, size=header.parameters * kept_dtype(header).itemsize)
     folder = checkpoint.folder
     files = _weight_files(folder)
     if not files:

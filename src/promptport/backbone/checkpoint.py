@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,19 +16,27 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from promptport.backbone.gguf import (
+    Vocabulary,
+    entry_of,
+    file_facts,
+    keep_vocabulary,
+    kept_dtype,
+    kept_vocabulary,
+    read_header,
+    read_table,
+)
 from promptport.backbone.hub import open_hub_file, whole_hub_file
+from promptport.backbone.kinds import Kind, detect_kind, model_class
 from promptport.backbone.loading import (
     Checkpoint,
-    Kind,
-    detect_kind,
     find_checkpoint,
     load_config,
     load_tokenizer,
-    model_class,
     one_line,
     trusts_code,
 )
-from promptport.backbone.words import word_table
+from promptport.backbone.words import WORD_RULE, word_table
 from promptport.errors import BackboneError, FileFormatError
 from promptport.progress import stage
 from promptport.space import EmbeddingSpace
@@ -48,7 +56,7 @@ def open_space(
     """The embedding space of a backbone, without loading the backbone.
 
     Args:
-        name: embedded name, local folder or Hub id.
+        name: embedded name, local folder, GGUF file or Hub id.
         revision: Hub revision.
         kind: `masked`, `causal` or `seq2seq`; found from the configuration if None.
 
@@ -58,6 +66,8 @@ def open_space(
     """
     name = str(name)  # goes into files
     checkpoint = find_checkpoint(name, revision)
+    if checkpoint.gguf is not None:
+        return _gguf_space(checkpoint, kind)
     config = load_config(checkpoint)
     kind = kind or detect_kind(config, name)
     target = locate_embedding(config, kind, name)
@@ -84,14 +94,58 @@ def make_space(
     outer_scale: float,
     kind: Kind,
     revision: str | None = None,
+    file: Mapping[str, str] | None = None,
 ) -> EmbeddingSpace:
     """Join an embedding matrix and a tokenizer to a space."""
     words, dropped = word_table(tokenizer)
     words = {word: i for word, i in words.items() if i < matrix.shape[0]}
-    size = len(tokenizer)
+    tokens = token_names(tokenizer)
+    return EmbeddingSpace(
+        name, matrix, tokens, words, dropped, scale, kind, revision, outer_scale, file
+    )
+
+
+def token_names(tokenizer: Any) -> tuple[str, ...]:
+    """The tokens by id, as the tokenizer writes them."""
     by_id = {i: token for token, i in tokenizer.get_vocab().items()}
-    tokens = tuple(by_id.get(i, f"<{i}>") for i in range(size))
-    return EmbeddingSpace(name, matrix, tokens, words, dropped, scale, kind, revision, outer_scale)
+    return tuple(by_id.get(i, f"<{i}>") for i in range(len(tokenizer)))
+
+
+def _gguf_space(checkpoint: Checkpoint, kind: Kind | None) -> EmbeddingSpace:
+    """The space of a GGUF file: its vocabulary is kept, its table is unpacked, no layer is.
+
+    The table is rounded as that of the unpacked model is, so that both are the same space.
+    """
+    path = checkpoint.gguf
+    assert path is not None
+    header = read_header(path)
+    words = kept_vocabulary(entry_of(header), WORD_RULE)
+    if words is None or kind not in (None, words.kind):
+        words = _vocabulary(checkpoint, kind)
+        keep_vocabulary(entry_of(header), WORD_RULE, words)
+    rows, dtype = header.embedding, kept_dtype(header)
+    return EmbeddingSpace(
+        checkpoint.name,
+        read_table(header, rows, dtype),
+        tuple(words.tokens),
+        {word: i for word, i in words.words.items() if i < rows.shape[0]},
+        words.dropped,
+        words.scale,
+        words.kind,
+        checkpoint.revision,
+        words.outer_scale,
+        file_facts(path),
+    )
+
+
+def _vocabulary(checkpoint: Checkpoint, kind: Kind | None) -> Vocabulary:
+    config = load_config(checkpoint)
+    kind = kind or detect_kind(config, checkpoint.name)
+    target = locate_embedding(config, kind, checkpoint.name)
+    tokenizer = load_tokenizer(checkpoint)
+    words, dropped = word_table(tokenizer)
+    tokens = list(token_names(tokenizer))
+    return Vocabulary(kind, tokens, words, dropped, target.scale, target.outer_scale)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 
 from promptport.backbone.checkpoint import open_space
+from promptport.backbone.kinds import detect_kind, model_class
 from promptport.backbone.loading import (
     Checkpoint,
-    detect_kind,
     find_checkpoint,
     load_config,
-    model_class,
     one_line,
     trusts_code,
 )
@@ -26,7 +25,7 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
     """Kind, sizes and embedding statistics of a backbone.
 
     Args:
-        name: embedded name, local folder or Hub id.
+        name: embedded name, local folder, GGUF file or Hub id.
         revision: Hub revision.
 
     Returns:
@@ -61,11 +60,14 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
         "embedding_centre_norm": float(statistics.centre.norm()),
         "embedding_scale": space.scale,
         "fingerprint": space.fingerprint,
+        **(space.file or {}),
     }
 
 
 def _file_size(checkpoint: Checkpoint) -> float | None:
     if not checkpoint.local:
         return None
+    if checkpoint.gguf is not None:
+        return checkpoint.gguf.stat().st_size / _MEGABYTE
     files: list[Path] = [f for p in _WEIGHT_FILES for f in checkpoint.folder.glob(p)]
     return sum(file.stat().st_size for file in files) / _MEGABYTE

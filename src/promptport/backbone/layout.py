@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from promptport.backbone.loading import Kind
+from promptport.backbone.kinds import Kind
 from promptport.errors import TaskError
 from promptport.tasks.template import Answer, Soft, Template, Text
 

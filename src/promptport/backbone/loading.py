@@ -9,27 +9,28 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from promptport.backbone.gguf import find_gguf, front_folder, model_folder
+from promptport.backbone.kinds import Kind, model_class
 from promptport.errors import BackboneError, PromptPortError
 from promptport.zoo import embedded_folder, embedded_names
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-Kind = Literal["masked", "causal", "seq2seq"]
 TRUST_VARIABLE = "PROMPTPORT_TRUST_CODE"
-KINDS: tuple[Kind, ...] = ("masked", "causal", "seq2seq")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A place that holds a model: a folder on disk, or a Hub id with its revision."""
+    """A place that holds a model: a folder on disk, a GGUF file, or a Hub id with its revision."""
 
     name: str
     location: str
     local: bool
     revision: str | None = None
+    gguf: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -38,7 +39,12 @@ class Checkpoint:
 
 
 def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
-    """Resolve a name: embedded backbones first, then local folders, then Hub ids.
+    """Resolve a name: embedded backbones first, then local folders and files, then Hub ids.
+
+    Args:
+        name: embedded name, model folder, GGUF file (`model.gguf`, a folder that holds one, or
+            `hub-id:file.gguf`, which is fetched) or Hub id.
+        revision: Hub revision.
 
     Raises:
         BackboneError: a path that does not exist, or a folder without `config.json`.
@@ -46,21 +52,25 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     embedded = embedded_folder(name)
     if embedded is not None:
         return Checkpoint(name, str(embedded), local=True)
+    with one_line(name):
+        file = find_gguf(name, revision)
+    if file is not None:
+        return Checkpoint(name, str(file), local=True, gguf=file)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BackboneError(
                 name,
-                expected="a model folder with config.json",
-                got="a folder without it",
-                fix="Name the folder that save_pretrained wrote",
+                expected="a model folder with config.json, or with one .gguf file",
+                got="a folder without",
+                fix="Name the folder that save_pretrained wrote, or a GGUF file",
             )
         return Checkpoint(name, str(folder), local=True)
     if not name or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise BackboneError(
             name or "backbone",
-            expected="a model folder",
-            got="a path that does not exist",
+            expected="a model folder or GGUF file",
+            got="a file of another kind" if folder.is_file() else "a path that does not exist",
             fix="Check the path",
         )
     close = difflib.get_close_matches(name, embedded_names(), n=1, cutoff=0.85)
@@ -112,7 +122,7 @@ def trusts_code() -> bool:
 
 
 def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
-    """Read `config.json`.
+    """Read `config.json`, or what a GGUF file says in its place.
 
     Raises:
         BackboneError: it cannot be read or names an unknown architecture.
@@ -123,7 +133,7 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
         return cast(
             "PreTrainedConfig",
             AutoConfig.from_pretrained(
-                checkpoint.location, revision=checkpoint.revision, trust_remote_code=trusts_code()
+                _front(checkpoint), revision=checkpoint.revision, trust_remote_code=trusts_code()
             ),
         )
 
@@ -142,7 +152,7 @@ def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenize
             "trust_remote_code": trusts_code(),
             **options,
         }
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **options)
+        tokenizer = AutoTokenizer.from_pretrained(_front(checkpoint), **options)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
             checkpoint.name,
@@ -153,49 +163,21 @@ def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenize
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
-def detect_kind(config: Any, name: str) -> Kind:
-    """Masked, causal or seq2seq, from the configuration alone.
-
-    The class that wrote the checkpoint decides; without one, the classes that transformers offers
-    for this architecture do.
-
-    Raises:
-        BackboneError: the architecture has no language-model head.
-    """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
-
-    if getattr(config, "is_encoder_decoder", False):
-        return "seq2seq"
-    for architecture in getattr(config, "architectures", None) or ():
-        if architecture.endswith(("ForMaskedLM", "ForPreTraining")):
-            return "masked"
-        if architecture.endswith(("ForCausalLM", "LMHeadModel")):
-            return "causal"
-    if type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        return "masked"
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-        return "causal"
-    own = getattr(config, "auto_map", None) or {}  # classes that come with the model
-    for auto, kind in (("AutoModelForMaskedLM", "masked"), ("AutoModelForCausalLM", "causal")):
-        if auto in own:
-            return cast(Kind, kind)
-    raise BackboneError(
-        name,
-        expected="a masked, causal or sequence-to-sequence language model",
-        got=str(getattr(config, "model_type", "an unknown architecture")),
-        fix="Name a checkpoint with a language-model head",
-    )
+def _front(checkpoint: Checkpoint) -> str:
+    """Where configuration and tokenizer are."""
+    if checkpoint.gguf is None:
+        return checkpoint.location
+    return str(front_folder(checkpoint.gguf))
 
 
-def model_class(kind: Kind) -> Any:
-    """The transformers auto class of a kind."""
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
-
-    return {
-        "masked": AutoModelForMaskedLM,
-        "causal": AutoModelForCausalLM,
-        "seq2seq": AutoModelForSeq2SeqLM,
-    }[kind]
+@contextlib.contextmanager
+def _weights(checkpoint: Checkpoint) -> Iterator[str]:
+    """Where the weights are, which stay there meanwhile."""
+    if checkpoint.gguf is None:
+        yield checkpoint.location
+        return
+    with model_folder(checkpoint.gguf) as folder:
+        yield str(folder)
 
 
 def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrainedModel:
@@ -205,9 +187,9 @@ def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrained
         BackboneError: it cannot be loaded, or has no weights for a part of the model, which would
             be random: a language-model head, most likely.
     """
-    with one_line(checkpoint.name):
+    with one_line(checkpoint.name), _weights(checkpoint) as place:
         model, found = model_class(kind).from_pretrained(
-            checkpoint.location,
+            place,
             revision=checkpoint.revision,
             trust_remote_code=trusts_code(),
             output_loading_info=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,16 +15,10 @@ from torch import Tensor, nn
 
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
 from promptport.backbone.generation import WritingConfig, generate
+from promptport.backbone.gguf import file_facts
+from promptport.backbone.kinds import KINDS, Kind, detect_kind
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
-from promptport.backbone.loading import (
-    KINDS,
-    Kind,
-    detect_kind,
-    find_checkpoint,
-    load_config,
-    load_model,
-    load_tokenizer,
-)
+from promptport.backbone.loading import find_checkpoint, load_config, load_model, load_tokenizer
 from promptport.belonging import check_same_backbone
 from promptport.errors import BackboneError
 from promptport.progress import stage
@@ -58,6 +52,8 @@ class Backbone:
         from_checkpoint: bool = False,
     ) -> None:
         self._from_checkpoint = from_checkpoint
+        # Name, SHA-256 and quantisation of the GGUF file that it comes from, if it does.
+        self.file: Mapping[str, str] | None = None
         self.model: Any = model
         self.tokenizer: Any = tokenizer
         self.name = name
@@ -79,10 +75,10 @@ class Backbone:
         dtype: str = "auto",
         device_map: str | None = None,
     ) -> Backbone:
-        """Open a backbone by embedded name, local folder or Hub id.
+        """Open a backbone by embedded name, local folder, GGUF file or Hub id.
 
         Args:
-            name: for instance `nano-bert`, `./my-model`, `roberta-base`.
+            name: for instance `nano-bert`, `./my-model`, `model.gguf`, `roberta-base`.
             kind: `masked`, `causal` or `seq2seq`; found from the configuration if None.
             revision: Hub revision.
             device: `auto` (CUDA, then MPS, then CPU) or a torch device.
@@ -109,10 +105,16 @@ class Backbone:
             model = load_model(checkpoint, found, **options)
             if device_map is None:
                 model.to(place)
-            tokenizer = load_tokenizer(checkpoint)
-            return cls(
-                model, tokenizer, name=name, kind=found, revision=revision, from_checkpoint=True
+            made = cls(
+                model,
+                load_tokenizer(checkpoint),
+                name=name,
+                kind=found,
+                revision=revision,
+                from_checkpoint=True,
             )
+        made.file = None if checkpoint.gguf is None else file_facts(checkpoint.gguf)
+        return made
 
     def __repr__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -152,6 +154,7 @@ class Backbone:
             outer_scale=outer_scale(self._embedding, scale),
             kind=self.kind,
             revision=self.revision,
+            file=self.file,
         )
 
     @property

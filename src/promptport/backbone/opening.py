@@ -18,8 +18,8 @@ def as_backbone(value: BackboneLike) -> Backbone:
     """A loaded backbone: the given one, or that of a name or folder.
 
     Args:
-        value: embedded name, model folder, Hub id, or a backbone. A backbone that is used often is
-            better loaded once, by `Backbone.load`.
+        value: embedded name, model folder, GGUF file, Hub id, or a backbone. A backbone that is
+            used often is better loaded once, by `Backbone.load`.
 
     Raises:
         BackboneError: none of these, or it cannot be loaded.
@@ -35,7 +35,7 @@ def as_space(value: SpaceLike, revision: str | None = None) -> EmbeddingSpace:
     """The embedding space of a backbone: the given one, or read from its file.
 
     Args:
-        value: embedded name, model folder, Hub id, a backbone, or a space.
+        value: embedded name, model folder, GGUF file, Hub id, a backbone, or a space.
         revision: Hub revision, where a name is given.
 
     Raises:
@@ -53,7 +53,7 @@ def as_space(value: SpaceLike, revision: str | None = None) -> EmbeddingSpace:
 def _is_none(value: Any, loaded: str) -> BackboneError:
     return BackboneError(
         "backbone",
-        expected=f"an embedded name, a model folder, a Hub id or {loaded}",
+        expected=f"an embedded name, a model folder, a GGUF file, a Hub id or {loaded}",
         got=type(value).__name__,
         fix="Name it, for instance nano-bert",
     )

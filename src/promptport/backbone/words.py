@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from promptport.cache import cache_folder
 from promptport.errors import PromptPortError
 from promptport.files import json_bytes, read_json, write_atomic
 
 # Words that every English tokenizer knows; a candidate must survive behind both.
 CONTEXTS = ("the", "of")
 _BATCH = 8192
-_RULE = 1  # a new number whenever the rule changes, so that old tables are not found
+WORD_RULE = 1  # a new number whenever the rule changes, so that old tables are not found
 _LARGE = 30_000  # smaller vocabularies are asked faster than a table is read and checked
 _RESERVED = re.compile(r"^(\[unused\d+\]|<extra_id_\d+>|<0x[0-9A-Fa-f]{2}>|<unused\d+>)$")
 _WORD = re.compile(r"^[^\W_]+(?:['’\-][^\W_]+)*$")
@@ -26,16 +26,15 @@ _WORD = re.compile(r"^[^\W_]+(?:['’\-][^\W_]+)*$")
 def word_table(tokenizer: Any) -> tuple[dict[str, int], dict[str, int]]:
     """As `single_token_words`; tables of large vocabularies are kept on disk.
 
-    They lie in the folder `words` of `$PROMPTPORT_CACHE` (default `~/.cache/promptport`), under a
-    SHA-256 of the whole tokenizer. A damaged table is made again, and a folder that cannot be
+    They lie in the folder `words` of the cache (`cache_folder`), under a SHA-256 of the whole
+    tokenizer. A damaged table is made again, and a folder that cannot be
     written is no error.
     """
     if len(tokenizer) < _LARGE:
         return single_token_words(tokenizer)
-    state = f"{_RULE} {tokenizer.all_special_ids} {tokenizer.backend_tokenizer.to_str()}"
+    state = f"{WORD_RULE} {tokenizer.all_special_ids} {tokenizer.backend_tokenizer.to_str()}"
     name = hashlib.sha256(state.encode()).hexdigest()
-    folder = Path(os.environ.get("PROMPTPORT_CACHE") or Path.home() / ".cache" / "promptport")
-    place = folder / "words" / f"{name}.json"
+    place = cache_folder() / "words" / f"{name}.json"
     found = _read_table(place)
     if found is None:
         found = single_token_words(tokenizer)

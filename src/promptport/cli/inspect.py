@@ -24,6 +24,7 @@ from promptport.cli.console import (
     readable,
 )
 from promptport.errors import PromptPortError
+from promptport.files import is_gguf_file
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
@@ -51,7 +52,7 @@ def command(
         str,
         typer.Argument(
             help="Prompt, vector or attention folder, folder of prompts, portable file, or a model "
-            "by name, folder or Hub id."
+            "by name, folder, GGUF file or Hub id."
         ),
     ],
     top: Annotated[int, typer.Option(min=1, help="Nearest words to show.")] = 3,
@@ -89,7 +90,7 @@ def _describe(
         return _describe_vector(place), _show_facts
     if is_attention(place):
         return _describe_attention(place), _show_facts
-    if place.is_file():
+    if place.is_file() and not is_gguf_file(place):
         return _describe_portable(place), _show_facts
     if not (place / "config.json").is_file() and (inside := prompt_folders(place)):
         return _describe_library(place, inside), _show_library

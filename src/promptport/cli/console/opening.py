@@ -38,7 +38,7 @@ def backbone_reference(
     """
     if named is not None:
         return {"name": named, "revision": None}
-    if _is_path(made.backbone) and not Path(made.backbone).expanduser().is_dir():
+    if _is_path(made.backbone) and not Path(made.backbone).expanduser().exists():
         raise _not_here(made, folder)
     return {"name": made.backbone, "revision": made.revision}
 
@@ -91,7 +91,7 @@ def _not_here(made: Provenance, folder: Path | None) -> BackboneError:
         where,
         expected="the name of a model that can be loaded here",
         got=repr(made.backbone),
-        fix="Say where the model is: --backbone FOLDER, or an embedded name or Hub id",
+        fix="Say where the model is: --backbone FOLDER or FILE.gguf, an embedded name or Hub id",
     )
 
 
