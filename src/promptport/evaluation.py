@@ -17,7 +17,7 @@ from torch import Tensor
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError
 from promptport.objective import Objective, Prepared, Question
-from promptport.progress import counted
+from promptport.progress import Progress, counted
 from promptport.prompt import SoftPrompt
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Score, Task, TaskLike, Template, as_task, bootstrap_score, hits
@@ -28,7 +28,6 @@ BATCH_TOKENS = 8192
 
 # For some of the questions, by their numbers: a table (N, d), and where in it their prompts begin.
 PromptsOf = Callable[[Sequence[int]], tuple[Tensor, Sequence[int]]]
-Progress = Callable[[int, int], None]  # how many are done, of how many
 
 
 @dataclass(frozen=True)

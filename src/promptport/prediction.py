@@ -11,13 +11,13 @@ import torch
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.errors import TaskError
 from promptport.evaluation import (
-    Progress,
     ScoredQuestions,
     choose_template,
     prompted,
     score_questions,
 )
 from promptport.objective import Objective, Question, blind_rows
+from promptport.progress import Progress
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Row, Task, TaskLike, Template, as_task
 

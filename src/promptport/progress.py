@@ -11,12 +11,13 @@ nobody listens, telling costs next to nothing.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 Part = TypeVar("Part")
+Progress = Callable[[int, int], None]  # how many are done, of how many
 
 
 class Listener(Protocol):
@@ -99,6 +100,17 @@ def stage(label: str = "") -> Iterator[Stage]:
         yield own
     finally:
         listener.ends(own)
+
+
+def also(told: Stage, progress: Progress | None) -> Progress:
+    """Tell a stage how far it is, and whoever gave a `progress` of their own."""
+
+    def at(done: int, total: int) -> None:
+        told.at(done, total)
+        if progress is not None:
+            progress(done, total)
+
+    return at
 
 
 def counted(

@@ -30,6 +30,7 @@ from promptport.evaluation import (
 from promptport.library.entry import TaskPrompt
 from promptport.library.library import Library, task_prompts_on
 from promptport.objective import Objective, blind_rows, pick_rows
+from promptport.progress import also, stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
@@ -277,18 +278,20 @@ def _forecasts(
     judged: dict[tuple[int, int], list[TaskForecast]] = {pair: [] for pair in pairs}
     alike = {(a, b): _likeness(vectors[a], vectors[b]) for a, b in pairs}
     shared = {(a, b): label_overlap(parts[a].task, parts[b].task) for a, b in pairs}
-    for i, part in enumerate(parts):
-        alone = _Alone(backbone, part, texts)  # one at a time: they are as wide as the vocabulary
-        for pair in pairs:
-            if i not in pair:
-                continue
-            other = vectors[sum(pair) - i].delta
-            whole = combined or _sum(parts, vectors, pair)
-            given = {**alike[pair], "norm_ratio": norm_ratio(other, vectors[i].delta)}
-            given["label_overlap"] = shared[pair] or 0.0
-            judged[pair].append(_judge(part.task, *alone.against(whole), given))
-            if progress is not None:
-                progress(sum(map(len, judged.values())), 2 * len(pairs))
+    with stage("asking about the texts of both tasks") as told:
+        at = also(told, progress)
+        told.at(0, 2 * len(pairs))
+        for i, part in enumerate(parts):
+            alone = _Alone(backbone, part, texts)  # one at a time: as wide as the vocabulary
+            for pair in pairs:
+                if i not in pair:
+                    continue
+                other = vectors[sum(pair) - i].delta
+                whole = combined or _sum(parts, vectors, pair)
+                given = {**alike[pair], "norm_ratio": norm_ratio(other, vectors[i].delta)}
+                given["label_overlap"] = shared[pair] or 0.0
+                judged[pair].append(_judge(part.task, *alone.against(whole), given))
+                at(sum(map(len, judged.values())), 2 * len(pairs))
     way = "sum" if combined is None else _way(combined, parts, vectors)
     return {
         pair: Forecast((tasks[0], tasks[1]), alike[pair], shared[pair], way)
@@ -361,23 +364,25 @@ class _Alone:
         self.backbone, self.part, self.truncate = backbone, part, texts.truncate
         self.rows = pick_rows(part.task.texts(texts.split), texts.rows, texts.seed)
         self._queries: dict[int, list[PromptedQuestion]] = {}  # by number of virtual tokens
-        self.answers = collect_scores(  # (Q, labels), or (Q, V) for a probe
-            backbone,
-            self.queries(part.prompt.length),
-            part.prompt.vectors,
-            of_batch=_log_probabilities,
-        )
+        with stage(f"asking {part.task.name} alone"):
+            self.answers = collect_scores(  # (Q, labels), or (Q, V) for a probe
+                backbone,
+                self.queries(part.prompt.length),
+                part.prompt.vectors,
+                of_batch=_log_probabilities,
+            )
 
     @torch.no_grad()
     def against(self, combined: SoftPrompt) -> tuple[list[float], list[float]]:
         """Per row: 1 if the combination answers alike, else 0; KL divergence of its answer."""
         equal, divergences = torch.zeros(len(self.rows)), torch.zeros(len(self.rows))
         queries = self.queries(combined.length)
-        for scored in score_questions(self.backbone, queries, combined.vectors):
-            alone, mixed = self.answers[scored.places], _log_probabilities(scored.scores())
-            equal[scored.places] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
-            kl = (alone.exp() * (alone - mixed)).sum(1)
-            divergences[scored.places] = kl.clamp_min(0).cpu()  # below 0 only by rounding
+        with stage("asking a combination"):
+            for scored in score_questions(self.backbone, queries, combined.vectors):
+                alone, mixed = self.answers[scored.places], _log_probabilities(scored.scores())
+                equal[scored.places] = (alone.argmax(1) == mixed.argmax(1)).float().cpu()
+                kl = (alone.exp() * (alone - mixed)).sum(1)
+                divergences[scored.places] = kl.clamp_min(0).cpu()  # below 0 only by rounding
         return equal.tolist(), divergences.tolist()
 
     def queries(self, length: int) -> list[PromptedQuestion]:

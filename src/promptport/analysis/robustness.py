@@ -21,6 +21,7 @@ from promptport.analysis.statistics import Interval, bootstrap_ratio
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import MismatchError
 from promptport.evaluation import Evaluation, score_prompts
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
@@ -136,9 +137,10 @@ def origin_robustness(
     plain = replace(applied[0], origin=None)
     bare = [replace(plain, vectors=origin) for origin in origins]
     alone = [replace(plain, vectors=vector.delta) for vector in vectors]
-    evaluations = score_prompts(
-        backbone, [*applied, *bare, *alone], [task], split=split, rows=rows, truncate=truncate
-    )
+    with stage(f"scoring {task.name} on other origins"):
+        evaluations = score_prompts(
+            backbone, [*applied, *bare, *alone], [task], split=split, rows=rows, truncate=truncate
+        )
     scores = [row[0] for row in evaluations]
     count = len(origins)
     table = [scores[i : i + count] for i in range(0, len(applied), count)]

@@ -9,6 +9,7 @@ import typer
 
 from promptport.cli.console import JsonFlag, print_facts, print_json, quiet
 from promptport.errors import PromptPortError
+from promptport.progress import stage
 
 
 def command(
@@ -42,9 +43,10 @@ def command(
     from promptport.cli.parsing import read_words
 
     chosen = None if words is None else read_words(words)
-    shared = AnchorSet.shared(*[open_space(name) for name in backbones], words=chosen)
-    anchors = shared.keep(kept)
-    report = anchors.report.to_dict()
+    spaces = [open_space(name) for name in backbones]
+    with stage("comparing the words"):
+        anchors = AnchorSet.shared(*spaces, words=chosen).keep(kept)
+        report = anchors.report.to_dict()
     if json_output:
         print_json({"backbones": backbones, **report, "words": list(anchors.words[:show])})
         return

@@ -18,6 +18,7 @@ from promptport.cli.console import (
     written,
 )
 from promptport.cli.parsing import read_words
+from promptport.progress import stage
 
 
 def command(
@@ -53,7 +54,8 @@ def command(
     check_file(out, way.mark)
     loaded = load_prompt(prompt)
     space = place_of(loaded.provenance, backbone, prompt).space
-    described = way.write(loaded, space, out, None if words is None else read_words(words))
+    with stage(f"writing {out}"):
+        described = way.write(loaded, space, out, None if words is None else read_words(words))
     described |= {"format": way.name, "file": str(out)}
     if json_output:
         print_json(described)

@@ -12,7 +12,6 @@ from promptport.cli.console import (
     check_out,
     command_line,
     print_json,
-    progress_bar,
     quiet,
     say,
     seed_option,
@@ -60,17 +59,15 @@ def command(
     from promptport.transfers import transfer
 
     loaded = load_portable(portable)
-    with progress_bar("decoding", hidden=json_output) as show:
-        result = transfer(
-            loaded,
-            target=to,
-            method=method,
-            magnitude=magnitude,
-            options=parse_options(option or []),
-            minimum_anchors=minimum_anchors,
-            seed=seed,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    result = transfer(
+        loaded,
+        target=to,
+        method=method,
+        magnitude=magnitude,
+        options=parse_options(option or []),
+        minimum_anchors=minimum_anchors,
+        seed=seed,
+    )
     save_prompt(result.prompt, out)
     if json_output:
         print_json({"folder": str(out), **result.report.to_dict()})

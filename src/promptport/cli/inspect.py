@@ -25,6 +25,7 @@ from promptport.cli.console import (
 )
 from promptport.errors import PromptPortError
 from promptport.files import is_gguf_file
+from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
@@ -68,7 +69,8 @@ def command(
         promptport inspect nano-bert
     """
     quiet()
-    described, show = _describe(thing, top, backbone)
+    with stage(f"looking at {thing}"):
+        described, show = _describe(thing, top, backbone)
     if json_output:
         print_json(described)
     else:

@@ -22,7 +22,6 @@ from promptport.cli.console import (
     note_no_template,
     note_other_task,
     print_json,
-    progress_bar,
     quiet,
     refuse_together,
     say,
@@ -161,8 +160,7 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
     if options.method == "auto":
         say(prepared.plan.line)
     _note(options, prepared)
-    with progress_bar("moving", hidden=options.json_output) as show:
-        result = prepared.run(lambda what, done, total: show(done, total, what))
+    result = prepared.run()
     save_prompt(result.prompt, options.out)
     scores = prepared.score(result.prompt) if options.score else None
     show_move(prepared, result, scores, options)

@@ -11,7 +11,6 @@ from promptport.cli.console import (
     note_no_template,
     note_other_task,
     print_json,
-    progress_bar,
     refuse_together,
     say,
     shared_words,
@@ -70,16 +69,14 @@ def _fit(options: MoveOptions) -> None:
     config = replace(
         _config(options, task), epochs=options.epochs or FIT_EPOCHS, patience=FIT_PATIENCE
     )
-    with progress_bar("fitting a mixture", hidden=options.json_output) as show:
-        result = fit_mixture(
-            source.prompt,
-            source.place.backbone,
-            task,
-            words=shared_words(names),
-            split=options.split,
-            config=config,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    result = fit_mixture(
+        source.prompt,
+        source.place.backbone,
+        task,
+        words=shared_words(names),
+        split=options.split,
+        config=config,
+    )
     _report(options, task, result, f"{options.prompts[0]} as a mixture of words", source.place.name)
     if options.to is None:
         written(options.out, "Look at it", command_line("inspect", options.out))
@@ -116,16 +113,7 @@ def _align(options: MoveOptions) -> None:
     _note([start], task)
     target, config = place.backbone, _config(options, task)
     teachers = [Teacher(s.place.backbone, s.prompt, s.weight) for s in _sources(options)]
-    with progress_bar("aligning", hidden=options.json_output) as show:
-        result = align(
-            start,
-            target,
-            teachers,
-            task,
-            split=options.split,
-            config=config,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    result = align(start, target, teachers, task, split=options.split, config=config)
     check = check_answers(
         result.prompt, target, teachers, task, split=options.split, config=config, held_back=True
     )

@@ -17,6 +17,7 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
 from promptport.evaluation import choose_template
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 
@@ -79,10 +80,11 @@ def choose_cue_word(
     choices = {"": template}
     choices |= {w: template.with_cue_word(w) for w in words if w in backbone.space.words}
     vectors = prompt.vectors.to(backbone.device)
-    divergences = {
-        word: targets.asked_through(choice).agreement(vectors).divergence
-        for word, choice in choices.items()
-    }
+    divergences = {}
+    with stage("choosing a cue word") as told:
+        for done, (word, choice) in enumerate(choices.items()):
+            told.at(done, len(choices))
+            divergences[word] = targets.asked_through(choice).agreement(vectors).divergence
     word = min(divergences, key=lambda name: divergences[name])
     if not word:
         return CueWord(prompt, None, divergences)

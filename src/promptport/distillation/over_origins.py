@@ -81,7 +81,7 @@ def distill_over_origins(
     teacher = Teacher(backbone, prompt)
     targets = DistillTargets.make(backbone, prompt, [teacher], task, split, config)
     learning = from_free_vectors(prompt, [targets], config, variants)
-    record = finish(learning, progress)
+    record = finish(learning, progress, f"widening on {backbone.name}")
     old = prompt.provenance
     entry = history_entry("distill_over_origins", config, record)
     entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}

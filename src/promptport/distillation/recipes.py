@@ -27,6 +27,7 @@ from promptport.errors import TuningError
 from promptport.parameters.mixtures import WordMixtures, mixture_words, starting_logits
 from promptport.parameters.origins import OriginSpec
 from promptport.parameters.parametrisation import FreeVectors
+from promptport.progress import Progress, also, stage
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import TaskLike, as_task
@@ -126,7 +127,7 @@ def align(
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
     learning = from_free_vectors(prompt, [targets], config)
-    record = finish(learning, progress)
+    record = finish(learning, progress, f"aligning on {backbone.name}")
     entry = history_entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
@@ -192,14 +193,11 @@ def distill_merge(
     for each in prompts:
         own_targets = [x.asked_through(x.objective.template, each.length) for x in targets]
         ways.append(from_free_vectors(each, own_targets, config))
-    steps = _Steps(ways[0].total + sum(way.first for way in ways[1:]), progress)
-    tried = []
-    if len(ways) > 1:
-        for way in ways:
-            way.go_on(way.first, steps.one)
-            tried.append(fmean(way.missed))
-    start = tried.index(min(tried)) if tried else 0
-    ways[start].go_on(ways[start].total, steps.one)
+    total = ways[0].total + sum(way.first for way in ways[1:])
+    with stage(f"distilling into one prompt on {backbone.name}") as told:
+        told.at(0, total)
+        steps = _Steps(total, also(told, progress))
+        start, tried = _best_way(ways, steps)
     record = ways[start].record() | {"steps": steps.done}
     entry = history_entry("distill_merge", config, record) | {
         "tasks": [task.name for _, task in learned]
@@ -208,6 +206,18 @@ def distill_merge(
     provenance = replace(old, history=(*old.history, entry))
     merged = replace(prompts[start], vectors=ways[start].best, provenance=provenance, mixture=None)
     return DistillResult(merged, **record, start=start, tried=tuple(tried))
+
+
+def _best_way(ways: Sequence[Distillation], steps: _Steps) -> tuple[int, list[float]]:
+    """Try the first stretch of every way and finish the best; its number, and what each missed."""
+    tried = []
+    if len(ways) > 1:
+        for way in ways:
+            way.go_on(way.first, steps.one)
+            tried.append(fmean(way.missed))
+    start = tried.index(min(tried)) if tried else 0
+    ways[start].go_on(ways[start].total, steps.one)
+    return start, tried
 
 
 def fit_mixture(
@@ -254,7 +264,7 @@ def fit_mixture(
     variants = UnderNoise(config.noise)
     learning = Distillation(mixtures, [targets], config, rate=config.logit_lr, variants=variants)
     start = learning.vectors.cpu().clone()
-    record = finish(learning, progress)
+    record = finish(learning, progress, f"fitting a mixture on {backbone.name}")
     old = prompt.provenance
     entry = history_entry("fit_mixture", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
@@ -271,13 +281,12 @@ class _Steps:
     """Counts steps, and tells them."""
 
     total: int
-    progress: Callable[[int, int], None] | None
+    progress: Callable[[int, int], None]
     done: int = 0
 
     def one(self) -> None:
         self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
+        self.progress(self.done, self.total)
 
 
 def from_free_vectors(
@@ -298,9 +307,11 @@ def from_free_vectors(
     )
 
 
-def finish(learning: Distillation, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-    """Take all steps; the fields of a result."""
-    learning.go_on(learning.total, _Steps(learning.total, progress).one)
+def finish(learning: Distillation, progress: Progress | None, label: str) -> dict[str, Any]:
+    """Take all steps, which the label names; the fields of a result."""
+    with stage(label) as told:
+        told.at(0, learning.total)
+        learning.go_on(learning.total, _Steps(learning.total, also(told, progress)).one)
     return learning.record()
 
 

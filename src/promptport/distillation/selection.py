@@ -10,6 +10,7 @@ from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.targets import DistillConfig, Teacher, agreement
 from promptport.errors import PromptPortError
 from promptport.evaluation import evaluate
+from promptport.progress import stage
 from promptport.registry import unknown_name
 from promptport.tasks import Task, TaskLike, as_task
 from promptport.transfers import Source, TransferConfig, TransferResult, transfer
@@ -84,11 +85,12 @@ def select_transfer(
     model, asked = as_backbone(target), None if task is None else as_task(task)
     own = [as_backbone(backbone) for backbone in teachers]
     judge = _Judge(sources, model, by, asked, own, config or DistillConfig())
-    results = {
-        name: transfer(sources, target=model.space, config=config)
-        for name, config in candidates.items()
-    }
-    scores = {name: judge.score(result, candidates[name]) for name, result in results.items()}
+    results, scores = {}, {}
+    with stage("comparing ways to carry it") as told:
+        for done, (name, way) in enumerate(candidates.items()):
+            told.at(done, len(candidates), name)
+            results[name] = transfer(sources, target=model.space, config=way)
+            scores[name] = judge.score(results[name], way)
     chosen = max(scores, key=lambda name: scores[name])
     record = {"by": by, "chosen": chosen, "scores": scores, "touched": judge.touched}
     return Selection(_recorded(results[chosen], record), chosen, by, scores, judge.touched)

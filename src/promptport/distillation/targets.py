@@ -21,6 +21,7 @@ from promptport.errors import AnchorError, TaskError
 from promptport.evaluation import choose_template, collect_scores, prompted, score_questions
 from promptport.objective import Objective, Question, pick_rows
 from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
@@ -256,11 +257,12 @@ class DistillTargets:
         count = count or len(self.questions) - self.made
         total, same = 0.0, 0
         queries = prompted(self.objective, self.questions[:count])
-        for scored in score_questions(self.objective.backbone, queries, vectors):
-            scores = scored.scores()
-            total += float(self.losses(scores, scored.places).sum())
-            own = scores if self.columns is None else scores.index_select(1, self.columns)
-            same += int((own.argmax(1).cpu() == self.answers[scored.places].argmax(1)).sum())
+        with stage(f"comparing answers on {self.objective.backbone.name}"):
+            for scored in score_questions(self.objective.backbone, queries, vectors):
+                scores = scored.scores()
+                total += float(self.losses(scores, scored.places).sum())
+                own = scores if self.columns is None else scores.index_select(1, self.columns)
+                same += int((own.argmax(1).cpu() == self.answers[scored.places].argmax(1)).sum())
         return Agreement(total / count - entropy(self.answers[:count]), same / count, count)
 
     def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
@@ -369,7 +371,8 @@ def _answers(
         kept = scores if columns is None else scores.index_select(1, columns)
         return kept.softmax(1).cpu()
 
-    return collect_scores(backbone, queries, prompt.vectors, of_batch=probabilities)
+    with stage(f"asking {backbone.name} for its answers"):
+        return collect_scores(backbone, queries, prompt.vectors, of_batch=probabilities)
 
 
 def entropy(answers: Tensor) -> float:

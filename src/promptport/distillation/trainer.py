@@ -16,6 +16,7 @@ from promptport.distillation.variants import Itself, Variants
 from promptport.errors import TuningError
 from promptport.evaluation import PromptedQuestion, PromptsOf, ScoredQuestions, score_questions
 from promptport.parameters.parametrisation import Parametrisation
+from promptport.progress import stage
 from promptport.tuning.trainer import backward
 
 TargetRow = tuple[int, int]  # number of the task, and of its question
@@ -167,9 +168,10 @@ class Distillation:
     def _look(self, vectors: Tensor) -> list[float]:
         """Mean loss of each task on its held-back rows, in nats; finite."""
         means = []
-        for own in self._held_back:
-            prompts = self._variants.for_check(vectors, len(own))
-            means.append(_sum_of_losses(self.targets, own, prompts) / len(own))
+        with stage("scoring held-back rows"):
+            for own in self._held_back:
+                prompts = self._variants.for_check(vectors, len(own))
+                means.append(_sum_of_losses(self.targets, own, prompts) / len(own))
         for value in means:
             if not math.isfinite(value):
                 raise TuningError(

@@ -51,6 +51,7 @@ from promptport.experiments.ways import (
 )
 from promptport.library import Library, TaskPrompt
 from promptport.library.library import task_prompts_on
+from promptport.progress import also, stage
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.storage.prompt_folder import checksum
@@ -248,10 +249,12 @@ class _Comparison:
                 fix="Tune those longer, or add others",
             )
         combined = []
-        for done, names in enumerate(sets):
-            combined += [self._combined(cell, alone) for cell in self._measure(names)]
-            if progress is not None:
-                progress(done + 1, len(sets))
+        with stage("scoring sets of prompts") as told:
+            at = also(told, progress)
+            told.at(0, len(sets))
+            for done, names in enumerate(sets):
+                combined += [self._combined(cell, alone) for cell in self._measure(names)]
+                at(done + 1, len(sets))
         return Pairs(
             {name: cell["score"] for name, cell in alone.items()},
             left_out,
@@ -274,14 +277,15 @@ class _Comparison:
 
     def _score(self, prompts: Sequence[SoftPrompt], names: Sequence[str]) -> list[list[Evaluation]]:
         config = self.config
-        return score_prompts(
-            self.backbone,
-            prompts,
-            [self.parts[name].task for name in names],
-            split=config.split,
-            rows=config.rows,
-            truncate=config.truncate,
-        )
+        with stage(f"scoring {' + '.join(names)}"):
+            return score_prompts(
+                self.backbone,
+                prompts,
+                [self.parts[name].task for name in names],
+                split=config.split,
+                rows=config.rows,
+                truncate=config.truncate,
+            )
 
     def _sets(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """Sets of different tasks, of every size those that are drawn."""

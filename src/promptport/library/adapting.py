@@ -25,6 +25,7 @@ from promptport.library.library import library_on
 from promptport.library.opinion_pool import PRIOR, Opinion, OpinionPool, pool_opinions
 from promptport.objective import pick_rows
 from promptport.parameters.parametrisation import FreeVectors
+from promptport.progress import Progress, also, stage
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import Row, Task, TaskLike, as_task
@@ -172,13 +173,16 @@ def adapt(
     pooled = pool_opinions(pool, texts, few)
     start = list(library)[pooled.fits.index(max(pooled.fits))]
     targets = pool.targets(library[start].length, texts, pooled.consensus, blind=True)
-    adaptation = _Adaptation(library[start], backbone, config, progress)
+    adaptation = _Adaptation(library[start], backbone, config)
     adaptation.total = config.steps * (2 if few else 1)
     before = targets.agreement(adaptation.vectors)
-    adaptation.learn([(targets, 1.0, config.batch_size)])
-    if pooled.labels is not None and pooled.right is not None:
-        truth = pool.targets(library[start].length, few, pooled.labels, blind=False)
-        adaptation.learn_labels(truth, targets, pooled.right, len(few))
+    with stage(f"adapting {start}") as told:
+        told.at(0, adaptation.total)
+        adaptation.progress = also(told, progress)
+        adaptation.learn([(targets, 1.0, config.batch_size)])
+        if pooled.labels is not None and pooled.right is not None:
+            truth = pool.targets(library[start].length, few, pooled.labels, blind=False)
+            adaptation.learn_labels(truth, targets, pooled.right, len(few))
     record = {"library": list(library), "start": start, "rows": len(texts), "labelled": len(few)}
     vectors, steps = adaptation.vectors, adaptation.done
     return AdaptResult(
@@ -260,14 +264,9 @@ class _Adaptation:
     to hold back and no best to keep, only so many steps.
     """
 
-    def __init__(
-        self,
-        start: SoftPrompt,
-        backbone: Backbone,
-        config: AdaptConfig,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.backbone, self.config, self.progress = backbone, config, progress
+    def __init__(self, start: SoftPrompt, backbone: Backbone, config: AdaptConfig) -> None:
+        self.backbone, self.config = backbone, config
+        self.progress: Progress | None = None
         self.parameters = FreeVectors(start.vectors.clone().to(backbone.device))
         rate = config.relative_lr * backbone.space.statistics.std
         self._rates = torch.full((start.length, 1), rate, dtype=torch.float64)

@@ -21,6 +21,7 @@ from promptport.distillation.targets import DistillTargets
 from promptport.errors import PromptPortError
 from promptport.evaluation import PromptedQuestion, collect_scores, prompted
 from promptport.objective import Objective, blind_rows
+from promptport.progress import counted, stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task
 
@@ -109,11 +110,13 @@ class OpinionPool:
     def answers(self, rows: Sequence[Row], *, blind: bool) -> list[Tensor]:
         """For every prompt (U, C) log-probabilities."""
         answers = []
-        for name, prompt in self.library.items():
+        parts = [1] * len(self.library)
+        for name, prompt in counted(list(self.library.items()), parts, parts, "asking the prompts"):
             objective = self.objectives[prompt.length]
             asked = blind_rows(rows, objective) if blind else rows
             queries = prompted(objective, objective.prepare(asked).questions)
-            answers.append(log_answers(self.backbone, queries, prompt.vectors))
+            with stage(name):
+                answers.append(log_answers(self.backbone, queries, prompt.vectors))
             if not bool(answers[-1].isfinite().all()):
                 raise PromptPortError(
                     f"prompt {name!r} of the library",

@@ -20,6 +20,7 @@ from promptport.evaluation import PromptedQuestion, evaluate_queries, prompted
 from promptport.library.library import library_on
 from promptport.library.opinion_pool import OpinionPool, fit_to_others, information, opinion
 from promptport.objective import pick_rows
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled
@@ -169,7 +170,8 @@ def _by_labels(pool: OpinionPool, rows: Sequence[Row]) -> list[Ranked]:
     for prompt in prompts.values():
         queries += prompted(pool.objectives[prompt.length], prepared[prompt.length], start)
         start += prompt.length
-    outcome = evaluate_queries(pool.backbone, queries, vectors)
+    with stage("scoring the prompts on labelled rows"):
+        outcome = evaluate_queries(pool.backbone, queries, vectors)
     count = len(queries) // len(prompts)
     metric = queries[0].objective.task.metric
     ranked = []

@@ -28,6 +28,7 @@ from promptport.merging.search_settings import (
     Trial,
     kept_share,
 )
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.storage import PromptLike, VectorLike, as_prompt, as_vector
 from promptport.tasks import Task, TaskLike, as_task
@@ -157,14 +158,15 @@ class _Search:
         if not prompts:
             return
         config = self.config
-        scored = score_prompts(
-            self.backbone,
-            prompts,
-            self.tasks,
-            split=config.split,
-            rows=config.rows,
-            truncate=config.truncate,
-        )
+        with stage(f"searching coefficients, {len(self.trials) + len(new)} so far"):
+            scored = score_prompts(
+                self.backbone,
+                prompts,
+                self.tasks,
+                split=config.split,
+                rows=config.rows,
+                truncate=config.truncate,
+            )
         if not self.alone:
             single = scored[len(new) :]
             self.alone = [

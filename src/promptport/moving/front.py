@@ -23,6 +23,7 @@ from promptport.moving.planning import (
     texts_at_hand,
 )
 from promptport.moving.result import MoveResult, dev_score, fewer_equal
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template, open_task
 from promptport.transfers import TransferReport, TransferResult
@@ -219,17 +220,23 @@ class PreparedMove:
             BackboneError: of the target only the tables are at hand.
         """
         self.check_score()
-        assert self.task is not None
-        truncate = self.config.distill.truncate
         scores = {
-            f"source on {each.place.name}": evaluate(
-                each.place.backbone, self.task, each.prompt, split=split, truncate=truncate
-            ).score
+            f"source on {each.place.name}": self._scored(each.place, each.prompt, split)
             for each in self.sources
             if each.place.lacks is None
         }
-        moved = evaluate(self.target.backbone, self.task, prompt, split=split, truncate=truncate)
-        return {**scores, f"moved to {self.target.name}": moved.score}
+        return {**scores, f"moved to {self.target.name}": self._scored(self.target, prompt, split)}
+
+    def _scored(self, place: ModelPlace, prompt: SoftPrompt, split: str) -> Score:
+        assert self.task is not None
+        with stage(f"scoring {split} rows on {place.name}"):
+            return evaluate(
+                place.backbone,
+                self.task,
+                prompt,
+                split=split,
+                truncate=self.config.distill.truncate,
+            ).score
 
 
 def prepare_move(

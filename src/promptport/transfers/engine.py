@@ -16,6 +16,7 @@ from typing import Any
 from promptport.backbone import SpaceLike
 from promptport.errors import MismatchError
 from promptport.portable import PortablePrompt
+from promptport.progress import also, stage
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.storage import PromptLike, as_prompt, load_portable
@@ -104,12 +105,14 @@ def transfer(  # noqa: PLR0913
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     chosen = replace(config or TransferConfig(), **changes)
     thing, source, space = _opened(prompt, source, target)
-    if isinstance(thing, PortablePrompt):
-        plan = chosen.plan(mixture=thing.mixture is not None)
-        return decode(describe_portable(thing, space, plan, progress), space, plan, start)
-    sources = _checked(thing if isinstance(thing, list) else [Source(thing, source)])
-    plan = chosen.plan(mixture=all(s.prompt.mixture is not None for s in sources))
-    return decode(describe_sources(sources, space, plan, progress), space, plan, start)
+    with stage(f"carrying to {space.backbone}") as told:
+        at = also(told, progress)
+        if isinstance(thing, PortablePrompt):
+            plan = chosen.plan(mixture=thing.mixture is not None)
+            return decode(describe_portable(thing, space, plan, at), space, plan, start)
+        sources = _checked(thing if isinstance(thing, list) else [Source(thing, source)])
+        plan = chosen.plan(mixture=all(s.prompt.mixture is not None for s in sources))
+        return decode(describe_sources(sources, space, plan, at), space, plan, start)
 
 
 def encode_prompt(

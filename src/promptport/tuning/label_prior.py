@@ -17,6 +17,7 @@ from torch import Tensor
 from promptport.backbone import Backbone
 from promptport.evaluation import collect_scores, prompted
 from promptport.objective import Objective, blind_rows, pick_rows
+from promptport.progress import stage
 from promptport.tasks import Row, Score, Task, Template, bootstrap_score, hits
 
 PRIOR_OFF = "manual, prior off"  # name of the manual template scored in this way
@@ -76,7 +77,8 @@ def score_prior_off(
     """
     objective = Objective(backbone, task, template, truncate=truncate)
     rows = task.load(split)
-    prior = label_prior(objective, task.texts("train"), texts)
+    with stage("reading the label prior"):
+        prior = label_prior(objective, task.texts("train"), texts)
     scores = label_scores(objective, rows)
     gold, names = [row.answer for row in rows], task.label_names
     plain = [names[i] for i in scores.argmax(1).tolist()]

@@ -20,6 +20,7 @@ from promptport.evaluation import choose_template, collect_scores, prompted
 from promptport.objective import Objective
 from promptport.parameters.factors import FactoredPrompts
 from promptport.parameters.origins import make_origin
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.seeds import check_seed
 from promptport.tasks import Row, Task
@@ -237,9 +238,10 @@ def _learn_from(part: TaskRows, teacher: SoftPrompt, share: float) -> None:
         backbone, task, template, length=teacher.length, truncate=part.objective.truncate
     )
     asked = objective.prepare([question.row for question in questions]).questions
-    answers = collect_scores(
-        backbone, prompted(objective, asked), teacher.vectors, of_batch=lambda s: s.softmax(1)
-    )
+    with stage(f"asking the prompt of {task.name} for its answers"):
+        answers = collect_scores(
+            backbone, prompted(objective, asked), teacher.vectors, of_batch=lambda s: s.softmax(1)
+        )
     for i, (question, probs) in enumerate(zip(questions, answers.tolist(), strict=True)):
         mixed = [(1 - share) * g + share * p for g, p in zip(question.goal, probs, strict=True)]
         questions[i] = replace(question, goal=tuple(mixed))

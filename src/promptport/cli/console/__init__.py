@@ -55,10 +55,8 @@ from promptport.cli.console.output import (
 )
 from promptport.cli.console.progress import (
     goes_on,
-    progress_bar,
     say_interrupted,
     showing,
-    waiting,
 )
 from promptport.cli.console.words import readable
 
@@ -98,7 +96,6 @@ __all__ = [
     "print_facts",
     "print_json",
     "print_table",
-    "progress_bar",
     "prompt_folders",
     "quiet",
     "readable",
@@ -112,6 +109,5 @@ __all__ = [
     "showing",
     "task_of",
     "task_options",
-    "waiting",
     "written",
 ]

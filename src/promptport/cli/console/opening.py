@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.cli.console.output import note
-from promptport.cli.console.progress import waiting
 from promptport.errors import BackboneError, PromptPortError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -47,17 +46,14 @@ def load_backbone(
     made: Provenance,
     named: str | None = None,
     folder: Path | None = None,
-    *,
-    hidden: bool = False,
     **loading: Any,
 ) -> Backbone:
-    """Load the backbone of a prompt, and say so if it takes long.
+    """Load the backbone of a prompt.
 
     Args:
         made: the record of the prompt.
         named: what the user gives with `--backbone`.
         folder: of the prompt, for messages.
-        hidden: say nothing.
         loading: further arguments of `Backbone.load`.
 
     Raises:
@@ -67,8 +63,7 @@ def load_backbone(
 
     reference = backbone_reference(made, named, folder)
     try:
-        with waiting(f"loading {reference['name']}", hidden):
-            return Backbone.load(**reference, **loading)
+        return Backbone.load(**reference, **loading)
     except BackboneError as error:
         if named is None and error.name == made.backbone:
             raise _not_here(made, folder) from error

@@ -18,10 +18,9 @@ from typing import Protocol
 
 import typer
 
-from promptport.progress import Stage, listening, stage
+from promptport.progress import Stage, listening
 
 Clock = Callable[[], float]  # seconds
-Report = Callable[[int, int, str], None]
 
 _FIRST = 3.0  # seconds before a stage is worth a line
 _SHORT = 6.0  # seconds that a stage may take without a line, if it is known that it will
@@ -171,16 +170,13 @@ class Watcher:
         self._count = 0
         self._lock = threading.RLock()
         self._over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def begins(self, stage: Stage) -> None:
         now = self._clock()
         with self._lock:
             self._count += 1
             self._seen.append(_Seen(stage, self._count, now, now))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._watch, daemon=True)
-                self._thread.start()
 
     def moves(self, stage: Stage) -> None:
         with self._lock:
@@ -204,10 +200,14 @@ class Watcher:
                 now = self._clock()
                 self._display.show(_view(self._seen, now), now)
 
+    def start(self) -> None:
+        """Look again and again, in a thread."""
+        self._thread.start()
+
     def stop(self) -> None:
         """Look no more."""
         self._over.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
         self._display.clear()
 
@@ -262,30 +262,12 @@ def showing(hidden: bool = False) -> Iterator[None]:
             yield
         return
     watcher = Watcher(_display())
+    watcher.start()
     try:
         with listening(watcher):
             yield
     finally:
         watcher.stop()
-
-
-@contextlib.contextmanager
-def progress_bar(label: str, hidden: bool = False) -> Iterator[Report]:
-    """A stage of a command that counts: call it with (done, total, note).
-
-    Args:
-        label: what is done, for instance `tuning`.
-        hidden: show nothing.
-    """
-    with stage(label) as told:
-        yield told.at if not hidden else lambda done, total, note: None
-
-
-@contextlib.contextmanager
-def waiting(text: str, hidden: bool = False) -> Iterator[None]:
-    """A stage of a command that cannot tell how far it is, for instance `loading gpt2`."""
-    with stage(text):
-        yield
 
 
 def _display() -> Display:

@@ -23,7 +23,6 @@ from promptport.cli.console import (
     origin_folder,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     seed_option,
     written,
@@ -100,15 +99,7 @@ def command(
     check_out(out, *library, *opened.folders.values(), *origin_folder(origin))
     (new,) = open_tasks([task], data)
     model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
-    with progress_bar("adapting", hidden=json_output) as show:
-        result = adapt(
-            model,
-            opened,
-            new,
-            labelled=labelled,
-            config=config,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    result = adapt(model, opened, new, labelled=labelled, config=config)
     save_prompt(result.prompt, out)
     if json_output:
         print_json({"backbone": model.name, "task": task, **result.to_dict(), "folder": str(out)})

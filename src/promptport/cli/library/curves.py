@@ -29,7 +29,6 @@ from promptport.cli.console import (
     origin_folder,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     seed_option,
     written,
@@ -133,13 +132,8 @@ def command(
     prompts = {name: load_prompt(place) for name, place in folders.items()}
     (new,) = open_tasks([task], data)
     model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
-    with (
-        goes_on(None if out is None else "what is finished"),
-        progress_bar("measuring", hidden=json_output) as show,
-    ):
-        curves = few_shot_curves(
-            model, new, opened, config, prompts=prompts, out=out, progress=show
-        )
+    with goes_on(None if out is None else "what is finished"):
+        curves = few_shot_curves(model, new, opened, config, prompts=prompts, out=out)
     if out is not None:
         write_curves(curves, out)
     for line in curves.notes:

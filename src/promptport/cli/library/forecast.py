@@ -23,7 +23,6 @@ from promptport.cli.console import (
     interval,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     refuse_together,
     seed_option,
@@ -88,10 +87,7 @@ def command(
         output = {"backbone": model.name, "a": first, "b": second, **pair.to_dict()}
         show, way = _show, pair.way
     else:
-        with progress_bar("asking", hidden=json_output) as bar:
-            pairs = forecast_pairs(
-                model, placed, **texts, progress=lambda done, total: bar(done, total, "")
-            )
+        pairs = forecast_pairs(model, placed, **texts)
         told = [{"a": a, "b": b, **one.to_dict()} for (a, b), one in pairs.items()]
         output = {"backbone": model.name, "prompts": list(placed), "pairs": told}
         show, way = _show_pairs, "sum"

@@ -25,7 +25,6 @@ from promptport.cli.console import (
     origin_folder,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     refuse_together,
     seed_option,
@@ -142,17 +141,8 @@ def command(
     if out is not None:
         check_out(out, *library, *opened.folders.values(), *origin_folder(origin))
     model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
-    with (
-        goes_on(None if out is None else "what is finished"),
-        progress_bar("sets", hidden=json_output) as bar,
-    ):
-        pairs = score_pairs(
-            model,
-            opened,
-            config,
-            out=out,
-            progress=lambda done, total: bar(done, total, ""),
-        )
+    with goes_on(None if out is None else "what is finished"):
+        pairs = score_pairs(model, opened, config, out=out)
     output = {"backbone": model.name, "split": split, **pairs.to_dict()}
     if out is not None:
         write_atomic(out / RESULT_FILE, json_bytes(output))

@@ -24,14 +24,12 @@ from promptport.cli.console import (
     note_other_task,
     print_json,
     print_table,
-    progress_bar,
     quiet,
     refuse_together,
     say,
     seed_option,
     task_of,
     task_options,
-    waiting,
 )
 from promptport.cli.panels import MODEL_PANEL, TRAINING_PANEL
 from promptport.errors import PromptPortError
@@ -241,28 +239,18 @@ def _check_task(
                 option, expected="a value", got="none", fix=f"Give {option}, or finished prompts"
             )
     task = open_task(asked.task or "", asked.data)
-    hidden = asked.json_output
-    with waiting(f"loading {asked.backbone}", hidden):
-        model = Backbone.load(asked.backbone or "", **asked.loading)
+    model = Backbone.load(asked.backbone or "", **asked.loading)
     state = None if out is None else out / STATE_FILE
     since = None if out is None else "the last saved step"
-    with goes_on(since, state), progress_bar("tuning", hidden=hidden) as show:
-        result = check_task_origins(
-            model,
-            task,
-            config,
-            tuning=tuning,
-            folder=out,
-            state=state,
-            progress=lambda p: show(p.step, p.total, f"{p.active} running"),
-        )
+    with goes_on(since, state):
+        result = check_task_origins(model, task, config, tuning=tuning, folder=out, state=state)
     output = {
         "backbone": model.name,
         "origin": config.kind,
         "over": config.over,
         **result.to_dict(),
     }
-    if hidden:
+    if asked.json_output:
         print_json(output)
         return
     _show_task(output, config.seed)
@@ -304,12 +292,11 @@ def _check_prompts(
     tasks = [task_of(each, asked.task, asked.data, "--task") for each in prompts]
     if asked.task is not None:
         note_other_task(prompts, tasks[0])
-    made, hidden = prompts[0].provenance, asked.json_output
-    model = load_backbone(made, asked.backbone, places[0], hidden=hidden, **asked.loading)
+    model = load_backbone(prompts[0].provenance, asked.backbone, places[0], **asked.loading)
     checks = check_prompt_origins(
         model, prompts, tasks, kind=kind, unseen=unseen, seed=seed, truncate=asked.truncate
     )
-    if hidden:
+    if asked.json_output:
         named = zip(places, checks, strict=True)
         vectors = [{"prompt": str(place), **each.to_dict()} for place, each in named]
         print_json({"backbone": model.name, "vectors": vectors})

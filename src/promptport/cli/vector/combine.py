@@ -24,7 +24,6 @@ from promptport.cli.console import (
     origin_folder,
     print_facts,
     print_json,
-    progress_bar,
     quiet,
     refuse_together,
     seed_option,
@@ -219,16 +218,14 @@ def command(
     check_out(out, *terms.folders.values(), *origin_folder(None if origin == _OWN else origin))
     if not config.needs_model and origin == _OWN and backbone is not None:
         refuse_together("--origin own", {"--backbone": not terms.has_text_origin()})
-    with progress_bar("distilling", hidden=json_output) as show:
-        made = combine(
-            terms,
-            config=config,
-            backbone=backbone,
-            tasks=open_tasks(task or [], data),
-            data=data,
-            loading=loading,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    made = combine(
+        terms,
+        config=config,
+        backbone=backbone,
+        tasks=open_tasks(task or [], data),
+        data=data,
+        loading=loading,
+    )
     save_prompt(made.prompt, out)
     for line in made.notes:
         note(line)

@@ -24,7 +24,6 @@ from promptport.cli.console import (
     note_other_task,
     origin_folder,
     print_json,
-    progress_bar,
     quiet,
     say,
     seed_option,
@@ -121,18 +120,16 @@ def command(
     spec = None if origin is None else read_origin(origin, seed)
     config = distill_settings(OVER_ORIGINS, texts, rows, steps, seed, truncate)
     loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
-    model = load_backbone(source.provenance, backbone, prompt, hidden=json_output, **loading)
-    with progress_bar("widening", hidden=json_output) as show:
-        result = distill_over_origins(
-            source,
-            model,
-            opened,
-            origin=spec,
-            origins=origin_samples,
-            split=split,
-            config=config,
-            progress=lambda done, total: show(done, total, ""),
-        )
+    model = load_backbone(source.provenance, backbone, prompt, **loading)
+    result = distill_over_origins(
+        source,
+        model,
+        opened,
+        origin=spec,
+        origins=origin_samples,
+        split=split,
+        config=config,
+    )
     save_prompt(result.prompt, out)
     output = {
         "backbone": model.name,

@@ -30,6 +30,7 @@ from promptport.library import AdaptConfig, adapt
 from promptport.library.starts import COMPARE_ANSWERS, TEXTS, Starts, digest_of
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
@@ -76,11 +77,19 @@ def few_shot_curves(
     """
     backbone, task = as_backbone(backbone), as_task(task)
     run = _Measurement(backbone, task, library, config or CurvesConfig(), prompts or {}, out)
-    run.say(progress, "")
-    for seed in run.config.seeds:
-        for count in run.counts:
-            run.measure(seed, count)
-            run.say(progress, f"seed {seed}, {count} rows")
+    with stage(f"measuring starts for {task.name}") as told:
+
+        def say(where: str) -> None:
+            done, total = run.cells_done()
+            told.at(done, total, where)
+            if progress is not None:
+                progress(done, total, where)
+
+        say("")
+        for seed in run.config.seeds:
+            for count in run.counts:
+                run.measure(seed, count)
+                say(f"seed {seed}, {count} rows")
     return run.result()
 
 
@@ -137,15 +146,12 @@ class _Measurement:
             self.notes.append(f"{self.task.name} has {most} training rows: {asked} became {most}")
         return tuple(sorted({min(count, most) for count in self.config.rows}))
 
-    def say(self, progress: CurvesProgress | None, where: str) -> None:
-        """Tell how many cells are there."""
-        if progress is None:
-            return
+    def cells_done(self) -> tuple[int, int]:
+        """How many cells are there, and how many there will be."""
         places = [
             (n, s, c) for n in self.starts.names for s in self.config.seeds for c in self.counts
         ]
-        done = sum(self.cells.has(**self._place(*place)) for place in places)
-        progress(done, len(places), where)
+        return sum(self.cells.has(**self._place(*place)) for place in places), len(places)
 
     def measure(self, seed: int, count: int) -> None:
         """The cells of one seed and row count that are not there yet."""
@@ -190,13 +196,14 @@ class _Measurement:
 
     def _score(self, prompt: SoftPrompt) -> Evaluation:
         """In the template of the task, not in that of the prompt."""
-        return evaluate(
-            self.backbone,
-            self.pool,
-            prompt,
-            template=self.task.template,
-            truncate=self.config.truncate,
-        )
+        with stage("scoring test rows"):
+            return evaluate(
+                self.backbone,
+                self.pool,
+                prompt,
+                template=self.task.template,
+                truncate=self.config.truncate,
+            )
 
     def _scored(self, evaluation: Evaluation, chosen: str | None = None) -> Cell:
         return {
