@@ -53,13 +53,15 @@ class _Seen:
     first: float | None = None
 
     def left(self, now: float) -> float | None:
-        """Seconds that it will still take; None if that is not known."""
+        """Seconds that it will still take, below 0 if it takes longer than expected.
+
+        None if that is not known.
+        """
         made = self.stage.share - (self.first or 0.0)
         if made <= 0 or self.stage.share >= 1:
             return None
         whole = (self.moved - self.began) / made * (1 - self.stage.share)
-        left = whole - (now - self.moved)
-        return left if left > 0 else None  # it takes longer than was expected
+        return whole - (now - self.moved)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class View:
         share: of the work, 0 to 1.
         note: more to say.
         seconds: since it began.
-        left: seconds that it will still take; None if that is not known.
+        left: seconds that it will still take, below 0 if it takes longer than expected; None if
+            that is not known.
     """
 
     key: int
@@ -102,7 +105,7 @@ class View:
     @property
     def time(self) -> str:
         """What is left, or if that is not known what has passed."""
-        if self.left is not None:
+        if self.left is not None and self.left > 0:
             return f"about {duration(self.left)} left"
         return f"{duration(self.seconds)} so far" if self.seconds >= _EVERY else ""
 
@@ -242,7 +245,7 @@ class Log:
         if waited >= every:  # of many short stages none would have a line of its own
             return True
         if view.key != self._key:
-            whole = math.inf if view.left is None else view.seconds + view.left
+            whole = math.inf if view.left is None else view.seconds + max(view.left, 0.0)
             return view.seconds >= _FIRST and whole >= _SHORT
         return waited >= _SOON and view.share - self._share >= _SHARE
 
