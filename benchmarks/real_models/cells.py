@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,19 @@ class Laboratory:
         book: of the finished cells.
         settings: of the tuned ways.
         work: folder of tuned prompts and of unfinished runs.
+        together: seeds whose prompts are tuned in one run, which shares what they have in common;
+            each ends as it would alone. Without any each seed has a run of its own.
     """
 
-    def __init__(self, book: ResultStore, settings: Mapping[str, Setting], work: Path) -> None:
+    def __init__(
+        self,
+        book: ResultStore,
+        settings: Mapping[str, Setting],
+        work: Path,
+        together: Sequence[int] = (),
+    ) -> None:
         self.book, self.settings, self.work = book, settings, work
+        self.together = tuple(together)
 
     def known(self, place: Place) -> Cell | None:
         """A finished cell."""
@@ -209,24 +218,37 @@ class Laboratory:
         Raises:
             TuningError: it could not be tuned.
         """
-        setting = self.settings[place.way]
-        name = f"{short_name(place.task)}-{place.way}-{place.seed}"
-        digest = stamp_of(self.book.weights(place.key), task_stamp(place.task, "train"))
-        folder = self.work / place.model / f"{name}-{digest}"
+        folder = self._folder(place)
         if folder.is_dir():
             return load_prompt(folder)
-        job = setting.job(place.task, place.seed)
-        asked = Objective(backbone, place.task, job.template, length=setting.length, truncate=True)
+        seeds = self.together if place.seed in self.together else (place.seed,)
+        places = [replace(place, seed=seed) for seed in seeds]
+        missing = [other for other in places if not self._folder(other).is_dir()]
+        setting = self.settings[place.way]
+        jobs = [setting.job(other.task, other.seed) for other in missing]
+        asked = Objective(
+            backbone, place.task, jobs[0].template, length=setting.length, truncate=True
+        )
         rows = sum(asked.can_ask(row) for row in place.task.load("train"))
         folder.parent.mkdir(parents=True, exist_ok=True)
-        state = folder.with_name(f"{folder.name}.state")
-        result = tune(backbone, [job], setting.config(rows), state=state, progress=tell)[0]
-        if result.prompt is None:
-            raise TuningError(
-                str(place), expected="a finite loss", got=str(result.error), fix="Lower its rate"
-            )
-        save_prompt(result.prompt, folder)
-        return result.prompt
+        numbers = "+".join(str(other.seed) for other in missing)
+        state = folder.with_name(f"{folder.name}-of-{numbers}.state")
+        results = tune(backbone, jobs, setting.config(rows), state=state, progress=tell)
+        for other, result in zip(missing, results, strict=True):
+            if result.prompt is not None:
+                save_prompt(result.prompt, self._folder(other))
+            elif other.seed == place.seed:
+                error = str(result.error)
+                raise TuningError(
+                    str(place), expected="a finite loss", got=error, fix="Lower its rate"
+                )
+        return load_prompt(folder)
+
+    def _folder(self, place: Place) -> Path:
+        """Where the tuned prompt of a cell is kept: other rows or settings have another place."""
+        digest = stamp_of(self.book.weights(place.key), task_stamp(place.task, "train"))
+        name = f"{short_name(place.task)}-{place.way}-{place.seed}-{digest}"
+        return self.work / place.model / name
 
 
 def cell_of(result: Evaluation) -> Cell:

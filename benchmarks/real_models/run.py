@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -49,6 +50,7 @@ from promptport.errors import BackboneError, PromptPortError
 from promptport.experiments.result_store import Cell
 from promptport.tasks import Task
 from promptport.tuning.config import Progress
+from promptport.tuning.label_prior import has_prior
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORK = ROOT / "build" / "real_models"
@@ -102,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--task", nargs="*", default=[], help=f"none: all; {', '.join(known_tasks())}")
     add("--part", nargs="*", default=list(PARTS), choices=PARTS, metavar="PART", help="of the run")
     add("--seed", type=int, nargs="*", default=[0, 1, 2])
+    add("--together", action="store_true", help="tune the prompts of all seeds in one run")
     add("--train", type=int, default=usual.train, help="most training rows")
     add("--dev", type=int, default=usual.dev, help="most dev rows")
     add("--test", type=int, default=usual.test, help="most test rows")
@@ -128,8 +131,9 @@ def _run(given: argparse.Namespace) -> int:
     recorded = environment(given.results)
     settings = settings_of(given.updates)
     book = book_of(given.results / "cells.jsonl", limits, settings)
-    laboratory = Laboratory(book, settings, given.work)
-    places = in_order(given.part, given.model, tasks, given.seed)
+    together = given.seed if given.together else ()
+    laboratory = Laboratory(book, settings, given.work, together)
+    places = in_order(given.part, given.model, tasks, given.seed, together=given.together)
     recorded |= {"limits": asdict(limits), "settings": {k: asdict(v) for k, v in settings.items()}}
 
     def written() -> None:
@@ -170,35 +174,43 @@ def _names_of(parts: Sequence[str]) -> list[str]:
 
 
 def in_order(
-    parts: Sequence[str], models: Sequence[str], tasks: Sequence[Task], seeds: Sequence[int]
+    parts: Sequence[str],
+    models: Sequence[str],
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    *,
+    together: bool = False,
 ) -> list[Place]:
-    """The cells of a run, the most telling first: part by part, in each seed by seed.
+    """The cells of a run, the most telling first.
 
+    They come part by part, in each seed by seed, and model by model so that each is opened once.
     Text-to-text tasks belong to the part `generation`, all others to the other parts.
+
+    Args:
+        parts: names in `PARTS`.
+        models: names.
+        tasks: with the rows that are used.
+        seeds: of tuned and random prompts.
+        together: the seeds of a tuned cell follow each other.
     """
     found: dict[tuple[str, str, str, int], Place] = {}
     for part in (part for part in PARTS if part in parts):
         own = [t for t in tasks if (t.kind == "text2text") == (part == "generation")]
-        for seed in seeds:
-            for way, model, task in _ways(PARTS[part], models, own):
+        for group in [seeds] if together else [[seed] for seed in seeds]:
+            for model, way, task, seed in product(models, PARTS[part], own, group):
                 at = seed if way in ("random", *TUNED) else 0
-                if way == "manual_prior" and (
-                    task.kind != "classification" or task.is_regression or task.manual is None
-                ):
-                    continue
-                if way == "manual" and task.manual is None:
-                    continue
-                found.setdefault((model, task.name, way, at), Place(model, task, way, at))
+                if exists(way, task):
+                    found.setdefault((model, task.name, way, at), Place(model, task, way, at))
     # Further random prompts say little: they come last.
     later = {seed: i for i, seed in enumerate(seeds)}
     return sorted(found.values(), key=lambda p: later[p.seed] if p.way == "random" else 0)
 
 
-def _ways(
-    ways: Sequence[str], models: Sequence[str], tasks: Sequence[Task]
-) -> list[tuple[str, str, Task]]:
-    """Baselines model by model, so that each is opened once; tuned ways likewise."""
-    return [(way, model, task) for model in models for way in ways for task in tasks]
+def exists(way: str, task: Task) -> bool:
+    """Whether a task has a manual template, or one whose label prior can be taken off."""
+    if way == "manual":
+        return task.manual is not None
+    return way != "manual_prior" or (task.manual is not None and has_prior(task))
 
 
 def measure_all(

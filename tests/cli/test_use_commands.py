@@ -156,3 +156,18 @@ def test_problems_of_a_task_are_listed_and_fail(run_cli, reviews) -> None:
     assert not json.loads(out)["ok"]
     code, _, err = run_cli("tasks", "show", "reviews/broken.yaml")
     assert "train is shown without its labels" in err
+
+
+def test_prompts_that_a_template_does_as_well_as_are_named(run_cli, tmp_path) -> None:
+    """nano-gpt2 was trained on the sentences of this template, so few updates do not beat it."""
+    rows = ("--max-train-rows", 8, "--max-dev-rows", 12, "--epochs", 1, "--lr", 1e-9)
+    line = ("tune", "--backbone", "nano-gpt2", "--task", "sentiment", *rows, "--device", "cpu")
+    code, _, told = run_cli(*line, "--out", tmp_path / "one")
+    assert code == 0
+    assert "A template without a prompt does as well: tune longer" in " ".join(told.split())
+    code, _, told = run_cli(*line, "--seed", 0, "--seed", 1, "--out", tmp_path / "two")
+    named = "2 of 2 do not beat the manual template with its label prior taken off: "
+    assert f"{named}sentiment-seed0, sentiment-seed1" in " ".join(told.split())
+    made = json.loads(run_cli(*line, "--out", tmp_path / "one", "--json")[1])["prompts"][0]
+    assert made["gains_over_template"] is False
+    assert made["baselines"]["manual, prior off"] == 1

@@ -61,7 +61,7 @@ def dev_verdict(value: float, task: Task, others: Mapping[str, Score]) -> str:
     answer = None if task.is_regression else task.majority()
     said = verdict(own, others["majority"], answer, others)
     if not gains_over_template(value, others):
-        said += " So far no prompt is needed: tune longer, with more rows or another rate."
+        said += " A template without a prompt does as well: tune longer, or with more rows."
     return f"on the dev rows, which chose the epoch, {said}"
 
 

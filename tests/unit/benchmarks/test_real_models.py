@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 from benchmarks.real_models import cells as cells_module
 from benchmarks.real_models import fetch as fetch_module
 from benchmarks.real_models import run as run_module
@@ -22,6 +23,7 @@ from benchmarks.real_models.tasks import Limits, behind_the_text, in_front, labo
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.experiments.result_store import packed
+from promptport.storage import load_prompt
 from promptport.tasks import Template, open_task
 
 PARTS = {"one-part1": b"GGUF and ", "one-part2": b"the rest of it"}
@@ -207,6 +209,22 @@ def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypa
     assert all(row["steps"] == 2 and 0 <= row["dev"] <= 1 for row in tuned)
     prompts = sorted(path.name[:24] for path in (tmp_path / "work" / "smollm2-135m").iterdir())
     assert prompts == ["sentiment-tuned_suffix-0", "sentiment-tuned_suffix-1"]
+
+
+def test_seeds_that_are_tuned_together_end_as_alone(laboratory, nano, tmp_path) -> None:
+    places = in_order(("suffix",), ("smollm2-135m",), [small()], (0, 1), together=True)
+    assert [(place.way, place.seed) for place in places] == [("tuned_suffix", s) for s in (0, 1)]
+    assert measure(laboratory, places[:1], tmp_path)[0] == 0
+    other = book_of(tmp_path / "other.jsonl", Limits(), laboratory.settings)
+    both = Laboratory(other, laboratory.settings, tmp_path / "both", together=(0, 1))
+    assert measure(both, places[:1], tmp_path)[0] == 0
+    folders = sorted((tmp_path / "both" / "smollm2-135m").iterdir())
+    assert [folder.name[:24] for folder in folders] == [f"sentiment-tuned_suffix-{s}" for s in "01"]
+    (alone,) = (tmp_path / "work" / "smollm2-135m").iterdir()
+    one, same = load_prompt(alone), load_prompt(folders[0])
+    assert torch.allclose(one.vectors, same.vectors, atol=1e-5)
+    cells = [laboratory.book.rows[0], other.rows[0]]
+    assert cells[0]["right"] == cells[1]["right"]
 
 
 def test_cells_of_other_rows_or_settings_do_not_count(laboratory, nano, tmp_path) -> None:
