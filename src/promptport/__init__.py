@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from promptport.tasks import (
         Task,
         Template,
+        WritingConfig,
         check_task,
         import_task,
         list_tasks,
@@ -132,6 +133,7 @@ _HOMES = {
     "Template": "tasks",
     "TransferConfig": "transfers",
     "TransferResult": "transfers",
+    "WritingConfig": "tasks",
     "TuneConfig": "tuning",
     "TuneJob": "tuning",
     "TuneResult": "tuning",
@@ -219,6 +221,7 @@ __all__ = [
     "TuneConfig",
     "TuneJob",
     "TuneResult",
+    "WritingConfig",
     "__version__",
     "adapt",
     "agreement",

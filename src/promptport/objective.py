@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone, EncodedRow, WritingConfig
+from promptport.backbone import Backbone, EncodedRow
 from promptport.errors import TaskError
 from promptport.progress import stage
 from promptport.seeds import check_seed
-from promptport.tasks import Answer, Row, Task, Template
+from promptport.tasks import Answer, Row, Task, Template, require_metric
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ class Objective:
         template: in place of the task's own; `{soft}` decides where virtual tokens stand.
         length: number of virtual tokens, 0 for templates without `{soft}`.
         truncate: cut texts that are too long instead of refusing them.
-        writing: how answers are written in text to text; None: `WritingConfig()`.
     """
 
     def __init__(
@@ -78,14 +77,13 @@ class Objective:
         *,
         length: int = 0,
         truncate: bool = False,
-        writing: WritingConfig | None = None,
     ) -> None:
         self.backbone = backbone
         self.task = task
+        require_metric(task.metric)
         self.template = template or task.template
         self.length = length
         self.truncate = truncate
-        self.writing = writing or WritingConfig()
         self._labels = task.label_names
         pairs = [(i, w) for i, name in enumerate(self._labels) for w in (task.labels or {})[name]]
         self._label_of_word = [i for i, _ in pairs]
@@ -277,9 +275,9 @@ class Objective:
     def write(
         self, questions: Sequence[Question], vectors: Tensor, starts: Sequence[int]
     ) -> list[str]:
-        """Let the backbone write the answers of text-to-text questions, as `writing` says."""
+        """Let the backbone write the answers of text-to-text questions, as the task says."""
         rows = [question.inputs[0] for question in questions]
-        texts = self.backbone.generate(rows, vectors, starts, self.writing)
+        texts = self.backbone.generate(rows, vectors, starts, self.task.writing)
         return [text.strip() for text in texts]
 
 

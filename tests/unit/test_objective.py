@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from promptport.backbone import WritingConfig
 from promptport.errors import TaskError
 from promptport.evaluation import evaluate
 from promptport.objective import Objective
-from promptport.tasks import MemorySource, Row, Task, Template
+from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
 
 KINDS = ["bert", "roberta", "gpt2", "llama", "t5", "bart"]
 

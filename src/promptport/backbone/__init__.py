@@ -4,7 +4,6 @@ from promptport.backbone.answers import answer_tokens
 from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
-from promptport.backbone.generation import WritingConfig
 from promptport.backbone.kinds import Kind
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import find_checkpoint, silence_libraries
@@ -20,7 +19,6 @@ __all__ = [
     "Layout",
     "SpaceLike",
     "WeightsAtHand",
-    "WritingConfig",
     "answer_tokens",
     "as_backbone",
     "as_space",

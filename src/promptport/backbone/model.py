@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
-from promptport.backbone.generation import WritingConfig, generate
+from promptport.backbone.generation import generate
 from promptport.backbone.gguf import file_facts
 from promptport.backbone.kinds import KINDS, Kind, detect_kind
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
@@ -24,6 +24,7 @@ from promptport.errors import BackboneError
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
+from promptport.tasks.writing import WritingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -17,6 +17,8 @@ from promptport.tasks.opening import TaskLike, as_task
 from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
+from promptport.tasks.text_metrics import require_metric
+from promptport.tasks.writing import WritingConfig
 
 __all__ = [
     "METRICS",
@@ -40,6 +42,7 @@ __all__ = [
     "TaskLike",
     "Template",
     "Text",
+    "WritingConfig",
     "as_task",
     "bootstrap_score",
     "check_task",
@@ -52,4 +55,5 @@ __all__ = [
     "normalise",
     "open_task",
     "read_inputs",
+    "require_metric",
 ]

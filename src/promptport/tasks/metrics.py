@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 from promptport.errors import TaskError
+from promptport.tasks.text_metrics import TEXT_METRICS, text_scores
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 METRICS: Mapping[str, tuple[str, ...]] = {
     "probe": ("p@1", "p@K"),
     "classification": ("accuracy", "macro-f1", "matthews", "pearson", "spearman"),
-    "text2text": ("exact-match",),
+    "text2text": ("exact-match", *TEXT_METRICS),
 }
 CONFIDENCE = 0.95
 _AT_K = re.compile(r"p@([1-9][0-9]{0,5})")
@@ -337,4 +338,5 @@ _METHODS: Mapping[str, _Method] = {
     "matthews": _tables,
     "pearson": _correlations,
     "spearman": _correlations,
+    **dict.fromkeys(TEXT_METRICS, text_scores),
 }

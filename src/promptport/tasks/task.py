@@ -20,6 +20,7 @@ from promptport.tasks.data import (
 )
 from promptport.tasks.metrics import METRICS, Score, check_metric, majority_score
 from promptport.tasks.template import Template
+from promptport.tasks.writing import WritingConfig
 
 SCHEMA_VERSION = 1  # of task files
 
@@ -39,6 +40,7 @@ class Task:
             Only for a classification.
         description: one line.
         source: where the rows are.
+        writing: how answers are written. Only for text to text.
 
     Raises:
         TaskError: the parts do not fit together.
@@ -53,6 +55,7 @@ class Task:
     labels: Mapping[str, tuple[str, ...]] | None = None
     description: str = ""
     source: Source = field(default_factory=lambda: MemorySource({}))
+    writing: WritingConfig = field(default_factory=WritingConfig)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -72,6 +75,13 @@ class Task:
                     fix="Remove {soft}: manual templates are plain text",
                 )
         _check_labels(self)
+        if self.kind != "text2text" and self.writing != WritingConfig():
+            raise TaskError(
+                f"task {self.name!r}, writing",
+                expected="a task of kind 'text2text'",
+                got=f"one of kind {self.kind!r}, for which nothing is written",
+                fix="Leave the settings of writing out",
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -123,6 +133,14 @@ class Task:
             TaskError: it does not parse.
         """
         return replace(self, template=Template.parse(text))
+
+    def with_writing(self, writing: WritingConfig) -> Task:
+        """The same task with answers that are written in another way.
+
+        Raises:
+            TaskError: not a text-to-text task.
+        """
+        return replace(self, writing=writing)
 
     def with_rows(
         self,

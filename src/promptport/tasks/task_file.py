@@ -10,6 +10,7 @@ from promptport.tasks.data import FileSource, HubSource, Source
 from promptport.tasks.metrics import check_metric
 from promptport.tasks.task import SCHEMA_VERSION, Task
 from promptport.tasks.template import Template
+from promptport.tasks.writing import WritingConfig
 
 if TYPE_CHECKING:
     from promptport.tasks.task_schema import TaskFile
@@ -52,6 +53,7 @@ def load_task(
             labels=_labels(file),
             description=file.description or "",
             source=_source(file, Path(folder or path.parent)),
+            writing=_writing(file),
         )
     except TaskError as error:
         if not str(error).startswith(where):  # templates and label checks know no file
@@ -63,6 +65,11 @@ def _labels(file: TaskFile) -> dict[str, tuple[str, ...]] | None:
     if file.labels is None:
         return None
     return {label: tuple(words) for label, words in file.labels.items()}
+
+
+def _writing(file: TaskFile) -> WritingConfig:
+    given = {} if file.writing is None else file.writing.model_dump(exclude_none=True)
+    return WritingConfig(**given)
 
 
 def _source(file: TaskFile, folder: Path) -> Source:

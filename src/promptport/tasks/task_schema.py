@@ -53,6 +53,16 @@ class HubData(FileModel):
     label_names: list[FileWord] | None = Field(None, description="a list of labels")
 
 
+class Writing(FileModel):
+    """How answers are written (`WritingConfig`)."""
+
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: FileWords | None = None
+
+
 def _place(data: Any) -> str:
     return "HubData" if isinstance(data, dict) and "hub" in data else "FileData"
 
@@ -76,3 +86,4 @@ class TaskFile(FileModel):
         None, description="a mapping from labels to label words"
     )
     columns: dict[FileWord, FileWord] | None = Field(None, description="a mapping of names")
+    writing: Writing | None = Field(None, description="a mapping of settings")

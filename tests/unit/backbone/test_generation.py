@@ -7,12 +7,12 @@ import torch
 import transformers as hf
 from tests.models import ARCHITECTURES, WIDTH, byte_bpe, unigram
 
-from promptport.backbone import Backbone, WritingConfig
+from promptport.backbone import Backbone
 from promptport.backbone.generation import draw_tokens, end_tokens
 from promptport.backbone.next_tokens import CausalSteps, can_cache
 from promptport.errors import BackboneError, PromptPortError
 from promptport.objective import Objective
-from promptport.tasks import MemorySource, Row, Task, Template
+from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
 
 CAUSAL = [name for name, (kind, _, _) in ARCHITECTURES.items() if kind == "causal"]
 TEXTS = (
