@@ -6,8 +6,8 @@ all that compares answers iterate over it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -91,6 +91,7 @@ class Evaluation:
         template: the template that was used.
         predictions: per row, see `Objective.predictions`; texts for text to text.
         right: per row whether it is right, where the score is the share of these rows; else None.
+        others: by their names, other metrics that were asked for.
     """
 
     score: Score
@@ -99,11 +100,14 @@ class Evaluation:
     template: str
     predictions: tuple[Any, ...]
     right: tuple[bool, ...] | None
+    others: Mapping[str, Score] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the predictions."""
+        others = {name: score.to_dict() for name, score in self.others.items()}
         return {
             **self.score.to_dict(),
+            **({"other_metrics": others} if others else {}),
             "loss": self.loss,
             "skipped": self.skipped,
             "template": self.template,
@@ -118,6 +122,7 @@ def evaluate(
     template: Template | None = None,
     split: str = "test",
     truncate: bool = False,
+    metrics: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score a soft prompt, or a plain template, on a task.
@@ -131,13 +136,17 @@ def evaluate(
             it suits the task, else the task's.
         split: `train`, `dev` or `test`.
         truncate: cut texts that are too long instead of refusing them.
+        metrics: others to compute next to the task's own.
         progress: called with the number of rows that are done, and of all.
 
     Raises:
         MismatchError: the prompt belongs to another backbone.
-        TaskError: the template, the data or the label words do not fit.
+        TaskError: the template, the data or the label words do not fit; a metric that does not
+            suit the task, or whose package is missing.
     """
     backbone, task = as_backbone(backbone), as_task(task)
+    for metric in metrics:
+        task.check_also(metric)
     if prompt is not None:
         prompt = as_prompt(prompt)
         backbone.check_prompt(prompt)
@@ -148,7 +157,7 @@ def evaluate(
     vectors = torch.zeros(1, backbone.width) if prompt is None else prompt.vectors
     queries = prompted(objective, prepared.questions)
     outcome = evaluate_queries(backbone, queries, vectors, progress=progress)
-    return evaluation_of(outcome, objective, prepared)
+    return evaluation_of(outcome, objective, prepared, metrics)
 
 
 def score_prompts(
@@ -211,7 +220,9 @@ def score_prompts(
     return [scored[i : i + len(asked)] for i in range(0, len(scored), len(asked))]
 
 
-def evaluation_of(outcome: Outcome, objective: Objective, prepared: Prepared) -> Evaluation:
+def evaluation_of(
+    outcome: Outcome, objective: Objective, prepared: Prepared, metrics: Sequence[str] = ()
+) -> Evaluation:
     """The evaluation of one task and template from what came out for all its questions."""
     metric = objective.task.metric
     return Evaluation(
@@ -221,6 +232,7 @@ def evaluation_of(outcome: Outcome, objective: Objective, prepared: Prepared) ->
         objective.template.text,
         tuple(outcome.predictions),
         hits(metric, outcome.gold, outcome.predictions),
+        {name: outcome.score(name) for name in metrics if name != metric},
     )
 
 

@@ -16,11 +16,17 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    MaxNewTokensOption,
+    StopOption,
+    TemperatureOption,
+    TopPOption,
     TruncateFlag,
+    WritingSeedOption,
     interval,
     load_backbone,
     note_no_template,
     note_other_task,
+    option_name,
     print_json,
     print_table,
     quiet,
@@ -28,6 +34,7 @@ from promptport.cli.console import (
     refuse_together,
     say,
     task_of,
+    with_writing,
 )
 from promptport.cli.panels import TASK_PANEL
 from promptport.errors import PromptPortError, TaskError
@@ -79,6 +86,19 @@ def command(
         typer.Option(help="Template in place of the prompt's.", rich_help_panel=TASK_PANEL),
     ] = None,
     truncate: TruncateFlag = False,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another metric next to the task's own; repeat. Of text to text: exact-match, "
+            "token-f1, rouge-1, rouge-2, rouge-l, chrf, bleu.",
+            rich_help_panel=TASK_PANEL,
+        ),
+    ] = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    seed: WritingSeedOption = None,
+    stop: StopOption = None,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
@@ -87,7 +107,8 @@ def command(
     """Score a prompt on a task, beside the baselines.
 
     The score has a 95% interval. It is set against always giving the most frequent answer; of a
-    prompt that was moved the score on its source is shown as well.
+    prompt that was moved the score on its source is shown as well. In text to text the model
+    writes its answers, as the task file or the options of writing say.
 
     Example:
         promptport eval capital
@@ -98,19 +119,51 @@ def command(
     from promptport.tasks import Template
 
     loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
+    writing: dict[str, Any] = {
+        **{"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p},
+        **{"seed": seed, "stop": stop},
+    }
     if prompt is not None and is_attention(prompt):
-        given = {"--template": template, "--baselines": baselines, "--tuned": tuned}
-        refuse_together("attention folder", {name: bool(value) for name, value in given.items()})
+        given: dict[str, Any] = {"--template": template, "--baselines": baselines, "--tuned": tuned}
+        given |= {"--metric": metric} | {option_name(n): v for n, v in writing.items()}
+        refuse_together(
+            "attention folder", {n: v not in (None, False, []) for n, v in given.items()}
+        )
         scored = _score_attention(prompt, task, data, split, backbone, truncate, loading)
     else:
         place = None if template is None else Template.parse(template)
-        asked = _open(prompt, task, data, backbone, place, loading)
+        asked = _open(
+            _Named(prompt, task, data, backbone, place, tuple(metric or ()), writing), loading
+        )
         scored = _score(asked, split, truncate, baselines or tuned, tuned)
     output = _output(scored, prompt, split)
     if json_output:
         print_json(output)
     else:
         _show(output)
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What the user named to be scored, and how."""
+
+    prompt: Path | None
+    task: str | None
+    data: Path | None
+    backbone: str | None
+    template: Template | None
+    metrics: tuple[str, ...]
+    writing: dict[str, Any]
+
+    def change(self, task: Task) -> Task:
+        """The task with the settings that were given.
+
+        Raises:
+            TaskError: settings or metrics that do not suit the task.
+        """
+        for metric in self.metrics:
+            task.check_also(metric)
+        return with_writing(task, **self.writing)
 
 
 @dataclass(frozen=True)
@@ -121,6 +174,7 @@ class _Asked:
     task: Task
     prompt: SoftPrompt | None
     template: Template | None
+    metrics: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -132,14 +186,7 @@ class _Scored:
     source: dict[str, Any] | None = None
 
 
-def _open(
-    folder: Path | None,
-    reference: str | None,
-    data: Path | None,
-    backbone: str | None,
-    template: Template | None,
-    loading: dict[str, Any],
-) -> _Asked:
+def _open(named: _Named, loading: dict[str, Any]) -> _Asked:
     """Open what was named, and say what may surprise.
 
     Raises:
@@ -149,17 +196,26 @@ def _open(
     from promptport.storage import load_prompt
     from promptport.tasks import open_task
 
-    if folder is None:
-        _check_named(backbone, reference)
-        task = open_task(reference or "", data)
-        return _Asked(Backbone.load(backbone or "", **loading), task, None, template)
-    prompt = load_prompt(folder)
-    task = task_of(prompt, reference, data, "--task")
-    model = load_backbone(prompt.provenance, backbone, folder, **loading)
-    note_other_task([prompt], task, template)
-    if template is None:
-        note_no_template(prompt, task)
-    return _Asked(model, task, prompt, template)
+    prompt = None if named.prompt is None else load_prompt(named.prompt)
+    if prompt is None or named.prompt is None:
+        _check_named(named.backbone, named.task)
+        task = named.change(open_task(named.task or "", named.data))
+        model = Backbone.load(named.backbone or "", **loading)
+    else:
+        task = named.change(task_of(prompt, named.task, named.data, "--task"))
+        model = load_backbone(prompt.provenance, named.backbone, named.prompt, **loading)
+        note_other_task([prompt], task, named.template)
+        if named.template is None:
+            note_no_template(prompt, task)
+    return _Asked(model, task, prompt, named.template, _metrics(task, named.metrics))
+
+
+def _metrics(task: Task, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that were asked for; of text to text also those that need no package."""
+    from promptport.tasks import FREE_METRICS
+
+    free = FREE_METRICS if task.kind == "text2text" else ()
+    return tuple(dict.fromkeys((*free, *asked)))
 
 
 def _check_named(backbone: str | None, task: str | None) -> None:
@@ -193,6 +249,7 @@ def _score(asked: _Asked, split: str, truncate: bool, baselines: bool, tuned: bo
             template=asked.template,
             split=split,
             truncate=truncate,
+            metrics=asked.metrics,
         )
     compared = _majority(asked.task, split)
     if baselines:
@@ -258,6 +315,8 @@ def _show(output: dict[str, Any]) -> None:
     rows += [[label, interval(s), s["rows"]] for label, s in output.get("baselines", {}).items()]
     title = f"{output['task']} ({output['split']}) on {output['backbone']}: {output['metric']}"
     print_table(title, ["prompt", "score [95% interval]", "rows"], rows)
+    for other, score in output.get("other_metrics", {}).items():
+        say(f"{other}: {interval(score)}")
     if output["verdict"]:
         say(f"Verdict: {output['verdict']}")
     if source := output.get("source"):

@@ -22,6 +22,7 @@ TASK_PANEL = "Task and data"
 METHOD_PANEL = "Method"
 START_PANEL = "Where tuning starts"
 TRAINING_PANEL = "Training"
+WRITING_PANEL = "Writing (text to text)"
 MODEL_PANEL = "Model loading"
 OUTPUT_PANEL = "Output"
 

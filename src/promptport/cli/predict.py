@@ -16,6 +16,11 @@ from promptport.cli.console import (
     DeviceOption,
     DtypeOption,
     JsonFlag,
+    MaxNewTokensOption,
+    StopOption,
+    TemperatureOption,
+    TopPOption,
+    WritingSeedOption,
     load_backbone,
     note,
     note_no_template,
@@ -24,6 +29,7 @@ from promptport.cli.console import (
     print_table,
     quiet,
     task_of,
+    with_writing,
 )
 from promptport.cli.panels import TASK_PANEL
 from promptport.errors import PromptPortError
@@ -64,6 +70,11 @@ def command(
         str | None,
         typer.Option(help="Template in place of the prompt's.", rich_help_panel=TASK_PANEL),
     ] = None,
+    max_new_tokens: MaxNewTokensOption = None,
+    temperature: TemperatureOption = None,
+    top_p: TopPOption = None,
+    seed: WritingSeedOption = None,
+    stop: StopOption = None,
     backbone: BackboneOption = None,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
@@ -73,8 +84,8 @@ def command(
     """Answer texts of your own with a prompt.
 
     A classification gives a label and the probability of every label, a probe the likeliest words,
-    text to text the answer that the model writes. No labels and no data set are read. Texts that
-    are too long for the model are cut.
+    text to text the answer that the model writes, as the options of writing say. No labels and no
+    data set are read. Texts that are too long for the model are cut.
 
     Example:
         promptport predict capital "France" "Peru"
@@ -88,7 +99,14 @@ def command(
     if is_attention(prompt):
         raise _is_an_attention(prompt)
     loaded = load_prompt(prompt)
-    opened = task_of(loaded, task, data, "--task")
+    opened = with_writing(
+        task_of(loaded, task, data, "--task"),
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        stop=stop,
+    )
     place = None if template is None else Template.parse(template)
     texts = _texts(text or [], file, opened)
     model = load_backbone(

@@ -17,10 +17,11 @@ from promptport.tasks.opening import TaskLike, as_task
 from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
-from promptport.tasks.text_metrics import require_metric
+from promptport.tasks.text_metrics import FREE_METRICS, require_metric
 from promptport.tasks.writing import WritingConfig
 
 __all__ = [
+    "FREE_METRICS",
     "METRICS",
     "Answer",
     "Field",

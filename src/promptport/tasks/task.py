@@ -20,6 +20,7 @@ from promptport.tasks.data import (
 )
 from promptport.tasks.metrics import METRICS, Score, check_metric, majority_score
 from promptport.tasks.template import Template
+from promptport.tasks.text_metrics import require_metric
 from promptport.tasks.writing import WritingConfig
 
 SCHEMA_VERSION = 1  # of task files
@@ -75,13 +76,8 @@ class Task:
                     fix="Remove {soft}: manual templates are plain text",
                 )
         _check_labels(self)
-        if self.kind != "text2text" and self.writing != WritingConfig():
-            raise TaskError(
-                f"task {self.name!r}, writing",
-                expected="a task of kind 'text2text'",
-                got=f"one of kind {self.kind!r}, for which nothing is written",
-                fix="Leave the settings of writing out",
-            )
+        if self.writing != WritingConfig():
+            self.need_text2text("Leave the settings of writing out")
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -98,7 +94,7 @@ class Task:
     @property
     def is_regression(self) -> bool:
         """Whether labels are numbers and a score is their probability-weighted mean."""
-        return self.metric in ("pearson", "spearman")
+        return self.metric in _OF_NUMBERS
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -177,6 +173,20 @@ class Task:
                 fix=fix,
             )
 
+    def need_text2text(self, fix: str) -> None:
+        """Refuse what only tasks with free answers know.
+
+        Raises:
+            TaskError: another kind of task.
+        """
+        if self.kind != "text2text":
+            raise TaskError(
+                f"task {self.name!r}",
+                expected="a task of kind 'text2text', whose answers are written",
+                got=f"one of kind {self.kind!r}",
+                fix=fix,
+            )
+
     def majority_score(self, split: str = "test") -> Score:
         """Score of always giving the most frequent answers of `train`."""
         return majority_score(
@@ -184,6 +194,23 @@ class Task:
             [row.answer for row in self.load("train")],
             [row.answer for row in self.load(split)],
         )
+
+    def check_also(self, metric: str) -> None:
+        """Refuse a metric that cannot be computed from the same answers as the task's own.
+
+        Raises:
+            TaskError: it suits another kind of task, or its package is missing.
+        """
+        check_metric(metric, self.kind)
+        if self.kind == "classification" and (metric in _OF_NUMBERS) != self.is_regression:
+            known = _OF_NUMBERS if self.is_regression else _PLAIN
+            raise TaskError(
+                "metric",
+                expected=f"one of {', '.join(known)}, as the task's own {self.metric!r}",
+                got=repr(metric),
+                fix="Choose one of them",
+            )
+        require_metric(metric)
 
     def label_targets(self, answer: str) -> tuple[float, ...]:
         """The distribution over labels that a perfect prompt would give a row.
@@ -275,4 +302,5 @@ def _check_numbers(labels: Mapping[str, Any], where: str) -> None:
             )
 
 
-_PLAIN = tuple(m for m in METRICS["classification"] if m not in ("pearson", "spearman"))
+_OF_NUMBERS = ("pearson", "spearman")
+_PLAIN = tuple(m for m in METRICS["classification"] if m not in _OF_NUMBERS)

@@ -69,6 +69,8 @@ def _labels(file: TaskFile) -> dict[str, tuple[str, ...]] | None:
 
 def _writing(file: TaskFile) -> WritingConfig:
     given = {} if file.writing is None else file.writing.model_dump(exclude_none=True)
+    if isinstance(given.get("stop"), str):
+        given["stop"] = [given["stop"]]
     return WritingConfig(**given)
 
 

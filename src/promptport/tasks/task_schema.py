@@ -60,7 +60,7 @@ class Writing(FileModel):
     temperature: float | None = None
     top_p: float | None = None
     seed: int | None = None
-    stop: FileWords | None = None
+    stop: list[str] | str | None = Field(None, description="a text or a list of texts")
 
 
 def _place(data: Any) -> str:

@@ -102,7 +102,10 @@ def _statistics(
         # The two calls that sacrebleu's own bootstrap is made of.
         rows = library._extract_corpus_statistics(predicted, [gold])
         statistics = np.asarray(rows, dtype=np.float64)
-        return statistics, lambda total: library._compute_score_from_stats(_whole(total)).score / 100
+        return (
+            statistics,
+            lambda total: library._compute_score_from_stats(_whole(total)).score / 100,
+        )
     one = token_f1 if metric == "token-f1" else _rouge(metric)
     values = [one(g, p) for g, p in zip(gold, predicted, strict=True)]
     statistics = np.asarray([[value, 1.0] for value in values])

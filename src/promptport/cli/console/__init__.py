@@ -59,6 +59,15 @@ from promptport.cli.console.progress import (
     showing,
 )
 from promptport.cli.console.words import readable
+from promptport.cli.console.writing import (
+    MaxNewTokensOption,
+    StopOption,
+    TemperatureOption,
+    TopPOption,
+    WritingSeedOption,
+    option_name,
+    with_writing,
+)
 
 __all__ = [
     "HTML_MARK",
@@ -72,11 +81,16 @@ __all__ = [
     "ForceFlag",
     "JsonFlag",
     "LibraryArgument",
+    "MaxNewTokensOption",
     "OwnBackboneOption",
     "SplitOption",
+    "StopOption",
+    "TemperatureOption",
     "TextsOption",
+    "TopPOption",
     "TruncateFlag",
     "VectorOriginOption",
+    "WritingSeedOption",
     "backbone_reference",
     "check_file",
     "check_one_each",
@@ -92,6 +106,7 @@ __all__ = [
     "note_no_template",
     "note_other_task",
     "open_tasks",
+    "option_name",
     "origin_folder",
     "print_facts",
     "print_json",
@@ -109,5 +124,6 @@ __all__ = [
     "showing",
     "task_of",
     "task_options",
+    "with_writing",
     "written",
 ]
