@@ -197,14 +197,14 @@ def where_the_time_goes(arguments: argparse.Namespace) -> dict[str, float]:
         "tokens_per_step": tokens,
         "forward_seconds": _median_seconds(forward),
         "backward_seconds": _median_seconds(lambda: loss.backward(retain_graph=True)),
-        "collate_seconds": _median_seconds(lambda: backbone._collate(inputs, [0] * len(inputs))),
+        "collate_seconds": _median_seconds(lambda: backbone.collate(inputs, [0] * len(inputs))),
         "bare_products_seconds": _bare_products(backbone, tokens),
     }
 
 
 def _bare_products(backbone: Backbone, tokens: int) -> float:
     """Forward and backward products of every linear layer in the trunk on so many tokens."""
-    layers = [m for m in backbone._trunk.modules() if hasattr(m, "weight") and m.weight.ndim == 2]
+    layers = [m for m in backbone.trunk.modules() if hasattr(m, "weight") and m.weight.ndim == 2]
     shapes = [tuple(m.weight.shape) for m in layers if not isinstance(m, torch.nn.Embedding)]
     if backbone.model.config.model_type == "gpt2":  # its layers hold transposed weights
         shapes = [(out, into) for into, out in shapes]

@@ -4,6 +4,7 @@ from promptport.backbone.answers import answer_tokens
 from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.describe import describe_backbone
+from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import Kind
 from promptport.backbone.layout import EncodedRow, Layout
 from promptport.backbone.loading import find_checkpoint, silence_libraries
@@ -15,6 +16,7 @@ __all__ = [
     "Backbone",
     "BackboneLike",
     "EncodedRow",
+    "KeptTexts",
     "Kind",
     "Layout",
     "SpaceLike",

@@ -82,7 +82,7 @@ class _Spill:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._file: IO[bytes] = tempfile.TemporaryFile()
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - kept open
         self._places: dict[Ids, tuple[int, Any, torch.dtype]] = {}
         self._end = 0
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from promptport.backbone.batch import Batch, insert_rows, only_positions
+from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
 from promptport.backbone.generation import generate
 from promptport.backbone.gguf import file_facts
+from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import KINDS, Kind, detect_kind
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
 from promptport.backbone.loading import find_checkpoint, load_config, load_model, load_tokenizer
@@ -205,16 +207,49 @@ class Backbone:
             (rows of the head beyond them are untrained). Positions beyond a row's own repeat its
             first. Gradients flow to `vectors`.
         """
-        batch = self._collate(rows, starts)
-        embeds = insert_rows(self.embed(batch.ids), vectors, batch)
-        inputs: dict[str, Any] = {"inputs_embeds": embeds, "attention_mask": batch.attention}
+        logits = None
+        if self.kind == "causal":
+            logits = self._states.logits(rows, vectors, starts)
+        if logits is None:
+            logits = self.plain_logits(rows, vectors, starts)
+        return logits[..., : len(self.tokenizer)]
+
+    def plain_logits(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> Tensor:
+        """As `answer_logits`, each row passed as a whole; rows of the head without a token too."""
+        batch = self.collate(rows, starts)
+        inputs: dict[str, Any] = {
+            "inputs_embeds": self.with_prompts(batch, vectors),
+            "attention_mask": batch.attention,
+        }
         if batch.decoder_ids is not None:
             inputs["decoder_input_ids"] = batch.decoder_ids
         if self.kind != "masked":
             inputs["use_cache"] = False
-        with _only_positions(self._trunk, batch.scored):
+        with only_positions(self.trunk, batch.scored):
             logits: Tensor = self.model(**inputs, return_dict=True).logits
-        return logits[..., : len(self.tokenizer)]
+        return logits
+
+    def keeping_texts(
+        self, kept: KeptTexts | None = None
+    ) -> contextlib.AbstractContextManager[None]:
+        """Keep keys and values of texts that stand in front of all virtual tokens, for a while.
+
+        A causal model's keys and values of such a text never change, whatever the prompt behind it
+        is: inside the context each text is passed through the model once. Contexts may be nested,
+        the outermost one counts. Other kinds of backbone keep nothing.
+
+        Args:
+            kept: where they are kept, for further contexts too; None: until this context ends.
+        """
+        if self.kind != "causal":
+            return contextlib.nullcontext()
+        return self._states.keeping_texts(kept)
+
+    @cached_property
+    def _states(self) -> CausalStates:
+        return CausalStates(self)
 
     def generate(
         self,
@@ -237,7 +272,7 @@ class Backbone:
         return generate(self, rows, vectors, starts, writing or WritingConfig())
 
     @cached_property
-    def _trunk(self) -> nn.Module:
+    def trunk(self) -> nn.Module:
         """The module whose hidden states the language-model head reads."""
         # OPT and T5 call their decoder without the module around it; encoders have none.
         trunk: nn.Module = (
@@ -245,47 +280,15 @@ class Backbone:
         )
         return trunk
 
-    def _collate(
+    def collate(
         self, rows: Sequence[EncodedRow], starts: Sequence[int], *, left: bool = False
-    ) -> _Batch:
-        length = max(len(row.ids) for row in rows)
-        offsets = [length - len(row.ids) if left else 0 for row in rows]
-        filled = [
-            [self.special.pad] * o
-            + list(row.ids)
-            + [self.special.pad] * (length - o - len(row.ids))
-            for row, o in zip(rows, offsets, strict=True)
-        ]
-        attention = [
-            [0] * o + [1] * len(row.ids) + [0] * (length - o - len(row.ids))
-            for row, o in zip(rows, offsets, strict=True)
-        ]
-        places = [
-            (i, o + position, start + j)
-            for i, (row, start, o) in enumerate(zip(rows, starts, offsets, strict=True))
-            for j, position in enumerate(row.soft)
-        ]
-        most = max(len(row.scored) for row in rows)
-        scored = [
-            [*row.scored, *[row.scored[0]] * (most - len(row.scored))] if row.scored else [0] * most
-            for row in rows
-        ]
-        decoder = None
-        if self.kind == "seq2seq":
-            longest = max(len(row.decoder_ids) for row in rows)
-            decoder = self._tensor(
-                [
-                    [*r.decoder_ids, *[self.special.pad] * (longest - len(r.decoder_ids))]
-                    for r in rows
-                ]
-            )
-        return _Batch(
-            self._tensor(filled),
-            self._tensor(attention),
-            self._tensor(places).reshape(-1, 3),
-            self._tensor(scored),
-            decoder,
-        )
+    ) -> Batch:
+        """Rows side by side, see `Batch.of`."""
+        return Batch.of(rows, starts, pad=self.special.pad, device=self.device, left=left)
+
+    def with_prompts(self, batch: Batch, vectors: Tensor) -> Tensor:
+        """Input rows (B, T, d) of a batch: tokens, and virtual tokens of the table (N, d)."""
+        return insert_rows(self.embed(batch.ids), vectors, batch)
 
     def _tensor(self, values: Sequence[Sequence[int]]) -> Tensor:
         return torch.tensor(values, dtype=torch.long, device=self.device)
@@ -322,44 +325,6 @@ class Backbone:
             got="different ones",
             fix="This architecture cannot take soft prompts at its input",
         )
-
-
-@dataclass(frozen=True)
-class _Batch:
-    ids: Tensor  # (B, T)
-    attention: Tensor  # (B, T)
-    places: Tensor  # (B * n, 3): batch row, position, row of the prompts
-    scored: Tensor  # (B, m)
-    decoder_ids: Tensor | None  # (B, T_d)
-
-
-def insert_rows(embeds: Tensor, vectors: Tensor, batch: _Batch) -> Tensor:
-    """Put virtual tokens at their places: (B, T, d) and (N, d) -> (B, T, d)."""
-    if batch.places.numel() == 0:
-        return embeds
-    row, position, source = batch.places.unbind(1)
-    values = vectors[source].to(dtype=embeds.dtype, device=embeds.device)
-    return embeds.index_put((row, position), values)
-
-
-@contextlib.contextmanager
-def _only_positions(trunk: nn.Module, scored: Tensor) -> Iterator[None]:
-    """Let the head see nothing but the scored positions: it is the dearest part of small models."""
-
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        hidden = output[0]
-        index = scored.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
-        gathered = hidden.gather(1, index)  # (B, m, d)
-        if isinstance(output, tuple):
-            return (gathered, *output[1:])
-        output["last_hidden_state"] = gathered
-        return output
-
-    handle = trunk.register_forward_hook(keep)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def check_prompt(prompt: SoftPrompt, space: EmbeddingSpace) -> None:

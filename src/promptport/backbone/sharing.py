@@ -47,7 +47,9 @@ def share(rows: Sequence[EncodedRow], starts: Sequence[int], *, keep_texts: bool
     """
     lines = [_line(row) for row in rows]
     cuts = _cuts(rows, lines, starts, keep_texts)
-    keys = [_key(row, line, s, c) for row, line, s, c in zip(rows, lines, starts, cuts, strict=True)]
+    keys = [
+        _key(row, line, s, c) for row, line, s, c in zip(rows, lines, starts, cuts, strict=True)
+    ]
     numbers: dict[Key, int] = {}
     first: list[int] = []
     owners = []
@@ -59,7 +61,7 @@ def share(rows: Sequence[EncodedRow], starts: Sequence[int], *, keep_texts: bool
     if not first:
         return None
     saved = sum(cuts) - sum(cuts[i] for i in first)
-    kept = keep_texts and any(_is_text(rows[i], cuts[i]) for i in first)
+    kept = keep_texts and any(FEWEST_KEPT <= cuts[i] == _text_length(rows[i]) for i in first)
     if not kept and saved < _LEAST_SAVED * sum(map(len, lines)):
         return None
     return Shared(

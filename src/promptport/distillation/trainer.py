@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptport.backbone import KeptTexts
 from promptport.distillation.targets import DistillConfig, DistillTargets, entropy
 from promptport.distillation.variants import Itself, Variants
 from promptport.errors import TuningError
@@ -61,6 +62,7 @@ class Distillation:
     ) -> None:
         self.parameters, self.targets, self.config = parameters, targets, config
         self._variants, self._average = variants or Itself(), average
+        self._backbone, self._kept = targets[0].objective.backbone, KeptTexts()
         held = [own.held_back(config) for own in targets]
         self._held_back = [[(n, i) for i in range(k)] for n, k in enumerate(held)]
         self._trained = [
@@ -128,7 +130,8 @@ class Distillation:
             number, loss = losses_of(scored, self.targets, rows)
             return loss / self._units[number] / len(rows)
 
-        backward(self.targets[0].objective.backbone, queries(self.targets, rows), prompts, losses)
+        with self._backbone.keeping_texts(self._kept):
+            backward(self._backbone, queries(self.targets, rows), prompts, losses)
         assert leaf.grad is not None
         return leaf.grad
 
@@ -168,7 +171,7 @@ class Distillation:
     def _look(self, vectors: Tensor) -> list[float]:
         """Mean loss of each task on its held-back rows, in nats; finite."""
         means = []
-        with stage("scoring held-back rows"):
+        with stage("scoring held-back rows"), self._backbone.keeping_texts(self._kept):
             for own in self._held_back:
                 prompts = self._variants.for_check(vectors, len(own))
                 means.append(_sum_of_losses(self.targets, own, prompts) / len(own))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from promptport._version import __version__
-from promptport.backbone import Backbone, BackboneLike, as_backbone
+from promptport.backbone import Backbone, BackboneLike, KeptTexts, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.targets import Agreement, DistillTargets
 from promptport.distillation.trainer import losses_of, queries
@@ -267,6 +267,7 @@ class _Adaptation:
     def __init__(self, start: SoftPrompt, backbone: Backbone, config: AdaptConfig) -> None:
         self.backbone, self.config = backbone, config
         self.progress: Progress | None = None
+        self._kept = KeptTexts()
         self.parameters = FreeVectors(start.vectors.clone().to(backbone.device))
         rate = config.relative_lr * backbone.space.statistics.std
         self._rates = torch.full((start.length, 1), rate, dtype=torch.float64)
@@ -337,4 +338,5 @@ class _Adaptation:
         def losses(scored: ScoredQuestions) -> Tensor:
             return share * losses_of(scored, [targets], rows)[1] / len(rows)
 
-        return backward(self.backbone, queries([targets], rows), leaf, losses)
+        with self.backbone.keeping_texts(self._kept):
+            return backward(self.backbone, queries([targets], rows), leaf, losses)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, KeptTexts
 from promptport.errors import TuningError
 from promptport.evaluation import evaluate_queries, prompted
 from promptport.progress import stage
@@ -107,6 +107,7 @@ class _AttentionRun:
             [{"params": [model.target], "lr": rate}, {"params": network, "lr": _NETWORK_RATE}]
         )
         self.kept = _detached(model)
+        self.texts = KeptTexts()
 
     @property
     def running(self) -> bool:
@@ -125,13 +126,14 @@ class _AttentionRun:
         """
         rows = self.rows.next_rows(self.run.step, self.config.batch_size)
         self.optimiser.zero_grad()
-        self.run.epoch_loss += backward(
-            self.model.backbone,
-            prompted(self.rows.objective, [self.train[i] for i in rows]),
-            self.model.prompts(self.pooled[rows]),
-            lambda scored: scored.losses() / len(rows),
-            batch_tokens=self.config.batch_tokens,
-        )
+        with self.model.backbone.keeping_texts(self.texts):
+            self.run.epoch_loss += backward(
+                self.model.backbone,
+                prompted(self.rows.objective, [self.train[i] for i in rows]),
+                self.model.prompts(self.pooled[rows]),
+                lambda scored: scored.losses() / len(rows),
+                batch_tokens=self.config.batch_tokens,
+            )
         self.optimiser.step()
         self.run.step += 1
         if self.run.ends_epoch:
@@ -141,7 +143,7 @@ class _AttentionRun:
     def _score(self) -> None:
         queries = prompted(self.rows.objective, self.dev)
         prompts = self.model.prompts(self.dev_pooled)
-        with stage("scoring dev rows"):
+        with stage("scoring dev rows"), self.model.backbone.keeping_texts(self.texts):
             outcome = evaluate_queries(self.model.backbone, queries, prompts)
         score = outcome.score(self.job.task.metric, resamples=1).value
         loss = outcome.mean_loss

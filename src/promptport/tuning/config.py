@@ -22,6 +22,9 @@ class TuneConfig:
 
     Attributes:
         epochs: passes over the training rows, 1 or more.
+        max_steps: most updates of each prompt; 0: only `epochs` limits it.
+        check: updates between two looks at the dev rows; 0: a pass over the training rows. What
+            follows speaks of epochs in the sense of these looks.
         batch_size: rows per prompt and step, 1 or more.
         patience: epochs without a better dev score after which a prompt stops; 0 never stops.
         schedule: `constant` or `linear` (to zero at the last step).
@@ -50,6 +53,8 @@ class TuneConfig:
     batch_tokens: int = 8192
     truncate: bool = False
     save_seconds: float = 30.0
+    max_steps: int = 0
+    check: int = 0
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "batch_tokens")
@@ -223,8 +228,10 @@ class Progress:
 def config_dict(config: TuneConfig) -> dict[str, Any]:
     """A configuration as plain JSON values, less what cannot change the result."""
     values = asdict(config)
-    for name in ("save_seconds",):
-        del values[name]
+    del values["save_seconds"]
+    for name in ("max_steps", "check"):  # records of earlier versions have neither
+        if not values[name]:
+            del values[name]
     return values
 
 

@@ -73,7 +73,8 @@ class PromptRun:
     Attributes:
         parts: the rows that it learns from; gradient and score are their mean.
         rate: learning rate.
-        per_epoch: steps of a pass over the longest part.
+        per_epoch: steps between two looks at the dev rows: a pass over the longest part, unless
+            the configuration says how many.
         total: most steps.
         step: steps done.
         stopped: why it ended; None while it goes on.
@@ -101,8 +102,10 @@ class PromptRun:
     @classmethod
     def of(cls, parts: Sequence[TaskRows], rate: float, config: TuneConfig) -> PromptRun:
         """A run that has not begun."""
-        per_epoch = max(part.per_epoch(config.batch_size) for part in parts)
-        return cls(tuple(parts), rate, per_epoch, config.epochs * per_epoch)
+        a_pass = max(part.per_epoch(config.batch_size) for part in parts)
+        total = min(config.epochs * a_pass, config.max_steps or math.inf)
+        per_epoch = min(config.check or a_pass, total)
+        return cls(tuple(parts), rate, int(per_epoch), int(total))
 
     @property
     def job(self) -> TuneJob:
@@ -111,8 +114,8 @@ class PromptRun:
 
     @property
     def ends_epoch(self) -> bool:
-        """Whether a pass has just been finished."""
-        return self.step % self.per_epoch == 0
+        """Whether it is time to look at the dev rows."""
+        return self.step % self.per_epoch == 0 or self.step == self.total
 
     def learning_rate(self, config: TuneConfig) -> float:
         """Of the next step."""
@@ -132,11 +135,12 @@ class PromptRun:
             patience: epochs without a better one after which it stops; 0 for never.
         """
         score, loss = sum(scores) / len(scores), sum(losses) / len(losses)
-        epoch = self.step // self.per_epoch - 1
-        self.curve.append((self.epoch_loss / self.per_epoch, loss, score))
+        epoch = len(self.curve)
+        steps = self.step % self.per_epoch or self.per_epoch
+        self.curve.append((self.epoch_loss / steps, loss, score))
         self.epoch_loss = 0.0
         if not math.isfinite(loss):
-            self.fail(f"the dev loss is not finite after epoch {epoch + 1}")
+            self.fail(f"the dev loss is not finite after {self.step} steps")
             return False
         better = (score, -loss) > (self.best[0], -self.best[1])
         if better:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, KeptTexts
 from promptport.evaluation import (
     BATCH_TOKENS,
     PromptedQuestion,
@@ -59,6 +59,7 @@ class Trainer:
         self.backbones, self.parameters, self.runs = backbones, parameters, runs
         self.origins, self.config = origins, config
         self.best = [table.clone() for table in origins]
+        self._kept = [KeptTexts() for _ in backbones]
         self.offsets = [
             OriginOffsets(backbone, [p.job for p in parts], [p.start for p in parts])
             for backbone, parts in zip(
@@ -141,13 +142,9 @@ class Trainer:
             losses.index_add_(0, owner_index[scored.places], loss.detach())
             return loss
 
-        backward(
-            self.backbones[number],
-            queries,
-            noisy,
-            shared_losses,
-            batch_tokens=self.config.batch_tokens,
-        )
+        backbone = self.backbones[number]
+        with backbone.keeping_texts(self._kept[number]):
+            backward(backbone, queries, noisy, shared_losses, batch_tokens=self.config.batch_tokens)
         assert leaf.grad is not None
         return losses.tolist(), leaf.grad
 
@@ -204,12 +201,10 @@ class Trainer:
             for part in parts
             for question, start in offsets.deal(part.start, part.dev.questions)
         ]
-        with stage("scoring dev rows"):
+        backbone = self.backbones[number]
+        with stage("scoring dev rows"), backbone.keeping_texts(self._kept[number]):
             outcome = evaluate_queries(
-                self.backbones[number],
-                queries,
-                offsets.table(table),
-                batch_tokens=self.config.batch_tokens,
+                backbone, queries, offsets.table(table), batch_tokens=self.config.batch_tokens
             )
         first, scores = 0, {}
         for part in parts:

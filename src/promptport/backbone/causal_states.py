@@ -1,0 +1,256 @@
+"""Passes of a causal backbone whose rows share the keys and values of what they begin with."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from promptport.backbone.batch import only_positions
+from promptport.backbone.kept_texts import KeptTexts
+from promptport.backbone.layout import EncodedRow
+from promptport.backbone.sharing import Shared, remainder, share
+
+if TYPE_CHECKING:
+    from promptport.backbone.model import Backbone
+
+_CHECK_TEXT = "this is a test of words"
+# Relative differences of logits beyond which sharing is not what the model computes without it.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3}
+_ROUNDED = 0.05  # of types with fewer digits
+_TOKENS_PER_PASS = 4096  # of texts whose keys and values are computed to be kept
+_CANNOT = (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class _Past:
+    """Keys and values in front of each row, padded at the left.
+
+    Attributes:
+        states: (L, 2, B, H, S, D).
+        lengths: (B,) how many of the S positions are the row's own, at the right.
+    """
+
+    states: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, prefixes: Sequence[Tensor], owners: Sequence[int]) -> _Past:
+        """Prefixes (L, 2, H, s, D) for the rows that own them; -1 for a row without one."""
+        most = max(prefix.shape[-2] for prefix in prefixes)
+        padded = [functional.pad(p, (0, 0, most - p.shape[-2], 0)) for p in prefixes]
+        lengths = [prefix.shape[-2] for prefix in prefixes]
+        if -1 in owners:
+            padded.append(torch.zeros_like(padded[0]))
+            lengths.append(0)
+        own = torch.tensor(owners, device=padded[0].device) % len(padded)  # -1: the last
+        stacked = torch.stack(padded, dim=2)
+        return cls(stacked.index_select(2, own), torch.tensor(lengths, device=own.device)[own])
+
+
+class CausalStates:
+    """Shares keys and values between the rows of a pass, and keeps those of texts between passes.
+
+    Args:
+        backbone: a causal one.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self._kept: KeptTexts | None = None
+
+    @contextlib.contextmanager
+    def keeping_texts(self, kept: KeptTexts | None) -> Iterator[None]:
+        """See `Backbone.keeping_texts`."""
+        if self._kept is not None:
+            yield
+            return
+        self._kept = KeptTexts() if kept is None else kept
+        try:
+            yield
+        finally:
+            if kept is None:
+                self._kept.close()
+            self._kept = None
+
+    def logits(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> Tensor | None:
+        """Logits at the scored positions (B, m, V); None if rows have nothing worth sharing."""
+        shared = self._share(rows, starts)
+        if shared is None or not self._works:
+            return None
+        return self._continue(rows, vectors, starts, shared)[0]
+
+    def _share(self, rows: Sequence[EncodedRow], starts: Sequence[int]) -> Shared | None:
+        return share(rows, starts, keep_texts=self._kept is not None)
+
+    def _continue(
+        self,
+        rows: Sequence[EncodedRow],
+        vectors: Tensor,
+        starts: Sequence[int],
+        shared: Shared,
+        *,
+        keep: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Logits of rows behind what they share; if kept, keys and values of whole rows."""
+        prefixes = self._states(shared.prefixes, vectors, shared.starts)
+        rests, own = [], []
+        for row, start, cut in zip(rows, starts, shared.cuts, strict=True):
+            rests.append(remainder(row, cut))
+            own.append(start + sum(place < cut for place in row.soft))
+        past = _Past.of(prefixes, shared.owners)
+        return self._pass(rests, vectors, own, past, keep=keep)
+
+    def _states(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> list[Tensor]:
+        """Keys and values (L, 2, H, T, D) of whole rows."""
+        if self._kept is None:
+            return self._computed(rows, vectors, starts)
+        texts = [i for i, row in enumerate(rows) if not row.soft]
+        others = [i for i, row in enumerate(rows) if row.soft]
+        states = dict(zip(texts, self._of_texts([rows[i] for i in texts]), strict=True))
+        if others:
+            computed = self._computed(
+                [rows[i] for i in others], vectors, [starts[i] for i in others]
+            )
+            states |= dict(zip(others, computed, strict=True))
+        return [states[i] for i in range(len(rows))]
+
+    def _computed(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> list[Tensor]:
+        shared = self._share(rows, starts)
+        if shared is not None:
+            return self._continue(rows, vectors, starts, shared, keep=True)[1]
+        return self._pass(rows, vectors, starts, None, keep=True)[1]
+
+    @torch.no_grad()
+    def _of_texts(self, rows: Sequence[EncodedRow]) -> list[Tensor]:
+        """Of rows without virtual tokens: those that are kept, and others, which are kept then."""
+        kept, device = self._kept, self._backbone.device
+        assert kept is not None
+        states = {i: kept.get(row.ids, device) for i, row in enumerate(rows) if row.ids in kept}
+        missing = [i for i in range(len(rows)) if i not in states]
+        nothing = torch.zeros(1, self._backbone.width, device=device)
+        for places in _passes(missing, rows):
+            own = [rows[i] for i in places]
+            _, computed = self._pass(own, nothing, [0] * len(own), None, keep=True)
+            for i, value in zip(places, computed, strict=True):
+                kept.put(rows[i].ids, value)
+                states[i] = value
+        return [states[i] for i in range(len(rows))]
+
+    def _pass(
+        self,
+        rows: Sequence[EncodedRow],
+        vectors: Tensor,
+        starts: Sequence[int],
+        past: _Past | None,
+        *,
+        keep: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """One forward pass: logits (B, m, V); if kept, keys and values of each whole row."""
+        from transformers import DynamicCache
+
+        backbone = self._backbone
+        batch = backbone.collate(rows, starts)
+        attention = batch.attention
+        positions = torch.arange(attention.shape[1], device=attention.device)[None]
+        before = 0
+        cache = DynamicCache()
+        if past is not None:
+            before = past.states.shape[-2]
+            places = torch.arange(before, device=attention.device)[None]
+            own = (places >= before - past.lengths[:, None]).to(attention.dtype)
+            attention = torch.cat([own, attention], dim=1)
+            positions = positions + past.lengths[:, None]
+            cache = DynamicCache([(layer[0], layer[1]) for layer in past.states])
+            if not keep:
+                _let_go(cache)
+        inputs = {
+            "inputs_embeds": backbone.with_prompts(batch, vectors),
+            "attention_mask": attention,
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+        if self._takes_positions:
+            inputs["position_ids"] = positions.expand(len(rows), -1)
+        with only_positions(backbone.trunk, batch.scored):
+            logits: Tensor = backbone.model(**inputs, return_dict=True).logits
+        if not keep:
+            return logits, []
+        return logits, _each_row(cache, past, before, [len(row.ids) for row in rows])
+
+    @cached_property
+    def _takes_positions(self) -> bool:
+        return "position_ids" in inspect.signature(self._backbone.model.forward).parameters
+
+    @cached_property
+    def _works(self) -> bool:
+        """Whether logits are the same with and without sharing; tried on two short rows."""
+        backbone = self._backbone
+        ids = tuple(backbone.tokenizer(_CHECK_TEXT, add_special_tokens=False)["input_ids"])
+        if len(ids) < 3:
+            return False
+        rows = [EncodedRow(part, (), (len(part) - 1,), ()) for part in (ids, ids[:-1])]
+        cuts = [len(ids) - 1, 1]
+        parts = [EncodedRow(r.ids[:c], (), (c - 1,), ()) for r, c in zip(rows, cuts, strict=True)]
+        nothing = torch.zeros(1, backbone.width, device=backbone.device)
+        with torch.no_grad():
+            wanted = backbone.plain_logits(rows, nothing, [0, 0])
+            try:
+                _, states = self._pass(parts, nothing, [0, 0], None, keep=True)
+                rests = [remainder(row, cut) for row, cut in zip(rows, cuts, strict=True)]
+                logits, _ = self._pass(rests, nothing, [0, 0], _Past.of(states, [0, 1]))
+            except _CANNOT:  # no keys and values, or not of this shape: nothing is shared
+                return False
+        error = float((logits.float() - wanted.float()).abs().max())
+        tolerance = _TOLERANCE.get(backbone.dtype, _ROUNDED)
+        return error <= tolerance * float(wanted.float().abs().max()) + 1e-6
+
+
+def _passes(places: Sequence[int], rows: Sequence[EncodedRow]) -> Iterator[list[int]]:
+    """Rows of like length together, as many as one pass may have."""
+    batch: list[int] = []
+    for i in sorted(places, key=lambda i: -len(rows[i].ids)):
+        if batch and (len(batch) + 1) * len(rows[batch[0]].ids) > _TOKENS_PER_PASS:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _let_go(cache: Any) -> None:
+    """Let the layers of a cache give what is in front of new positions, and keep nothing new."""
+
+    def give(layer: Any) -> Callable[..., tuple[Tensor, Tensor]]:
+        def update(
+            keys: Tensor, values: Tensor, *_args: Any, **_options: Any
+        ) -> tuple[Tensor, Tensor]:
+            return torch.cat([layer.keys, keys], -2), torch.cat([layer.values, values], -2)
+
+        return update
+
+    for layer in cache.layers:
+        layer.update = give(layer)
+
+
+def _each_row(cache: Any, past: _Past | None, before: int, lengths: Sequence[int]) -> list[Tensor]:
+    """Keys and values of each row without padding, as views: (L, 2, H, T, D)."""
+    states = torch.stack([torch.stack([layer.keys, layer.values]) for layer in cache.layers])
+    begins = [before] * len(lengths) if past is None else (before - past.lengths).tolist()
+    return [
+        states[:, :, i, :, begin : before + length]
+        for i, (begin, length) in enumerate(zip(begins, lengths, strict=True))
+    ]

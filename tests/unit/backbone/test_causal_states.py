@@ -1,0 +1,148 @@
+"""Sharing keys and values gives the logits and gradients of whole rows, on every architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.models import ARCHITECTURES, save_model
+
+from promptport.backbone import Backbone
+from promptport.backbone.causal_states import CausalStates
+from promptport.backbone.kept_texts import KeptTexts
+from promptport.backbone.layout import EncodedRow
+from promptport.backbone.sharing import remainder, share
+
+CAUSAL = sorted(name for name, (kind, *_) in ARCHITECTURES.items() if kind == "causal")
+LENGTH = 3
+
+
+@pytest.fixture(scope="module", params=CAUSAL)
+def causal(request, tmp_path_factory):
+    folder = save_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
+    return Backbone.load(str(folder), dtype="float32")
+
+
+def rows_of(backbone, *, behind: bool, answers: int = 1):
+    """Rows of different lengths, each with `answers` answers of two tokens."""
+    texts = [
+        "Paris is the capital of France",
+        "it was a great film and a good story",
+        "the dog and the cat of the house",
+    ]
+    tail = backbone.tokenizer(" It was", add_special_tokens=False)["input_ids"]
+    made = []
+    for text in texts:
+        ids = backbone.tokenizer(text, add_special_tokens=False)["input_ids"]
+        soft = [0] * LENGTH
+        line = [*ids, *soft, *tail] if behind else [*soft, *ids, *tail]
+        first = len(ids) if behind else 0
+        for answer in range(answers):
+            whole = (*line, 5 + answer)
+            places = (len(line) - 1, len(line))
+            own = tuple(range(first, first + LENGTH))
+            made.append(EncodedRow(tuple(whole), own, places, (5 + answer, 7)))
+    return made
+
+
+def logits_and_gradient(ask, rows, vectors, starts):
+    leaf = vectors.clone().requires_grad_(True)
+    logits = ask(rows, leaf, starts)[..., :20]
+    weights = torch.linspace(-1, 1, logits.numel()).reshape(logits.shape)
+    (logits * weights).sum().backward()
+    return logits.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("behind", [True, False])
+@pytest.mark.parametrize("answers", [1, 3])
+@pytest.mark.parametrize("keep", [True, False])
+def test_logits_and_gradients_are_those_of_whole_rows(causal, behind, answers, keep):
+    rows = rows_of(causal, behind=behind, answers=answers)
+    generator = torch.Generator().manual_seed(3)
+    vectors = 3 * torch.randn(2 * LENGTH, causal.width, generator=generator)
+    both = [*rows, *rows]
+    starts = [0] * len(rows) + [LENGTH] * len(rows)
+    wanted = logits_and_gradient(causal.plain_logits, both, vectors, starts)
+    if keep:
+        with causal.keeping_texts():
+            first = logits_and_gradient(causal.answer_logits, both, vectors, starts)
+            again = logits_and_gradient(causal.answer_logits, both, vectors, starts)
+        torch.testing.assert_close(again, first, rtol=0, atol=0)
+    else:
+        first = logits_and_gradient(causal.answer_logits, both, vectors, starts)
+    assert causal._states._works
+    assert share(both, starts, keep_texts=keep) is not None
+    for made, right in zip(first, wanted, strict=True):
+        torch.testing.assert_close(made, right, rtol=2e-4, atol=2e-4 * float(right.abs().max()))
+
+
+def test_a_text_is_passed_once(causal, monkeypatch):
+    rows = rows_of(causal, behind=True)
+    vectors = torch.randn(LENGTH, causal.width)
+    passed = []
+    real = CausalStates._pass
+
+    def counting(self, rows, vectors, starts, past, *, keep=False):
+        passed.append(sum(len(row.ids) for row in rows))
+        return real(self, rows, vectors, starts, past, keep=keep)
+
+    causal.answer_logits(rows, vectors, [0] * 3)  # tries whether sharing works
+    monkeypatch.setattr(CausalStates, "_pass", counting)
+    behind = sum(len(row.ids) - row.soft[0] for row in rows)
+    with causal.keeping_texts():
+        causal.answer_logits(rows, vectors, [0] * 3)
+        assert sum(passed) == sum(len(row.ids) for row in rows)
+        passed.clear()
+        causal.answer_logits(rows, vectors, [0] * 3)
+    assert passed == [behind]
+
+
+def test_a_prompt_in_front_is_passed_once_for_all_its_rows(causal):
+    rows = rows_of(causal, behind=False)
+    shared = share(rows * 2, [0] * 3 + [LENGTH] * 3, keep_texts=False)
+    assert shared is not None
+    assert len(shared.prefixes) == 2
+    assert set(shared.cuts) == {LENGTH}
+    assert shared.owners == [0, 0, 0, 1, 1, 1]
+
+
+def test_answers_of_several_tokens_share_their_question(causal):
+    rows = rows_of(causal, behind=True, answers=3)
+    shared = share(rows, [0] * 9, keep_texts=False)
+    assert shared is not None
+    assert len(shared.prefixes) == 3
+    rests = [remainder(row, cut).ids for row, cut in zip(rows, shared.cuts, strict=True)]
+    assert rests == [row.ids[-2:] for row in rows]
+
+
+def test_rows_that_have_nothing_in_common_are_not_cut():
+    rows = [EncodedRow((i, i + 1, i + 2, i + 3), (), (3,), (1,)) for i in range(5)]
+    assert share(rows, [0] * 5, keep_texts=False) is None
+    assert share(rows, [0] * 5, keep_texts=True) is None
+
+
+def test_a_model_without_keys_and_values_is_asked_whole_rows(causal, monkeypatch):
+    def refuse(*_args, **_options):
+        raise TypeError("no cache")
+
+    rows = rows_of(causal, behind=True)
+    vectors = torch.randn(LENGTH, causal.width)
+    wanted = causal.plain_logits(rows, vectors, [0] * 3)[..., : len(causal.tokenizer)]
+    monkeypatch.setattr(CausalStates, "_pass", refuse)
+    monkeypatch.setitem(causal.__dict__, "_states", CausalStates(causal))
+    with causal.keeping_texts():
+        torch.testing.assert_close(causal.answer_logits(rows, vectors, [0] * 3), wanted)
+
+
+def test_kept_texts_go_to_a_file_beyond_the_bound_and_come_back():
+    kept = KeptTexts(memory=1000, disk=2000)
+    values = {(i,): torch.full((1, 2, 1, 5, 10), float(i)) for i in range(8)}  # 400 bytes each
+    for ids, states in values.items():
+        kept.put(ids, states)
+    there = [ids for ids in values if ids in kept]
+    assert len(there) == 7 == len(kept)  # two in memory, five in the file, one forgotten
+    for ids in there:
+        assert torch.equal(kept.get(ids, torch.device("cpu")), values[ids])
+    kept.close()
+    assert len(kept) == 0
+    with pytest.raises(KeyError):
+        kept.get((0,), torch.device("cpu"))
