@@ -52,9 +52,9 @@ class Setting:
 
     length: int = 10
     batch: int = 16
-    updates: int = 200
+    updates: int = 160
     relative_lr: float = 0.1
-    schedule: str = "constant"
+    schedule: str = "linear"
     origin: str = "vocabulary"
     place: str = "front"
 
