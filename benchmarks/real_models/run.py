@@ -11,6 +11,7 @@ stopped at any time: the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -137,11 +138,20 @@ def _run(given: argparse.Namespace) -> int:
     recorded |= {"limits": asdict(limits), "settings": {k: asdict(v) for k, v in settings.items()}}
 
     def written() -> None:
-        write_summary(given.results, summarise(book.rows), recorded)
+        figures = summarise(book.rows) | figures_of_parts(given.results)
+        write_summary(given.results, figures, recorded)
         write_table(given.results / "table.md", book.rows)
 
     written()
     return measure_all(laboratory, places, given.models, written)
+
+
+def figures_of_parts(results: Path) -> dict[str, float]:
+    """The figures of other comparisons, each with a folder and a `summary.json` of its own."""
+    found: dict[str, float] = {}
+    for path in sorted(results.glob("*/summary.json")):
+        found |= json.loads(path.read_text())
+    return found
 
 
 def check_models(names: Sequence[str], folder: Path) -> None:

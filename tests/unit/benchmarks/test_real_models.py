@@ -16,7 +16,14 @@ from benchmarks.real_models.cells import Laboratory, Place, Setting, book_of
 from benchmarks.real_models.fetch import fetch, sha256_of
 from benchmarks.real_models.models import MODELS, Pretrained, model_path, models_folder
 from benchmarks.real_models.relations import ranked
-from benchmarks.real_models.run import Clock, duration, in_order, measure_all, settings_of
+from benchmarks.real_models.run import (
+    Clock,
+    duration,
+    figures_of_parts,
+    in_order,
+    measure_all,
+    settings_of,
+)
 from benchmarks.real_models.table import summarise, table
 from benchmarks.real_models.tasks import Limits, behind_the_text, in_front, laboratory_tasks
 
@@ -284,6 +291,13 @@ def test_figures(made) -> None:
     assert summary["gain_over_manual_prior"] == pytest.approx(0.0625)
     assert summary["tuned.gain_over_manual_prior"] == pytest.approx((0.125 - 0.25) / 2)
     assert summary["tuned_suffix.share_of_cells_above_manual_prior_by_3_points"] == 0
+
+
+def test_figures_of_other_comparisons_are_taken_over(tmp_path) -> None:
+    assert figures_of_parts(tmp_path) == {}
+    (tmp_path / "defaults").mkdir()
+    (tmp_path / "defaults" / "summary.json").write_text('{"defaults_gap_points": 0.8}')
+    assert figures_of_parts(tmp_path) == {"defaults_gap_points": 0.8}
 
 
 def test_tables(made) -> None:
