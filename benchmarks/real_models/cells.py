@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from promptport.prompt import SoftPrompt
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Score, Task, Template, bootstrap_score, hits
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
-from promptport.tuning.config import Progress
 from promptport.tuning.label_prior import has_prior, score_prior_off
 
 BASELINES = ("majority", "manual", "manual_prior", "no_prompt", "random")
@@ -32,8 +31,6 @@ VALUES = (
     *("dev", "steps", "seconds", "dtype", "opened"),
 )
 BATCH_TOKENS = 2048  # of a pass in tuning: 262,000 words of an answer take memory
-
-Tell = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -162,20 +159,19 @@ class Laboratory:
         self.book.add({**majority_cell(place.task), "seconds": 0.0}, **place.key)
         return self.book.get(**place.key) or {}
 
-    def measure(self, backbone: Backbone, place: Place, opened: str, tell: Tell) -> Cell:
+    def measure(self, backbone: Backbone, place: Place, opened: str) -> Cell:
         """A cell that is not there; the manual template gives two, from one pass.
 
         Args:
             backbone: of `place.model`.
             place: what to measure.
             opened: what it was opened from, `folder` or `gguf`.
-            tell: called during tuning.
         """
         start = time.perf_counter()
         if place.way in ("manual", "manual_prior") and has_prior(place.task):
             found = self._manual(backbone, place.task)
         else:
-            found = {place.way: self._one(backbone, place, tell)}
+            found = {place.way: self._one(backbone, place)}
         more = {
             "seconds": time.perf_counter() - start,
             "dtype": str(backbone.dtype).removeprefix("torch."),
@@ -185,7 +181,7 @@ class Laboratory:
             self.book.add({**cell, **more}, **replace(place, way=way).key)
         return self.book.get(**place.key) or {}
 
-    def _one(self, backbone: Backbone, place: Place, tell: Tell) -> Cell:
+    def _one(self, backbone: Backbone, place: Place) -> Cell:
         task, way = place.task, place.way
         if way == "manual":
             return cell_of(evaluate(backbone, task, truncate=True))
@@ -197,7 +193,7 @@ class Laboratory:
             prompt = random_prompt(backbone, setting.length, place.seed)
             template = setting.template(task)
             return cell_of(evaluate(backbone, task, prompt, template=template, truncate=True))
-        prompt = self._tuned(backbone, place, tell)
+        prompt = self._tuned(backbone, place)
         result = evaluate(backbone, task, prompt, truncate=True)
         made = prompt.provenance.tuning or {}
         return {**cell_of(result), "dev": made.get("dev_score"), "steps": made.get("steps")}
@@ -212,7 +208,7 @@ class Laboratory:
             "manual_prior": score_cell(both.score, both.right),
         }
 
-    def _tuned(self, backbone: Backbone, place: Place, tell: Tell) -> SoftPrompt:
+    def _tuned(self, backbone: Backbone, place: Place) -> SoftPrompt:
         """The tuned prompt of a cell; a run that was stopped goes on where it was.
 
         Raises:
@@ -233,7 +229,7 @@ class Laboratory:
         folder.parent.mkdir(parents=True, exist_ok=True)
         numbers = "+".join(str(other.seed) for other in missing)
         state = folder.with_name(f"{folder.name}-of-{numbers}.state")
-        results = tune(backbone, jobs, setting.config(rows), state=state, progress=tell)
+        results = tune(backbone, jobs, setting.config(rows), state=state)
         for other, result in zip(missing, results, strict=True):
             if result.prompt is not None:
                 save_prompt(result.prompt, self._folder(other))
@@ -261,18 +257,12 @@ def cell_of(result: Evaluation) -> Cell:
 
 
 def score_cell(score: Score, right: tuple[bool, ...] | None) -> Cell:
-    """The same of a score alone.
-
-    Raises:
-        ValueError: the score is no share of rows.
-    """
-    if right is None:
-        raise ValueError(f"{score.metric}: not a share of rows")
+    """The same of a score alone; no bits where it is no share of rows."""
     return {
         "score": score.value,
         "low": score.low,
         "high": score.high,
-        "right": packed(right),
+        "right": None if right is None else packed(right),
         "rows": score.rows,
     }
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
@@ -47,10 +46,10 @@ from benchmarks.real_models.tasks import (
 )
 
 from promptport.backbone import Backbone
+from promptport.cli.console.progress import duration, showing
 from promptport.errors import BackboneError, PromptPortError
 from promptport.experiments.result_store import Cell
 from promptport.tasks import Task
-from promptport.tuning.config import Progress
 from promptport.tuning.label_prior import has_prior
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -71,7 +70,6 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "generation": (*BASELINES, "tuned_suffix", "tuned"),
     "mixture": ("tuned_mixture",),
 }
-SAY_SECONDS = 60.0  # between two lines on a tuning that goes on
 
 Say = Callable[[str], None]
 
@@ -84,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = _parser().parse_args(arguments)
     try:
-        failed = _run(given)
+        with showing():
+            failed = _run(given)
     except PromptPortError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -259,8 +258,7 @@ def measure_all(
                     say(f"opening {place.model}")
                     opened = (place.model, open_model(place.model, folder))
                 kind = "folder" if model_path(place.model, folder).is_dir() else "gguf"
-                tell = _teller(place, say)
-                cell = laboratory.measure(opened[1], place, kind, tell)
+                cell = laboratory.measure(opened[1], place, kind)
         except PromptPortError as error:
             failed += 1
             say(f"left out, {place}: {error}")
@@ -307,35 +305,6 @@ class Clock:
                 s for (_, other), known in self.seconds.items() if other in TUNED for s in known
             ]
         return fmean(alike) if alike else None
-
-
-def _teller(place: Place, say: Say) -> Callable[[Progress], None]:
-    """Says now and then how far a tuning is."""
-    start = last = time.monotonic()
-    first: int | None = None
-
-    def tell(progress: Progress) -> None:
-        nonlocal last, first
-        first = progress.step - 1 if first is None else first
-        now = time.monotonic()
-        if now - last < SAY_SECONDS:
-            return
-        last = now
-        pace = (now - start) / max(1, progress.step - first)
-        best = progress.best[0]
-        dev = "" if best is None else f", best dev score {best:.3f}"
-        left = duration(pace * (progress.total - progress.step))
-        say(f"  {place}: update {progress.step} of {progress.total}{dev}, {left} left")
-
-    return tell
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 if __name__ == "__main__":

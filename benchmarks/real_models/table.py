@@ -40,14 +40,21 @@ def by_place(cells: Iterable[Cell]) -> dict[Key, dict[str, list[Cell]]]:
 
 
 def score_of(cells: Sequence[Cell]) -> tuple[float, float, float]:
-    """Mean over seeds, with the 95% interval over rows: seeds share their rows."""
-    if len(cells) == 1:
-        return cells[0]["score"], cells[0]["low"], cells[0]["high"]
-    return bootstrap_mean(rows_of(cells))
+    """Mean over seeds, with the 95% interval over rows: seeds share their rows.
+
+    A score that is no share of rows has the mean of the ends of its seeds' intervals.
+    """
+    rows = rows_of(cells)
+    if len(cells) == 1 or rows is None:
+        score, low, high = (fmean(cell[end] for cell in cells) for end in ("score", "low", "high"))
+        return score, low, high
+    return bootstrap_mean(rows)
 
 
-def rows_of(cells: Sequence[Cell]) -> Any:
-    """(R,) per row the share of seeds that are right."""
+def rows_of(cells: Sequence[Cell]) -> Any | None:
+    """(R,) per row the share of seeds that are right; None if scores are no shares of rows."""
+    if any(cell["right"] is None for cell in cells):
+        return None
     return np.mean([unpacked(cell["right"]) for cell in cells], axis=0)
 
 
@@ -70,12 +77,18 @@ def chosen(ways: Mapping[str, Sequence[Cell]]) -> str | None:
 
 
 def gain(ways: Mapping[str, Sequence[Cell]], way: str | None) -> tuple[float, float, float] | None:
-    """What a tuned way gains over the template of `template_of`, with its interval over rows."""
+    """What a tuned way gains over the template of `template_of`, with its interval over rows.
+
+    The interval of scores that are no shares of rows is not known: its ends are the gain.
+    """
     template = template_of(ways)
     if way is None or not ways.get(way) or not template:
         return None
     own, other = rows_of(ways[way]), rows_of(template)
-    return bootstrap_mean(own - other) if len(own) == len(other) else None
+    if own is None or other is None or len(own) != len(other):
+        difference = score_of(ways[way])[0] - score_of(template)[0]
+        return difference, difference, difference
+    return bootstrap_mean(own - other)
 
 
 def summarise(cells: Iterable[Cell]) -> dict[str, float]:

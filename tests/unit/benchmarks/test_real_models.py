@@ -18,7 +18,6 @@ from benchmarks.real_models.models import MODELS, Pretrained, model_path, models
 from benchmarks.real_models.relations import ranked
 from benchmarks.real_models.run import (
     Clock,
-    duration,
     figures_of_parts,
     in_order,
     measure_all,
@@ -257,10 +256,11 @@ def test_a_cell_that_cannot_be_measured_is_told_and_the_others_go_on(
     assert [row["task"] for row in laboratory.book.rows] == ["topic"]
 
 
-def cell(task, way, right, seed=0, **more):
+def cell(task, way, right, /, seed=0, **more):
     values = {"score": sum(right) / len(right), "low": 0.1, "high": 0.9, "rows": len(right)}
     place = {"model": "m", "task": task, "way": way, "seed": seed, "data": "x", "weights": "y"}
-    return {**place, **values, "right": packed(right), "seconds": 4.0, **more}
+    kept = {"right": packed(right), "seconds": 4.0}
+    return {**place, **values, **kept, **more}
 
 
 @pytest.fixture
@@ -310,6 +310,16 @@ def test_tables(made) -> None:
     assert summarise(later)["m.trec.majority"] == 0.75
 
 
+def test_scores_that_are_no_share_of_rows() -> None:
+    written = [
+        cell("dates", "manual", [1, 0], right=None, score=0.4),
+        cell("dates", "tuned", [1, 0], right=None, score=0.6, dev=0.5),
+        cell("dates", "tuned", [1, 0], right=None, score=0.7, dev=0.5, seed=1),
+    ]
+    assert summarise(written)["m.dates.tuned"] == pytest.approx(0.65)
+    assert summarise(written)["gain_over_manual_prior"] == pytest.approx(0.25)
+
+
 def test_time_left(made) -> None:
     task = small()
     clock = Clock([cell("sst2", "tuned", [1]), cell("trec", "tuned", [1], seconds=8.0)])
@@ -318,7 +328,6 @@ def test_time_left(made) -> None:
     assert clock.left([Place("new", task, "tuned", 0)]) == 14
     assert clock.left([Place("new", task, "tuned_mixture", 0)]) == 14
     assert clock.left([Place("m", task, "manual", 0)]) is None
-    assert [duration(s) for s in (4, 720, 12_000)] == ["4 s", "12 min", "3 h 20 min"]
 
 
 def test_relations_are_ranked_by_what_the_least_model_knows() -> None:
