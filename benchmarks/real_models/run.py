@@ -137,9 +137,11 @@ def _run(given: argparse.Namespace) -> int:
     recorded |= {"limits": asdict(limits), "settings": {k: asdict(v) for k, v in settings.items()}}
 
     def written() -> None:
-        figures = summarise(book.rows) | figures_of_parts(given.results)
+        # Read again: another run may have written cells of other models meanwhile.
+        cells = book_of(given.results / "cells.jsonl", limits, settings).rows
+        figures = summarise(cells) | figures_of_parts(given.results)
         write_summary(given.results, figures, recorded)
-        write_table(given.results / "table.md", book.rows)
+        write_table(given.results / "table.md", cells)
 
     written()
     return measure_all(laboratory, places, given.models, written)
