@@ -155,7 +155,7 @@ class Laboratory:
         return self.book.get(**place.key)
 
     def measure_majority(self, place: Place) -> Cell:
-        """The cell of the most frequent answer, which needs no model."""
+        """The cell of the most frequent answer, which needs no model but for probes."""
         self.book.add({**majority_cell(place.task), "seconds": 0.0}, **place.key)
         return self.book.get(**place.key) or {}
 
@@ -183,6 +183,10 @@ class Laboratory:
 
     def _one(self, backbone: Backbone, place: Place) -> Cell:
         task, way = place.task, place.way
+        if way == "majority":
+            asked = Objective(backbone, task, task.template.without_soft(), truncate=True)
+            rows = [row for row in task.load("test") if asked.can_ask(row)]
+            return majority_cell(task.with_rows(train=task.load("train"), test=rows))
         if way == "manual":
             return cell_of(evaluate(backbone, task, truncate=True))
         if way == "no_prompt":
@@ -268,7 +272,7 @@ def score_cell(score: Score, right: tuple[bool, ...] | None) -> Cell:
 
 
 def majority_cell(task: Task) -> Cell:
-    """Always giving the most frequent training answer. It asks no model, so no row is skipped."""
+    """Always giving the most frequent training answer."""
     gold = [row.answer for row in task.load("test")]
     most = task.majority()
     metric = "accuracy" if task.kind == "probe" else task.metric

@@ -49,6 +49,7 @@ from promptport.backbone import Backbone
 from promptport.cli.console.progress import duration, showing
 from promptport.errors import BackboneError, PromptPortError
 from promptport.experiments.result_store import Cell
+from promptport.progress import stage
 from promptport.tasks import Task
 from promptport.tuning.label_prior import has_prior
 
@@ -252,7 +253,7 @@ def measure_all(
         if laboratory.known(place) is not None:  # the manual template gives two at once
             continue
         try:
-            if place.way == "majority":
+            if place.way == "majority" and place.task.kind != "probe":
                 cell = laboratory.measure_majority(place)
             else:
                 if opened is None or opened[0] != place.model:
@@ -260,7 +261,8 @@ def measure_all(
                     say(f"opening {place.model}")
                     opened = (place.model, open_model(place.model, folder))
                 kind = "folder" if model_path(place.model, folder).is_dir() else "gguf"
-                cell = laboratory.measure(opened[1], place, kind)
+                with stage(str(place)):
+                    cell = laboratory.measure(opened[1], place, kind)
         except PromptPortError as error:
             failed += 1
             say(f"left out, {place}: {error}")

@@ -233,6 +233,18 @@ def test_seeds_that_are_tuned_together_end_as_alone(laboratory, nano, tmp_path) 
     assert cells[0]["right"] == cells[1]["right"]
 
 
+def test_the_majority_of_a_probe_is_taken_over_the_rows_that_can_be_asked(
+    laboratory, nano, tmp_path
+) -> None:
+    task = small("country-capital")
+    rows = list(task.load("test"))
+    rows[0] = replace(rows[0], answer="Llanfairpwllgwyngyll")
+    task = task.with_rows(train=task.load("train"), dev=rows, test=rows)
+    places = [Place("smollm2-135m", task, way, 0) for way in ("majority", "manual")]
+    assert measure(laboratory, places, tmp_path)[0] == 0
+    assert [laboratory.known(place)["rows"] for place in places] == [11, 11]
+
+
 def test_cells_of_other_rows_or_settings_do_not_count(laboratory, nano, tmp_path) -> None:
     place = Place("smollm2-135m", small(), "no_prompt", 0)
     assert measure(laboratory, [place], tmp_path)[0] == 0
