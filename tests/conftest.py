@@ -107,8 +107,14 @@ def films() -> Task:
 
 
 @pytest.fixture
-def run_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command line in this process: (exit code, standard output, standard error)."""
+def run_cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in this process: (exit code, standard output, standard error).
+
+    Nobody looks at its progress, so that a slow machine sees the same lines as a fast one.
+    """
+    monkeypatch.setattr("promptport.cli.console.progress.Watcher.start", lambda watcher: None)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         from promptport.cli import main

@@ -78,8 +78,7 @@ def test_curves_are_kept_and_shown(run_cli, library, monkeypatch) -> None:
     kept = (*COMMON, *some, "--out", "out")
     code, out, err = run_cli(*kept)
     assert code == 0, err
-    lines = [line for line in err.splitlines() if not line.startswith("measuring: ")]
-    note, written, purpose, following = lines
+    note, written, purpose, following = err.splitlines()
     assert note == "note: films has 12 training rows: 99 became 12"
     assert "films on" in out
     assert "area over picked [95%]" in out

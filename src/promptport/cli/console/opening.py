@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from promptport.cli.console.output import note
 from promptport.errors import BackboneError, PromptPortError, UnknownNameError
+from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def quiet() -> None:
-    """Keep the libraries below from talking into our output."""
-    from promptport.backbone import silence_libraries
+    """Keep the libraries below from talking into our output; imports them, which may take long."""
+    with stage("starting"):
+        from promptport.backbone import silence_libraries
 
-    silence_libraries()
+        silence_libraries()
 
 
 def backbone_reference(
