@@ -82,6 +82,8 @@ class Objective:
         self.task = task
         require_metric(task.metric)
         self.template = template or task.template
+        if self.template.has_chat:
+            _ = backbone.layout.chat  # refuses what knows no chats, before any data is read
         self.length = length
         self.truncate = truncate
         self._labels = task.label_names
@@ -161,7 +163,9 @@ class Objective:
 
     def _object_ids(self, word: str) -> tuple[int, ...]:
         try:
-            return self.backbone.layout.answer_ids([word], spaced=self._spaced)[0]
+            return self.backbone.layout.answer_ids(
+                [word], spaced=self._spaced, chat=self.template.has_chat
+            )[0]
         except TaskError:  # unknown to the tokenizer: counted among the skipped rows
             return ()
 
@@ -177,8 +181,11 @@ class Objective:
             [row.answer for row in rows],
             spaced=self.backbone.kind == "causal" and self._spaced,
             initial=self.backbone.kind == "seq2seq",
+            chat=self.template.has_chat,
         )
         end = self.backbone.special.end
+        if self.template.has_chat and self.backbone.layout.chat.end is not None:
+            end = self.backbone.layout.chat.end
         tail = () if end is None else (end,)
         encoded = self._encode(rows, [(*ids, *tail) for ids in targets])
         return tuple(Question((e,), row) for e, row in zip(encoded, rows, strict=True))
@@ -206,7 +213,9 @@ class Objective:
         Words of one token share one input. Longer words share one input per length in a masked
         model (as many masks as tokens), and have one each elsewhere (the word is read along).
         """
-        ids = self.backbone.layout.answer_ids(self._words, spaced=self._spaced)
+        ids = self.backbone.layout.answer_ids(
+            self._words, spaced=self._spaced, chat=self.template.has_chat
+        )
         _refuse_clashes(self._words, ids, self._label_of_word, self.backbone.name)
         keys = [len(i) if self.backbone.kind == "masked" or len(i) == 1 else i for i in ids]
         distinct = list(dict.fromkeys(keys))

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from tests.cli.conftest import fails
+from tests.unit.backbone.test_chat import chatty
 
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import save_prompt
@@ -112,3 +113,32 @@ def test_options_of_writing_need_answers_that_are_written(run_cli, prompt, task_
         fails(found, "expected a task of kind 'text2text'", "Leave out --max-new-tokens, --stop")
     found = run_cli("eval", prompt, "--task", task_file, "--metric", "bleu")
     fails(found, "metric: expected one of p@1, p@K", "got 'bleu'")
+
+
+def test_a_prompt_of_a_chat_is_asked_in_it_again(run_cli, task_of, tmp_path) -> None:
+    model = chatty()
+    model.model.save_pretrained("chatty")
+    model.tokenizer.save_pretrained("chatty")
+    asked = ("--backbone", "chatty", "--task", task_of(writing={"max_new_tokens": 3}))
+    code, _, err = run_cli("tune", *asked, "--chat", "--epochs", 1, "--out", "chat")
+    assert code == 0, err
+    code, out, err = run_cli("eval", "chat", "--task", "task.yaml", "--json")
+    assert code == 0, err
+    assert json.loads(out)["template"] == "{soft} {chat} {text} : {answer}"
+    assert run_cli("predict", "chat", "a dog", "--task", "task.yaml")[0] == 0
+    code, out, _ = run_cli("eval", *asked, "--chat", "--json")
+    assert json.loads(out)["template"] == "{chat} {text} : {answer}"
+    task_of(chat=True, writing={"max_new_tokens": 3})
+    assert (
+        json.loads(run_cli("eval", *asked, "--json")[1])["template"] == "{chat} {text} : {answer}"
+    )
+    assert run_cli("tune", *asked, "--epochs", 1, "--out", "plain")[0] == 0
+    told = json.loads(run_cli("eval", "plain", "--task", "task.yaml", "--json")[1])
+    assert told["template"] == "{soft} {chat} {text} : {answer}"
+
+
+def test_a_model_without_chats_says_so(run_cli, prompt, task_of) -> None:
+    line = ("expected a tokenizer with a chat template", "Leave out --chat")
+    asked = ("--task", task_of(), "--chat")
+    fails(run_cli("eval", prompt, *asked), *line)
+    fails(run_cli("predict", prompt, "a dog", *asked), *line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from promptport.backbone.chat import has_chat
 from promptport.backbone.layout import EncodedRow
 from promptport.backbone.next_tokens import CausalSteps, Seq2SeqSteps
 from promptport.errors import BackboneError
@@ -48,13 +49,15 @@ def generate(
 
 
 def end_tokens(backbone: Backbone) -> set[int]:
-    """Ids behind which an answer is over: the tokenizer's end and those of the model."""
-    found: set[int] = set()
+    """Ids behind which an answer is over: those of the tokenizer, the model and its chats."""
+    found: set[int | None] = set()
     model = backbone.model
     for source in (getattr(model, "generation_config", None), model.config):
         ids = getattr(source, "eos_token_id", None)
         found |= {ids} if isinstance(ids, int) else set(ids or ())
-    return found if backbone.special.end is None else found | {backbone.special.end}
+    if backbone.kind == "causal" and has_chat(backbone.tokenizer):
+        found |= {backbone.layout.chat.end}
+    return {i for i in (*found, backbone.special.end) if i is not None}
 
 
 def _batches(rows: Sequence[EncodedRow], new: int) -> Iterator[list[int]]:

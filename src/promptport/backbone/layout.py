@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from promptport.backbone.chat import ChatFrame, read_chat
 from promptport.backbone.kinds import Kind
 from promptport.errors import TaskError
-from promptport.tasks.template import Answer, Soft, Template, Text
+from promptport.tasks.template import Answer, Chat, Soft, Template, Text
 
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
@@ -108,8 +109,29 @@ class Layout:
         self.name = name
         self._cache: dict[tuple[bool, str], Ids] = {}
 
+    @cached_property
+    def chat(self) -> ChatFrame:
+        """What the tokenizer's chat template puts around a message.
+
+        Raises:
+            TaskError: the backbone knows no chats.
+        """
+        if self.kind != "causal":
+            raise TaskError(
+                self.name,
+                expected="a causal backbone, since the template has {chat}",
+                got=f"a {self.kind} one",
+                fix="Leave out --chat (or {chat}), or choose a causal backbone",
+            )
+        return read_chat(self.tokenizer, self.name)
+
     def answer_ids(
-        self, words: Sequence[str], *, spaced: bool = True, initial: bool = False
+        self,
+        words: Sequence[str],
+        *,
+        spaced: bool = True,
+        initial: bool = False,
+        chat: bool = False,
     ) -> list[Ids]:
         """Token ids of answers.
 
@@ -117,13 +139,17 @@ class Layout:
             words: the answers.
             spaced: they begin a new word (`Answer.spaced` of the rendered template).
             initial: they are texts of their own, as a decoder writes them, not inside a text.
+            chat: they stand where the model answers in a chat.
 
         Raises:
             TaskError: a word contains something that the tokenizer does not know.
         """
-        forms = [f" {word}" if spaced and not initial else word for word in words]
-        self._fill(initial, forms)
-        found = [self._cache[initial, form] for form in forms]
+        if chat:
+            found = self._behind(self.chat.closing, words)
+        else:
+            forms = [f" {word}" if spaced and not initial else word for word in words]
+            self._fill(initial, forms)
+            found = [self._cache[initial, form] for form in forms]
         for word, ids in zip(words, found, strict=True):
             if not ids or self.special.unknown in ids:
                 raise TaskError(
@@ -173,7 +199,7 @@ class Layout:
         if len(self._cache) > _MOST_CACHED:
             self._cache.clear()
         runs = template.soft_counts(length)
-        rendered = [template.render(row) for row in rows]
+        rendered = [self._pieces(template, row) for row in rows]
         self._fill_pieces(rendered)
         encoded = []
         for row, pieces, answer in zip(rows, rendered, answers, strict=True):
@@ -182,6 +208,26 @@ class Layout:
                 made = self._shorten(template, row, answer, runs, truncate, free_text)
             encoded.append(made)
         return encoded
+
+    def _pieces(self, template: Template, row: Mapping[str, str]) -> Sequence[Any]:
+        """The template with a row's fields, inside the chat template where it is a message.
+
+        A message has no white space at its ends: some chat templates strip it, others do not.
+        """
+        pieces = template.render(row)
+        if not template.has_chat:
+            return pieces
+        place = pieces.index(Chat())
+        message = [p for p in pieces[place + 1 :] if isinstance(p, Text | Soft)]
+        if not message or isinstance(message[0], Soft):
+            message.insert(0, Text(""))
+        if isinstance(message[-1], Soft):
+            message.append(Text(""))
+        message[0] = Text(_said(message[0]).lstrip())
+        message[-1] = Text(_said(message[-1]).rstrip())
+        message[0] = Text(self.chat.opening + _said(message[0]))
+        message[-1] = Text(_said(message[-1]) + self.chat.closing)
+        return [*pieces[: place + 1], *message, Answer(spaced=False)]
 
     @staticmethod
     def _size(row: EncodedRow) -> int:
@@ -205,12 +251,12 @@ class Layout:
                 name: row[name] if len(words) <= most else " ".join(words[:most])
                 for name, words in fields.items()
             }
-            pieces = template.render(values)
+            pieces = self._pieces(template, values)
             self._fill_pieces([pieces])
             return self._encode_one(pieces, answer, runs, free_text)
 
         longest = max(len(words) for words in fields.values()) if fields else 0
-        whole = self._encode_one(template.render(row), answer, runs, free_text)
+        whole = self._encode_one(self._pieces(template, row), answer, runs, free_text)
         fits = cut(1) if truncate and longest > 1 else whole
         if self._size(fits) > limit:
             raise TaskError(
@@ -235,9 +281,12 @@ class Layout:
         self, pieces: Sequence[Any], answer: Ids, runs: Sequence[int], free_text: bool
     ) -> EncodedRow:
         lead, before, after = self._flatten(pieces, runs)
-        builder = {"masked": self._masked, "causal": self._causal}.get(self.kind)
-        if builder is not None:
-            return builder(lead, before, after, answer)
+        if self.kind == "masked":
+            return self._masked(lead, before, after, answer)
+        if self.kind == "causal":
+            # A chat template writes the special tokens itself.
+            prefix = () if Chat() in pieces else self.special.prefix
+            return self._causal([*[None] * lead, *prefix, *before], answer)
         return self._seq2seq(lead, before, after, answer, free_text)
 
     def _flatten(
@@ -279,10 +328,7 @@ class Layout:
         scored = tuple(range(len(head), len(head) + len(answer)))
         return EncodedRow(ids, soft, scored, answer)
 
-    def _causal(
-        self, lead: int, before: list[int | None], after: list[int | None], answer: Ids
-    ) -> EncodedRow:
-        head = [*[None] * lead, *self.special.prefix, *before]
+    def _causal(self, head: list[int | None], answer: Ids) -> EncodedRow:
         if not head:
             raise TaskError(
                 "template",
@@ -341,7 +387,7 @@ class Layout:
                         piece.text if started else piece.text.lstrip()
                     )
                     started = True
-                elif i > 0 or isinstance(piece, Answer):
+                elif (i > 0 and isinstance(piece, Soft)) or isinstance(piece, Answer):
                     started = True
         self._fill(False, sorted(inside))
         self._fill(True, sorted(initial))
@@ -370,12 +416,26 @@ class Layout:
         for text, ids in zip(missing, self._tokenize(missing), strict=True):
             self._cache[False, text] = ids
 
+    def _behind(self, before: str, texts: Sequence[str]) -> list[Ids]:
+        """Token ids of texts right behind another one, where its own tokens stay as they are."""
+        (start,) = self._tokenize([before])
+        joined = self._tokenize([before + text for text in texts])
+        if all(ids[: len(start)] == start for ids in joined):
+            return [ids[len(start) :] for ids in joined]
+        self._fill(True, texts)
+        return [self._cache[True, text] for text in texts]
+
     def _tokenize(self, texts: Sequence[str]) -> list[Ids]:
         if not texts:
             return []
         # verbose=False: texts beyond the positions are our own business
         encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
         return [tuple(ids) for ids in encoded["input_ids"]]
+
+
+def _said(piece: Text | Soft) -> str:
+    assert isinstance(piece, Text)
+    return piece.text
 
 
 def _short(row: Mapping[str, str], width: int = 40) -> str:

@@ -11,6 +11,7 @@ import typer
 from promptport.cli.attention import is_attention, score_attention
 from promptport.cli.console import (
     BackboneOption,
+    ChatFlag,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -22,6 +23,7 @@ from promptport.cli.console import (
     TopPOption,
     TruncateFlag,
     WritingSeedOption,
+    chat_template,
     interval,
     load_backbone,
     note_no_template,
@@ -86,6 +88,7 @@ def command(
         typer.Option(help="Template in place of the prompt's.", rich_help_panel=TASK_PANEL),
     ] = None,
     truncate: TruncateFlag = False,
+    chat: ChatFlag = False,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -125,7 +128,9 @@ def command(
     }
     if prompt is not None and is_attention(prompt):
         given: dict[str, Any] = {"--template": template, "--baselines": baselines, "--tuned": tuned}
-        given |= {"--metric": metric} | {option_name(n): v for n, v in writing.items()}
+        given |= {"--metric": metric, "--chat": chat} | {
+            option_name(n): v for n, v in writing.items()
+        }
         refuse_together(
             "attention folder", {n: v not in (None, False, []) for n, v in given.items()}
         )
@@ -133,7 +138,8 @@ def command(
     else:
         place = None if template is None else Template.parse(template)
         asked = _open(
-            _Named(prompt, task, data, backbone, place, tuple(metric or ()), writing), loading
+            _Named(prompt, task, data, backbone, place, tuple(metric or ()), writing, chat),
+            loading,
         )
         scored = _score(asked, split, truncate, baselines or tuned, tuned)
     output = _output(scored, prompt, split)
@@ -154,6 +160,7 @@ class _Named:
     template: Template | None
     metrics: tuple[str, ...]
     writing: dict[str, Any]
+    chat: bool
 
     def change(self, task: Task) -> Task:
         """The task with the settings that were given.
@@ -163,7 +170,8 @@ class _Named:
         """
         for metric in self.metrics:
             task.check_also(metric)
-        return with_writing(task, **self.writing)
+        task = with_writing(task, **self.writing)
+        return task.with_chat() if self.chat else task
 
 
 @dataclass(frozen=True)
@@ -207,7 +215,8 @@ def _open(named: _Named, loading: dict[str, Any]) -> _Asked:
         note_other_task([prompt], task, named.template)
         if named.template is None:
             note_no_template(prompt, task)
-    return _Asked(model, task, prompt, named.template, _metrics(task, named.metrics))
+    place = chat_template(named.chat, named.template, task, prompt)
+    return _Asked(model, task, prompt, place, _metrics(task, named.metrics))
 
 
 def _metrics(task: Task, asked: tuple[str, ...]) -> tuple[str, ...]:

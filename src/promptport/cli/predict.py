@@ -11,6 +11,7 @@ import typer
 from promptport.cli.attention import AVERAGED, is_attention
 from promptport.cli.console import (
     BackboneOption,
+    ChatFlag,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -21,6 +22,7 @@ from promptport.cli.console import (
     TemperatureOption,
     TopPOption,
     WritingSeedOption,
+    chat_template,
     load_backbone,
     note,
     note_no_template,
@@ -70,6 +72,7 @@ def command(
         str | None,
         typer.Option(help="Template in place of the prompt's.", rich_help_panel=TASK_PANEL),
     ] = None,
+    chat: ChatFlag = False,
     max_new_tokens: MaxNewTokensOption = None,
     temperature: TemperatureOption = None,
     top_p: TopPOption = None,
@@ -107,7 +110,8 @@ def command(
         seed=seed,
         stop=stop,
     )
-    place = None if template is None else Template.parse(template)
+    given = None if template is None else Template.parse(template)
+    place = chat_template(chat, given, opened, loaded)
     texts = _texts(text or [], file, opened)
     model = load_backbone(
         loaded.provenance,

@@ -12,6 +12,7 @@ import typer
 from promptport.cli.attention import report_attentions, tune_attentions
 from promptport.cli.console import (
     STATE_FILE,
+    ChatFlag,
     DataOption,
     DeviceMapOption,
     DeviceOption,
@@ -135,6 +136,7 @@ def command(
         str | None,
         typer.Option(help="Template in place of the task's.", rich_help_panel=TASK_PANEL),
     ] = None,
+    chat: ChatFlag = False,
     max_train_rows: Annotated[
         int,
         typer.Option(help="Use only so many training rows; 0: all.", rich_help_panel=TASK_PANEL),
@@ -210,7 +212,8 @@ def command(
         max_train_rows=max_train_rows,
         max_dev_rows=max_dev_rows,
     )
-    tasks = open_tasks(task, data)
+    tasks = [t.with_chat() if chat else t for t in open_tasks(task, data)]
+    place = None if template is None else Template.parse(template)
     if together is not None and len(tasks) < 2:
         raise TuningError(
             "--together", expected="two tasks or more", got="one", fix="Repeat --task"
@@ -220,7 +223,7 @@ def command(
         origin=kind,
         length=length,
         lr=lr,
-        template=None if template is None else Template.parse(template),
+        template=place.in_chat() if place and chat else place,
         words=None if words is None else tuple(words),
         origins=origin_samples,
         rest=rest,

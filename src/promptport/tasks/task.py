@@ -130,6 +130,12 @@ class Task:
         """
         return replace(self, template=Template.parse(text))
 
+    def with_chat(self) -> Task:
+        """The same task with all its templates as messages of a user in a chat."""
+        manual = None if self.manual is None else self.manual.in_chat()
+        others = tuple(template.in_chat() for template in self.paraphrases)
+        return replace(self, template=self.template.in_chat(), manual=manual, paraphrases=others)
+
     def with_writing(self, writing: WritingConfig) -> Task:
         """The same task with answers that are written in another way.
 

@@ -43,7 +43,7 @@ def load_task(
     file = validated(TaskFile, values, where, TaskError)
     check_metric(file.metric, file.kind, f"{where}, key 'metric'")
     try:
-        return Task(
+        task = Task(
             name=name or file.name,
             kind=file.kind,
             template=Template.parse(file.template),
@@ -55,6 +55,7 @@ def load_task(
             source=_source(file, Path(folder or path.parent)),
             writing=_writing(file),
         )
+        return task.with_chat() if file.chat else task
     except TaskError as error:
         if not str(error).startswith(where):  # templates and label checks know no file
             error.args = (f"{where}, {error}",)

@@ -51,7 +51,13 @@ class Answer:
     spaced: bool = True
 
 
-Piece = Text | Field | Soft | Answer
+@dataclass(frozen=True)
+class Chat:
+    """Where the message of a user begins, which ends at the answer: the model's own chat template
+    is put around it."""
+
+
+Piece = Text | Field | Soft | Answer | Chat
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class Template:
     """A parsed template.
 
     Braces are doubled to stand for themselves. Exactly one `{answer}`; any number of `{soft:3}`,
-    at most one `{soft}` without a count; every other name is a field of the row.
+    at most one `{soft}` without a count; at most one `{chat}`, with nothing but virtual tokens in
+    front of it; every other name is a field of the row.
 
     Attributes:
         pieces: as written; no two texts side by side, none of them empty.
@@ -73,7 +80,7 @@ class Template:
 
         Raises:
             TaskError: a stray brace, a slot that cannot be read, no or several answers, several
-                runs of virtual tokens without a count.
+                runs of virtual tokens without a count, text in front of `{chat}`.
         """
         pieces: list[Piece] = []
         for match in _TOKEN.finditer(text):
@@ -98,6 +105,28 @@ class Template:
     def has_soft(self) -> bool:
         """Whether there is a place for virtual tokens."""
         return any(isinstance(piece, Soft) for piece in self.pieces)
+
+    @property
+    def has_chat(self) -> bool:
+        """Whether the text is the message of a chat."""
+        return any(isinstance(piece, Chat) for piece in self.pieces)
+
+    def in_chat(self) -> Template:
+        """The same text as the message of a user in a chat.
+
+        Virtual tokens that lead stay in front of the whole chat; others stay inside the message.
+        """
+        if self.has_chat:
+            return self
+        place = 0
+        if self.leads_with_soft:
+            place = 1 + max(i for i, p in enumerate(self.pieces) if isinstance(p, Soft))
+        pieces: list[Piece] = [*self.pieces[:place], *([Text(" ")] if place else []), Chat()]
+        first = self.pieces[place]
+        apart = isinstance(first, Text) and first.text[0].isspace()
+        for piece in (*([] if apart else [Text(" ")]), *self.pieces[place:]):
+            pieces = _append(pieces, piece)
+        return Template(tuple(pieces))
 
     @property
     def leads_with_soft(self) -> bool:
@@ -156,6 +185,8 @@ class Template:
     @property
     def answers_from_soft(self) -> bool:
         """Whether a causal model would say the answer right behind a virtual token."""
+        if self.has_chat:
+            return False
         place = next(i for i, piece in enumerate(self.pieces) if isinstance(piece, Answer))
         before = [p for p in self.pieces[:place] if not (isinstance(p, Text) and p.text.isspace())]
         return bool(before) and isinstance(before[-1], Soft)
@@ -265,13 +296,15 @@ def _parse_token(match: re.Match[str], template: str) -> Piece:
         raise _bad_slot(template, repr(token))
     if name == "soft":
         return Soft()
+    if name == "chat":
+        return Chat()
     return Answer() if name == "answer" else Field(name)
 
 
 def _bad_slot(template: str, got: str) -> TaskError:
     return TaskError(
         f"template {template!r}",
-        expected="slots {soft}, {soft:3}, {answer} or {name of a field}",
+        expected="slots {soft}, {soft:3}, {chat}, {answer} or {name of a field}",
         got=got,
         fix="Correct the slot, or double the braces of plain text: {{ }}",
     )
@@ -293,6 +326,14 @@ def _check_slots(pieces: list[Piece], text: str) -> None:
             got="several",
             fix="Give the others a count, for instance {soft:3}",
         )
+    before = pieces[: max((i for i, piece in enumerate(pieces) if piece == Chat()), default=0)]
+    if any(not (isinstance(p, Soft) or (isinstance(p, Text) and p.text.isspace())) for p in before):
+        raise TaskError(
+            f"template {text!r}",
+            expected="one {chat}, in front of the text that the user says",
+            got=f"{_write(before[-1])!r} in front of it",
+            fix="Write {chat} first, or behind {soft}",
+        )
 
 
 def _write(piece: Piece) -> str:
@@ -300,6 +341,8 @@ def _write(piece: Piece) -> str:
         return escape(piece.text)
     if isinstance(piece, Field):
         return f"{{{piece.name}}}"
+    if isinstance(piece, Chat):
+        return "{chat}"
     if isinstance(piece, Soft):
         return "{soft}" if piece.count is None else f"{{soft:{piece.count}}}"
     return "{answer}"

@@ -52,6 +52,8 @@ def score_baselines(
     place = template or (task.template if prompt is None else choose_template(task, prompt))
     if not place.has_soft:
         place = task.template
+    if place.has_chat:  # what is compared is asked in the same way
+        task = task.with_chat()
     length = _DEFAULT_LENGTH if prompt is None else prompt.length
     scores = {"majority": task.majority_score(split)}
 

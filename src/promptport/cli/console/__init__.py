@@ -60,11 +60,13 @@ from promptport.cli.console.progress import (
 )
 from promptport.cli.console.words import readable
 from promptport.cli.console.writing import (
+    ChatFlag,
     MaxNewTokensOption,
     StopOption,
     TemperatureOption,
     TopPOption,
     WritingSeedOption,
+    chat_template,
     option_name,
     with_writing,
 )
@@ -74,6 +76,7 @@ __all__ = [
     "STATE_FILE",
     "BackboneOption",
     "BackbonesOption",
+    "ChatFlag",
     "DataOption",
     "DeviceMapOption",
     "DeviceOption",
@@ -92,6 +95,7 @@ __all__ = [
     "VectorOriginOption",
     "WritingSeedOption",
     "backbone_reference",
+    "chat_template",
     "check_file",
     "check_one_each",
     "check_other_prompt",

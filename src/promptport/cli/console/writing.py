@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from promptport.cli.panels import WRITING_PANEL
+from promptport.cli.panels import TASK_PANEL, WRITING_PANEL
 
 if TYPE_CHECKING:
-    from promptport.tasks import Task
+    from promptport.prompt import SoftPrompt
+    from promptport.tasks import Task, Template
 
 MaxNewTokensOption = Annotated[
     int | None,
@@ -46,6 +47,15 @@ StopOption = Annotated[
         rich_help_panel=WRITING_PANEL,
     ),
 ]
+ChatFlag = Annotated[
+    bool,
+    typer.Option(
+        "--chat",
+        help="Ask as a user in a chat, through the model's own chat template. A {soft} that leads "
+        "stands in front of the chat, any other inside the message.",
+        rich_help_panel=TASK_PANEL,
+    ),
+]
 
 
 def option_name(setting: str) -> str:
@@ -70,3 +80,14 @@ def with_writing(task: Task, **given: Any) -> Task:
     if "stop" in named:
         named["stop"] = tuple(text.replace("\\n", "\n") for text in named["stop"])
     return task.with_writing(replace(task.writing, **named))
+
+
+def chat_template(
+    chat: bool, template: Template | None, task: Task, prompt: SoftPrompt | None
+) -> Template | None:
+    """The template that is given, or else with `--chat` the usual one, inside a chat."""
+    from promptport.evaluation import choose_template
+
+    if not chat:
+        return template
+    return (template or choose_template(task, prompt)).in_chat()

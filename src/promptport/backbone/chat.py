@@ -1,0 +1,87 @@
+"""What a tokenizer's own chat template puts around the message of a user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from promptport.errors import TaskError
+
+_MESSAGE, _REPLY = "USERSMESSAGE", "MODELSREPLY"
+
+
+@dataclass(frozen=True)
+class ChatFrame:
+    """The text around a user's message, the same for every message.
+
+    Attributes:
+        opening: what stands in front of it, the system message included.
+        closing: what follows it, up to where the model's answer begins.
+        end: id of the token that ends an answer; None if the template marks no end.
+    """
+
+    opening: str
+    closing: str
+    end: int | None
+
+
+def has_chat(tokenizer: Any) -> bool:
+    """Whether a tokenizer has a chat template."""
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def read_chat(tokenizer: Any, name: str) -> ChatFrame:
+    """Read the frame off a tokenizer's chat template.
+
+    Args:
+        tokenizer: the tokenizer.
+        name: of the backbone, for messages.
+
+    Raises:
+        TaskError: there is no chat template, or it does not keep a message as it is.
+    """
+    if not has_chat(tokenizer):
+        raise TaskError(
+            name,
+            expected="a tokenizer with a chat template, since the template has {chat}",
+            got="none",
+            fix="Leave out --chat (or {chat}), or choose a model that was tuned to chat",
+        )
+    asked = [{"role": "user", "content": _MESSAGE}]
+    opening, closing = _around(_render(tokenizer, asked, name, True), _MESSAGE, name)
+    said = _render(tokenizer, [*asked, {"role": "assistant", "content": _REPLY}], name, False)
+    _, behind = _around(said, _REPLY, name)
+    ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
+    end = ids[0] if ids and ids[0] in tokenizer.all_special_ids else None
+    return ChatFrame(opening, closing, end)
+
+
+def _render(tokenizer: Any, messages: list[dict[str, str]], name: str, answering: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        # Models that think before they answer are asked not to: their answer is what is scored.
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=answering, enable_thinking=False
+            )
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise _unusable(name, f"one that fails ({reason})") from error
+
+
+def _around(text: str, part: str, name: str) -> tuple[str, str]:
+    before, found, after = text.partition(part)
+    if not found or part in after:
+        raise _unusable(name, "one that changes or repeats it")
+    return before, after
+
+
+def _unusable(name: str, got: str) -> TaskError:
+    return TaskError(
+        f"chat template of {name}",
+        expected="one that shows a message of the user as it is",
+        got=got,
+        fix="Leave out --chat (or {chat}), or mend the tokenizer's chat template",
+    )
