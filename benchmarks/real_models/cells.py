@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.real_models.models import MODELS
-from benchmarks.real_models.tasks import Limits, behind_the_text, in_front, short_name
+from benchmarks.real_models.tasks import Limits, short_name
 
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
@@ -57,7 +57,8 @@ class Setting:
 
     def template(self, task: Task) -> Template:
         """The template of a task with its virtual tokens in this place."""
-        return (behind_the_text if self.place == "behind" else in_front)(task.template)
+        own = task.template
+        return own.with_soft_behind() if self.place == "behind" else own.with_soft_in_front()
 
     def job(self, task: Task, seed: int) -> TuneJob:
         """The prompt of a task and seed."""

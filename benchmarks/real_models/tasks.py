@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks._inputs import limited
 
 from promptport.errors import TaskError, UnknownNameError
-from promptport.tasks import Answer, Field, Soft, Task, Template, Text, open_task
+from promptport.tasks import Task, open_task
 
 NLU = ("sst2", "ag_news", "trec", "subj", "dbpedia", "rte", "yelp")
 # The relations whose manual template says most on training facts: see `relations`.
@@ -78,26 +78,6 @@ def made_tasks() -> list[Task]:
 def short_name(task: Task) -> str:
     """`sst2` of `nlu:sst2`."""
     return task.name.rpartition(":")[2]
-
-
-def in_front(template: Template) -> Template:
-    """The same with all virtual tokens in front, where PEFT puts them."""
-    bare = template.without_soft()
-    return Template.parse("{soft} " + bare.text)
-
-
-def behind_the_text(template: Template) -> Template:
-    """The same with all virtual tokens behind the last text of the row that precedes the answer.
-
-    On a causal model nothing in front of them depends on them.
-    """
-    pieces = list(template.without_soft().pieces)
-    answer = next(i for i, piece in enumerate(pieces) if isinstance(piece, Answer))
-    fields = [i for i, piece in enumerate(pieces[:answer]) if isinstance(piece, Field)]
-    place = fields[-1] + 1 if fields else 0
-    soft = [Text(" "), Soft()] if fields else [Soft()]
-    spaced = Template((*pieces[:place], *soft, *pieces[place:]))
-    return Template.parse(spaced.text)
 
 
 def _checked(data: Path | None) -> Path:

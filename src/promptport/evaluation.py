@@ -24,6 +24,8 @@ from promptport.tasks import Score, Task, TaskLike, Template, as_task, bootstrap
 
 # Tokens per forward pass: beyond a few thousand, larger batches only cost memory.
 BATCH_TOKENS = 8192
+# Logits per forward pass: a large vocabulary at every token of long answers takes gigabytes.
+MOST_LOGITS = 1 << 27
 
 
 # For some of the questions, by their numbers: a table (N, d), and where in it their prompts begin.
@@ -381,7 +383,7 @@ def score_batches(
     """
     if isinstance(prompts, Tensor):
         prompts = prompts.to(backbone.device)
-    batches = _batches(queries, batch_tokens)
+    batches = _batches(queries, batch_tokens, len(backbone.tokenizer))
     costs = [_padded_tokens(queries, places) for places in batches]
     for places in counted(batches, [len(places) for places in batches], costs):
         if isinstance(prompts, Tensor):
@@ -424,17 +426,22 @@ def _forward(
         )
 
 
-def _batches(queries: Sequence[PromptedQuestion], batch_tokens: int) -> list[list[int]]:
-    """Numbers of questions in batches of similar length and at most so many padded tokens."""
+def _batches(
+    queries: Sequence[PromptedQuestion], batch_tokens: int, vocabulary: int
+) -> list[list[int]]:
+    """Numbers of questions in batches of similar length, bounded in padded tokens and in logits."""
     order = sorted(range(len(queries)), key=lambda i: -queries[i].question.tokens)
     batches: list[list[int]] = []
-    longest, inputs = 0, 0
+    longest, scored, inputs = 0, 0, 0
     for i in order:
         question = queries[i].question
         inputs += len(question.inputs)
-        if not batches or inputs * longest > batch_tokens:
+        scored = max(scored, question.answer_tokens)
+        full = inputs * longest > batch_tokens or inputs * scored * vocabulary > MOST_LOGITS
+        if not batches or full:
             batches.append([])
-            longest, inputs = question.tokens, len(question.inputs)
+            longest, scored = question.tokens, question.answer_tokens
+            inputs = len(question.inputs)
         batches[-1].append(i)
     return batches
 

@@ -40,6 +40,11 @@ class Question:
     goal: tuple[float, ...] = ()
 
     @property
+    def answer_tokens(self) -> int:
+        """Scored positions of the input that has most."""
+        return max(len(i.scored) for i in self.inputs)
+
+    @property
     def tokens(self) -> int:
         """Length of the longest input."""
         return max(len(i.ids) + len(i.decoder_ids) for i in self.inputs)

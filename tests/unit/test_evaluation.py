@@ -108,3 +108,20 @@ def test_nothing_else_puts_questions_to_a_backbone() -> None:
         if "answer_logits(" in file.read_text(encoding="utf-8")
     }
     assert users == {"evaluation.py", "backbone/model.py"}
+
+
+def test_passes_are_bounded_in_logits(monkeypatch):
+    from promptport import evaluation
+
+    gpt2 = Backbone.load("nano-gpt2")
+    task = open_task("sentiment")
+    objective = Objective(gpt2, task, Template.parse("{text} It was {answer} ."))
+    prepared = objective.prepare(task.load("dev")[:20])
+    queries = evaluation.prompted(objective, prepared.questions)
+    words = len(gpt2.tokenizer)
+    whole = evaluation._batches(queries, 8192, words)
+    assert len(whole) == 1
+    monkeypatch.setattr(evaluation, "MOST_LOGITS", 4 * words)
+    few = evaluation._batches(queries, 8192, words)
+    assert [len(batch) for batch in few] == [4] * 5
+    assert sorted(i for batch in few for i in batch) == list(range(20))

@@ -138,6 +138,11 @@ class Backbone:
         """d: width of the input rows."""
         return int(self._weight.shape[1])
 
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights, the embedding included."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
     @property
     def max_tokens(self) -> int | None:
         """Positions of the backbone, virtual tokens included; None if there is no limit."""

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from promptport.backbone import Backbone
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.multitask import Way
+    from promptport.tuning.usual import Place, UsualSettings
 
 
 def command(
@@ -55,7 +56,9 @@ def command(
     out: Annotated[
         Path, typer.Option(help="Prompt folder to write; of several prompts a folder of such.")
     ],
-    length: Annotated[int, typer.Option(help="Virtual tokens.")] = 5,
+    length: Annotated[
+        int | None, typer.Option(help="Virtual tokens. Usual: 5, on large models 10.")
+    ] = None,
     seed: Annotated[list[int] | None, seed_option("Seed; repeat for several. Default 0.")] = None,
     mixture: Annotated[
         bool,
@@ -142,22 +145,67 @@ def command(
         typer.Option(help="Use only so many training rows; 0: all.", rich_help_panel=TASK_PANEL),
     ] = 0,
     max_dev_rows: Annotated[
-        int, typer.Option(help="Use only so many dev rows; 0: all.", rich_help_panel=TASK_PANEL)
-    ] = 0,
-    truncate: TruncateFlag = False,
-    epochs: Annotated[
-        int, typer.Option(help="Passes over the training rows.", rich_help_panel=TRAINING_PANEL)
-    ] = 20,
-    batch_size: Annotated[
-        int, typer.Option(help="Rows per prompt and step.", rich_help_panel=TRAINING_PANEL)
-    ] = 32,
-    patience: Annotated[
-        int,
+        int | None,
         typer.Option(
-            help="Epochs without a better dev score before a prompt stops; 0: never.",
+            help="Use only so many dev rows; 0: all. Usual: 0, on large models 200.",
+            rich_help_panel=TASK_PANEL,
+        ),
+    ] = None,
+    truncate: TruncateFlag = False,
+    place: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the virtual tokens stand: template (as the task says), front (as PEFT), "
+            "behind (the text: quickest on causal models). Usual: template, on large causal models "
+            "behind.",
+            rich_help_panel=TASK_PANEL,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the training rows. Usual: 20.", rich_help_panel=TRAINING_PANEL
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Most updates; 0: only --epochs limits them. Usual: 0, on large models 200 "
+            "unless --epochs is given.",
             rich_help_panel=TRAINING_PANEL,
         ),
-    ] = 5,
+    ] = None,
+    check: Annotated[
+        int | None,
+        typer.Option(
+            help="Updates between two looks at the dev rows; 0: a pass. Usual: 0, on large models "
+            "50.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows per prompt and step. Usual: 32, on large models 16.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Looks at the dev rows without a better score before a prompt stops; 0: never. "
+            "Usual: 5, on large models 0.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the rate: constant, or linear (falls to zero). Usual: constant, on large "
+            "models linear.",
+            rich_help_panel=TRAINING_PANEL,
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
@@ -191,7 +239,7 @@ def command(
     """
     quiet()
     from promptport.tasks import Template
-    from promptport.tuning import TuneConfig
+    from promptport.tuning import TuneConfig, usual_settings
     from promptport.tuning.jobs import JobSettings, make_jobs
 
     began = time.perf_counter()
@@ -204,16 +252,25 @@ def command(
         together,
         kind,
     )
-    config = TuneConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        patience=patience,
-        truncate=truncate,
-        max_train_rows=max_train_rows,
-        max_dev_rows=max_dev_rows,
+    wanted = _Wanted(
+        length,
+        place,
+        {
+            "epochs": epochs,
+            "max_steps": 0 if steps is None and epochs is not None else steps,
+            "check": check,
+            "batch_size": batch_size,
+            "patience": patience,
+            "schedule": schedule,
+            "max_dev_rows": max_dev_rows,
+            "truncate": truncate,
+            "max_train_rows": max_train_rows,
+        },
     )
+    TuneConfig(**wanted.given)  # refuses values out of their range before a model is opened
+    _refuse_places(place, template)
     tasks = [t.with_chat() if chat else t for t in open_tasks(task, data)]
-    place = None if template is None else Template.parse(template)
+    own = None if template is None else Template.parse(template)
     if together is not None and len(tasks) < 2:
         raise TuningError(
             "--together", expected="two tasks or more", got="one", fix="Repeat --task"
@@ -221,9 +278,9 @@ def command(
     words = shared_words(words_of or [])
     settings = JobSettings(
         origin=kind,
-        length=length,
+        length=wanted.length_of(None),
         lr=lr,
-        template=place.in_chat() if place and chat else place,
+        template=own.in_chat() if own and chat else own,
         words=None if words is None else tuple(words),
         origins=origin_samples,
         rest=rest,
@@ -241,13 +298,18 @@ def command(
         attention=start == "attention",
         force=force,
     )
-    run = _Run(jobs, config, out, task, data, json_output, began)
     loading = {"device": device, "dtype": dtype, "device_map": device_map}
     models = [_load(name, loading) for name in backbones]
+    usual = usual_settings(models[0])
+    settings = replace(settings, length=wanted.length_of(usual))
+    jobs = [wanted.placed(job, usual) for job in make_jobs(tasks, seed or [0], settings)]
+    config = replace(usual.config, **wanted.given)
+    run = _Run(jobs, config, out, task, data, json_output, began)
     if together_with:
         _tune_jointly(run, models, words)
         return
-    _note_first_words(models[0], jobs)
+    if not wanted.moves(usual):
+        _note_first_words(models[0], jobs)
     if together is not None:
         _tune_together(run, models[0], together)
     elif start == "attention":
@@ -257,6 +319,54 @@ def command(
             begun = started(jobs, models[0], start, library or [], config, data)
             run = replace(run, jobs=begun)
         _tune_each(run, models[0])
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the user says of length, place and budget; None for what is usual for the backbone."""
+
+    length: int | None
+    place: str | None
+    budget: dict[str, Any]
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Fields of `TuneConfig` that the user chose."""
+        return {name: value for name, value in self.budget.items() if value is not None}
+
+    def length_of(self, usual: UsualSettings | None) -> int:
+        """Virtual tokens; before the backbone is known, some number that is refused if wrong."""
+        if self.length is not None:
+            return self.length
+        return 5 if usual is None else usual.length
+
+    def moves(self, usual: UsualSettings) -> bool:
+        """Whether virtual tokens stand elsewhere than the user or the task says."""
+        return self.place is None and usual.place != "template"
+
+    def placed(self, job: TuneJob, usual: UsualSettings) -> TuneJob:
+        """The job with its virtual tokens in their place, unless it has a template of its own."""
+        from promptport.tuning.usual import placed
+
+        if job.template is not None:
+            return job
+        place = cast("Place", self.place or usual.place)
+        return replace(job, template=placed(job.task.template, place))
+
+
+def _refuse_places(place: str | None, template: str | None) -> None:
+    """Refuse an unknown place, or one that a template contradicts.
+
+    Raises:
+        PromptPortError: either.
+    """
+    places = ("template", "front", "behind")
+    if place is not None and place not in places:
+        raise TuningError(
+            "--place", expected=" or ".join(places), got=repr(place), fix="Choose one of them"
+        )
+    if place is not None:
+        refuse_together("--place", {"--template": template is not None})
 
 
 @dataclass(frozen=True)

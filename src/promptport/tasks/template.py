@@ -182,6 +182,22 @@ class Template:
             pieces = _append(pieces[:-1], Text(pieces[-1].text.rstrip(" \t")))
         return Template(tuple(pieces))
 
+    def with_soft_in_front(self) -> Template:
+        """The same text with all virtual tokens in front, where PEFT puts them."""
+        return Template.parse(f"{{soft}} {self.without_soft().text}")
+
+    def with_soft_behind(self) -> Template:
+        """The same text with all virtual tokens behind the last field in front of the answer.
+
+        A causal model reads what stands before them without them: its keys and values can be kept.
+        """
+        pieces = list(self.without_soft().pieces)
+        answer = next(i for i, piece in enumerate(pieces) if isinstance(piece, Answer))
+        fields = [i for i, piece in enumerate(pieces[:answer]) if isinstance(piece, Field)]
+        place = fields[-1] + 1 if fields else 0
+        soft: list[Piece] = [Text(" "), Soft()] if fields else [Soft(), Text(" ")]
+        return Template.parse(Template((*pieces[:place], *soft, *pieces[place:])).text)
+
     @property
     def answers_from_soft(self) -> bool:
         """Whether a causal model would say the answer right behind a virtual token."""

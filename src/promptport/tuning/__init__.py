@@ -8,6 +8,7 @@ from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.independent import tune
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.multitask import TogetherResult, few_shot, tune_together
+from promptport.tuning.usual import UsualSettings, usual_settings
 
 __all__ = [
     "AttentionPrompts",
@@ -17,6 +18,7 @@ __all__ = [
     "TuneConfig",
     "TuneJob",
     "TuneResult",
+    "UsualSettings",
     "few_shot",
     "load_attention",
     "random_prompt",
@@ -26,4 +28,5 @@ __all__ = [
     "tune_attention",
     "tune_jointly",
     "tune_together",
+    "usual_settings",
 ]

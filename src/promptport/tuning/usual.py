@@ -1,0 +1,64 @@
+"""What tuning does where nobody says otherwise, by the size and kind of the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from promptport.backbone import Backbone
+from promptport.tasks import Template
+from promptport.tuning.config import TuneConfig
+
+Place = Literal["template", "front", "behind"]
+
+LARGE = 50_000_000  # parameters from which passes over all rows are not to be counted in twenties
+
+
+@dataclass(frozen=True)
+class UsualSettings:
+    """Settings that nobody chose.
+
+    Attributes:
+        length: virtual tokens.
+        place: where they stand: `template` (as the task says), `front` or `behind` (the text).
+        config: budget, schedule and batches.
+    """
+
+    length: int
+    place: Place
+    config: TuneConfig
+
+
+def usual_settings(backbone: Backbone) -> UsualSettings:
+    """The usual settings of a backbone.
+
+    Small ones read all rows many times. Large ones take so many updates, whatever the number of
+    rows, with a rate that falls to zero; on causal ones the virtual tokens stand behind the text,
+    so that the text is passed through the model once (benchmarks/real_models).
+    """
+    if backbone.parameters < LARGE:
+        return UsualSettings(5, "template", TuneConfig())
+    config = TuneConfig(
+        epochs=20,
+        batch_size=16,
+        patience=0,
+        schedule="linear",
+        max_dev_rows=200,
+        max_steps=200,
+        check=50,
+    )
+    return UsualSettings(10, "behind" if backbone.kind == "causal" else "template", config)
+
+
+def placed(template: Template, place: Place) -> Template:
+    """A template with its virtual tokens in a place.
+
+    Args:
+        template: of a task.
+        place: `behind` moves only virtual tokens that stand in front of everything.
+    """
+    if place == "front":
+        return template.with_soft_in_front()
+    if place == "behind" and template.leads_with_soft:
+        return template.with_soft_behind()
+    return template

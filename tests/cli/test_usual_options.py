@@ -1,0 +1,76 @@
+"""Length, place and budget of `tune` where nobody says otherwise."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from promptport.storage import load_prompt
+from promptport.tuning import usual
+
+ROWS = [
+    ("a great film", "positive"),
+    ("a good story", "positive"),
+    ("a terrible film", "negative"),
+    ("a bad story", "negative"),
+] * 4
+
+
+@pytest.fixture
+def reviews(tmp_path):
+    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    for split in ("train", "dev", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "task.yaml").write_text(
+        "schema: 1\nname: reviews\nkind: classification\n"
+        "template: '{soft} {text} It was {answer} .'\n"
+        "manual: '{text} It was {answer} .'\nmetric: accuracy\n"
+        "labels: {negative: [bad], positive: [good]}\n"
+        "data: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\n"
+    )
+    return tmp_path / "task.yaml"
+
+
+def tuned(run_cli, task, out, *more):
+    base = ["tune", "--backbone", "nano-gpt2", "--task", str(task), "--out", str(out)]
+    code, _, err = run_cli(*base, *more)
+    assert code == 0, err
+    return load_prompt(out)
+
+
+def test_large_models_take_so_many_updates_behind_the_text(run_cli, reviews, tmp_path, monkeypatch):
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    prompt = tuned(run_cli, reviews, tmp_path / "behind", "--steps", "3")
+    assert prompt.length == 10
+    assert prompt.provenance.template == "{text} {soft} It was {answer} ."
+    assert prompt.provenance.tuning["steps"] == 3
+    front = tuned(
+        run_cli, reviews, tmp_path / "front", "--place", "front", "--epochs", "2", "--length", "4"
+    )
+    assert (front.length, front.provenance.tuning["steps"]) == (4, 2)
+    assert front.provenance.template == "{soft} {text} It was {answer} ."
+
+
+def test_small_models_do_as_before(run_cli, reviews, tmp_path):
+    prompt = tuned(run_cli, reviews, tmp_path / "p", "--epochs", "1")
+    assert prompt.length == 5
+    assert prompt.provenance.template == "{soft} {text} It was {answer} ."
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--place", "middle"], "expected template or front or behind, got 'middle'"),
+        (["--place", "front", "--template", "{soft} {text} {answer}"], "--template"),
+        (["--schedule", "cosine"], "expected linear or constant, got 'cosine'"),
+        (["--steps", "-1"], "max_steps: expected 0 or more, got -1"),
+        (["--check", "-1"], "check: expected 0 or more, got -1"),
+    ],
+)
+def test_bad_options_are_refused(run_cli, reviews, tmp_path, more, message):
+    base = ["tune", "--backbone", "nano-gpt2", "--task", str(reviews), "--out", str(tmp_path / "p")]
+    code, _, err = run_cli(*base, *more)
+    assert code == 1
+    assert message in err
+    assert not (tmp_path / "p").exists()

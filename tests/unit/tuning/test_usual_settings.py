@@ -1,0 +1,81 @@
+"""What tuning does where nobody says otherwise; budgets in steps."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptport.backbone import Backbone
+from promptport.parameters import OriginSpec
+from promptport.tasks import Template, open_task
+from promptport.tuning import TuneConfig, TuneJob, tune, usual, usual_settings
+from promptport.tuning.usual import placed
+
+
+@pytest.fixture(scope="module")
+def gpt2():
+    return Backbone.load("nano-gpt2")
+
+
+def test_small_backbones_read_all_rows_many_times(gpt2):
+    settings = usual_settings(gpt2)
+    assert settings.config == TuneConfig()
+    assert (settings.length, settings.place) == (5, "template")
+
+
+def test_large_causal_backbones_take_so_many_updates_behind_the_text(gpt2, monkeypatch):
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    settings = usual_settings(gpt2)
+    assert (settings.length, settings.place) == (10, "behind")
+    assert settings.config.max_steps == 200
+    assert usual_settings(Backbone.load("nano-bert")).place == "template"
+
+
+@pytest.mark.parametrize(
+    ("text", "front", "behind"),
+    [
+        (
+            "{soft} {text} It was {answer} .",
+            "{soft} {text} It was {answer} .",
+            "{text} {soft} It was {answer} .",
+        ),
+        (
+            "{soft} {text} ? {answer} , yes",
+            "{soft} {text} ? {answer} , yes",
+            "{text} {soft} ? {answer} , yes",
+        ),
+        (
+            "{soft} {a} and {b}, {answer}",
+            "{soft} {a} and {b}, {answer}",
+            "{a} and {b} {soft}, {answer}",
+        ),
+        ("{text} {soft} {answer}", "{soft} {text} {answer}", "{text} {soft} {answer}"),
+        ("{soft} say {answer}", "{soft} say {answer}", "{soft} say {answer}"),
+    ],
+)
+def test_places_of_virtual_tokens(text, front, behind):
+    template = Template.parse(text)
+    assert placed(template, "template") is template
+    assert placed(template, "front").text == front
+    assert placed(template, "behind").text == behind
+
+
+@pytest.mark.parametrize(
+    ("limits", "steps", "looks"),
+    [
+        ({"epochs": 2}, 6, 2),
+        ({"epochs": 2, "max_steps": 5}, 5, 2),
+        ({"epochs": 9, "max_steps": 7, "check": 3}, 7, 3),
+        ({"epochs": 1, "check": 50}, 3, 1),
+    ],
+)
+def test_steps_and_looks(gpt2, limits, steps, looks):
+    task = open_task("sentiment")
+    small = task.with_rows(task.load("train")[:24], task.load("dev")[:8])
+    config = TuneConfig(batch_size=8, patience=0, **limits)
+    result = tune(gpt2, [TuneJob(small, OriginSpec(), 3)], config)[0]
+    assert (result.steps, result.epochs, len(result.curve)) == (steps, looks, looks)
+    assert result.stopped == "finished"
+    assert all(loss > 0 for loss, *_ in result.curve)
+    made = result.prompt.provenance.tuning
+    assert made["steps"] == steps
+    assert made.get("max_steps") == limits.get("max_steps")
