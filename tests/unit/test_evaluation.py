@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import promptport
+from promptport import evaluation
+from promptport.backbone import Backbone
 from promptport.evaluation import (
     collect_scores,
     evaluate_queries,
@@ -17,6 +19,7 @@ from promptport.evaluation import (
     score_questions,
 )
 from promptport.objective import Objective
+from promptport.tasks import Template, open_task
 
 KINDS = ["bert", "gpt2", "t5"]
 
@@ -111,8 +114,6 @@ def test_nothing_else_puts_questions_to_a_backbone() -> None:
 
 
 def test_passes_are_bounded_in_logits(monkeypatch):
-    from promptport import evaluation
-
     gpt2 = Backbone.load("nano-gpt2")
     task = open_task("sentiment")
     objective = Objective(gpt2, task, Template.parse("{text} It was {answer} ."))
