@@ -37,7 +37,7 @@ class Bar:
         if view.key != self._key:  # a bar without an end must not keep the end of another one
             if self._key:
                 self._bar.remove_task(self._task)
-            self._task = self._bar.add_task("", total=None, count="", left="", note="")
+            self._task = self._bar.add_task(view.label, total=None, count="", left="", note="")
             self._key = view.key
         self._bar.update(
             self._task,
