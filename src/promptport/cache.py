@@ -87,7 +87,7 @@ def cache_entries() -> list[CacheEntry]:
     tables = [file for file in (cache_folder() / _WORDS).glob("*.json") if file.is_file()]
     if tables:
         used = max(file.stat().st_mtime for file in tables)
-        what = f"words of {len(tables)} tokenizers"
+        what = f"words of tokenizers ({len(tables)})"
         found.append(
             CacheEntry(what, cache_folder() / _WORDS, _size(cache_folder() / _WORDS), used)
         )

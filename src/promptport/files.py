@@ -228,6 +228,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 GGUF_MAGIC = b"GGUF"
+NUMPY_MAGIC = b"\x93NUMPY"
 
 
 def is_gguf_file(path: Path) -> bool:
@@ -253,6 +254,10 @@ def describe_foreign(path: Path, reason: str) -> str:
         return "a zip archive, most likely a torch pickle"
     if head[:1] == b"\x80":
         return "a pickle"
+    if head[:6] == NUMPY_MAGIC:
+        return "a NumPy array"
+    if head[:4] == GGUF_MAGIC:
+        return "a GGUF file (a model of llama.cpp)"
     if not head:
         return "an empty file"
     return f"a damaged or truncated file ({reason})"

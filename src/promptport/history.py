@@ -9,7 +9,7 @@ from typing import Any
 
 from promptport.prompt import step_name
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?(:[\w./-]+\.gguf)?")
 
 _NO_LABEL = " No label was read."
 
@@ -22,7 +22,7 @@ def public_name(backbone: str) -> str:
     Args:
         backbone: embedded name, Hub id or local folder.
     """
-    if _HUB_ID.fullmatch(backbone) and not Path(backbone).is_dir():
+    if _HUB_ID.fullmatch(backbone) and not Path(backbone).exists():
         return backbone
     return re.split(r"[/\\]", backbone.rstrip("/\\"))[-1] or "a local model"
 
@@ -127,6 +127,10 @@ def _search(entry: Entry) -> str:
     return f"Coefficients {numbers} were chosen by labelled {split} rows."
 
 
+def _import(entry: Entry) -> str:
+    return f"Its rows were read from the file {entry.get('source', '')}.".replace("  ", " ")
+
+
 def _name(entry: Entry, field: str) -> str:
     return public_name(str(entry.get(field, "an unknown model")))
 
@@ -162,4 +166,5 @@ _SENTENCES: Mapping[str, Callable[[Entry], str]] = {
     "merge": _merge,
     "apply": _apply,
     "search": _search,
+    "import": _import,
 }

@@ -48,6 +48,7 @@ class Provenance:
         origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
         tuning: settings and dev scores of the tuning run.
         history: one entry per step after tuning, oldest first; see `step_name`.
+        file: name, SHA-256 and quantisation of the backbone's file, where that is a GGUF file.
     """
 
     backbone: str
@@ -59,10 +60,14 @@ class Provenance:
     origin: dict[str, Any] | None = None
     tuning: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
+    file: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**asdict(self), "history": list(self.history)}
+        values = {**asdict(self), "history": list(self.history)}
+        if self.file is None:  # most have none
+            del values["file"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Provenance:
@@ -98,6 +103,7 @@ class Provenance:
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "origin": dict,
     "tuning": dict,
+    "file": dict,
     "history": (list, tuple),
 }
 

@@ -162,6 +162,11 @@ class EmbeddingSpace:
         )
 
     @property
+    def file_record(self) -> dict[str, Any] | None:
+        """What prompts remember of the GGUF file; None if there is none."""
+        return None if self.file is None else dict(self.file)
+
+    @property
     def width(self) -> int:
         """d: width of an input row."""
         return self.matrix.shape[1]

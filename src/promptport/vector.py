@@ -284,6 +284,7 @@ def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
         task=left.task if left.task == right.task else None,
         origin=left.origin if left.origin == right.origin else None,
         history=left.history + tuple(e for e in right.history if e not in left.history),
+        file=left.file or right.file,
     )
 
 

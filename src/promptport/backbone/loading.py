@@ -108,6 +108,8 @@ def _what_to_do(name: str, reason: str) -> str:
             "Read the Python files beside its config.json; if you trust them, set the environment "
             f"variable {TRUST_VARIABLE}=1"
         )
+    if "config.json" in reason and "/" in name:
+        return f"If the repository holds GGUF files, name one of them: {name}:FILE.gguf"
     if "gated" in reason:
         return "Ask for access on the model's page, then log in with `hf auth login`"
     return (
@@ -129,11 +131,11 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     """
     from transformers import AutoConfig
 
-    with one_line(checkpoint.name):
+    with one_line(checkpoint.name), _front(checkpoint) as place:
         return cast(
             "PreTrainedConfig",
             AutoConfig.from_pretrained(
-                _front(checkpoint), revision=checkpoint.revision, trust_remote_code=trusts_code()
+                place, revision=checkpoint.revision, trust_remote_code=trusts_code()
             ),
         )
 
@@ -146,13 +148,13 @@ def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenize
     """
     from transformers import AutoTokenizer
 
-    with one_line(checkpoint.name):
+    with one_line(checkpoint.name), _front(checkpoint) as place:
         options = {
             "revision": checkpoint.revision,
             "trust_remote_code": trusts_code(),
             **options,
         }
-        tokenizer = AutoTokenizer.from_pretrained(_front(checkpoint), **options)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
     if not getattr(tokenizer, "is_fast", False):
         raise BackboneError(
             checkpoint.name,
@@ -163,11 +165,14 @@ def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenize
     return cast("PreTrainedTokenizerBase", tokenizer)
 
 
-def _front(checkpoint: Checkpoint) -> str:
-    """Where configuration and tokenizer are."""
+@contextlib.contextmanager
+def _front(checkpoint: Checkpoint) -> Iterator[str]:
+    """Where configuration and tokenizer are, which stay there meanwhile."""
     if checkpoint.gguf is None:
-        return checkpoint.location
-    return str(front_folder(checkpoint.gguf))
+        yield checkpoint.location
+        return
+    with front_folder(checkpoint.gguf) as folder:
+        yield str(folder)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,10 @@ from promptport.cli.console import (
     JsonFlag,
     check_out,
     command_line,
+    note,
     print_json,
     quiet,
+    refuse_together,
     say,
     seed_option,
     written,
@@ -22,8 +24,16 @@ from promptport.cli.parsing import parse_options
 
 
 def command(
-    portable: Annotated[Path, typer.Argument(help="File that promptport export wrote.")],
-    to: Annotated[str, typer.Option(help="Target model: embedded name, folder or Hub id.")],
+    portable: Annotated[
+        Path,
+        typer.Argument(
+            help="File that promptport export wrote; or the rows of a prompt alone, as .npy, .pt, "
+            ".bin or .safetensors."
+        ),
+    ],
+    to: Annotated[
+        str, typer.Option(help="Target model: embedded name, folder, GGUF file or Hub id.")
+    ],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
     method: Annotated[
         str | None,
@@ -49,15 +59,24 @@ def command(
 
     It gives what 'promptport transfer' gives, without the source model. Mixtures of words keep
     most of their score this way; free prompts keep next to nothing, and a warning says so.
+    A file of rows alone (a NumPy array, a saved tensor) becomes a prompt of the model itself.
 
     Example:
         promptport import capital.portable --to nano-roberta --out capital-roberta
     """
     quiet()
     check_out(out)
-    from promptport.storage import load_portable, save_prompt
+    from promptport.storage import is_bare_tensor, load_portable, save_prompt
     from promptport.transfers import transfer
 
+    if is_bare_tensor(portable):
+        refuse_together(
+            "a file of rows alone",
+            {"--method": method is not None, "--magnitude": magnitude is not None}
+            | {"--option": bool(option)},
+        )
+        _import_rows(portable, to, out, json_output)
+        return
     loaded = load_portable(portable)
     result = transfer(
         loaded,
@@ -80,6 +99,22 @@ def command(
         written(out, "Score it here", command_line("eval", out, task=task, baselines=True))
     else:
         written(out, "Look at it", command_line("inspect", out))
+
+
+def _import_rows(file: Path, to: str, out: Path, json_output: bool) -> None:
+    """Rows without anything beside them: they are those of the model itself."""
+    from promptport.backbone import open_space
+    from promptport.storage import prompt_of_tensor, save_prompt
+
+    prompt = prompt_of_tensor(file, open_space(to))
+    save_prompt(prompt, out)
+    if json_output:
+        print_json({"folder": str(out), "length": prompt.length, "width": prompt.width})
+    note(
+        f"its {prompt.length} rows are taken as input rows of {to}; the file names no template: "
+        "say with --template where the prompt stands"
+    )
+    written(out, "Look at it", command_line("inspect", out))
 
 
 def _can_be_opened(task: str) -> bool:

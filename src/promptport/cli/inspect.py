@@ -45,6 +45,7 @@ _STEPS = {
     "merge": "combined",
     "search": "combined with coefficients that dev rows chose",
     "adapt": "adapted from prompts of other tasks",
+    "import": "read from a file of rows alone",
 }
 
 
@@ -258,6 +259,7 @@ def _show_prompt(described: Described) -> None:
         ["origin", source["origin"]],
         ["dev score", (source["tuning"] or {}).get("dev_score")],
         ["fingerprint", source["fingerprint"]],
+        *_file_facts(source.get("file")),
     ]
     for i, step in enumerate(source["history"], 1):
         facts.append([f"step {i}", _told(step)])
@@ -272,6 +274,14 @@ def _show_prompt(described: Described) -> None:
         print_table(title, ["token", "words (weight)"], mixed)
     if described["backbone_error"]:
         note(f"the backbone could not be read: {described['backbone_error']}")
+
+
+def _file_facts(file: Described | None) -> list[list[str]]:
+    """The GGUF file that the prompt was made on, if it was."""
+    if not file:
+        return []
+    made = f"{file.get('name')} ({file.get('quantisation')}: {file.get('tensor_types')})"
+    return [["made on the file", made], ["its SHA-256", str(file.get("sha256"))]]
 
 
 def _show_tokens(described: Described) -> None:

@@ -98,6 +98,13 @@ _VECTOR = {
         "promptport.cli.vector.check",
     ),
 }
+_CACHE = {
+    "clear": Command(
+        "Remove everything that is kept and that no other process is using",
+        "promptport.cli.cache",
+        function="clear",
+    ),
+}
 
 COMMANDS: dict[str, Command] = {
     "demo": Command(
@@ -144,6 +151,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "compat": Command(
         "Which words models share, and how alike they place them", "promptport.cli.compat", LOOK
+    ),
+    "cache": Command(
+        "Show what is kept on disk: unpacked GGUF models, words of tokenizers",
+        "promptport.cli.cache",
+        LOOK,
+        "listing",
+        commands=_CACHE,
     ),
     "help": Command("Show the help of a command", "promptport.cli.help", LOOK),
 }

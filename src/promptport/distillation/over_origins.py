@@ -86,7 +86,7 @@ def distill_over_origins(
     entry = history_entry("distill_over_origins", config, record)
     entry |= {"origins": origins, "kind": kind.to_dict(), "task": task.name, "split": split}
     entry |= {"seed": config.seed, "origin": old.origin, "tuning": old.tuning}
-    known = {  # what a prompt of PEFT's does not say, and is clear now
+    known: dict[str, Any] = {  # what a prompt of PEFT's does not say, and is clear now
         "kind": old.kind or backbone.kind,
         "fingerprint": old.fingerprint or backbone.space.fingerprint,
         "task": old.task or task.name,

@@ -101,9 +101,18 @@ def _facts(prompt: SoftPrompt) -> str:
         "template": f"`{made.template}`" if made.template else None,
         "virtual tokens": f"{prompt.length}, {prompt.width} wide, {form}",
         "tuning started from": origin_text(made.origin),
+        "file of the base model": _file(made),
         "embedding table": f"`{made.fingerprint}`" if made.fingerprint else None,
     }
     return _table(("", ""), [(key, value) for key, value in rows.items() if value is not None])
+
+
+def _file(made: Provenance) -> str | None:
+    if made.file is None:
+        return None
+    known = [made.file.get(key) for key in ("name", "quantisation", "sha256")]
+    name, quantisation, digest = (str(value) for value in known)
+    return f"`{name}`, {quantisation}, SHA-256 `{digest}`"
 
 
 def _scores(made: Provenance) -> str:

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.errors import ShapeError, StorageError
-from promptport.files import read_metadata, read_tensors, tensor_bytes, write_atomic
+from promptport.errors import FileFormatError, ShapeError, StorageError
+from promptport.files import is_gguf_file, read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.mixture import Mixture
 from promptport.portable import Nearest, PortablePrompt
 from promptport.prompt import Provenance
+from promptport.storage.bare_tensor import how_to_import, is_bare_tensor
 from promptport.storage.records import OBJECT, RecordFormat, checksum_of_tensors, is_number
 
 _FORMAT = RecordFormat(
@@ -82,6 +83,11 @@ def load_portable(path: str | Path) -> PortablePrompt:
             expected="a portable file",
             got="a folder",
             fix="Give the file that promptport export wrote, or transfer the prompt folder",
+        )
+    if is_bare_tensor(place) or is_gguf_file(place):
+        got, fix = how_to_import(place)
+        raise FileFormatError(
+            str(place), expected="a file that promptport export wrote", got=got, fix=fix
         )
     tensors = read_tensors(place)
     header = read_metadata(place)

@@ -22,6 +22,7 @@ from promptport.files import (
 )
 from promptport.mixture import Mixture
 from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
+from promptport.storage.bare_tensor import how_to_import
 from promptport.storage.model_card import CARD_FILE, may_write_card, model_card
 from promptport.storage.peft import (
     CONFIG_FILE,
@@ -111,10 +112,12 @@ def _no_prompt(place: Path) -> StorageError:
         more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""
         got = f"a folder of prompts ({', '.join(inside[:_MOST_NAMED])}{more})"
         fix = f"Name one of them, for instance {place / inside[0]}"
+    if place.is_file():
+        got, fix = how_to_import(place)
     return StorageError(
         str(place),
         expected=f"a prompt folder with {CONFIG_FILE}",
-        got=what_is_at(place, got),
+        got=got if place.is_file() else what_is_at(place, got),
         fix=fix,
     )
 

@@ -200,6 +200,7 @@ def _provenance(
         template=old.template,
         task=old.task,
         history=(*old.history, entry),
+        file=target.file_record,
     )
 
 
@@ -209,6 +210,7 @@ def _record(home: Provenance) -> dict[str, Any]:
         "source": home.backbone,
         "source_revision": home.revision,
         "source_fingerprint": home.fingerprint,
+        **({} if home.file is None else {"source_file": home.file}),
         "origin": home.origin,
         "tuning": home.tuning,
     }

@@ -213,6 +213,7 @@ def _at_home(source: Source) -> Provenance:
         kind=space.kind or old.kind,
         revision=old.revision or space.revision,
         fingerprint=space.fingerprint,
+        file=space.file_record or old.file,
     )
 
 

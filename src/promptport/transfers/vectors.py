@@ -169,6 +169,7 @@ def _provenance(old: Provenance, target: EmbeddingSpace, record: Mapping[str, An
         kind=target.kind,
         revision=target.revision,
         fingerprint=target.fingerprint,
+        file=target.file_record,
         origin=None,
         tuning=None,
         history=(*old.history, entry),

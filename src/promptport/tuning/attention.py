@@ -117,6 +117,7 @@ class AttentionPrompts:
             template=self.task.template.text,
             task=self.task.name,
             tuning={"way": "attention"},
+            file=backbone.space.file_record,
         )
 
     @torch.no_grad()

@@ -145,6 +145,7 @@ def random_prompt(backbone: Backbone, length: int, seed: int) -> SoftPrompt:
         backbone.revision,
         backbone.space.fingerprint,
         origin=spec.to_dict(),
+        file=backbone.space.file_record,
     )
     return SoftPrompt(make_origin(spec, backbone, length), provenance)
 

@@ -221,4 +221,5 @@ def provenance_of(run: PromptRun, config: TuneConfig, part: int = 0) -> Provenan
         task=job.task.name,
         origin=job.origin.to_dict(),
         tuning=tuning,
+        file=backbone.space.file_record,
     )

@@ -47,8 +47,9 @@ def entry_of(header: GgufHeader) -> Path:
     return model_entry(f"{file_hash(header.path)[:32]}-{_RULE}-{release}")
 
 
-def front_folder(path: Path) -> Path:
-    """A folder with the configuration and the tokenizer of a GGUF file.
+@contextlib.contextmanager
+def front_folder(path: Path) -> Iterator[Path]:
+    """A folder with the configuration and the tokenizer of a GGUF file, while it is read.
 
     Raises:
         BackboneError: no package, or an architecture or tokenizer that transformers does not know.
@@ -63,7 +64,8 @@ def front_folder(path: Path) -> Path:
                 with stage(f"reading the tokenizer of {path.name}, once"):
                     _made(place / _FRONT, header, lambda target: _write_front(header, target))
     mark_used(place)
-    return place / _FRONT if (place / _FRONT).is_dir() else place / _MODEL
+    with in_use(place):
+        yield place / _FRONT if (place / _FRONT).is_dir() else place / _MODEL
 
 
 @contextlib.contextmanager
@@ -78,8 +80,7 @@ def model_folder(path: Path) -> Iterator[Path]:
     place = entry_of(header)
     if not (place / _MODEL).is_dir():
         check_package(str(path))
-        front = front_folder(path)
-        with being_made(place):
+        with front_folder(path) as front, being_made(place):
             if not (place / _MODEL).is_dir():
                 _convert(header, place, front)
     mark_used(place)
@@ -206,7 +207,7 @@ def _check_room(header: GgufHeader, place: Path, needed: int) -> None:
             str(cache_folder()),
             expected=f"{wanted / _MEGABYTE:.0f} MB for the unpacked {header.path.name}",
             got=f"{free / _MEGABYTE:.0f} MB free",
-            fix="Set PROMPTPORT_CACHE to a folder with more room, or run promptport cache --clear",
+            fix="Set PROMPTPORT_CACHE to a folder with more room, or run promptport cache clear",
         )
 
 

@@ -26,6 +26,8 @@ def find_gguf(name: str, revision: str | None = None) -> Path | None:
         BackboneError: no such file, one part of several, or several files in the folder.
         OSError: the Hub cannot be reached or refuses; the message is one line.
     """
+    if not name:
+        return None
     place = Path(name).expanduser()
     if place.is_dir():
         return _only_one(place)

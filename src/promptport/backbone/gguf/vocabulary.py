@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from promptport.cache import mark_used
 from promptport.errors import PromptPortError
 from promptport.files import read_json, write_atomic
 
@@ -42,6 +43,7 @@ def kept_vocabulary(entry: Path, rule: int) -> Vocabulary | None:
     file = entry / _FILE
     if not file.is_file():
         return None
+    mark_used(entry)
     try:
         kept = read_json(file)
         return Vocabulary(**kept["vocabulary"]) if kept.get("rule") == rule else None
