@@ -192,6 +192,9 @@ class Laboratory:
             return cell_of(evaluate(backbone, task, truncate=True))
         if way == "no_prompt":
             bare = task.template.without_soft()
+            manual = self.known(replace(place, way="manual"))
+            if manual is not None and bare == task.manual:  # the same question
+                return {name: manual[name] for name in VALUES if name in manual}
             return cell_of(evaluate(backbone, task, template=bare, truncate=True))
         if way == "random":
             setting = self.settings["tuned"]

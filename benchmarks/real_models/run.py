@@ -65,8 +65,9 @@ SETTINGS: Mapping[str, Setting] = {
 
 # The most telling cells come first.
 PARTS: Mapping[str, tuple[str, ...]] = {
-    "baselines": BASELINES,
+    "baselines": tuple(way for way in BASELINES if way != "random"),
     "suffix": ("tuned_suffix",),
+    "random": ("random",),
     "tuned": ("tuned",),
     "generation": (*BASELINES, "tuned_suffix", "tuned"),
     "mixture": ("tuned_mixture",),

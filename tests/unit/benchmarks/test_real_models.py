@@ -24,7 +24,7 @@ from benchmarks.real_models.run import (
     settings_of,
 )
 from benchmarks.real_models.table import summarise, table
-from benchmarks.real_models.tasks import Limits, behind_the_text, in_front, laboratory_tasks
+from benchmarks.real_models.tasks import Limits, laboratory_tasks
 
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, PromptPortError, StorageError
@@ -134,8 +134,8 @@ def test_without_data_one_line_says_so(tmp_path, capsys) -> None:
 )
 def test_where_virtual_tokens_stand(written, front, behind) -> None:
     template = Template.parse(written)
-    assert in_front(template).text == front
-    assert behind_the_text(template).text == behind
+    assert template.with_soft_in_front().text == front
+    assert template.with_soft_behind().text == behind
 
 
 def test_a_setting_makes_job_and_run() -> None:
@@ -181,11 +181,11 @@ def measure(laboratory, places, tmp_path):
 
 
 def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypatch) -> None:
-    places = in_order(("baselines", "suffix"), ("smollm2-135m",), [small()], (0, 1))
+    places = in_order(("baselines", "suffix", "random"), ("smollm2-135m",), [small()], (0, 1))
     ways = [(place.way, place.seed) for place in places]
     assert ways == [
-        *(("majority", 0), ("manual", 0), ("manual_prior", 0), ("no_prompt", 0), ("random", 0)),
-        *(("tuned_suffix", 0), ("tuned_suffix", 1), ("random", 1)),
+        *(("majority", 0), ("manual", 0), ("manual_prior", 0), ("no_prompt", 0)),
+        *(("tuned_suffix", 0), ("tuned_suffix", 1), ("random", 0), ("random", 1)),
     ]
 
     def stop(*_, **__):
@@ -195,7 +195,7 @@ def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypa
     with pytest.raises(KeyboardInterrupt):
         measure(laboratory, places, tmp_path)
     kept = [row["way"] for row in laboratory.book.rows]
-    assert kept == ["majority", "manual", "manual_prior", "no_prompt", "random"]
+    assert kept == ["majority", "manual", "manual_prior", "no_prompt"]
     monkeypatch.undo()
     monkeypatch.setattr(
         run_module, "open_model", lambda *_: Backbone.load("nano-gpt2", device="cpu")
@@ -208,8 +208,8 @@ def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypa
     )
     failed, said = measure(again, places, tmp_path)
     assert failed == 0
-    assert said[0] == "5 of 8 cells are there"
-    assert said[-1].startswith("3/3 smollm2-135m sentiment random seed 1: ")
+    assert said[0] == "4 of 8 cells are there"
+    assert said[-1].startswith("4/4 smollm2-135m sentiment random seed 1: ")
     tuned = [row for row in again.book.rows if row["way"] == "tuned_suffix"]
     assert [row["seed"] for row in tuned] == [0, 1]
     assert all(row["steps"] == 2 and 0 <= row["dev"] <= 1 for row in tuned)
