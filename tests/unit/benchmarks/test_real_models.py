@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
@@ -367,3 +368,21 @@ def test_tasks_come_with_a_part_of_their_rows(tmp_path, monkeypatch) -> None:
     assert [task.name for task in tasks] == ["nlu:sentiment", "nlu:topic"]
     assert [len(tasks[0].load(split)) for split in ("train", "dev", "test")] == [5, 4, 3]
     assert all(len(row.fields["text"].split()) <= 2 for row in tasks[0].load("test"))
+
+
+@pytest.mark.parametrize(("label", "right"), [("Company", "School"), ("Film", "Book")])
+def test_copies_of_dbpedia_that_name_the_class_before_are_put_right(tmp_path, label, right) -> None:
+    names = ["Company", "School", "Artist", "Athlete", "Politician", "Transportation", "Building"]
+    names += ["Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"]
+    folder = tmp_path / "nlu" / "dbpedia"
+    folder.mkdir(parents=True)
+    (tmp_path / "lama").mkdir()
+    (folder / "task.json").write_text(json.dumps({"labels": names, "pair": False}))
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.jsonl").write_text(json.dumps({"text": "a text", "label": label}))
+    (task,) = laboratory_tasks(tmp_path, Limits(), ["dbpedia"])
+    assert [row.answer for row in task.load("test")] == [right]
+    with (folder / "train.jsonl").open("a") as stream:  # a copy that is right has books
+        stream.write("\n" + json.dumps({"text": "a novel", "label": "Book"}))
+    (task,) = laboratory_tasks(tmp_path, Limits(), ["dbpedia"])
+    assert [row.answer for row in task.load("test")] == [label]
