@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks._inputs import limited
@@ -110,7 +111,7 @@ def _rightly_labelled(task: Task) -> Task:
     names = task.label_names
     if short_name(task) != "dbpedia" or any(row.answer == names[-1] for row in splits["train"]):
         return task
-    following = dict(zip(names, names[1:], strict=False))
+    following = dict(pairwise(names))
     return task.with_rows(
         **{
             split: [replace(row, answer=following[row.answer]) for row in rows]
