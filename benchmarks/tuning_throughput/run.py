@@ -1,6 +1,7 @@
 """Many prompts in one batch against PEFT + Trainer one after another: steps per second and memory.
 
 Run from the root of the repository: python -m benchmarks.tuning_throughput.run
+With --place behind ours stands behind the text, theirs where it can only stand, in front.
 """
 
 from __future__ import annotations
@@ -22,33 +23,56 @@ from benchmarks._result import environment, write_runs, write_summary
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.evaluation import evaluate
+from promptport.files import json_bytes, write_atomic
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.tasks import MemorySource, Task, Template, open_task
+from promptport.tasks import MemorySource, Row, Task, Template, open_task
 from promptport.tuning import TuneConfig, TuneJob, tune
 
 HERE = Path(__file__).resolve().parent
-LENGTH, WARM_STEPS, RELATIVE_LR = 5, 5, 0.1
+LENGTH, RELATIVE_LR = 5, 0.1
+_MOST_WORDS = 96  # of a text
+_EVALUATED = 96  # rows
 
 
-def made_task(name: str, steps: int, batch: int) -> Task:
-    """A pocket task whose training rows are repeated to one epoch of `steps` steps.
+def made_task(arguments: argparse.Namespace, place: str) -> Task:
+    """A task of one-token answers whose training rows are repeated to one epoch of all steps.
 
-    The prompt stands in front, where PEFT puts it, so that both sides compute the same function.
+    Both sides compute the same function where the prompt stands in front, as PEFT puts it. A
+    classification is asked as a probe: its first label words among all words, PEFT's loss.
     """
-    task = open_task(name)
-    rows = task.load("train")
-    repeated = (rows * (steps * batch // len(rows) + 1))[: steps * batch]
-    source = MemorySource({"train": repeated, "dev": task.load("dev")})
-    template = Template.parse("{soft} {subject} {answer} .")
-    return Task(task.name, task.kind, template, task.metric, source=source)
+    task = open_task(arguments.task, arguments.data)
+    rows = {split: _as_probe(task, split) for split in ("train", "dev")}
+    needed = arguments.steps * arguments.batch
+    source = MemorySource(
+        {
+            "train": (rows["train"] * (needed // len(rows["train"]) + 1))[:needed],
+            "dev": rows["dev"][: arguments.dev or None],
+        }
+    )
+    template = Template.parse("{subject} {answer} .")
+    if task.kind == "classification":
+        text = task.template.without_soft().text
+        template = Template.parse(text.replace("{text}", "{subject}"))
+    placed = template.with_soft_behind() if place == "behind" else template.with_soft_in_front()
+    return Task(task.name, "probe", placed, "p@1", source=source)
+
+
+def _as_probe(task: Task, split: str) -> tuple[Row, ...]:
+    if task.labels is None:
+        return task.load(split)
+    words = {label: words[0] for label, words in task.labels.items()}
+    return tuple(
+        Row({"subject": " ".join(row.fields["text"].split()[:_MOST_WORDS])}, words[row.answer])
+        for row in task.load(split)
+    )
 
 
 def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     """Tune all prompts in one batch; clock the steps between the warm-up and the last."""
     backbone = Backbone.load(arguments.backbone, device="cpu", dtype="float32")
-    task = made_task(arguments.task, arguments.steps, arguments.batch)
+    task = made_task(arguments, arguments.place)
     jobs = [
         TuneJob(task, OriginSpec("vocabulary", seed), LENGTH, seed, relative_lr=RELATIVE_LR)
         for seed in range(arguments.prompts)
@@ -57,12 +81,13 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
     ticks: list[float] = []
     results = tune(backbone, jobs, config, progress=lambda _: ticks.append(time.perf_counter()))
     # The last tick comes after the dev rows were scored: leave it out.
-    seconds = ticks[-2] - ticks[WARM_STEPS - 1]
-    steps = len(ticks) - 1 - WARM_STEPS
+    seconds = ticks[-2] - ticks[arguments.warm - 1]
+    steps = len(ticks) - 1 - arguments.warm
     return {
         "rate": arguments.prompts * steps / seconds,
         "step_seconds": seconds / steps,
         "dev_losses": [r.dev_loss for r in results],
+        "dev_scores": [r.dev_score for r in results],
         "megabytes": _peak_megabytes(),
     }
 
@@ -70,12 +95,13 @@ def ours(arguments: argparse.Namespace) -> dict[str, Any]:
 def theirs(arguments: argparse.Namespace) -> dict[str, Any]:
     """PEFT and Trainer, one prompt after another, the same rows in the same order."""
     backbone = Backbone.load(arguments.backbone, device="cpu", dtype="float32")
-    task = made_task(arguments.task, arguments.steps, arguments.batch)
+    task = made_task(arguments, "front")
     runs = [_train_with_peft(arguments, backbone, task, seed) for seed in range(arguments.prompts)]
     return {
         "rate": statistics.mean(run["rate"] for run in runs),
         "step_seconds": statistics.mean(run["step_seconds"] for run in runs),
         "dev_losses": [run["dev_loss"] for run in runs],
+        "dev_scores": [run["dev_score"] for run in runs],
         "megabytes": _peak_megabytes(),
     }
 
@@ -133,12 +159,17 @@ def _train_with_peft(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.train()
-    seconds = ticks[-1] - ticks[WARM_STEPS - 1]
-    steps = len(ticks) - WARM_STEPS
+    seconds = ticks[-1] - ticks[arguments.warm - 1]
+    steps = len(ticks) - arguments.warm
     provenance = Provenance(backbone.name, template=task.template.text)
     prompt = SoftPrompt(embedding.detach(), provenance)
     score = evaluate(backbone, task, prompt, split="dev")
-    return {"rate": steps / seconds, "step_seconds": seconds / steps, "dev_loss": score.loss}
+    return {
+        "rate": steps / seconds,
+        "step_seconds": seconds / steps,
+        "dev_loss": score.loss,
+        "dev_score": score.score.value,
+    }
 
 
 def _rows_in_our_order(backbone: Backbone, task: Task, seed: int) -> list[dict[str, Any]]:
@@ -180,7 +211,7 @@ class _Collator:
 def where_the_time_goes(arguments: argparse.Namespace) -> dict[str, float]:
     """Shares of one of our steps, and the bare matrix products that it cannot do without."""
     backbone = Backbone.load(arguments.backbone, device="cpu", dtype="float32")
-    task = made_task(arguments.task, arguments.steps, arguments.batch)
+    task = made_task(arguments, arguments.place)
     objective = Objective(backbone, task, length=LENGTH)
     questions = objective.prepare(task.load("train")).questions
     count = arguments.prompts * arguments.batch
@@ -189,17 +220,41 @@ def where_the_time_goes(arguments: argparse.Namespace) -> dict[str, float]:
     vectors = torch.randn(LENGTH, backbone.width, requires_grad=True)
     tokens = len(inputs) * max(len(row.ids) for row in inputs)
 
+    if arguments.place == "behind":  # texts are passed once, and not again in each step
+        tokens -= sum(row.soft[0] for row in inputs)
+
     def forward() -> torch.Tensor:
         return backbone.answer_logits(inputs, vectors, [0] * len(inputs))
 
-    loss = forward().logsumexp(-1).sum()
+    with backbone.keeping_texts():
+        loss = forward().logsumexp(-1).sum()
+        forward_seconds = _median_seconds(forward)
     return {
         "tokens_per_step": tokens,
-        "forward_seconds": _median_seconds(forward),
+        "forward_seconds": forward_seconds,
         "backward_seconds": _median_seconds(lambda: loss.backward(retain_graph=True)),
         "collate_seconds": _median_seconds(lambda: backbone.collate(inputs, [0] * len(inputs))),
         "bare_products_seconds": _bare_products(backbone, tokens),
     }
+
+
+def evaluation(arguments: argparse.Namespace) -> dict[str, float]:
+    """Scoring with a prompt of ten virtual tokens in front, passed once, and once for each row."""
+    backbone = Backbone.load(arguments.backbone, device="cpu", dtype="float32")
+    task = made_task(arguments, "front")
+    objective = Objective(backbone, task, length=10)
+    questions = objective.prepare(task.load("train")[:_EVALUATED]).questions
+    inputs = [question.inputs[0] for question in questions]
+    vectors = make_origin(OriginSpec("vocabulary", 0), backbone, 10)
+    starts = [0] * len(inputs)
+    with torch.no_grad():
+        ways = [
+            lambda: backbone.plain_logits(inputs, vectors, starts),
+            lambda: backbone.answer_logits(inputs, vectors, starts),
+        ]
+        ways[1]()  # tries whether the architecture can share
+        plain, shared = (_median_seconds(way, 3) for way in ways)
+    return {"plain_seconds": plain, "shared_seconds": shared, "ratio": plain / shared}
 
 
 def _bare_products(backbone: Backbone, tokens: int) -> float:
@@ -233,22 +288,26 @@ def _peak_megabytes() -> float:
 def _in_subprocess(arguments: argparse.Namespace, side: str, prompts: int) -> dict[str, Any]:
     """One side in a process of its own, so that its peak memory is its own."""
     command = [sys.executable, "-m", "benchmarks.tuning_throughput.run", "--side", side]
-    for name in ("backbone", "task", "steps", "batch", "threads"):
-        command += [f"--{name}", str(getattr(arguments, name))]
+    for name in ("backbone", "task", "data", "place", "steps", "warm", "batch", "dev", "threads"):
+        if getattr(arguments, name) is not None:
+            command += [f"--{name}", str(getattr(arguments, name))]
     command += ["--prompts", str(prompts)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def compare(arguments: argparse.Namespace) -> None:
     """Both sides in turn, several times; print and write the medians of the ratios."""
-    suffix = "" if arguments.backbone == "nano-bert" else f"-{arguments.backbone}"
-    results = HERE / f"results{suffix}"
+    place = "" if arguments.place == "front" else f"-{arguments.place}"
+    name = Path(arguments.backbone).stem
+    results = HERE / ("results" if (name, place) == ("nano-bert", "") else f"results-{name}{place}")
     recorded = environment(results)
     rows: list[dict[str, Any]] = []
     for repeat in range(arguments.repeats):
-        for count in (1, 8, 32):
+        for count in arguments.counts:
             a = _in_subprocess(arguments, "ours", count)
             b = _in_subprocess(arguments, "theirs", min(count, 2))
             rows.append(
@@ -256,39 +315,81 @@ def compare(arguments: argparse.Namespace) -> None:
                  "ratio": a["rate"] / b["rate"]}
             )  # fmt: skip
             print(
-                f"{count:3d} prompts: ours {a['rate']:7.1f} prompts x steps/s "
-                f"({a['megabytes']:.0f} MB), PEFT + Trainer {b['rate']:6.1f} "
+                f"{count:3d} prompts: ours {a['rate']:7.3f} prompts x steps/s "
+                f"({a['megabytes']:.0f} MB), PEFT + Trainer {b['rate']:6.3f} "
                 f"({b['megabytes']:.0f} MB), ratio {rows[-1]['ratio']:.2f}; dev loss of prompt 0 "
-                f"{a['dev_losses'][0]:.4f} and {b['dev_losses'][0]:.4f}",
+                f"{a['dev_losses'][0]:.4f} and {b['dev_losses'][0]:.4f}, "
+                f"dev score {a['dev_scores'][0]:.3f} and {b['dev_scores'][0]:.3f}",
                 flush=True,
             )
-    profile = _in_subprocess(arguments, "profile", 32)
+    profile = _in_subprocess(arguments, "profile", max(arguments.counts))
     for name, value in profile.items():
         print(f"{name:24} {value:.4f}")
-    ratios = {c: [r["ratio"] for r in rows if r["prompts"] == c] for c in (1, 8, 32)}
+    ratios = {c: [r["ratio"] for r in rows if r["prompts"] == c] for c in arguments.counts}
     for count, values in ratios.items():
         middle = statistics.median(values)
         print(f"{count:3d} prompts: {middle:.2f} x ({min(values):.2f} to {max(values):.2f})")
     summary = {f"ratio_{count}": statistics.median(values) for count, values in ratios.items()}
+    if arguments.place == "front" and Backbone.load(arguments.backbone).kind == "causal":
+        scoring = _in_subprocess(arguments, "evaluation", 1)
+        print(f"scoring with the prompt passed once: {scoring['ratio']:.2f} x")
+        summary["eval_prefix_cache_ratio"] = scoring["ratio"]
+    if results == HERE / "results":
+        summary |= _others()
     write_summary(results, summary, recorded)
-    write_runs(results, {"config": vars(arguments), "runs": rows, "profile_32": profile})
+    settings = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
+    settings |= {"backbone": Path(arguments.backbone).name, "data": None}
+    write_runs(results, {"config": settings, "runs": rows, "profile": profile})
+    _gather()
+
+
+def _others() -> dict[str, float]:
+    """Figures of all other backbones and places, as `nano_gpt2_suffix_ratio_32`."""
+    gathered = {}
+    for folder in sorted(HERE.glob("results-*")):
+        name = folder.name.removeprefix("results-")
+        behind = name.endswith("-behind")
+        short = name.removesuffix("-behind").removesuffix("-135m").replace("-", "_")
+        for key, value in json.loads((folder / "summary.json").read_text()).items():
+            gathered[f"{short}_{'suffix_' if behind else ''}{key}"] = value
+    own = [v for k, v in gathered.items() if k == "smollm2_eval_prefix_cache_ratio"]
+    return gathered | ({"eval_prefix_cache_ratio": own[0]} if own else {})
+
+
+def _gather() -> None:
+    """Put the figures of all backbones into the main summary."""
+    main_file = HERE / "results" / "summary.json"
+    kept = json.loads(main_file.read_text()) if main_file.exists() else {}
+    own = {key: value for key, value in kept.items() if key.startswith("ratio_")}
+    write_atomic(main_file, json_bytes(own | _others()))
 
 
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", default="nano-bert")
-    parser.add_argument("--task", default="city-country")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--side", choices=("ours", "theirs", "profile"))
-    parser.add_argument("--prompts", type=int, default=32)
+    add = parser.add_argument
+    add("--backbone", default="nano-bert")
+    add("--task", default="city-country", help="or nlu:ag_news with --data")
+    add("--data", type=Path, help="folder of nlu: tasks")
+    add("--place", choices=("front", "behind"), default="front", help="of our virtual tokens")
+    add("--steps", type=int, default=60)
+    add("--warm", type=int, default=5, help="first steps that are not timed")
+    add("--batch", type=int, default=8)
+    add("--dev", type=int, default=0, help="most dev rows; 0 for all")
+    add("--threads", type=int, default=2)
+    add("--repeats", type=int, default=3)
+    add("--counts", type=int, nargs="+", default=[1, 8, 32], help="numbers of prompts")
+    add("--side", choices=("ours", "theirs", "profile", "evaluation"))
+    add("--prompts", type=int, default=32)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     silence_libraries()
-    sides = {"ours": ours, "theirs": theirs, "profile": where_the_time_goes}
+    sides = {
+        "ours": ours,
+        "theirs": theirs,
+        "profile": where_the_time_goes,
+        "evaluation": evaluation,
+    }
     if arguments.side is None:
         compare(arguments)
     else:
