@@ -74,7 +74,15 @@ def peft_folder(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def gguf_file(folder: Path) -> None:
+    """`model.gguf`: a tiny random Llama."""
+    from tests.tiny_gguf import write_llama
+
+    write_llama(folder / "model.gguf")
+
+
 SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
+    "docs/howto/gguf.md": gguf_file,
     "docs/howto/peft-folder.md": peft_folder,
 }

@@ -12,6 +12,7 @@ LONG = (
     "docs/howto/peft-folder.md",
     "docs/tutorial.md",
     "docs/howto/csv.md",
+    "docs/howto/gguf.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
     "docs/howto/upgraded-model.md",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from promptport.backbone.gguf import find_gguf, front_folder, model_folder
 from promptport.backbone.kinds import Kind, model_class
+from promptport.backbone.quantised import quantised_line
 from promptport.errors import BackboneError, PromptPortError
 from promptport.zoo import embedded_folder, embedded_names
 
@@ -192,7 +193,12 @@ def load_model(checkpoint: Checkpoint, kind: Kind, **options: Any) -> PreTrained
         BackboneError: it cannot be loaded, or has no weights for a part of the model, which would
             be random: a language-model head, most likely.
     """
-    with one_line(checkpoint.name), _weights(checkpoint) as place:
+    config = load_config(checkpoint)
+    with (
+        one_line(checkpoint.name),
+        _weights(checkpoint) as place,
+        quantised_line(checkpoint.name, config),
+    ):
         model, found = model_class(kind).from_pretrained(
             place,
             revision=checkpoint.revision,

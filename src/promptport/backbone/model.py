@@ -106,8 +106,8 @@ class Backbone:
             options["device_map"] = device_map
         with stage(f"loading {name}"):
             model = load_model(checkpoint, found, **options)
-            if device_map is None:
-                model.to(place)
+            if device_map is None and not getattr(model, "is_quantized", False):
+                model.to(place)  # a quantised one stays where transformers put it
             made = cls(
                 model,
                 load_tokenizer(checkpoint),
