@@ -81,8 +81,20 @@ def gguf_file(folder: Path) -> None:
     write_llama(folder / "model.gguf")
 
 
+def written_answers(folder: Path) -> None:
+    """Texts and targets as JSON lines."""
+    from promptport import open_task
+
+    task = open_task("country-capital")
+    for split in ("train", "dev", "test"):
+        rows = task.load(split)
+        lines = [json.dumps({"text": r.fields["subject"], "target": r.answer}) for r in rows]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
     "docs/howto/gguf.md": gguf_file,
     "docs/howto/peft-folder.md": peft_folder,
+    "docs/howto/text-to-text.md": written_answers,
 }

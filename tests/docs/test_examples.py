@@ -13,6 +13,7 @@ LONG = (
     "docs/tutorial.md",
     "docs/howto/csv.md",
     "docs/howto/gguf.md",
+    "docs/howto/text-to-text.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
     "docs/howto/upgraded-model.md",
