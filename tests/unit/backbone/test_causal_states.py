@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.models import ARCHITECTURES, save_model
+import transformers as hf
+from tests.models import ARCHITECTURES, save_model, unigram
 
 from promptport.backbone import Backbone
 from promptport.backbone.causal_states import CausalStates
@@ -146,3 +147,42 @@ def test_kept_texts_go_to_a_file_beyond_the_bound_and_come_back():
     assert len(kept) == 0
     with pytest.raises(KeyError):
         kept.get((0,), torch.device("cpu"))
+
+
+WINDOW = 4  # tokens, fewer than the texts have
+
+
+def _windowed(name, words):
+    shape = {
+        "vocab_size": words,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "sliding_window": WINDOW,
+    }
+    if name == "mistral":
+        return hf.MistralForCausalLM(hf.MistralConfig(**shape))
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    config = hf.Gemma3TextConfig(**shape, head_dim=8, layer_types=kinds, pad_token_id=0)
+    return hf.Gemma3ForCausalLM(config)
+
+
+@pytest.mark.parametrize("name", ["mistral", "gemma3"])
+@pytest.mark.parametrize("behind", [True, False])
+def test_windows_of_attention_are_those_of_whole_rows(name, behind):
+    tokenizer = unigram("llama")
+    torch.manual_seed(0)
+    model = _windowed(name, len(tokenizer) + 3).eval()
+    model.get_input_embeddings().weight.data.mul_(10)
+    backbone = Backbone(model, tokenizer, name=name, kind="causal")
+    rows = rows_of(backbone, behind=behind)
+    vectors = 3 * torch.randn(LENGTH, backbone.width)
+    with torch.no_grad():
+        wanted = backbone.plain_logits(rows, vectors, [0] * 3)[..., : len(tokenizer)]
+        with backbone.keeping_texts():
+            shared = backbone.answer_logits(rows, vectors, [0] * 3)
+    assert backbone._states._works
+    tolerance = 1e-5 * float(wanted.abs().max())
+    torch.testing.assert_close(shared, wanted, rtol=1e-5, atol=tolerance)
