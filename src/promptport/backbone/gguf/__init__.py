@@ -1,8 +1,8 @@
 """GGUF files, llama.cpp's format, as backbones."""
 
-from promptport.backbone.gguf.building import entry_of, front_folder, kept_model, model_folder
+from promptport.backbone.gguf.building import entry_of, front_folder, model_folder
 from promptport.backbone.gguf.facts import file_facts
-from promptport.backbone.gguf.finding import find_gguf, is_gguf_name
+from promptport.backbone.gguf.finding import find_gguf
 from promptport.backbone.gguf.header import GgufHeader, read_header
 from promptport.backbone.gguf.table import kept_dtype, read_table
 from promptport.backbone.gguf.vocabulary import Vocabulary, keep_vocabulary, kept_vocabulary
@@ -14,10 +14,8 @@ __all__ = [
     "file_facts",
     "find_gguf",
     "front_folder",
-    "is_gguf_name",
     "keep_vocabulary",
     "kept_dtype",
-    "kept_model",
     "kept_vocabulary",
     "model_folder",
     "read_header",

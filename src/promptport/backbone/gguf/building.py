@@ -89,12 +89,6 @@ def model_folder(path: Path) -> Iterator[Path]:
         yield place / _MODEL
 
 
-def kept_model(header: GgufHeader) -> Path | None:
-    """The folder with the unpacked weights, if they were unpacked before."""
-    place = entry_of(header) / _MODEL
-    return place if place.is_dir() else None
-
-
 def _made(target: Path, header: GgufHeader, write: Any) -> None:
     """Let a function fill a folder, which then appears whole."""
     try:

@@ -45,11 +45,6 @@ def find_gguf(name: str, revision: str | None = None) -> Path | None:
     return None
 
 
-def is_gguf_name(name: str) -> bool:
-    """Whether a name can only mean a GGUF file or a file of the Hub, be it there or not."""
-    return name.lower().endswith(_SUFFIX)
-
-
 def _whole(place: Path) -> Path:
     part = _PART.search(place.name)
     if part is not None and int(part[2]) > 1:
