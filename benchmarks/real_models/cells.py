@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_models.models import MODELS
 from benchmarks.real_models.tasks import Limits, short_name
 
 from promptport.backbone import Backbone
 from promptport.errors import TuningError
 from promptport.evaluation import Evaluation, evaluate
+from promptport.experiments.pretrained import MODELS
 from promptport.experiments.result_store import Cell, ResultStore, packed, stamp_of, task_stamp
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_models.models import MODELS, models_folder, open_model
+from benchmarks.real_models.models import open_model
 
 from promptport.evaluation import evaluate
+from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.files import json_bytes, write_atomic
 from promptport.tasks import open_task
 

@@ -29,13 +29,7 @@ from benchmarks.real_models.cells import (
     Setting,
     book_of,
 )
-from benchmarks.real_models.models import (
-    MODELS,
-    missing_models,
-    model_path,
-    models_folder,
-    open_model,
-)
+from benchmarks.real_models.models import missing_models, model_path, open_model
 from benchmarks.real_models.table import summarise, write_table
 from benchmarks.real_models.tasks import (
     LAMA,
@@ -48,6 +42,7 @@ from benchmarks.real_models.tasks import (
 from promptport.backbone import Backbone
 from promptport.cli.console.progress import duration, showing
 from promptport.errors import BackboneError, PromptPortError
+from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell
 from promptport.progress import stage
 from promptport.tasks import Task

