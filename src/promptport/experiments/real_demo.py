@@ -20,7 +20,7 @@ from promptport.backbone import Backbone
 from promptport.backbone.gguf.needs import check_package
 from promptport.distillation import DistillConfig, Teacher, align
 from promptport.errors import TuningError
-from promptport.evaluation import evaluate
+from promptport.evaluation import choose_template, evaluate
 from promptport.experiments.pretrained import MODELS, fetch, models_folder
 from promptport.experiments.result_store import stamp_of, task_stamp
 from promptport.files import json_bytes, read_json, storage_error, write_atomic
@@ -29,7 +29,7 @@ from promptport.parameters import OriginSpec
 from promptport.progress import Stage, stage
 from promptport.prompt import SoftPrompt
 from promptport.storage import load_prompt, save_prompt
-from promptport.tasks import Score, Task, open_task
+from promptport.tasks import Score, Task, Template, open_task
 from promptport.transfers import transfer
 from promptport.tuning import (
     TuneConfig,
@@ -39,6 +39,7 @@ from promptport.tuning import (
     tune,
     usual_settings,
 )
+from promptport.tuning.label_prior import PRIOR_OFF
 from promptport.tuning.usual import placed
 
 Announce = Callable[[str], None]
@@ -51,7 +52,7 @@ SEEN = {
     "majority": "training answers",
     "random": "nothing",
     "manual": "nothing; a person wrote it",
-    "manual, prior off": "unlabelled texts; a person wrote it",
+    PRIOR_OFF: "unlabelled texts; a person wrote it",
     "moved, paper A's search": "its embedding table",
     "moved, least squares": "its embedding table",
     MOVED: "unlabelled texts",
@@ -113,15 +114,15 @@ class RealDemoResult:
         return on_target[name].value / max(on_target[CEILING].value, 1e-9)
 
     def gain_kept(self, name: str) -> float | None:
-        """The same of what lies above the majority; None if tuning there gains nothing."""
+        """The same of what lies above the majority; None if tuning there is not surely above it."""
         on_target = self.scores["target"]
         floor = on_target["majority"].value
         gain = on_target[CEILING].value - floor
-        return None if gain <= 0 else (on_target[name].value - floor) / gain
+        return None if on_target[CEILING].low <= floor else (on_target[name].value - floor) / gain
 
     @property
     def verdict(self) -> str:
-        """What came out, in two sentences."""
+        """What came out, in words."""
         scores = self.scores["target"]
         tables = " and ".join(
             f"{scores[name].value:.2f}" for name in SEEN if "search" in name or "squares" in name
@@ -131,7 +132,8 @@ class RealDemoResult:
             f"({scores[MOVED].value:.2f} of {scores[CEILING].value:.2f}) without a label; it had "
             f"{self.scores['source'][CEILING].value:.2f} on the source. Moved by embedding tables "
             f"alone it gets {tables}, where one answer to everything gets "
-            f"{scores['majority'].value:.2f}."
+            f"{scores['majority'].value:.2f} and a person's template with its prior off "
+            f"{scores[PRIOR_OFF].value:.2f}."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def run_real_demo(
         PromptPortError: a model cannot be got or opened, the folder cannot be written.
     """
     settings = settings or RealDemoSettings()
-    with stage("demo on real models") as told:
+    with stage("demo") as told:
         demo = _Demo(folder, settings, told, progress)
         paths = {
             side: fetched(getattr(settings, side), models or models_folder(), progress)
@@ -228,6 +230,7 @@ class _Demo:
         self._told, self._progress = told, progress
         self.places: dict[str, ModelPlace] = {}
         self._opening = 0.0
+        self._where = (0, 1, 0.0, 1.0)  # steps done, of so many, share done, share of this one
         try:
             (folder / "steps").mkdir(parents=True, exist_ok=True)
             shutil.copytree(REVIEWS, folder / REVIEWS.name, dirs_exist_ok=True)
@@ -249,10 +252,17 @@ class _Demo:
             kept = len(steps) - len(missing)
             self._progress(f"going on in {self.folder}: {kept} of {len(steps)} steps are done")
         for number, step in enumerate(steps):
-            self._told.at(number, len(steps), share=sum(costs[:number]) / sum(costs))
+            before = sum(costs[:number]) / sum(costs)
+            self._where = (number, len(steps), before, step.cost / sum(costs))
+            self._within(0, 1)
             done[step.name] = self._do(step)
         self._told.at(len(steps), len(steps))
         return self._result(done)
+
+    def _within(self, done: int, total: int) -> None:
+        """Tell how far the step is, so that there is a time left during the first one too."""
+        number, steps, before, own = self._where
+        self._told.at(number, steps, share=before + own * done / max(total, 1))
 
     def _do(self, step: _Step) -> dict[str, Any]:
         known = self._known(step)
@@ -385,6 +395,7 @@ class _Demo:
             tune_config(usual.config, settings.steps),
             state=self.folder / "steps" / f".{name}-{stamp}.safetensors",
             save=lambda done: self._save(done[0].prompt, name),
+            progress=lambda told: self._within(told.step, told.total),
         )
         result = results[0]
         if result.prompt is None:
@@ -403,10 +414,8 @@ class _Demo:
         }
 
     @property
-    def _asked_in(self) -> Any:
+    def _asked_in(self) -> Template:
         """The template of the source's prompt."""
-        from promptport.evaluation import choose_template
-
         return choose_template(self.task, self._tuned)
 
     def _by_answers(self) -> dict[str, Any]:
@@ -427,7 +436,7 @@ class _Demo:
             truncate=True,
         )
         teacher = Teacher(self._backbone("source"), self._tuned)
-        result = align(start, target, [teacher], self.task, config=config)
+        result = align(start, target, [teacher], self.task, config=config, progress=self._within)
         self._save(result.prompt, "moved")
         learned = {k: v for k, v in result.to_dict().items() if k not in ("missed", "made")}
         return {"score": self._score("target", result.prompt), "aligned": learned}
@@ -443,6 +452,7 @@ class _Demo:
             seed=self.settings.seed,
             options=options,
             roundtrip=False,
+            progress=self._within,
         )
         self._save(moved.prompt, f"moved-{name}")
         return {"score": self._score("target", moved.prompt)}
