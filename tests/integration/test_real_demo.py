@@ -173,8 +173,8 @@ def test_bad_places_and_models(tmp_path) -> None:
         run_real_demo(tmp_path / "file", TINY)
     with pytest.raises(BackboneError, match="nowhere"):
         run_real_demo(tmp_path / "work", replace(TINY, source="./nowhere"))
-    (tmp_path / "work" / "steps" / "paper.json").write_text("{")
-    with pytest.raises(FileFormatError, match="paper.json"):
+    (tmp_path / "work" / "steps" / "baselines-source.json").write_text("{")
+    with pytest.raises(FileFormatError, match="baselines-source.json"):
         run_real_demo(tmp_path / "work", TINY)
 
 
