@@ -296,13 +296,23 @@ class _Demo:
         """Of all that a step's outcome depends on; of a moved prompt, also the source's."""
         settings = self.settings
         values: list[Any] = [__version__, step.name, settings.seed, settings.steps]
-        values += [_identity(self.places[side].name) for side in step.needs]
+        values += [self._identity(side) for side in step.needs]
         values += [task_stamp(self.task, split) for split in ("train", "dev", "test")]
         if step.name == "paper":
             values.append(settings.paper_steps)
         if step.name != "tuned-source" and (self.folder / "tuned-source").is_dir():
             values.append(hashlib.sha256(self._tuned.vectors.numpy().tobytes()).hexdigest())
         return stamp_of(*values)
+
+    def _identity(self, side: str) -> list[Any]:
+        """What tells a model from others, without reading it."""
+        name = getattr(self.settings, side)
+        if name in MODELS:
+            return [name, MODELS[name].sha256]
+        path = Path(name)
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        stats = [(file.name, file.stat()) for file in files if file.is_file()]
+        return [name, *([n, stat.st_size, stat.st_mtime_ns] for n, stat in stats)]
 
     def _steps(self) -> list[_Step]:
         source, target = (short_name(self.places[side].name) for side in ("source", "target"))
@@ -388,7 +398,7 @@ class _Demo:
             template=template,
         )
         name = f"tuned-{side}"
-        stamp = stamp_of(settings.seed, settings.steps, _identity(backbone.name))
+        stamp = stamp_of(settings.seed, settings.steps, self._identity(side))
         results = tune(
             backbone,
             [job],
@@ -528,12 +538,3 @@ def tune_config(usual: TuneConfig, steps: int) -> TuneConfig:
 def short_name(reference: str) -> str:
     """A model's name for people: of a file or folder, without the way to it."""
     return Path(reference).name.removesuffix(".gguf") or reference
-
-
-def _identity(reference: str) -> list[Any]:
-    """What tells a model from others, without reading it."""
-    path = Path(reference)
-    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
-    seen = [f for f in files if f.is_file()]
-    stats = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in seen]
-    return [reference, *map(list, stats)]
