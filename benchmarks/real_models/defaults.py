@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from benchmarks._result import environment, write_summary
 from benchmarks.real_models.cells import Laboratory, Place, Setting, book_of
-from benchmarks.real_models.models import MODELS, model_path, models_folder, open_model
+from benchmarks.real_models.models import model_path, open_model
 from benchmarks.real_models.run import RESULTS, WORK, check_models
 from benchmarks.real_models.table import bootstrap_mean
 from benchmarks.real_models.tasks import Limits, laboratory_tasks, short_name
 
 from promptport.errors import PromptPortError
+from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell, unpacked
 from promptport.files import write_atomic
 from promptport.tasks import Task
