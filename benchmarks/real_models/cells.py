@@ -43,7 +43,7 @@ class Setting:
         updates: about so many, in whole epochs.
         relative_lr: see `TuneJob`.
         schedule: see `TuneConfig`.
-        origin: as the option `--origin` of `promptport tune`.
+        origin: as the option `--origin` of `promptport tune`, or `labels` for the label words.
         place: `front` or `behind` the text.
     """
 
@@ -64,12 +64,17 @@ class Setting:
         """The prompt of a task and seed."""
         return TuneJob(
             task,
-            OriginSpec.parse(self.origin, seed),
+            OriginSpec.parse(self._origin(task), seed),
             self.length,
             seed,
             relative_lr=self.relative_lr,
             template=self.template(task),
         )
+
+    def _origin(self, task: Task) -> str:
+        if self.origin != "labels":
+            return self.origin
+        return "text:" + " ".join(word for words in (task.labels or {}).values() for word in words)
 
     def config(self, rows: int) -> TuneConfig:
         """Settings of a run over so many training rows."""

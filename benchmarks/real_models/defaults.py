@@ -45,8 +45,8 @@ def grid(updates: int) -> dict[str, Setting]:
         "5 virtual tokens": replace(usual, length=5),
         "20 virtual tokens": replace(usual, length=20),
         "constant rate": replace(usual, schedule="constant"),
-        "starts from a text": replace(usual, origin="text:Read the text and say what it is about"),
-        "normal origin": replace(usual, origin="normal"),
+        "starts from label words": replace(usual, origin="labels"),
+        "starts from a text": replace(usual, origin="text:What is said here, in one word, is that"),
         "in front": replace(usual, place="front"),
     }
 

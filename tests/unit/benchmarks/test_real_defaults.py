@@ -27,7 +27,7 @@ def cell(way, dev, right, task="sst2"):
 
 
 def test_the_gap_is_read_on_test_rows_of_the_setting_that_dev_rows_choose():
-    own = [cell(USUAL, 0.8, 7), cell("rate x 2", 0.9, 8), cell("normal origin", 0.7, 10)]
+    own = [cell(USUAL, 0.8, 7), cell("rate x 2", 0.9, 8), cell("in front", 0.7, 10)]
     name, points, low, high = gap({c["way"]: c for c in own})
     assert (name, points) == ("rate x 2", pytest.approx(10.0))
     assert low <= points <= high
@@ -62,7 +62,7 @@ def test_a_run_measures_what_is_missing_and_writes_the_figures(tmp_path, monkeyp
         defaults, "open_model", lambda *_: opened.append(1) or Backbone.load("nano-gpt2")
     )
     arguments = ["--model", "smollm2-135m", "--updates", "2", "--results", str(tmp_path / "r")]
-    arguments += ["--work", str(tmp_path / "w"), "--setting", USUAL, "5 virtual tokens"]
+    arguments += ["--work", str(tmp_path / "w"), "--setting", USUAL, "starts from label words"]
     assert defaults.main(arguments) == 0
     figures = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert figures["defaults_cells"] == 1
