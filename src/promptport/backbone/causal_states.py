@@ -54,6 +54,23 @@ class _Past:
         stacked = torch.stack(padded, dim=2)
         return cls(stacked.index_select(2, own), torch.tensor(lengths, device=own.device)[own])
 
+    @property
+    def width(self) -> int:
+        """S."""
+        return self.states.shape[-2]
+
+    @property
+    def attention(self) -> Tensor:
+        """(B, S) 1 at the row's own positions."""
+        places = torch.arange(self.width, device=self.lengths.device)[None]
+        return (places >= self.width - self.lengths[:, None]).long()
+
+    def cache(self) -> Any:
+        """The same as transformers takes it: windows are cut by masks, not by the cache."""
+        from transformers import DynamicCache
+
+        return DynamicCache([(layer[0], layer[1]) for layer in self.states])
+
 
 class CausalStates:
     """Shares keys and values between the rows of a pass, and keeps those of texts between passes.
@@ -85,9 +102,29 @@ class CausalStates:
     ) -> Tensor | None:
         """Logits at the scored positions (B, m, V); None if rows have nothing worth sharing."""
         shared = self._share(rows, starts)
-        if shared is None or not self._works:
+        if shared is None or not self.works:
             return None
         return self._continue(rows, vectors, starts, shared)[0]
+
+    def begin(
+        self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
+    ) -> tuple[Tensor, Any, Tensor] | None:
+        """Read rows that are to be continued behind their scored token, which is their last.
+
+        Returns:
+            Logits (B, m, V) there, a cache in which all rows end at the same place, and the
+            attention mask (B, T) of what is in it; None for an architecture that keeps no keys and
+            values, or not as others do.
+        """
+        if not self.works:
+            return None
+        shared = self._share(rows, starts)
+        if shared is None:
+            logits, states = self._pass(rows, vectors, starts, None, keep=True)
+        else:
+            logits, states = self._continue(rows, vectors, starts, shared, keep=True)
+        past = _Past.of(states, range(len(rows)))
+        return logits, past.cache(), past.attention
 
     def _share(self, rows: Sequence[EncodedRow], starts: Sequence[int]) -> Shared | None:
         return share(rows, starts, keep_texts=self._kept is not None)
@@ -169,12 +206,10 @@ class CausalStates:
         before = 0
         cache = DynamicCache()
         if past is not None:
-            before = past.states.shape[-2]
-            places = torch.arange(before, device=attention.device)[None]
-            own = (places >= before - past.lengths[:, None]).to(attention.dtype)
-            attention = torch.cat([own, attention], dim=1)
+            before = past.width
+            attention = torch.cat([past.attention, attention], dim=1)
             positions = positions + past.lengths[:, None]
-            cache = DynamicCache([(layer[0], layer[1]) for layer in past.states])
+            cache = past.cache()
             if not keep:
                 _let_go(cache)
         inputs = {
@@ -196,7 +231,7 @@ class CausalStates:
         return "position_ids" in inspect.signature(self._backbone.model.forward).parameters
 
     @cached_property
-    def _works(self) -> bool:
+    def works(self) -> bool:
         """Whether logits are the same with and without sharing; tried on two short rows."""
         backbone = self._backbone
         ids = tuple(backbone.tokenizer(_CHECK_TEXT, add_special_tokens=False)["input_ids"])

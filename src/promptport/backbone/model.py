@@ -214,7 +214,7 @@ class Backbone:
         """
         logits = None
         if self.kind == "causal":
-            logits = self._states.logits(rows, vectors, starts)
+            logits = self.states.logits(rows, vectors, starts)
         if logits is None:
             logits = self.plain_logits(rows, vectors, starts)
         return logits[..., : len(self.tokenizer)]
@@ -250,10 +250,11 @@ class Backbone:
         """
         if self.kind != "causal":
             return contextlib.nullcontext()
-        return self._states.keeping_texts(kept)
+        return self.states.keeping_texts(kept)
 
     @cached_property
-    def _states(self) -> CausalStates:
+    def states(self) -> CausalStates:
+        """Shares keys and values between rows; of a causal backbone."""
         return CausalStates(self)
 
     def generate(

@@ -70,7 +70,7 @@ def test_logits_and_gradients_are_those_of_whole_rows(causal, behind, answers, k
         torch.testing.assert_close(again, first, rtol=0, atol=0)
     else:
         first = logits_and_gradient(causal.answer_logits, both, vectors, starts)
-    assert causal._states._works
+    assert causal.states.works
     assert share(both, starts, keep_texts=keep) is not None
     for made, right in zip(first, wanted, strict=True):
         torch.testing.assert_close(made, right, rtol=2e-4, atol=2e-4 * float(right.abs().max()))
@@ -129,7 +129,7 @@ def test_a_model_without_keys_and_values_is_asked_whole_rows(causal, monkeypatch
     vectors = torch.randn(LENGTH, causal.width)
     wanted = causal.plain_logits(rows, vectors, [0] * 3)[..., : len(causal.tokenizer)]
     monkeypatch.setattr(CausalStates, "_pass", refuse)
-    monkeypatch.setitem(causal.__dict__, "_states", CausalStates(causal))
+    monkeypatch.setitem(causal.__dict__, "states", CausalStates(causal))
     with causal.keeping_texts():
         torch.testing.assert_close(causal.answer_logits(rows, vectors, [0] * 3), wanted)
 
@@ -183,6 +183,6 @@ def test_windows_of_attention_are_those_of_whole_rows(name, behind):
         wanted = backbone.plain_logits(rows, vectors, [0] * 3)[..., : len(tokenizer)]
         with backbone.keeping_texts():
             shared = backbone.answer_logits(rows, vectors, [0] * 3)
-    assert backbone._states._works
+    assert backbone.states.works
     tolerance = 1e-5 * float(wanted.abs().max())
     torch.testing.assert_close(shared, wanted, rtol=1e-5, atol=tolerance)

@@ -8,8 +8,10 @@ import transformers as hf
 from tests.models import ARCHITECTURES, WIDTH, byte_bpe, unigram
 
 from promptport.backbone import Backbone
+from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.generation import draw_tokens, end_tokens
-from promptport.backbone.next_tokens import CausalSteps, can_cache
+from promptport.backbone.next_tokens import CausalSteps
+from promptport.backbone.sharing import share
 from promptport.errors import BackboneError, PromptPortError
 from promptport.objective import Objective
 from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
@@ -123,17 +125,15 @@ def test_greedy_answers_are_those_of_transformers(writer) -> None:
 
 
 def test_a_shared_beginning_changes_no_logits(writer, monkeypatch) -> None:
-    from promptport.backbone import next_tokens
-
-    monkeypatch.setattr(next_tokens, "_WORTH_SHARING", 1)
-    rows = _rows(writer)
-    cut = [next_tokens._last(r, 0, len(r.ids))[0] for r in rows]
+    cut = [_cut(row) for row in _rows(writer)]
     vectors, starts = _vectors(writer), [0, 3, 3, 0]
-    shared = next_tokens._shared_beginnings(cut, starts)
-    assert all(n >= 6 for n in shared.values()), "three virtual tokens and the fixed words"
+    shared = share(cut, starts, keep_texts=False)
+    assert shared is not None
+    assert min(shared.cuts) >= 6, "three virtual tokens and the fixed words"
     with torch.no_grad():
-        plain = CausalSteps(writer, cut, vectors, starts, share=False)
         quick = CausalSteps(writer, cut, vectors, starts)
+        monkeypatch.setattr(CausalStates, "begin", lambda *_: None)  # whole rows, step by step
+        plain = CausalSteps(writer, cut, vectors, starts)
         for number in range(3):
             torch.testing.assert_close(quick.logits, plain.logits, rtol=1e-4, atol=1e-4)
             ids = plain.logits.argmax(-1)
@@ -145,24 +145,9 @@ def test_a_shared_beginning_changes_no_logits(writer, monkeypatch) -> None:
             quick.step(ids)
 
 
-def test_what_rows_of_a_prompt_share() -> None:
-    from promptport.backbone.layout import EncodedRow
-    from promptport.backbone.next_tokens import _shared_beginnings
-
-    def row(*ids: int) -> EncodedRow:
-        return EncodedRow((9, *ids), (0,), (), ())
-
-    many = [row(1, 2, *range(100, 100 + i)) for i in range(40)]
-    assert _shared_beginnings(many, [0] * 40) == {0: 2}, "the shortest keeps one to read"
-    assert _shared_beginnings([row(7, 8), *many], [5, *[0] * 40]) == {5: 2, 0: 2}
-    assert _shared_beginnings([row(1, 2, 3), row(1, 2, 4)], [0, 0]) == {}, "three tokens: no worth"
-    other = EncodedRow((1, 2, 3, 9), (3,), (), ())
-    assert _shared_beginnings([other, *[row(1)] * 90], [0] * 91) == {}, "soft at other places"
-
-
 def test_a_model_with_states_reads_everything_anew(lively) -> None:
     model = lively("mamba")
-    assert not can_cache(model)
+    assert not model.states.works
     rows = _rows(model, ["a dog"])
     vectors = _vectors(model)
     said = model.generate(rows, vectors, [0], WritingConfig(6))
