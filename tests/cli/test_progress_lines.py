@@ -142,6 +142,16 @@ def test_what_is_done_within_a_step_is_its_note(clock, capsys) -> None:
     ]
 
 
+def test_a_note_counts_what_its_words_count(clock, capsys) -> None:
+    with stage("demo") as told:
+        told.at(1, 7)
+        with stage("tuning") as inner:
+            inner.at(5, 96)
+            for _ in counted(["a"], [16], [1.0]):  # rows of a step
+                clock.wait(4)
+    assert capsys.readouterr().err.splitlines() == ["demo: 1/7, 14%, tuning 5/96"]
+
+
 def test_counts_belong_to_the_words_around_them(clock, capsys) -> None:
     with stage("scoring the baselines"), stage("scoring no prompt"):
         for _ in counted(["a", "b"], [60, 60], [1.0, 1.0]):

@@ -136,13 +136,16 @@ def test_what_is_done_is_not_done_again_and_what_has_changed_is(finished, tmp_pa
     assert said == [f"going on in {folder}: 7 of 7 steps are done"]
     shutil.rmtree(folder / "moved-paper")
     run_real_demo(folder, TINY, progress=said.append)
-    assert [line.rpartition(": ")[2] for line in said[2:]] == ["paper A's search"]
+    opened = ["opening nano-gpt2", "opening nano-llama"]
+    assert said[2:4] == opened
+    assert [line.rpartition(": ")[2] for line in said[4:]] == ["paper A's search"]
     said.clear()
     run_real_demo(folder, replace(TINY, paper_steps=6), progress=said.append)
-    assert [line.rpartition(": ")[2] for line in said[1:]] == ["paper A's search"]
+    assert [line.rpartition(": ")[2] for line in said[3:]] == ["paper A's search"]
     said.clear()
     run_real_demo(folder, replace(TINY, seed=1), progress=said.append)
-    assert len(said) == len(STEPS)
+    assert said[:2] == opened
+    assert len(said) == 2 + len(STEPS)
 
 
 def test_the_reviews_are_balanced_and_no_test_row_copies_another() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -174,13 +174,12 @@ def run_real_demo(
         PromptPortError: a model cannot be got or opened, the folder cannot be written.
     """
     settings = settings or RealDemoSettings()
-    with stage("demo") as told:
-        demo = _Demo(folder, settings, told, progress)
-        paths = {
-            side: fetched(getattr(settings, side), models or models_folder(), progress)
-            for side in ("source", "target")
-        }
-        return demo.run(paths)
+    demo = _Demo(folder, settings, progress)
+    paths = {
+        side: fetched(getattr(settings, side), models or models_folder(), progress)
+        for side in ("source", "target")
+    }
+    return demo.run(paths)
 
 
 def fetched(name: str, folder: Path, progress: Announce = lambda text: None) -> str:
@@ -223,11 +222,9 @@ class _Step:
 class _Demo:
     """One run: its folder, its models, its steps."""
 
-    def __init__(
-        self, folder: Path, settings: RealDemoSettings, told: Stage, progress: Announce
-    ) -> None:
+    def __init__(self, folder: Path, settings: RealDemoSettings, progress: Announce) -> None:
         self.folder, self.settings = folder, settings
-        self._told, self._progress = told, progress
+        self._told, self._progress = Stage("demo"), progress
         self.places: dict[str, ModelPlace] = {}
         self._opening = 0.0
         self._where = (0, 1, 0.0, 1.0)  # steps done, of so many, share done, share of this one
@@ -245,19 +242,29 @@ class _Demo:
         """Do what is not done yet."""
         self.places = {side: ModelPlace(path) for side, path in paths.items()}
         steps = self._steps()
-        costs = [step.cost for step in steps]
         missing = [step for step in steps if self._known(step) is None]
-        done: dict[str, dict[str, Any]] = {}
         if len(missing) < len(steps):
             kept = len(steps) - len(missing)
             self._progress(f"going on in {self.folder}: {kept} of {len(steps)} steps are done")
-        for number, step in enumerate(steps):
-            before = sum(costs[:number]) / sum(costs)
-            self._where = (number, len(steps), before, step.cost / sum(costs))
-            self._within(0, 1)
-            done[step.name] = self._do(step)
-        self._told.at(len(steps), len(steps))
+        self._open(missing)
+        costs = [step.cost for step in steps]
+        done: dict[str, dict[str, Any]] = {}
+        with stage("demo") as self._told:
+            for number, step in enumerate(steps):
+                before = sum(costs[:number]) / sum(costs)
+                self._where = (number, len(steps), before, step.cost / sum(costs))
+                self._within(0, 1)
+                done[step.name] = self._do(step)
+            self._told.at(len(steps), len(steps))
         return self._result(done)
+
+    def _open(self, missing: Sequence[_Step]) -> None:
+        """Load what steps ask, before time is measured: unpacking a model takes a while, once."""
+        began = time.perf_counter()
+        for side in sorted({side for step in missing for side in step.needs}):
+            self._progress(f"opening {short_name(self.places[side].name)}")
+            _ = self.places[side].backbone
+        self._opening = time.perf_counter() - began
 
     def _within(self, done: int, total: int) -> None:
         """Tell how far the step is, so that there is a time left during the first one too."""
@@ -269,10 +276,6 @@ class _Demo:
         if known is not None:
             return known
         self._progress(step.label)
-        began = time.perf_counter()
-        for side in step.needs:
-            _ = self.places[side].backbone
-        self._opening += time.perf_counter() - began
         self._file(step).unlink(missing_ok=True)  # before its prompt is replaced
         began = time.perf_counter()
         record = {"stamp": self._stamp(step), **step.make()}
@@ -497,7 +500,7 @@ class _Demo:
         rows = ", ".join(f"{len(self.task.load(s))} {s}" for s in ("train", "dev", "test"))
         labels = {step.name: step.label for step in self._steps()}
         seconds = {labels[name]: record["seconds"] for name, record in done.items()}
-        if self._opening:
+        if self._opening > 1:
             seconds["opening the models"] = self._opening
         return RealDemoResult(
             settings,

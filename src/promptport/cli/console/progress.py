@@ -144,7 +144,7 @@ def _of_inner(inner: list[_Seen], now: float) -> str:
         stage = each.stage
         if stage.label and now - each.began >= _INNER:
             label, count = stage.label, ""
-        if label and stage.total:
+        if label and stage.total and not count:
             count = f" {stage.done}/{stage.total}"
     return label + count
 
