@@ -36,6 +36,7 @@ def tuned(run_cli, task, out, *more):
     base = ["tune", "--backbone", "nano-gpt2", "--task", str(task), "--out", str(out)]
     code, _, err = run_cli(*base, *more)
     assert code == 0, err
+    assert ("virtual tokens stand behind the text" in err) == out.name.startswith("behind")
     return load_prompt(out)
 
 

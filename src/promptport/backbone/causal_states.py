@@ -44,15 +44,33 @@ class _Past:
     @classmethod
     def of(cls, prefixes: Sequence[Tensor], owners: Sequence[int]) -> _Past:
         """Prefixes (L, 2, H, s, D) for the rows that own them; -1 for a row without one."""
-        most = max(prefix.shape[-2] for prefix in prefixes)
-        padded = [functional.pad(p, (0, 0, most - p.shape[-2], 0)) for p in prefixes]
         lengths = [prefix.shape[-2] for prefix in prefixes]
+        own = [0 if owner < 0 else lengths[owner] for owner in owners]
+        if any(prefix.requires_grad for prefix in prefixes):
+            states = cls._joined(prefixes, owners, max(lengths))
+        else:
+            states = cls._copied(prefixes, owners, max(lengths))
+        return cls(states, torch.tensor(own, device=states.device))
+
+    @staticmethod
+    def _copied(prefixes: Sequence[Tensor], owners: Sequence[int], width: int) -> Tensor:
+        """One copy of each: keys and values of long texts take gigabytes."""
+        layers, pair, heads, _, size = prefixes[0].shape
+        states = prefixes[0].new_zeros(layers, pair, len(owners), heads, width, size)
+        for i, owner in enumerate(owners):
+            if owner >= 0:
+                length = prefixes[owner].shape[-2]
+                states[:, :, i, :, width - length :] = prefixes[owner]
+        return states
+
+    @staticmethod
+    def _joined(prefixes: Sequence[Tensor], owners: Sequence[int], width: int) -> Tensor:
+        """The same, through which gradients flow."""
+        padded = [functional.pad(p, (0, 0, width - p.shape[-2], 0)) for p in prefixes]
         if -1 in owners:
             padded.append(torch.zeros_like(padded[0]))
-            lengths.append(0)
-        own = torch.tensor(owners, device=padded[0].device) % len(padded)  # -1: the last
-        stacked = torch.stack(padded, dim=2)
-        return cls(stacked.index_select(2, own), torch.tensor(lengths, device=own.device)[own])
+        index = torch.tensor(owners, device=padded[0].device) % len(padded)  # -1: the last
+        return torch.stack(padded, dim=2).index_select(2, index)
 
     @property
     def width(self) -> int:

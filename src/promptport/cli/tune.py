@@ -308,7 +308,9 @@ def command(
     if together_with:
         _tune_jointly(run, models, words)
         return
-    if not wanted.moves(usual):
+    if wanted.moves(usual):
+        _note_place(jobs)
+    else:
         _note_first_words(models[0], jobs)
     if together is not None:
         _tune_together(run, models[0], together)
@@ -411,6 +413,16 @@ def _load(name: str, loading: dict[str, Any]) -> Backbone:
     from promptport.backbone import Backbone
 
     return Backbone.load(name, **loading)
+
+
+def _note_place(jobs: list[TuneJob]) -> None:
+    """Say where virtual tokens stand if neither the user nor the task says so."""
+    moved = [job for job in jobs if job.template not in (None, job.task.template)]
+    if moved and moved[0].template is not None:
+        note(
+            f"virtual tokens stand behind the text, {moved[0].template.text!r}, where tuning is "
+            "quickest; PEFT needs them in front: --place front"
+        )
 
 
 def _note_first_words(model: Backbone, jobs: list[TuneJob]) -> None:
