@@ -122,8 +122,8 @@ class EmbeddingSpace:
     Attributes:
         backbone: Hub id, local folder or embedded name.
         matrix: (V, d) embedding weights in the dtype of the checkpoint.
-        tokens: V' <= V token strings by id, as the tokenizer writes them; rows beyond are
-            untrained.
+        tokens: V' token strings by id, as the tokenizer writes them; usually V' <= V, and rows
+            beyond are untrained.
         words: word -> id for words that are exactly one word-initial token.
         dropped: why the other tokens are no words: reason -> count.
         scale: factor between weights and input rows (Gemma, BART), else 1.
@@ -175,6 +175,11 @@ class EmbeddingSpace:
     def trained_rows(self) -> int:
         """Rows that a token of the tokenizer can reach; padding rows beyond are untrained."""
         return min(len(self.tokens), self.matrix.shape[0])
+
+    @property
+    def tokens_without_row(self) -> tuple[str, ...]:
+        """Tokens beyond the matrix, which the backbone cannot read: its tokenizer grew alone."""
+        return self.tokens[self.matrix.shape[0] :]
 
     def rows(self, ids: Sequence[int] | Tensor) -> Tensor:
         """Input rows (len(ids), d), float32, scaled as the backbone sees them."""

@@ -3,7 +3,7 @@
 from promptport.backbone.answers import answer_tokens
 from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.checkpoint import open_space
-from promptport.backbone.describe import describe_backbone
+from promptport.backbone.describe import describe_backbone, rowless_warnings
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import Kind
 from promptport.backbone.layout import EncodedRow, Layout
@@ -29,6 +29,7 @@ __all__ = [
     "find_checkpoint",
     "open_space",
     "origin_is_text",
+    "rowless_warnings",
     "silence_libraries",
     "text_ids",
     "weights_at_hand",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from promptport.backbone.loading import (
     one_line,
     trusts_code,
 )
+from promptport.space import EmbeddingSpace
 
 _MEGABYTE = 1_000_000
 _WEIGHT_FILES = ("*.safetensors", "*.bin")
@@ -50,6 +52,7 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
         "layers": getattr(config, "num_hidden_layers", None),
         "vocabulary": space.matrix.shape[0],
         "trained_rows": space.trained_rows,
+        "tokens_without_row": len(space.tokens_without_row),
         "words": len(space.words),
         "dropped_tokens": dict(space.dropped),
         "parameters": parameters,
@@ -61,7 +64,23 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
         "embedding_scale": space.scale,
         "fingerprint": space.fingerprint,
         **(space.file or {}),
+        "warnings": rowless_warnings([space]),
     }
+
+
+def rowless_warnings(spaces: Sequence[EmbeddingSpace]) -> list[str]:
+    """One line for each space whose tokenizer has more tokens than the embedding has rows."""
+    lines = []
+    for space in spaces:
+        if missing := space.tokens_without_row:
+            rows, more = space.matrix.shape[0], len(missing) - 1
+            others = f" and {more} more" if more else ""
+            lines.append(
+                f"{space.backbone} has no embedding row for token {missing[0]!r} (id {rows}, "
+                f"{rows} rows){others}: texts with it are refused. Resize the model to its "
+                "tokenizer and save it: model.resize_token_embeddings(len(tokenizer))."
+            )
+    return lines
 
 
 def _file_size(checkpoint: Checkpoint) -> float | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from promptport.backbone.chat import ChatFrame, read_chat
 from promptport.backbone.kinds import Kind
-from promptport.errors import TaskError
+from promptport.errors import BackboneError, TaskError
 from promptport.tasks.template import Answer, Chat, Soft, Template, Text
 
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
@@ -97,16 +97,24 @@ class Layout:
         kind: kind of the backbone.
         max_tokens: positions that the backbone has, virtual tokens included; None for no limit.
         name: name of the backbone for messages.
+        rows: of the embedding; tokens beyond them are refused. None if they are not known.
     """
 
     def __init__(
-        self, tokenizer: Any, special: SpecialTokens, kind: Kind, max_tokens: int | None, name: str
+        self,
+        tokenizer: Any,
+        special: SpecialTokens,
+        kind: Kind,
+        max_tokens: int | None,
+        name: str,
+        rows: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
         self.special = special
         self.kind = kind
         self.max_tokens = max_tokens
         self.name = name
+        self.rows = rows
         self._cache: dict[tuple[bool, str], Ids] = {}
 
     @cached_property
@@ -322,6 +330,7 @@ class Layout:
                 got="none",
                 fix="Use the tokenizer that the model was pretrained with",
             )
+        self.check_rows((self.special.mask,))
         masks = [self.special.mask] * len(answer)
         head = [*[None] * lead, *self.special.prefix, *before]
         ids, soft = self._place([*head, *masks, *after, *self.special.suffix])
@@ -430,7 +439,27 @@ class Layout:
             return []
         # verbose=False: texts beyond the positions are our own business
         encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        for ids in encoded["input_ids"]:
+            self.check_rows(ids)
         return [tuple(ids) for ids in encoded["input_ids"]]
+
+    def check_rows(self, ids: Sequence[int]) -> None:
+        """Refuse a token that the embedding has no row for: the tokenizer grew, the model did not.
+
+        Raises:
+            BackboneError: there is one.
+        """
+        last = max(ids, default=0)
+        if self.rows is None or last < self.rows:
+            return
+        token = self.tokenizer.convert_ids_to_tokens(last)
+        raise BackboneError(
+            self.name,
+            expected="an embedding row for every token of the texts",
+            got=f"token {token!r} with id {last}, and {self.rows} rows",
+            fix="Resize the model to its tokenizer and save it: "
+            "model.resize_token_embeddings(len(tokenizer))",
+        )
 
 
 def _said(piece: Text | Soft) -> str:

@@ -63,8 +63,9 @@ class Backbone:
         self.kind = kind
         self.revision = revision
         self.special = SpecialTokens.read(tokenizer, model.config)
-        self.layout = Layout(tokenizer, self.special, kind, _max_tokens(model), name)
         self._embedding: nn.Module = model.get_input_embeddings()
+        rows = int(self._weight.shape[0])
+        self.layout = Layout(tokenizer, self.special, kind, _max_tokens(model), name, rows)
         self._outer_scale = self._find_outer_scale()
 
     @classmethod
@@ -306,7 +307,9 @@ class Backbone:
         Feeding ids and feeding their input rows must give the same logits. Architectures that scale
         inside `forward` (Pegasus, old Gemma) are found by trying.
         """
-        ids = self._tensor([self.tokenizer(_CHECK_TEXT)["input_ids"]])
+        text = self.tokenizer(_CHECK_TEXT)["input_ids"]
+        self.layout.check_rows(text)
+        ids = self._tensor([text])
         extra: dict[str, Any] = {"attention_mask": torch.ones_like(ids)}
         if self.kind == "seq2seq":
             start = self.special.decoder_start

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import JsonFlag, print_facts, print_json, quiet
+from promptport.cli.console import JsonFlag, print_facts, print_json, quiet, say
 from promptport.errors import PromptPortError
 from promptport.progress import stage
 
@@ -39,7 +39,7 @@ def command(
             "backbones", expected="two or more", got=", ".join(backbones), fix="Name another one"
         )
     from promptport.anchors import AnchorSet
-    from promptport.backbone import open_space
+    from promptport.backbone import open_space, rowless_warnings
     from promptport.cli.parsing import read_words
 
     chosen = None if words is None else read_words(words)
@@ -47,10 +47,14 @@ def command(
     with stage("comparing the words"):
         anchors = AnchorSet.shared(*spaces, words=chosen).keep(kept)
         report = anchors.report.to_dict()
+    rowless = rowless_warnings(spaces)
     if json_output:
-        print_json({"backbones": backbones, **report, "words": list(anchors.words[:show])})
+        shown = {"rowless_tokens": rowless, "words": list(anchors.words[:show])}
+        print_json({"backbones": backbones, **report, **shown})
         return
     rows = [[key.replace("_", " "), value] for key, value in report.items() if value is not None]
     print_facts(" + ".join(backbones), rows)
+    for line in rowless:
+        say(f"warning: {line}")
     if show:
         typer.echo(" ".join(anchors.words[:show]))

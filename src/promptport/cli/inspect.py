@@ -22,6 +22,7 @@ from promptport.cli.console import (
     prompt_folders,
     quiet,
     readable,
+    say,
 )
 from promptport.errors import PromptPortError
 from promptport.files import is_gguf_file
@@ -99,13 +100,19 @@ def _describe(
         return _describe_library(place, inside), _show_library
     from promptport.backbone import describe_backbone
 
-    return {"backbone": thing, **describe_backbone(thing)}, _show_facts
+    return {"backbone": thing, **describe_backbone(thing)}, _show_backbone
 
 
 def _show_facts(described: Described) -> None:
     """The first entry is the title."""
     title, *facts = described.items()
     print_facts(str(title[1]), [[k.replace("_", " "), v] for k, v in facts])
+
+
+def _show_backbone(described: Described) -> None:
+    _show_facts({name: value for name, value in described.items() if name != "warnings"})
+    for line in described["warnings"]:
+        say(f"warning: {line}")
 
 
 def _describe_library(place: Path, folders: list[Path]) -> Described:

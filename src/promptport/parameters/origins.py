@@ -192,6 +192,7 @@ def _text_ids(spec: OriginSpec, backbone: Backbone, length: int) -> list[int]:
         raise TuningError(
             "origin", expected="a text", got=repr(spec.text), fix="Write --origin 'text:SOME WORDS'"
         )
+    backbone.layout.check_rows(ids)
     return ids
 
 
