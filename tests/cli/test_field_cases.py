@@ -63,12 +63,12 @@ def test_a_text_origin_of_a_token_without_a_row(run_cli, grown, tmp_path) -> Non
 
 
 def test_inspect_and_compat_warn_of_tokens_without_rows(run_cli, grown, model_folder) -> None:
-    code, out, err = run_cli("inspect", grown)
+    code, _, err = run_cli("inspect", grown)
     assert code == 0
     assert "has no embedding row for token 'quokka'" in err
     described = json.loads(run_cli("inspect", grown, "--json")[1])
     assert described["tokens_without_row"] == len(described["warnings"]) == 1
-    code, out, err = run_cli("compat", grown, model_folder("bert"))
+    code, _, err = run_cli("compat", grown, model_folder("bert"))
     assert code == 0
     assert "warning: " in err
     assert "token 'quokka'" in err
