@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import transformers as hf
-
 from tests.cli.conftest import fails
 
 
