@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from promptport.backbone.kinds import detect_kind
+from promptport.backbone.kinds import detect_kind, text_config
 from promptport.backbone.layout import Layout, SpecialTokens
 from promptport.backbone.loading import find_checkpoint, load_config, load_tokenizer
 from promptport.errors import TaskError
@@ -26,7 +26,7 @@ def answer_tokens(name: str, revision: str | None = None) -> Callable[[Sequence[
     checkpoint = find_checkpoint(name, revision)
     config = load_config(checkpoint)
     tokenizer = load_tokenizer(checkpoint)
-    special = SpecialTokens.read(tokenizer, config)
+    special = SpecialTokens.read(tokenizer, text_config(config))
     layout = Layout(tokenizer, special, detect_kind(config, name), None, name)
 
     def count(words: Sequence[str]) -> list[int]:

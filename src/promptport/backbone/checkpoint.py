@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,12 +151,26 @@ def _vocabulary(checkpoint: Checkpoint, kind: Kind | None) -> Vocabulary:
 
 @dataclass(frozen=True)
 class EmbeddingTarget:
-    """What to look for: candidate tensor names (best first), shape, scales of the input rows."""
+    """What to look for in a checkpoint.
+
+    Attributes:
+        keys: candidate tensor names, best first.
+        shape: (V, d) of the tensor.
+        scale, outer_scale: of the input rows.
+        rename: a checkpoint's name of a tensor -> the name under which transformers loads it.
+    """
 
     keys: tuple[str, ...]
     shape: tuple[int, int]
     scale: float
     outer_scale: float
+    rename: Callable[[str], str]
+
+    def renamed(self, names: Iterable[str]) -> list[str]:
+        """Names of a checkpoint that transformers loads as one of ours, best first."""
+        found = {name: self.rename(name) for name in names}
+        ours = [name for name, loaded in found.items() if loaded in self.keys]
+        return sorted(ours, key=lambda name: self.keys.index(found[name]))
 
 
 def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
@@ -170,7 +185,27 @@ def locate_embedding(config: Any, kind: Kind, name: str) -> EmbeddingTarget:
     rows, width = module.weight.shape
     scale = input_scale(model, module)
     outer = outer_scale(module, scale)
-    return EmbeddingTarget(tuple(dict.fromkeys(keys)), (rows, width), scale, outer)
+    unique = tuple(dict.fromkeys(keys))
+    return EmbeddingTarget(unique, (rows, width), scale, outer, _renaming(model))
+
+
+def _renaming(model: Any) -> Callable[[str], str]:
+    """How transformers renames the tensors of a checkpoint: older names, parts of other models."""
+
+    @cache
+    def steps() -> list[Any]:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightRenaming
+
+        found = get_model_conversion_mapping(model)
+        return [step for step in found if isinstance(step, WeightRenaming)]
+
+    def rename(name: str) -> str:
+        for step in steps():
+            name = step.rename_source_key(name)[0]
+        return name
+
+    return rename
 
 
 def _tied_names(model: Any, key: str) -> list[str]:
@@ -207,8 +242,8 @@ def outer_scale(module: nn.Module, scale: float) -> float:
 
 def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
     with one_line(checkpoint.name):
-        for file, keys in _files_to_try(checkpoint, target.keys):
-            tensor = _read_from(checkpoint, file, keys, target.shape)
+        for file in _files_to_try(checkpoint, target):
+            tensor = _read_from(checkpoint, file, target)
             if tensor is not None:
                 return tensor
     raise BackboneError(
@@ -219,17 +254,15 @@ def _read_embedding(checkpoint: Checkpoint, target: EmbeddingTarget) -> Tensor:
     )
 
 
-def _read_from(
-    checkpoint: Checkpoint, file: str, keys: tuple[str, ...], shape: tuple[int, int]
-) -> Tensor | None:
+def _read_from(checkpoint: Checkpoint, file: str, target: EmbeddingTarget) -> Tensor | None:
     if file.endswith(".bin"):  # cannot be read in part
         path = _whole_file(checkpoint, file)
-        return None if path is None else _from_pickle_file(path, keys, shape)
+        return None if path is None else _from_pickle_file(path, target)
     stream = _open(checkpoint, file)
     if stream is None:
         return None
     with stream:
-        return tensor_from_stream(stream, keys, shape, file)
+        return tensor_from_stream(stream, target.keys, target.shape, file, target.renamed)
 
 
 def _open(checkpoint: Checkpoint, file: str) -> BinaryIO | None:
@@ -246,23 +279,27 @@ def _whole_file(checkpoint: Checkpoint, file: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def _files_to_try(
-    checkpoint: Checkpoint, keys: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Files that may exist and the keys to look for in each: single file, then shards."""
+def _files_to_try(checkpoint: Checkpoint, target: EmbeddingTarget) -> Iterator[str]:
+    """Files that may exist and hold the tensor: single file, then shards."""
     for single, index in (
         ("model.safetensors", "model.safetensors.index.json"),
         ("pytorch_model.bin", "pytorch_model.bin.index.json"),
     ):
-        yield single, keys
+        yield single
         path = _whole_file(checkpoint, index)
         if path is not None:
             weight_map = json.loads(path.read_text())["weight_map"]
-            yield from ((weight_map[key], (key,)) for key in keys if key in weight_map)
+            named = [key for key in target.keys if key in weight_map]
+            yield from dict.fromkeys(weight_map[key] for key in named)
+            yield from dict.fromkeys(weight_map[key] for key in target.renamed(weight_map))
 
 
 def tensor_from_stream(
-    stream: BinaryIO, keys: tuple[str, ...], shape: tuple[int, int], where: str
+    stream: BinaryIO,
+    keys: tuple[str, ...],
+    shape: tuple[int, int],
+    where: str,
+    others: Callable[[Iterable[str]], list[str]] | None = None,
 ) -> Tensor | None:
     """Read one tensor of a safetensors file by seeking, so that nothing else is fetched.
 
@@ -271,6 +308,7 @@ def tensor_from_stream(
         keys: names to look for, best first.
         shape: shape that the tensor must have.
         where: file name for messages.
+        others: finds further names to look for among those of the file; None for no others.
 
     Returns:
         The tensor in the file's dtype, or None if no key is there.
@@ -281,7 +319,7 @@ def tensor_from_stream(
     header, start = _read_header(stream, where)
     alias = header.pop("__metadata__", None) or {}
     names = [*keys, *(alias[key] for key in keys if key in alias)]
-    for name in names:
+    for name in _then(names, header, others):
         entry = header.get(name)
         if entry is None or tuple(entry["shape"]) != shape or entry["dtype"] not in _DTYPES:
             continue
@@ -294,6 +332,16 @@ def tensor_from_stream(
             raise _damaged(where, f"{min(done, end - begin)} bytes for {name!r}")
         return tensor
     return None
+
+
+def _then(
+    names: Iterable[str],
+    there: Iterable[str],
+    others: Callable[[Iterable[str]], list[str]] | None,
+) -> Iterator[str]:
+    """Names, then others of those that are there, which are asked for only if they are needed."""
+    yield from names
+    yield from others(there) if others is not None else ()
 
 
 def _fill(stream: BinaryIO, view: memoryview) -> int:
@@ -332,7 +380,7 @@ def _damaged(where: str, got: str) -> FileFormatError:
     )
 
 
-def _from_pickle_file(path: Path, keys: tuple[str, ...], shape: tuple[int, int]) -> Tensor | None:
+def _from_pickle_file(path: Path, target: EmbeddingTarget) -> Tensor | None:
     import pickle
 
     options: dict[str, Any] = {"weights_only": True, "map_location": "cpu"}
@@ -348,8 +396,8 @@ def _from_pickle_file(path: Path, keys: tuple[str, ...], shape: tuple[int, int])
             got=str(error).splitlines()[0],
             fix="Convert the checkpoint to safetensors",
         ) from error
-    for key in keys:
+    for key in _then(target.keys, state, target.renamed):
         tensor = state.get(key)
-        if isinstance(tensor, Tensor) and tuple(tensor.shape) == shape:
+        if isinstance(tensor, Tensor) and tuple(tensor.shape) == target.shape:
             return tensor.clone()
     return None

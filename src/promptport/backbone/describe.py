@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from promptport.backbone.checkpoint import open_space
-from promptport.backbone.kinds import detect_kind, model_class
+from promptport.backbone.kinds import detect_kind, model_class, text_config
 from promptport.backbone.loading import (
     Checkpoint,
     find_checkpoint,
@@ -49,7 +49,7 @@ def describe_backbone(name: str, revision: str | None = None) -> dict[str, Any]:
         "kind": kind,
         "architecture": type(model).__name__,
         "width": space.width,
-        "layers": getattr(config, "num_hidden_layers", None),
+        "layers": getattr(text_config(config), "num_hidden_layers", None),
         "vocabulary": space.matrix.shape[0],
         "trained_rows": space.trained_rows,
         "tokens_without_row": len(space.tokens_without_row),

@@ -44,6 +44,11 @@ def detect_kind(config: Any, name: str) -> Kind:
     )
 
 
+def text_config(config: Any) -> Any:
+    """The part of a configuration that describes the text model, of models of images and text."""
+    return getattr(config, "text_config", None) or config
+
+
 def model_class(kind: Kind) -> Any:
     """The transformers auto class of a kind."""
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM

@@ -18,7 +18,7 @@ from promptport.backbone.checkpoint import input_scale, make_space, open_space, 
 from promptport.backbone.generation import generate
 from promptport.backbone.gguf import file_facts
 from promptport.backbone.kept_texts import KeptTexts
-from promptport.backbone.kinds import KINDS, Kind, detect_kind
+from promptport.backbone.kinds import KINDS, Kind, detect_kind, text_config
 from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
 from promptport.backbone.loading import find_checkpoint, load_config, load_model, load_tokenizer
 from promptport.belonging import check_same_backbone
@@ -62,7 +62,7 @@ class Backbone:
         self.name = name
         self.kind = kind
         self.revision = revision
-        self.special = SpecialTokens.read(tokenizer, model.config)
+        self.special = SpecialTokens.read(tokenizer, text_config(model.config))
         self._embedding: nn.Module = model.get_input_embeddings()
         rows = int(self._weight.shape[0])
         self.layout = Layout(tokenizer, self.special, kind, _max_tokens(model), name, rows)
@@ -402,7 +402,7 @@ def _max_tokens(model: Any) -> int | None:
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             return int(module.num_embeddings) - reserved
     for attribute in ("max_position_embeddings", "n_positions"):
-        value = getattr(model.config, attribute, None)
+        value = getattr(text_config(model.config), attribute, None)
         # T5 stores n_positions but has relative positions, which know no limit.
         if isinstance(value, int) and not hasattr(model.config, "relative_attention_num_buckets"):
             return value
