@@ -349,7 +349,7 @@ class _Demo:
             _Step(
                 "paper",
                 f"moving it to {target} by embedding tables: paper A's search",
-                80,
+                200,
                 both,
                 lambda: self._by_tables("paper", "gradient"),
                 "moved-paper",
