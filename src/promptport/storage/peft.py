@@ -19,6 +19,11 @@ PROMPT_KEY = "prompt_embeddings"
 _HEADS = ("classifier", "score.", "qa_outputs")  # of models that do not answer in words
 _RESTORE = "Restore the file from its source"
 _GIVE = "Give the folder of a prompt-tuning adapter"
+_FINISH = "Save the adapter with PEFT's save_pretrained, which stores the finished rows"
+
+# P-tuning learns its rows through a prompt encoder, but PEFT's save_pretrained stores the finished
+# rows under the same name as prompt tuning, and runs them alike.
+_WITH_ROWS = ("PROMPT_TUNING", "P_TUNING")
 
 # PEFT has no masked-LM type; feature extraction on a *ForMaskedLM is the one that works.
 TASK_TYPES = {"masked": "FEATURE_EXTRACTION", "causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
@@ -46,20 +51,16 @@ def peft_config(prompt: SoftPrompt) -> dict[str, Any]:
 
 
 def checked_length(config: dict[str, Any], place: Path) -> int:
-    """The number of virtual tokens of a prompt-tuning adapter.
+    """The number of virtual tokens of an adapter of prompt tuning or P-tuning.
 
     Raises:
         FileFormatError: another kind of adapter, or no number.
     """
     where = str(place / CONFIG_FILE)
     kind = config.get("peft_type")
-    if kind != "PROMPT_TUNING":
-        raise FileFormatError(
-            where,
-            expected="peft_type PROMPT_TUNING",
-            got=repr(kind),
-            fix="Give the folder of a prompt-tuning adapter",
-        )
+    if kind not in _WITH_ROWS:
+        expected = f"peft_type {' or '.join(_WITH_ROWS)}"
+        raise FileFormatError(where, expected=expected, got=repr(kind), fix=_GIVE)
     length = config.get("num_virtual_tokens")
     if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise FileFormatError(
@@ -96,7 +97,7 @@ def read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> Te
             str(path),
             expected=f"a tensor {PROMPT_KEY!r}",
             got=", ".join(sorted(tensors)) or "none",
-            fix="Give the folder of a prompt-tuning adapter",
+            fix=_GIVE if config.get("peft_type") != "P_TUNING" else _FINISH,
         )
     width = config.get("token_dim")
     if heads := [name for name in tensors if any(part in name for part in _HEADS)]:

@@ -112,6 +112,32 @@ def test_we_run_a_folder_of_peft_with_its_logits(backbone, tmp_path, name) -> No
     torch.testing.assert_close(ours, _theirs(wrapped, row, prompt, model), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "t5"])
+@pytest.mark.parametrize("reparametrised", ["MLP", "LSTM"])
+def test_we_run_a_folder_of_p_tuning_with_its_logits(
+    backbone, tmp_path, name, reparametrised
+) -> None:
+    model = backbone(name)
+    config = peft.PromptEncoderConfig(
+        task_type=TASK_TYPES[model.kind],
+        num_virtual_tokens=4,
+        encoder_hidden_size=8,
+        encoder_reparameterization_type=reparametrised,
+        token_dim=model.width,
+    )
+    peft.get_peft_model(_fresh(model), config).eval().save_pretrained(
+        tmp_path / "p", save_embedding_layers=False
+    )
+    loaded = peft.PeftModel.from_pretrained(_fresh(model), str(tmp_path / "p")).eval()
+    prompt = load_prompt(tmp_path / "p")
+    assert prompt.vectors.shape == (4, model.width)
+    row, ours = _ours(model, prompt)
+    torch.testing.assert_close(ours, _theirs(loaded, row, prompt, model), rtol=1e-4, atol=1e-4)
+    again = save_prompt(prompt, tmp_path / "again")
+    assert json.loads((again / "adapter_config.json").read_text())["peft_type"] == "PROMPT_TUNING"
+    assert load_prompt(again).vectors.equal(prompt.vectors)
+
+
 def _made_of_text(model: Backbone, folder, length: int, text: str = "the old dog", **more):
     """A folder of PEFT's, untrained: its rows are those of a text."""
     config = peft.PromptTuningConfig(
@@ -253,6 +279,13 @@ def _other_key(folder):
     save_file({"lora_A": torch.ones(2, 2)}, folder / "adapter_model.safetensors")
 
 
+def _only_encoder(folder):
+    from safetensors.torch import save_file
+
+    _edit(folder, "adapter_config.json", peft_type="P_TUNING")
+    save_file({"embedding.weight": torch.ones(4, 32)}, folder / "adapter_model.safetensors")
+
+
 DAMAGE = {
     "truncated": (_truncate, r"adapter_model\.safetensors: expected a whole safetensors file"),
     "flipped": (_flip_header, r"expected a whole safetensors file, got a damaged or truncated"),
@@ -269,7 +302,11 @@ DAMAGE = {
     "other key": (_other_key, "expected a tensor 'prompt_embeddings', got lora_A"),
     "other adapter": (
         lambda f: _edit(f, "adapter_config.json", peft_type="LORA"),
-        "expected peft_type PROMPT_TUNING, got 'LORA'",
+        "expected peft_type PROMPT_TUNING or P_TUNING, got 'LORA'",
+    ),
+    "prompt encoder without its rows": (
+        _only_encoder,
+        "expected a tensor 'prompt_embeddings', got embedding.weight. Save the adapter with PEFT",
     ),
     "length missing": (
         lambda f: _edit(f, "adapter_config.json", num_virtual_tokens="REMOVE"),
