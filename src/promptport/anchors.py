@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -152,12 +152,12 @@ class AnchorSet:
             )
         check_words(words)
         check_minimum(minimum)
-        common = set.intersection(*(_reachable_words(space) for space in spaces))
+        tables = _tables(spaces, asked=words is not None)
+        common = set.intersection(*(set(table) for table in tables))
         asked = common if words is None else set(words)
         names = sorted(common & asked)
         ids = tuple(
-            torch.tensor([space.words[word] for word in names], dtype=torch.long)
-            for space in spaces
+            torch.tensor([table[word] for word in names], dtype=torch.long) for table in tables
         )
         good = torch.ones(len(names), dtype=torch.bool)
         for space, index in zip(spaces, ids, strict=True):
@@ -232,7 +232,7 @@ class AnchorSet:
         return AnchorReport(
             backbones=tuple(space.backbone for space in self.spaces),
             count=count,
-            coverage=tuple(count / len(space.words) for space in self.spaces),
+            coverage=tuple(count / len(_known(space, self.words)) for space in self.spaces),
             vocabulary_coverage=tuple(count / space.trained_rows for space in self.spaces),
             agreement=centred,
             agreement_raw=raw,
@@ -256,9 +256,29 @@ class AnchorSet:
         return lowest[0], lowest[1]
 
 
-def _reachable_words(space: EmbeddingSpace) -> set[str]:
+def _tables(spaces: Sequence[EmbeddingSpace], *, asked: bool) -> list[dict[str, int]]:
+    """Word -> id of each space, of which the shared ones are anchors.
+
+    Words of scripts without spaces count if they are asked for, or if the spaces share more of them
+    than of other words: between models of spaced scripts nothing changes by a few of them.
+    """
+    plain = [_reachable(space, space.words) for space in spaces]
+    if not all(space.unspaced for space in spaces):
+        return plain
+    whole = [_reachable(space, space.all_words) for space in spaces]
+    spaced = set.intersection(*(set(table) for table in plain))
+    more = set.intersection(*(set(table) for table in whole)) - spaced
+    return whole if asked or len(more) > len(spaced) else plain
+
+
+def _known(space: EmbeddingSpace, words: Sequence[str]) -> Mapping[str, int]:
+    """The words of a space of which these are a share."""
+    return space.words if all(word in space.words for word in words) else space.all_words
+
+
+def _reachable(space: EmbeddingSpace, words: Mapping[str, int]) -> dict[str, int]:
     # A tokenizer may know more tokens than the matrix has rows.
-    return {word for word, index in space.words.items() if 0 <= index < space.matrix.shape[0]}
+    return {word: index for word, index in words.items() if 0 <= index < space.matrix.shape[0]}
 
 
 def _has_direction(space: EmbeddingSpace, ids: Tensor) -> Tensor:

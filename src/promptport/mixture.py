@@ -71,7 +71,7 @@ class Mixture:
         Raises:
             AnchorError: a word is no single token there; use `kept_in` first.
         """
-        missing = [word for word in self.words if word not in space.words]
+        missing = [word for word in self.words if word not in space.all_words]
         if missing:
             raise AnchorError(
                 "mixture",
@@ -79,7 +79,7 @@ class Mixture:
                 got=f"{len(missing)} others ({missing[0]!r})",
                 fix="Transfer the prompt instead",
             )
-        return self.weights @ space.rows([space.words[word] for word in self.words])
+        return self.weights @ space.rows([space.all_words[word] for word in self.words])
 
     def over(self, words: Mapping[str, int]) -> tuple[Tensor, Tensor]:
         """The weights on other words, in their order, scaled to sum to 1.

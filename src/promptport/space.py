@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -131,6 +131,8 @@ class EmbeddingSpace:
         revision: Hub revision, where known.
         outer_scale: the part of `scale` that stands outside the embedding module (Pegasus), else 1.
         file: name, SHA-256 and quantisation of the GGUF file that it comes from, if it does.
+        unspaced: word -> id for words of scripts without spaces (Chinese, Japanese, Thai), as they
+            stand inside a text; among `words` only where they are most of the words.
     """
 
     backbone: str
@@ -143,6 +145,7 @@ class EmbeddingSpace:
     revision: str | None = None
     outer_scale: float = 1.0
     file: Mapping[str, str] | None = None
+    unspaced: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.matrix.ndim != 2 or not self.matrix.is_floating_point():
@@ -180,6 +183,11 @@ class EmbeddingSpace:
     def tokens_without_row(self) -> tuple[str, ...]:
         """Tokens beyond the matrix, which the backbone cannot read: its tokenizer grew alone."""
         return self.tokens[self.matrix.shape[0] :]
+
+    @cached_property
+    def all_words(self) -> Mapping[str, int]:
+        """Word -> id of `words` and `unspaced` together; a word of both has the id of `words`."""
+        return {**self.unspaced, **self.words}
 
     def rows(self, ids: Sequence[int] | Tensor) -> Tensor:
         """Input rows (len(ids), d), float32, scaled as the backbone sees them."""

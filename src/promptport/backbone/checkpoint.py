@@ -98,12 +98,24 @@ def make_space(
     file: Mapping[str, str] | None = None,
 ) -> EmbeddingSpace:
     """Join an embedding matrix and a tokenizer to a space."""
-    words, dropped = word_table(tokenizer)
-    words = {word: i for word, i in words.items() if i < matrix.shape[0]}
-    tokens = token_names(tokenizer)
+    found = word_table(tokenizer)
     return EmbeddingSpace(
-        name, matrix, tokens, words, dropped, scale, kind, revision, outer_scale, file
+        name,
+        matrix,
+        token_names(tokenizer),
+        _with_rows(found.words, matrix.shape[0]),
+        found.dropped,
+        scale,
+        kind,
+        revision,
+        outer_scale,
+        file,
+        _with_rows(found.unspaced, matrix.shape[0]),
     )
+
+
+def _with_rows(words: Mapping[str, int], rows: int) -> dict[str, int]:
+    return {word: i for word, i in words.items() if i < rows}
 
 
 def token_names(tokenizer: Any) -> tuple[str, ...]:
@@ -129,13 +141,14 @@ def _gguf_space(checkpoint: Checkpoint, kind: Kind | None) -> EmbeddingSpace:
         checkpoint.name,
         read_table(header, rows, dtype),
         tuple(words.tokens),
-        {word: i for word, i in words.words.items() if i < rows.shape[0]},
+        _with_rows(words.words, rows.shape[0]),
         words.dropped,
         words.scale,
         words.kind,
         checkpoint.revision,
         words.outer_scale,
         file_facts(path),
+        _with_rows(words.unspaced, rows.shape[0]),
     )
 
 
@@ -144,9 +157,9 @@ def _vocabulary(checkpoint: Checkpoint, kind: Kind | None) -> Vocabulary:
     kind = kind or detect_kind(config, checkpoint.name)
     target = locate_embedding(config, kind, checkpoint.name)
     tokenizer = load_tokenizer(checkpoint)
-    words, dropped = word_table(tokenizer)
+    words, dropped, unspaced = word_table(tokenizer)
     tokens = list(token_names(tokenizer))
-    return Vocabulary(kind, tokens, words, dropped, target.scale, target.outer_scale)
+    return Vocabulary(kind, tokens, words, dropped, unspaced, target.scale, target.outer_scale)
 
 
 @dataclass(frozen=True)

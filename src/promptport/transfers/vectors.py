@@ -134,7 +134,7 @@ def transfer_word_vector(
             got="no mixture" if prompt.mixture is None else f"{len(start.weights)} start rows",
             fix="Tune with --mixture, or use transfer_vector",
         )
-    words = [word for word in prompt.mixture.words if word in target.words]
+    words = [word for word in prompt.mixture.words if word in target.all_words]
     if not words:
         raise AnchorError(
             "words",
@@ -143,7 +143,7 @@ def transfer_word_vector(
             fix="Tune with --words-of the target",
         )
     index = {word: i for i, word in enumerate(words)}
-    rows = target.rows([target.words[word] for word in words])  # (k, d_t)
+    rows = target.rows([target.all_words[word] for word in words])  # (k, d_t)
     (end, _), (begin, _) = prompt.mixture.over(index), start.over(index)
     delta = (end - begin).to(rows.dtype) @ rows
     task = prompt.provenance.task or name

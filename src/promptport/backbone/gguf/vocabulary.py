@@ -26,6 +26,7 @@ class Vocabulary:
         tokens: by id, as the tokenizer writes them.
         words: word -> id.
         dropped: reason -> number of tokens that are no words.
+        unspaced: word -> id, of scripts without spaces.
         scale: factor between weights and input rows.
         outer_scale: the part of it outside the embedding module.
     """
@@ -34,6 +35,7 @@ class Vocabulary:
     tokens: list[str]
     words: dict[str, int]
     dropped: dict[str, int]
+    unspaced: dict[str, int]
     scale: float
     outer_scale: float
 
