@@ -168,9 +168,7 @@ class Objective:
 
     def _object_ids(self, word: str) -> tuple[int, ...]:
         try:
-            return self.backbone.layout.answer_ids(
-                [word], spaced=self._spaced, chat=self.template.has_chat
-            )[0]
+            return self._word_ids([word])[0]
         except TaskError:  # unknown to the tokenizer: counted among the skipped rows
             return ()
 
@@ -202,7 +200,14 @@ class Objective:
             answers,
             self.length,
             truncate=self.truncate,
-            free_text=self.task.kind == "text2text",
+            free_text=self.task.answers_alone,
+        )
+
+    def _word_ids(self, words: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of label words or objects, where they stand."""
+        alone = self.task.answers_alone and self.backbone.kind == "seq2seq"
+        return self.backbone.layout.answer_ids(
+            words, spaced=self._spaced, initial=alone, chat=self.template.has_chat
         )
 
     @cached_property
@@ -218,9 +223,7 @@ class Objective:
         Words of one token share one input. Longer words share one input per length in a masked
         model (as many masks as tokens), and have one each elsewhere (the word is read along).
         """
-        ids = self.backbone.layout.answer_ids(
-            self._words, spaced=self._spaced, chat=self.template.has_chat
-        )
+        ids = self._word_ids(self._words)
         _refuse_clashes(self._words, ids, self._label_of_word, self.backbone.name)
         keys = [len(i) if self.backbone.kind == "masked" or len(i) == 1 else i for i in ids]
         distinct = list(dict.fromkeys(keys))

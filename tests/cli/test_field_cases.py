@@ -6,8 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 import transformers as hf
 from tests.cli.conftest import fails
+
+from promptport.objective import Objective
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import save_prompt
+from promptport.tasks import load_task
 
 
 @pytest.fixture
@@ -74,3 +80,68 @@ def test_inspect_and_compat_warn_of_tokens_without_rows(run_cli, grown, model_fo
     assert json.loads(run_cli("inspect", model_folder("bert"), "--json")[1])["warnings"] == []
     plain = json.loads(run_cli("compat", model_folder("bert"), model_folder("t5"), "--json")[1])
     assert plain["rowless_tokens"] == []
+
+
+@pytest.fixture
+def asked_alone(tmp_path) -> Path:
+    """The task on films, asked without a sentinel."""
+    path = _task_with("story", tmp_path)
+    path.write_text(path.read_text() + "sentinel: false\n")
+    return path
+
+
+def test_without_a_sentinel_labels_are_scored_as_the_model_writes_them(
+    backbone, asked_alone
+) -> None:
+    """The same probabilities as transformers gives to the label as the target of the text."""
+    model = backbone("t5")
+    task = load_task(asked_alone)
+    objective = Objective(model, task, task.manual, length=0)
+    rows = task.load("test")
+    questions = objective.prepare(rows).questions
+    inputs = [encoded for question in questions for encoded in question.inputs]
+    nothing = torch.zeros(1, model.width)
+    with torch.no_grad():
+        logits = model.answer_logits(inputs, nothing, [0] * len(inputs))
+        scores = objective.scores(logits, questions)
+    for row, own in zip(rows, scores, strict=True):
+        ids = model.tokenizer(f"{row.fields['text']} It was .", return_tensors="pt").input_ids
+        words = [model.tokenizer(w, add_special_tokens=False).input_ids for w in ("good", "bad")]
+        assert [len(word) for word in words] == [1, 1]
+        with torch.no_grad():
+            theirs = model.model(input_ids=ids, decoder_input_ids=torch.zeros(1, 1).long()).logits
+        wanted = theirs[0, 0, [word[0] for word in words]]
+        difference = own[0] - own[1]
+        torch.testing.assert_close(difference, wanted[0] - wanted[1], rtol=1e-4, atol=1e-4)
+
+
+def test_other_models_know_no_sentinel(backbone, tmp_path) -> None:
+    model = backbone("gpt2")
+    plain = load_task(_task_with("story", tmp_path))
+    alone = load_task(_alone(tmp_path))
+    asked = [
+        Objective(model, t, t.manual, length=0).prepare(t.load("test")) for t in (plain, alone)
+    ]
+    assert [q.inputs for q in asked[0].questions] == [q.inputs for q in asked[1].questions]
+
+
+def _alone(place: Path) -> Path:
+    path = place / "animals.yaml"
+    path.write_text(path.read_text() + "sentinel: false\n")
+    return path
+
+
+def test_a_prompt_of_pefts_that_is_asked_through_a_sentinel_is_told(
+    run_cli, backbone, tmp_path
+) -> None:
+    model = backbone("t5")
+    bare = SoftPrompt(model.space.rows([5, 6, 7]), Provenance(model.name, "seq2seq"))
+    save_prompt(bare, tmp_path / "P")
+    task = _task_with("story", tmp_path)
+    asked = ("eval", tmp_path / "P", "--template", "{soft} {text} {answer}", "--json")
+    code, _, err = run_cli(*asked, "--task", task)
+    assert code == 0
+    assert "needs 'sentinel: false' in the task file" in err
+    code, _, err = run_cli(*asked, "--task", _alone(tmp_path))
+    assert code == 0
+    assert "sentinel" not in err

@@ -28,6 +28,7 @@ from promptport.cli.console import (
     load_backbone,
     note_no_template,
     note_other_task,
+    note_sentinel,
     option_name,
     print_json,
     print_table,
@@ -215,6 +216,7 @@ def _open(named: _Named, loading: dict[str, Any]) -> _Asked:
         note_other_task([prompt], task, named.template)
         if named.template is None:
             note_no_template(prompt, task)
+        note_sentinel(prompt, task)
     place = chat_template(named.chat, named.template, task, prompt)
     return _Asked(model, task, prompt, place, _metrics(task, named.metrics))
 

@@ -21,6 +21,7 @@ from promptport.cli.console import (
     note,
     note_no_template,
     note_other_task,
+    note_sentinel,
     print_json,
     quiet,
     refuse_together,
@@ -222,6 +223,7 @@ def _note(options: o.MoveOptions, prepared: PreparedMove) -> None:
         note_other_task([source.prompt for source in prepared.sources], prepared.task)
         for source in prepared.sources:
             note_no_template(source.prompt, prepared.task)
+            note_sentinel(source.prompt, prepared.task)
     if prepared.plan.method == "embeddings" and not prepared.plan.fits:
         for name, given in options.of_answers.items():
             if given:

@@ -27,6 +27,7 @@ from promptport.cli.console import (
     note,
     note_no_template,
     note_other_task,
+    note_sentinel,
     print_json,
     print_table,
     quiet,
@@ -124,6 +125,7 @@ def command(
     note_other_task([loaded], opened, place)
     if place is None:
         note_no_template(loaded, opened)
+    note_sentinel(loaded, opened)
     with stage("answering texts"):
         answers = predict(
             loaded,

@@ -42,6 +42,8 @@ class Task:
         description: one line.
         source: where the rows are.
         writing: how answers are written. Only for text to text.
+        sentinel: seq2seq models fill a gap with label words and objects, as in pretraining (T5's
+            `<extra_id_0>`); else they answer with a text of their own, as PEFT trains them.
 
     Raises:
         TaskError: the parts do not fit together.
@@ -57,6 +59,7 @@ class Task:
     description: str = ""
     source: Source = field(default_factory=lambda: MemorySource({}))
     writing: WritingConfig = field(default_factory=WritingConfig)
+    sentinel: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -78,6 +81,11 @@ class Task:
         _check_labels(self)
         if self.writing != WritingConfig():
             self.need_text2text("Leave the settings of writing out")
+
+    @property
+    def answers_alone(self) -> bool:
+        """Whether seq2seq models answer with a text of its own, not with a word of a sentence."""
+        return self.kind == "text2text" or not self.sentinel
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -54,6 +54,7 @@ def load_task(
             description=file.description or "",
             source=_source(file, Path(folder or path.parent)),
             writing=_writing(file),
+            sentinel=file.sentinel,
         )
         return task.with_chat() if file.chat else task
     except TaskError as error:

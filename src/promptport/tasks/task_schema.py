@@ -88,3 +88,4 @@ class TaskFile(FileModel):
     columns: dict[FileWord, FileWord] | None = Field(None, description="a mapping of names")
     writing: Writing | None = Field(None, description="a mapping of settings")
     chat: bool = Field(False, description="true or false")
+    sentinel: bool = Field(True, description="true or false")

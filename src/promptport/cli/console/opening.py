@@ -130,6 +130,16 @@ def note_no_template(prompt: SoftPrompt, task: Task) -> None:
         )
 
 
+def note_sentinel(prompt: SoftPrompt, task: Task) -> None:
+    """Say how an encoder-decoder is asked with a prompt of PEFT's, which trains it otherwise."""
+    made = prompt.provenance
+    if made.kind == "seq2seq" and made.task is None and not task.answers_alone:
+        note(
+            "the model fills a gap with the answer, as in pretraining; a prompt that PEFT tuned as "
+            "text in, label text out needs 'sentinel: false' in the task file"
+        )
+
+
 def task_options(reference: str | None, data: Path | None) -> dict[str, Any]:
     """Options by which a printed command opens the same task as the prompt that it names.
 
