@@ -145,3 +145,47 @@ def test_a_prompt_of_pefts_that_is_asked_through_a_sentinel_is_told(
     code, _, err = run_cli(*asked, "--task", _alone(tmp_path))
     assert code == 0
     assert "sentinel" not in err
+
+
+@pytest.fixture
+def questions(tmp_path) -> Path:
+    table = tmp_path / "faq.csv"
+    rows = [f"What is {n} and {n} ?,It is {2 * n} ." for n in range(10)]
+    table.write_text("\n".join(["question,reply", *rows]))
+    return table
+
+
+def test_init_makes_text_to_text_of_free_answers(run_cli, questions, tmp_path) -> None:
+    out = tmp_path / "faq"
+    made = ("tasks", "init", questions, "--target", "reply", "--out", out)
+    code, text, err = run_cli(*made, "--json")
+    assert code == 0, err
+    described = json.loads(text)
+    assert described["rows"] == {"train": 6, "dev": 2, "test": 2}
+    assert (described["text_column"], described["label_column"]) == ("question", "reply")
+    assert described["labels"] == {}
+    task = load_task(out / "task.yaml")
+    assert task.kind == "text2text"
+    answers = {row.answer for split in task.splits for row in task.load(split)}
+    assert answers == {f"It is {2 * n} ." for n in range(10)}
+    assert run_cli("tasks", "check", out / "task.yaml")[0] == 0
+    shown = json.loads(run_cli("tasks", "show", out / "task.yaml", "--json")[1])
+    assert shown["kind"] == "text2text"
+    assert set(shown["examples"][0]) == {"text", "answer"}
+
+
+def test_init_tells_of_free_answers(run_cli, questions, tmp_path) -> None:
+    code, out, err = run_cli(
+        "tasks", "init", questions, "--target", "reply", "--out", tmp_path / "faq"
+    )
+    assert code == 0
+    assert "answers from column" in out + err
+    assert "--backbone nano-t5" in err
+
+
+def test_init_refuses_what_is_no_text_to_text(run_cli, questions, tmp_path) -> None:
+    init = ("tasks", "init", questions, "--out", tmp_path / "faq")
+    fails(run_cli(*init, "--target", "replly"), "--target", "Did you mean 'reply'?")
+    fails(run_cli(*init, "--target", "reply", "--label", "reply"), "expected one of them, got both")
+    questions.write_text("question,reply\nWhat ?,That .")
+    fails(run_cli(*init, "--target", "reply"), "expected at least 3 rows with a text and an answer")

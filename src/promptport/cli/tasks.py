@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from promptport.tasks.importing import ImportedTask
 
 _EXAMPLE_MODEL = "nano-bert"
+_EXAMPLE_WRITER = "nano-t5"
 
 
 def listing(ctx: typer.Context, data: DataOption = None, json_output: JsonFlag = False) -> None:
@@ -127,6 +128,9 @@ def init(
     out: Annotated[Path, typer.Option(help="Folder to write: the task file and the splits.")],
     text: Annotated[str | None, typer.Option(help="Column of the texts, if not guessed.")] = None,
     label: Annotated[str | None, typer.Option(help="Column of the labels, if not guessed.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Column of free answers, in place of labels.")
+    ] = None,
     text_b: Annotated[
         str | None, typer.Option(help="Column of second texts, if texts come in pairs.")
     ] = None,
@@ -142,6 +146,7 @@ def init(
 
     The folder gets task.yaml and a JSONL file for each of train, dev and test, every label divided
     alike. Edit the label words in task.yaml before tuning: they are what the model answers with.
+    With --target the answers are free texts, which the model writes.
 
     Example:
         promptport tasks init reviews.csv --out reviews
@@ -150,7 +155,14 @@ def init(
     from promptport.tasks import ImportConfig, import_task
 
     config = ImportConfig(
-        text=text, label=label, text_b=text_b, name=name, dev=dev, test=test, seed=split_seed
+        text=text,
+        label=label,
+        text_b=text_b,
+        name=name,
+        dev=dev,
+        test=test,
+        seed=split_seed,
+        target=target,
     )
     made = import_task(table, out, config)
     if json_output:
@@ -163,24 +175,30 @@ def _show_made(made: ImportedTask) -> None:
     described = made.to_dict()
     facts = [
         ["texts from column", made.text],
-        ["labels from column", made.label],
+        ["labels from column" if made.labels else "answers from column", made.label],
         ["rows", described["rows"]],
         ["template", made.task.template.text],
     ]
     print_facts(f"task {made.task.name}", facts)
     words = described["label_words"]
     labels = [[name, count, ", ".join(words[name])] for name, count in made.labels.items()]
-    print_table("labels", ["label", "rows", "words that the model answers with"], labels)
+    if labels:
+        print_table("labels", ["label", "rows", "words that the model answers with"], labels)
     for line in made.notes:
         note(line)
     folder = made.file.parent
     written(made.file)
-    say(f"Other columns: --text and --label. The words of the labels: edit {made.file}.")
-    hint("Check it", command_line("tasks", "check", made.file, backbone=_EXAMPLE_MODEL))
+    if labels:
+        say(f"Other columns: --text and --label. The words of the labels: edit {made.file}.")
+        hint("Check it", command_line("tasks", "check", made.file, backbone=_EXAMPLE_MODEL))
+    else:
+        say(f"Other columns: --text and --target. Template and metric: edit {made.file}.")
+        hint("Check it", command_line("tasks", "check", made.file))
+    model = _EXAMPLE_MODEL if labels else _EXAMPLE_WRITER
     prompt = folder.parent / f"{folder.name}-prompt"
     hint(
         "Tune a prompt for it",
-        command_line("tune", backbone=_EXAMPLE_MODEL, task=made.file, out=prompt),
+        command_line("tune", backbone=model, task=made.file, out=prompt),
     )
 
 

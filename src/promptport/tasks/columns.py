@@ -28,6 +28,7 @@ def guess_columns(
     text: str | None = None,
     label: str | None = None,
     text_b: str | None = None,
+    option: str = "--label",
 ) -> dict[str, str]:
     """Our name of each column -> the table's.
 
@@ -41,6 +42,7 @@ def guess_columns(
         text: column of the texts where it is known.
         label: column of the labels likewise.
         text_b: column of second texts; None: there are none.
+        option: that gave the column of the labels, for messages.
 
     Raises:
         TaskError: no rows, a named column that is not there, or columns that cannot be told.
@@ -54,11 +56,11 @@ def guess_columns(
         )
     sample = [record for _, record in records[:_SAMPLE]]
     names = [name for name in dict.fromkeys(n for r in sample for n in r) if name]
-    for option, given in (("--text", text), ("--label", label), ("--text-b", text_b)):
+    for name, given in (("--text", text), (option, label), ("--text-b", text_b)):
         if given is not None and given not in names:
             close = get_close_matches(given, names, n=1)
             raise TaskError(
-                f"{table}, {option}",
+                f"{table}, {name}",
                 expected=f"one of its columns ({', '.join(names)})",
                 got=repr(given),
                 fix=f"Did you mean {close[0]!r}?" if close else "Correct the name",

@@ -1,4 +1,4 @@
-"""A table of labelled texts becomes a task: splits, a task file, label words to edit."""
+"""A table of texts with labels or free answers becomes a task: splits, task file, label words."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class ImportConfig:
         text: column of the texts; None: guessed.
         label: column of the labels; None: guessed.
         text_b: column of second texts, for pairs of texts; None: there are none.
+        target: column of free answers, which makes a task of text to text; None: there are labels.
         name: of the task; None: the name of the file.
         dev: share of the rows of each label that become the split `dev`, above 0.
         test: likewise.
@@ -53,9 +54,17 @@ class ImportConfig:
     dev: float = 0.2
     test: float = 0.2
     seed: int = 0
+    target: str | None = None
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
+        if self.target is not None and self.label is not None:
+            raise TaskError(
+                "label and target",
+                expected="one of them",
+                got="both",
+                fix="Name labels to choose from as label, free answers as target",
+            )
         if not (self.dev > 0 and self.test > 0 and self.dev + self.test < 1):
             raise TaskError(
                 "shares of dev and test",
@@ -73,9 +82,9 @@ class ImportedTask:
         file: the task file.
         task: the task.
         text: column that the texts were taken from.
-        label: column that the labels were taken from.
+        label: column that the labels, or the free answers, were taken from.
         rows: split -> number of rows.
-        labels: label -> number of rows in all splits.
+        labels: label -> number of rows in all splits; empty for free answers.
         notes: what the user should know, one sentence each.
     """
 
@@ -104,7 +113,7 @@ class ImportedTask:
 def import_task(
     table: str | Path, folder: str | Path, config: ImportConfig | None = None
 ) -> ImportedTask:
-    """Make a classification of a CSV, TSV, JSONL or Parquet file.
+    """Make a classification, or text to text, of a CSV, TSV, JSONL or Parquet file.
 
     The folder gets `task.yaml` and one JSONL file per split. Each label is divided among the
     splits on its own, so all splits have all labels. A text that stands in the table several
@@ -132,14 +141,25 @@ def import_task(
             fix="Name a new folder: the label words in the old one may have been edited",
         )
     records = list(_records(table))
-    columns = guess_columns(table, records, config.text, config.label, config.text_b)
+    free = config.target is not None
+    option, answers = ("--target", config.target) if free else ("--label", config.label)
+    columns = guess_columns(table, records, config.text, answers, config.text_b, option)
     gathered = _gather(records, columns)
-    _check_counts(table, gathered.counts, columns["label"])
+    if free:
+        _check_enough(table, gathered, columns["label"])
+    else:
+        _check_counts(table, gathered.counts, columns["label"])
+    counts = {} if free else gathered.counts
     splits = _split(gathered.rows, config)
     with atomic_folder(folder) as staging:
         for split in SPLITS:
-            _write_rows(staging / f"{split}.jsonl", splits[split])
-        text = _task_file(config.name or _slug(table.stem), table.name, gathered.counts, columns)
+            _write_rows(staging / f"{split}.jsonl", splits[split], "target" if free else "label")
+        name = config.name or _slug(table.stem)
+        text = (
+            _text_task_file(name, table.name, columns)
+            if free
+            else _task_file(name, table.name, counts, columns)
+        )
         (staging / TASK_FILE).write_text(text, encoding="utf-8")
     return ImportedTask(
         folder / TASK_FILE,
@@ -147,8 +167,8 @@ def import_task(
         columns["text"],
         columns["label"],
         {split: len(splits[split]) for split in SPLITS},
-        gathered.counts,
-        (*gathered.notes(), *_notes(gathered.counts)),
+        counts,
+        (*gathered.notes(), *(() if free else _notes(counts))),
     )
 
 
@@ -234,6 +254,16 @@ def _plain(value: Any, where: str) -> str:
     )
 
 
+def _check_enough(table: Path, gathered: _Gathered, column: str) -> None:
+    if len(gathered.rows) < _LEAST_ROWS:
+        raise TaskError(
+            f"{table}, column {column!r}",
+            expected=f"at least {_LEAST_ROWS} rows with a text and an answer, one for each split",
+            got=str(len(gathered.rows)),
+            fix="Add rows, or name other columns with --text and --target",
+        )
+
+
 def _check_counts(table: Path, counts: Mapping[str, int], column: str) -> None:
     """Refuse labels that nothing can be learned from."""
     where = f"{table}, column {column!r}"
@@ -269,10 +299,10 @@ def _check_counts(table: Path, counts: Mapping[str, int], column: str) -> None:
 
 
 def _split(rows: Sequence[Row], config: ImportConfig) -> dict[str, list[Row]]:
-    """Every label divided on its own; rows stay in the order of the table."""
+    """Every label divided on its own, free answers together; rows stay in the table's order."""
     places: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
-        places.setdefault(row.answer, []).append(place)
+        places.setdefault("" if config.target else row.answer, []).append(place)
     chosen: dict[str, list[int]] = {split: [] for split in SPLITS}
     generator = random.Random(config.seed)
     for label in sorted(places):
@@ -286,9 +316,26 @@ def _split(rows: Sequence[Row], config: ImportConfig) -> dict[str, list[Row]]:
     return {split: [rows[place] for place in sorted(chosen[split])] for split in SPLITS}
 
 
-def _write_rows(file: Path, rows: Sequence[Row]) -> None:
-    lines = [json.dumps({**row.fields, "label": row.answer}, ensure_ascii=False) for row in rows]
+def _write_rows(file: Path, rows: Sequence[Row], key: str) -> None:
+    lines = [json.dumps({**row.fields, key: row.answer}, ensure_ascii=False) for row in rows]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _text_task_file(name: str, table: str, columns: Mapping[str, str]) -> str:
+    import yaml
+
+    texts = " ".join(f"{{{ours}}}" for ours in columns if ours != "label")
+    body = {
+        "schema": SCHEMA_VERSION,
+        "name": name,
+        "kind": "text2text",
+        "description": f"free answers, from {table}",
+        "template": f"{{soft}} {texts} {{answer}}",
+        "manual": f"{texts} {{answer}}",
+        "metric": "token-f1",
+        "data": {split: f"{split}.jsonl" for split in SPLITS},
+    }
+    return yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _task_file(name: str, table: str, counts: Mapping[str, int], columns: Mapping[str, str]) -> str:
