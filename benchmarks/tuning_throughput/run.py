@@ -34,6 +34,7 @@ HERE = Path(__file__).resolve().parent
 LENGTH, RELATIVE_LR = 5, 0.1
 _MOST_WORDS = 96  # of a text
 _EVALUATED = 96  # rows
+_FEW_REPEATS_FROM = 50_000_000  # parameters
 
 
 def made_task(arguments: argparse.Namespace, place: str) -> Task:
@@ -226,13 +227,14 @@ def where_the_time_goes(arguments: argparse.Namespace) -> dict[str, float]:
     def forward() -> torch.Tensor:
         return backbone.answer_logits(inputs, vectors, [0] * len(inputs))
 
+    repeats = 7 if backbone.parameters < _FEW_REPEATS_FROM else 3
     with backbone.keeping_texts():
         loss = forward().logsumexp(-1).sum()
-        forward_seconds = _median_seconds(forward)
+        forward_seconds = _median_seconds(forward, repeats)
     return {
         "tokens_per_step": tokens,
         "forward_seconds": forward_seconds,
-        "backward_seconds": _median_seconds(lambda: loss.backward(retain_graph=True)),
+        "backward_seconds": _median_seconds(lambda: loss.backward(retain_graph=True), repeats),
         "collate_seconds": _median_seconds(lambda: backbone.collate(inputs, [0] * len(inputs))),
         "bare_products_seconds": _bare_products(backbone, tokens),
     }

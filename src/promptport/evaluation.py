@@ -26,6 +26,9 @@ from promptport.tasks import Score, Task, TaskLike, Template, as_task, bootstrap
 BATCH_TOKENS = 8192
 # Logits per forward pass: a large vocabulary at every token of long answers takes gigabytes.
 MOST_LOGITS = 1 << 27
+_EVEN_FROM = 20_000_000  # parameters from which padding costs more than one more pass
+_BUSY_TOKENS = 512  # of a pass that keeps a processor busy
+_MUCH_SHORTER = 0.85
 
 
 # For some of the questions, by their numbers: a table (N, d), and where in it their prompts begin.
@@ -383,7 +386,8 @@ def score_batches(
     """
     if isinstance(prompts, Tensor):
         prompts = prompts.to(backbone.device)
-    batches = _batches(queries, batch_tokens, len(backbone.tokenizer))
+    even = backbone.parameters >= _EVEN_FROM
+    batches = _batches(queries, batch_tokens, len(backbone.tokenizer), even=even)
     costs = [_padded_tokens(queries, places) for places in batches]
     for places in counted(batches, [len(places) for places in batches], costs):
         if isinstance(prompts, Tensor):
@@ -427,9 +431,13 @@ def _forward(
 
 
 def _batches(
-    queries: Sequence[PromptedQuestion], batch_tokens: int, vocabulary: int
+    queries: Sequence[PromptedQuestion], batch_tokens: int, vocabulary: int, *, even: bool = False
 ) -> list[list[int]]:
-    """Numbers of questions in batches of similar length, bounded in padded tokens and in logits."""
+    """Numbers of questions in batches of similar length, bounded in padded tokens and in logits.
+
+    Even ones also end where rows get much shorter, once they are long enough to keep a processor
+    busy: on a large model padding costs more than one more pass.
+    """
     order = sorted(range(len(queries)), key=lambda i: -queries[i].question.tokens)
     batches: list[list[int]] = []
     longest, scored, inputs = 0, 0, 0
@@ -438,7 +446,10 @@ def _batches(
         inputs += len(question.inputs)
         scored = max(scored, question.answer_tokens)
         full = inputs * longest > batch_tokens or inputs * scored * vocabulary > MOST_LOGITS
-        if not batches or full:
+        shorter = (inputs - len(question.inputs)) * longest >= _BUSY_TOKENS and (
+            question.tokens < _MUCH_SHORTER * longest
+        )
+        if not batches or full or (even and shorter):
             batches.append([])
             longest, scored = question.tokens, question.answer_tokens
             inputs = len(question.inputs)

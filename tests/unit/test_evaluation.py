@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -126,3 +127,27 @@ def test_passes_are_bounded_in_logits(monkeypatch):
     few = evaluation._batches(queries, 8192, words)
     assert [len(batch) for batch in few] == [4] * 5
     assert sorted(i for batch in few for i in batch) == list(range(20))
+
+
+def test_passes_of_large_models_end_where_rows_get_much_shorter():
+    gpt2 = Backbone.load("nano-gpt2")
+    task = open_task("sentiment")
+    objective = Objective(gpt2, task, Template.parse("{text} It was {answer} ."))
+    rows = task.load("train")[:1]
+    texts = [("a good film " * count).strip() for count in (40, 39, 30, 20, 10, 5, 1)]
+    long = [replace(rows[0], fields={"text": text}) for text in texts for _ in range(6)]
+    queries = prompted(objective, objective.prepare(long).questions)
+    lengths = [query.question.tokens for query in queries]
+
+    def waste(batches):
+        padded = sum(len(own) * max(lengths[i] for i in own) for own in batches)
+        return 1 - sum(lengths) / padded
+
+    whole = evaluation._batches(queries, 8192, 100)
+    even = evaluation._batches(queries, 8192, 100, even=True)
+    assert len(whole) == 1
+    assert sorted(i for own in even for i in own) == list(range(len(queries)))
+    assert waste(whole) > 0.4
+    assert waste(even) < 0.25
+    for own in even[:-1]:  # each but the last keeps a processor busy
+        assert len(own) * max(lengths[i] for i in own) >= evaluation._BUSY_TOKENS
