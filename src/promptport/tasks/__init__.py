@@ -16,7 +16,7 @@ from promptport.tasks.metrics import (
 from promptport.tasks.opening import TaskLike, as_task
 from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
-from promptport.tasks.template import Answer, Field, Piece, Soft, Template, Text, escape
+from promptport.tasks.template import Answer, Chat, Field, Piece, Soft, Template, Text, escape
 from promptport.tasks.text_metrics import FREE_METRICS, require_metric
 from promptport.tasks.writing import WritingConfig
 
@@ -24,6 +24,7 @@ __all__ = [
     "FREE_METRICS",
     "METRICS",
     "Answer",
+    "Chat",
     "Field",
     "FileSource",
     "HubSource",
