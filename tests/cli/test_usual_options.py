@@ -53,6 +53,14 @@ def test_large_models_take_so_many_updates_behind_the_text(run_cli, reviews, tmp
     assert front.provenance.template == "{soft} {text} It was {answer} ."
 
 
+def test_a_prompt_to_start_from_stays_where_it_stood(run_cli, reviews, tmp_path, monkeypatch):
+    tuned(run_cli, reviews, tmp_path / "p", "--epochs", "1", "--length", "4")
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    more = ["--origin", str(tmp_path / "p"), "--length", "4", "--steps", "2"]
+    again = tuned(run_cli, reviews, tmp_path / "again", *more)
+    assert again.provenance.template == "{soft} {text} It was {answer} ."
+
+
 def test_small_models_do_as_before(run_cli, reviews, tmp_path):
     prompt = tuned(run_cli, reviews, tmp_path / "p", "--epochs", "1")
     assert prompt.length == 5

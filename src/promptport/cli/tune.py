@@ -266,6 +266,7 @@ def command(
             "truncate": truncate,
             "max_train_rows": max_train_rows,
         },
+        start is not None,
     )
     TuneConfig(**wanted.given)  # refuses values out of their range before a model is opened
     _refuse_places(place, template)
@@ -330,6 +331,7 @@ class _Wanted:
     length: int | None
     place: str | None
     budget: dict[str, Any]
+    starts: bool  # from prompts of a library
 
     @property
     def given(self) -> dict[str, Any]:
@@ -347,10 +349,14 @@ class _Wanted:
         return self.place is None and usual.place != "template"
 
     def placed(self, job: TuneJob, usual: UsualSettings) -> TuneJob:
-        """The job with its virtual tokens in their place, unless it has a template of its own."""
+        """The job with its virtual tokens in their place, unless it has a template of its own.
+
+        A prompt to start from stays where it stood, unless the user says otherwise.
+        """
         from promptport.tuning.usual import placed
 
-        if job.template is not None:
+        started = self.starts or job.origin.kind == "prompt"
+        if job.template is not None or (started and self.place is None):
             return job
         place = cast("Place", self.place or usual.place)
         return replace(job, template=placed(job.task.template, place))
