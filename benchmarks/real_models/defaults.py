@@ -44,6 +44,7 @@ def grid(updates: int) -> dict[str, Setting]:
         "rate x 2": replace(usual, relative_lr=usual.relative_lr * 2),
         "5 virtual tokens": replace(usual, length=5),
         "20 virtual tokens": replace(usual, length=20),
+        "8 rows an update": replace(usual, batch=8),
         "constant rate": replace(usual, schedule="constant"),
         "starts from label words": replace(usual, origin="labels"),
         "starts from a text": replace(usual, origin="text:What is said here, in one word, is that"),
