@@ -28,7 +28,7 @@ BASELINES = ("majority", "manual", "manual_prior", "no_prompt", "random")
 TUNED = ("tuned_suffix", "tuned", "tuned_mixture")
 VALUES = (
     *("score", "low", "high", "right", "rows", "skipped", "loss"),
-    *("dev", "steps", "seconds", "dtype", "opened"),
+    *("dev", "steps", "seconds", "processor", "dtype", "opened"),
 )
 BATCH_TOKENS = 2048  # of a pass in tuning: 262,000 words of an answer take memory
 
@@ -115,6 +115,11 @@ class Place:
             "data": task_stamp(self.task, "test"),
         }
 
+    @property
+    def key_text(self) -> str:
+        """The same in one string."""
+        return stamp_of(self.key)
+
     def __str__(self) -> str:
         seed = f" seed {self.seed}" if self.way in ("random", *TUNED) else ""
         return f"{self.model} {short_name(self.task)} {self.way}{seed}"
@@ -155,6 +160,7 @@ class Laboratory:
     ) -> None:
         self.book, self.settings, self.work = book, settings, work
         self.together = tuple(together)
+        self._processor: dict[str, float] = {}  # of tuning, in seconds, by place
 
     def known(self, place: Place) -> Cell | None:
         """A finished cell."""
@@ -206,10 +212,11 @@ class Laboratory:
             prompt = random_prompt(backbone, setting.length, place.seed)
             template = setting.template(task)
             return cell_of(evaluate(backbone, task, prompt, template=template, truncate=True))
-        prompt = self._tuned(backbone, place)
+        prompt = self.tuned(backbone, place)
         result = evaluate(backbone, task, prompt, truncate=True)
         made = prompt.provenance.tuning or {}
-        return {**cell_of(result), "dev": made.get("dev_score"), "steps": made.get("steps")}
+        own = {name: made.get(key) for name, key in (("dev", "dev_score"), ("steps", "steps"))}
+        return {**cell_of(result), **own, "processor": self._processor.get(place.key_text)}
 
     @staticmethod
     def _manual(backbone: Backbone, task: Task) -> dict[str, Cell]:
@@ -221,8 +228,12 @@ class Laboratory:
             "manual_prior": score_cell(both.score, both.right),
         }
 
-    def _tuned(self, backbone: Backbone, place: Place) -> SoftPrompt:
+    def tuned(self, backbone: Backbone, place: Place) -> SoftPrompt:
         """The tuned prompt of a cell; a run that was stopped goes on where it was.
+
+        Args:
+            backbone: of `place.model`.
+            place: of a tuned way.
 
         Raises:
             TuningError: it could not be tuned.
@@ -242,7 +253,10 @@ class Laboratory:
         folder.parent.mkdir(parents=True, exist_ok=True)
         numbers = "+".join(str(other.seed) for other in missing)
         state = folder.with_name(f"{folder.name}-of-{numbers}.state")
+        goes_on, began = state.exists(), time.process_time()
         results = tune(backbone, jobs, setting.config(rows), state=state)
+        if not goes_on and len(missing) == 1:  # else it is not this prompt's alone
+            self._processor[place.key_text] = time.process_time() - began
         for other, result in zip(missing, results, strict=True):
             if result.prompt is not None:
                 save_prompt(result.prompt, self._folder(other))

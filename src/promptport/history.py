@@ -81,6 +81,14 @@ def _carried_vector(entry: Entry) -> str:
     )
 
 
+def _begin(entry: Entry) -> str:
+    start = origin_text(entry.get("start")) or "nothing"
+    return (
+        f"Begun anew on {_name(entry, 'target')}, from {start}, to answer like the prompt on "
+        f"{_name(entry, 'source')}."
+    )
+
+
 def _align(entry: Entry) -> str:
     names = [public_name(teacher["backbone"]) for teacher in entry.get("teachers") or ()]
     whose = f" of its source on {' and '.join(names)}" if names else " of its source"
@@ -157,6 +165,7 @@ _SENTENCES: Mapping[str, Callable[[Entry], str]] = {
     "transfer": _transfer,
     "decode": _transfer,
     "transfer vector": _carried_vector,
+    "begin": _begin,
     "align": _align,
     "fit_mixture": _fit_mixture,
     "cue_word": _cue_word,

@@ -313,7 +313,9 @@ def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None
     assert "--method embeddings: expected no --texts" in refused(
         "--method", "embeddings", "--rows", 12
     )
-    assert "--start: expected --only with it" in refused("--start", tmp_path / "P")
+    assert "--words-of: expected --only mixture" in refused("--words-of", model_folder("t5"))
+    assert "got --start. Leave" in refused("--method", "embeddings", "--start", "vocabulary")
+    assert "start of a move: expected auto, mixture, port" in refused("--start", "nowhere")
     assert "--only: expected mixture or align" in refused("--only", "both")
     assert "--only align: expected --start PORTED" in refused("--only", "align")
     assert "--only mixture: expected no --magnitude" in refused(
@@ -326,6 +328,23 @@ def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None
     code, _, err = run_cli(*ask, *task_too, "--magnitude", "keep")
     assert code == 0
     assert err.startswith("road: embeddings, since --magnitude is given, of this road alone\n")
+
+
+def test_a_move_that_starts_from_random_rows_of_the_target(
+    run_cli, model_folder, task, tmp_path
+) -> None:
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    target = model_folder("t5")
+    ask = ("move", tmp_path / "P", "--to", target, "--task", task, "--start", "vocabulary")
+    few = ("--rows", 12, "--steps", 7)
+    code, out, err = run_cli(*ask, *few, "--out", tmp_path / "Q")
+    assert code == 0, err
+    assert "random rows of the target's vocabulary" in out
+    assert "fitting a mixture" not in err
+    told = run_json(run_cli, *ask, *few, "--out", tmp_path / "R", "--json")
+    assert (told["began"], told["mixtures"], told["transfers"]) == ("vocabulary", [], [])
+    assert told["aligned"]["steps"] == 7
+    assert "from rows of random words, seed 0" in (tmp_path / "Q" / "README.md").read_text()
 
 
 def test_an_interrupted_move_says_that_nothing_is_kept(

@@ -54,6 +54,7 @@ def command(
     split: o.Split = "train",
     rows: o.Rows = None,
     epochs: o.Epochs = None,
+    steps: o.Steps = None,
     relative_lr: o.RelativeLr = None,
     noise: o.Noise = None,
     seed: o.Seed = 0,
@@ -104,6 +105,7 @@ def command(
         split=split,
         rows=rows,
         epochs=epochs,
+        steps=steps,
         relative_lr=relative_lr,
         noise=noise,
         seed=seed,
@@ -129,7 +131,8 @@ def _dispatch(options: o.MoveOptions) -> None:
     from promptport.cli.move_stages import run_stage
     from promptport.storage import is_vector
 
-    check_out(options.out, *options.prompts, *([options.start] if options.start else []))
+    started = [Path(options.start)] if options.start and Path(options.start).exists() else []
+    check_out(options.out, *options.prompts, *started)
     if options.only is not None:
         run_stage(options)
         return
@@ -137,12 +140,9 @@ def _dispatch(options: o.MoveOptions) -> None:
         raise PromptPortError(
             "--to", expected="a target model", got="none", fix="Name one, for instance --to nano-t5"
         )
-    if options.start is not None or options.words_of:
+    if options.words_of:
         raise PromptPortError(
-            "--start" if options.start else "--words-of",
-            expected="--only with it",
-            got="none",
-            fix="Add --only align (with --start) or --only mixture (with --words-of)",
+            "--words-of", expected="--only mixture with it", got="none", fix="Add --only mixture"
         )
     if options.vector or any(is_vector(place) for place in options.prompts):
         _move_vector(options, options.to)

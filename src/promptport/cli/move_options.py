@@ -13,6 +13,7 @@ from promptport.cli.parsing import parse_options, read_words
 
 if TYPE_CHECKING:
     from promptport.moving import EmbeddingsConfig, MoveConfig
+    from promptport.prompt import SoftPrompt
     from promptport.transfers import TransferConfig
 
 ROAD_PANEL = "Road"
@@ -58,8 +59,14 @@ Only = Annotated[
     ),
 ]
 Start = Annotated[
-    Path | None,
-    typer.Option(help="With --only align: the moved prompt.", rich_help_panel=ROAD_PANEL),
+    str | None,
+    typer.Option(
+        help="What the target's prompt begins from: mixture (the prompt as a mixture of words, "
+        "carried by tables; usual of small models), port (the prompt, carried by tables), "
+        "vocabulary (random rows; usual of large models), labels, text:WORDS, or a prompt folder "
+        "of the target. With --only align a folder.",
+        rich_help_panel=TEXTS_PANEL,
+    ),
 ]
 WordsOf = Annotated[
     list[str] | None,
@@ -123,20 +130,30 @@ Split = Annotated[
 Rows = Annotated[
     int | None,
     typer.Option(
-        help="Most unlabelled rows to read or make. Usual: 256.", rich_help_panel=TEXTS_PANEL
+        help="Most unlabelled rows to read or make. Usual: 256, and 512 for large targets.",
+        rich_help_panel=TEXTS_PANEL,
     ),
 ]
 Epochs = Annotated[
     int | None,
     typer.Option(
-        help="Passes over them in alignment (usual: 10); with --only mixture in fitting (30).",
+        help="Most passes over them in alignment (usual: 10, and no limit for large targets); with "
+        "--only mixture in fitting (30).",
+        rich_help_panel=TEXTS_PANEL,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        help="Most updates of alignment. Usual: no limit, and 120 for large targets.",
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
 RelativeLr = Annotated[
     float | None,
     typer.Option(
-        help="Step of alignment as a share of the embeddings' spread. Usual: 0.03.",
+        help="Step of alignment as a share of the embeddings' spread. Usual: 0.03, and 0.1 for "
+        "large targets.",
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
@@ -231,7 +248,7 @@ class MoveOptions:
     data: Path | None
     method: str
     only: str | None
-    start: Path | None
+    start: str | None
     words_of: list[str]
     vector: bool
     backbone: list[str]
@@ -243,6 +260,7 @@ class MoveOptions:
     split: str
     rows: int | None
     epochs: int | None
+    steps: int | None
     relative_lr: float | None
     noise: float | None
     seed: int
@@ -288,8 +306,10 @@ class MoveOptions:
             "--texts": self.texts != "auto",
             "--rows": self.rows is not None,
             "--epochs": self.epochs is not None,
+            "--steps": self.steps is not None,
             "--relative-lr": self.relative_lr is not None,
             "--noise": self.noise is not None,
+            "--start": self.start is not None,
         }
 
     @property
@@ -297,9 +317,22 @@ class MoveOptions:
         """Options of --only -> whether they were given."""
         return {
             "--only": self.only is not None,
-            "--start": self.start is not None,
             "--words-of": bool(self.words_of),
         }
+
+    @property
+    def learning(self) -> dict[str, Any]:
+        """Fields of `DistillConfig` that were given."""
+        steps = self.steps if self.steps or self.epochs is None else 0
+        given = {
+            "rows": self.rows,
+            "epochs": self.epochs,
+            "steps": steps,
+            "relative_lr": self.relative_lr,
+            "noise": self.noise,
+        }
+        own = {name: value for name, value in given.items() if value is not None}
+        return {"seed": self.seed, "truncate": self.truncate, **own}
 
     def move_config(self) -> MoveConfig:
         """As the room below wants it.
@@ -307,20 +340,13 @@ class MoveOptions:
         Raises:
             PromptPortError: a value out of its range, or a word list that cannot be read.
         """
-        from promptport.distillation import DistillConfig
         from promptport.moving import MoveConfig
 
-        learning: dict[str, Any] = {
-            "rows": self.rows,
-            "epochs": self.epochs,
-            "relative_lr": self.relative_lr,
-            "noise": self.noise,
-        }
-        given = {name: value for name, value in learning.items() if value is not None}
         return MoveConfig(
             data=self.data,
             split=self.split,
-            distill=DistillConfig("words", seed=self.seed, truncate=self.truncate, **given),
+            distill=self.learning,
+            start=self._start(),
             embeddings=self._embeddings_config(),
             asked_of_tables=tuple(name for name, given in self.of_tables.items() if given),
             check=self.check,
@@ -328,6 +354,14 @@ class MoveOptions:
             weights=tuple(self.weight),
             loading=self.loading,
         )
+
+    def _start(self) -> str | SoftPrompt:
+        """What alignment begins from: a folder of the target's is a prompt."""
+        from promptport.storage import load_prompt
+
+        if self.start is None:
+            return "auto"
+        return load_prompt(Path(self.start)) if Path(self.start).is_dir() else self.start
 
     def _embeddings_config(self) -> EmbeddingsConfig:
         from promptport.distillation.selection import parse_candidate

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from promptport.tasks import Score
 
 
+# What alignment begins from, for people; other kinds of origins as they are named.
+_BEGAN = {
+    "mixture": "the prompt as a mixture of words, carried by tables",
+    "port": "the prompt, carried by tables",
+    "vocabulary": "random rows of the target's vocabulary",
+    "text": "words of the target's vocabulary",
+    "prompt": "the prompt that --start names",
+}
+
+
 def show_move(
     prepared: PreparedMove,
     result: MoveResult,
@@ -54,11 +64,13 @@ def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
     """The table of the road by answers."""
     names = [source.place.name for source in prepared.sources]
     rows: list[list[Any]] = []
-    for name, fitted, moved in zip(names, report["mixtures"], report["transfers"], strict=True):
+    for name, fitted in zip(names, report["mixtures"], strict=False):
         if fitted is not None:
             rows.append([f"mixture on {name}: cross-entropy (at best the floor)", _losses(fitted)])
+    for name, moved in zip(names, report["transfers"], strict=False):
         rows.append([f"anchors: words shared with {name}", moved["anchors"]])
-    if len(names) > 1:
+    rows.append(["alignment starts from", _BEGAN.get(report["began"], report["began"])])
+    if len(report["transfers"]) > 1:
         rows.append(["alignment starts from the mixture of", names[report["start"]]])
     if report["cue_word"] is not None:
         rows.append(["cue word, in front of the answer", report["cue_word"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.cli.console import (
@@ -22,6 +23,7 @@ from promptport.cli.move_report import show_check
 from promptport.errors import PromptPortError, UnknownNameError
 
 if TYPE_CHECKING:
+    from promptport.backbone import Backbone
     from promptport.cli.move_options import MoveOptions
     from promptport.distillation import DistillConfig, DistillResult
     from promptport.moving import AnswerCheck
@@ -66,12 +68,13 @@ def _fit(options: MoveOptions) -> None:
     task = task_of(source.prompt, options.task, options.data, "--task")
     _note([source.prompt], task)
     names = [*options.words_of, *([options.to] if options.to else [])]
+    backbone = source.place.backbone
     config = replace(
-        _config(options, task), epochs=options.epochs or FIT_EPOCHS, patience=FIT_PATIENCE
+        _config(options, task, backbone), epochs=options.epochs or FIT_EPOCHS, patience=FIT_PATIENCE
     )
     result = fit_mixture(
         source.prompt,
-        source.place.backbone,
+        backbone,
         task,
         words=shared_words(names),
         split=options.split,
@@ -105,13 +108,15 @@ def _align(options: MoveOptions) -> None:
             got="none",
             fix="Name its folder; the argument is the prompt that it came from",
         )
-    start = load_prompt(options.start)
-    place = place_of(start.provenance, None, options.start, options.loading)
+    folder = Path(options.start)
+    start = load_prompt(folder)
+    place = place_of(start.provenance, None, folder, options.loading)
     if options.to is not None:
         place = ModelPlace(options.to, loading=options.loading)
     task = task_of(start, options.task, options.data, "--task")
     _note([start], task)
-    target, config = place.backbone, _config(options, task)
+    target = place.backbone
+    config = _config(options, task, target)
     teachers = [Teacher(s.place.backbone, s.prompt, s.weight) for s in _sources(options)]
     result = align(start, target, teachers, task, split=options.split, config=config)
     check = check_answers(
@@ -138,14 +143,15 @@ def _sources(options: MoveOptions) -> list[PromptAt]:
     ]
 
 
-def _config(options: MoveOptions, task: Task) -> DistillConfig:
+def _config(options: MoveOptions, task: Task, backbone: Backbone) -> DistillConfig:
     """The budget, and what is asked: told on standard error where the user left it open."""
+    from promptport.distillation.usual import usual_distillation
     from promptport.moving.planning import choose_texts, texts_at_hand
 
     count, refused = (0, None) if options.texts != "auto" else texts_at_hand(task, options.split)
     texts, asked = choose_texts(options.texts, task.name, options.split, count, refused)
     say(f"asked: {asked}, no label is read")
-    return replace(options.move_config().distill, texts=texts)
+    return replace(usual_distillation(backbone), **options.learning, texts=texts)
 
 
 def _note(prompts: Sequence[SoftPrompt], task: Task) -> None:

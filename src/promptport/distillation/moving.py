@@ -1,4 +1,8 @@
-"""The road by answers: fit mixtures on the sources, carry them, align one with the answers there.
+"""The road by answers: a prompt of the target learns to answer as the sources do.
+
+What it begins from differs (`Start`). Small models have much in common: every free prompt becomes a
+mixture of words that all backbones know, and is carried. Between large ones that helps less than
+random rows of the target's vocabulary (benchmarks/real_transfer).
 
 `promptport.move` is the front door, which chooses between this road and that by embeddings.
 """
@@ -6,14 +10,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from promptport.backbone import BackboneLike, as_backbone
+from promptport._version import __version__
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.cue_word import choose_cue_word
-from promptport.distillation.recipes import DistillResult, align, fit_mixture
-from promptport.distillation.targets import Agreement, DistillConfig, Teacher, Texts, agreement
+from promptport.distillation.recipes import DistillResult, align_to, fit_mixture
+from promptport.distillation.targets import (
+    Agreement,
+    DistillConfig,
+    DistillTargets,
+    Teacher,
+    Texts,
+    agreement,
+)
+from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import TuningError
+from promptport.evaluation import choose_template
+from promptport.parameters.origins import origin_prompt
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.tasks import Task, TaskLike, as_task
@@ -29,17 +44,21 @@ class AnswersResult:
 
     Attributes:
         prompt: of the target.
+        began: what alignment started from: `mixture`, `port`, `prompt`, or the kind of an origin.
         mixtures: for each source what fitting a mixture came to; None where it was one before.
-        transfers: for each source the transfer of its mixture.
+            Empty unless alignment started from `mixture`.
+        transfers: for each source the transfer of its prompt; empty if none was carried.
         start: which source's transfer alignment started from, 0 the first.
         aligned: what alignment came to.
         cue_word: word that was put in front of the answer for a causal target; None for none.
         before: agreement of the start with the sources, on the rows that alignment held back.
         after: agreement of `prompt` with them, on the same rows.
         texts: what was asked, `words` or `task`.
+        asked: the questions and the sources' answers, of which the first were held back.
     """
 
     prompt: SoftPrompt
+    began: str
     mixtures: tuple[DistillResult | None, ...]
     transfers: tuple[TransferResult, ...]
     start: int
@@ -48,10 +67,12 @@ class AnswersResult:
     before: Agreement
     after: Agreement
     texts: Texts
+    asked: DistillTargets = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompts."""
         return {
+            "began": self.began,
             "mixtures": [None if each is None else each.to_dict() for each in self.mixtures],
             "transfers": [each.report.to_dict() for each in self.transfers],
             "start": self.start,
@@ -63,83 +84,159 @@ class AnswersResult:
         }
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A prompt of the target before it has learned anything, and where it came from."""
+
+    prompt: SoftPrompt
+    how: str
+    mixtures: tuple[DistillResult | None, ...] = ()
+    transfers: tuple[TransferResult, ...] = ()
+    source: int = 0
+    cue_word: str | None = None
+
+
 def move_by_answers(
     sources: Sequence[Teacher],
     target: BackboneLike,
     task: TaskLike,
     *,
+    start: str | SoftPrompt = "auto",
     split: str = "train",
     config: DistillConfig | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> AnswersResult:
     """Carry finished prompts to another backbone by what they do, not by where they lie.
 
-    Every free prompt becomes a mixture of words that all backbones know and answers like the
-    prompt (`fit_mixture`); mixtures are transferred; for a causal target a word may come in front
-    of the answer (`choose_cue_word`); the mixture that answers most like all sources is pulled
-    towards their mean answer (`align`). No label is read. With `texts="words"`, the default here,
-    no text either: the questions are random words.
+    A prompt of the target is pulled towards the sources' mean answer (`align`). No label is read,
+    and with `texts="words"` no text either: the questions are random words.
+
+    Between small models it begins from the prompts themselves: every free prompt becomes a mixture
+    of words that all backbones know and answers like the prompt (`fit_mixture`); mixtures are
+    transferred; for a causal target a word may come in front of the answer (`choose_cue_word`); the
+    mixture that answers most like all sources is aligned. Between large ones (50 million parameters
+    and more) it begins from random rows of the target's vocabulary.
 
     Args:
         sources: prompts of one task with their backbones, one or more.
         target: the frozen model to carry them to.
         task: gives template and label words, and with `texts="task"` unlabelled rows.
+        start: what alignment begins from: `auto`, or what `Start.parse` reads, or a prompt of the
+            target.
         split: the split of these rows.
-        config: budget and rates of alignment; fitting a mixture takes more epochs.
+        config: budget and rates of alignment; None for the usual ones of the target, on random
+            words. Fitting a mixture takes more epochs.
         progress: called with (what, steps done, steps in all).
 
     Raises:
-        TuningError: no source.
+        TuningError: no source, or no such start.
         MismatchError: a prompt does not belong to its backbone, or lengths differ.
         AnchorError: the backbones share too few words.
         TaskError: a text to text task, or too few rows.
     """
     if not sources:
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
-    config = config or DistillConfig(texts="words")
     model, asked = as_backbone(target), as_task(task)
-    words = words_of(model.space, *(source.backbone.space for source in sources))
-    mixtures = fit_mixtures(sources, asked, words, split=split, config=config, progress=progress)
-    transfers = [
-        transfer(
-            source.prompt if fitted is None else fitted.prompt, source.backbone.space, model.space
-        )
-        for source, fitted in zip(sources, mixtures, strict=True)
-    ]
-
-    def alike(prompt: SoftPrompt, *, held_back: bool) -> Agreement:
-        return agreement(
-            prompt, model, sources, asked, split=split, config=config, held_back=held_back
-        )
-
-    # Nothing was learned on the target yet, so all rows may decide between words and starts.
-    starts = [
-        choose_cue_word(each.prompt, model, sources, asked, split=split, config=config)
-        for each in transfers
-    ]
-    start = 0
-    if len(starts) > 1:
-        apart = [alike(each.prompt, held_back=False).divergence for each in starts]
-        start = apart.index(min(apart))
-    aligned = align(
-        starts[start].prompt,
-        model,
-        sources,
-        asked,
-        split=split,
-        config=config,
-        progress=_named(progress, f"aligning on {model.name}"),
+    config = config or replace(usual_distillation(model), texts="words")
+    if start == "auto":
+        start = usual_start(model, [source.backbone for source in sources])
+    if isinstance(start, SoftPrompt):
+        model.check_prompt(start)
+        begun = _Begun(_asked_alike(start, sources[0].prompt, asked), "prompt")
+    else:
+        parsed = Start.parse(start, asked, config.seed)
+        if parsed.origin is None:
+            fits = parsed.kind == "mixture"
+            begun = _carried(sources, model, asked, fits, split, config, progress)
+        else:
+            made = origin_prompt(parsed.origin, model, sources[0].prompt.length)
+            begun = _Begun(_asked_alike(made, sources[0].prompt, asked), parsed.origin.kind)
+    targets = DistillTargets.make(model, begun.prompt, sources, asked, split, config)
+    aligned = align_to(
+        begun.prompt, targets, sources, config, _named(progress, f"aligning on {model.name}")
+    )
+    held = targets.held_back(config)
+    before, after = (
+        targets.agreement(each.vectors.to(model.device), held)
+        for each in (begun.prompt, aligned.prompt)
     )
     return AnswersResult(
         aligned.prompt,
+        begun.how,
+        begun.mixtures,
+        begun.transfers,
+        begun.source,
+        aligned,
+        begun.cue_word,
+        before,
+        after,
+        config.texts,
+        targets,
+    )
+
+
+def _asked_alike(prompt: SoftPrompt, source: SoftPrompt, task: Task) -> SoftPrompt:
+    """A prompt of the target in the template of a source, with the source's history."""
+    old = source.provenance
+    entry = {
+        "step": "begin",
+        "source": old.backbone,
+        "source_revision": old.revision,
+        "source_fingerprint": old.fingerprint,
+        "target": prompt.provenance.backbone,
+        "start": prompt.provenance.origin or {"kind": "prompt"},
+        "origin": old.origin,
+        "tuning": old.tuning,
+        "promptport": __version__,
+    }
+    provenance = replace(
+        prompt.provenance,
+        template=choose_template(task, source).text,
+        task=old.task or task.name,
+        origin=None,
+        history=(*old.history, entry),
+    )
+    return SoftPrompt(prompt.vectors, provenance)
+
+
+def _carried(
+    sources: Sequence[Teacher],
+    model: Backbone,
+    task: Task,
+    fits: bool,
+    split: str,
+    config: DistillConfig,
+    progress: Callable[[str, int, int], None] | None,
+) -> _Begun:
+    """The prompts, or the mixtures that they become first, carried by the embedding tables."""
+    mixtures: list[DistillResult | None] = []
+    if fits:
+        words = words_of(model.space, *(source.backbone.space for source in sources))
+        mixtures = fit_mixtures(sources, task, words, split=split, config=config, progress=progress)
+    fitted = mixtures or [None] * len(sources)
+    transfers = [
+        transfer(source.prompt if own is None else own.prompt, source.backbone.space, model.space)
+        for source, own in zip(sources, fitted, strict=True)
+    ]
+    # Nothing was learned on the target yet, so all rows may decide between words and starts.
+    starts = [
+        choose_cue_word(each.prompt, model, sources, task, split=split, config=config)
+        for each in transfers
+    ]
+    chosen = 0
+    if len(starts) > 1:
+        apart = [
+            agreement(each.prompt, model, sources, task, split=split, config=config).divergence
+            for each in starts
+        ]
+        chosen = apart.index(min(apart))
+    return _Begun(
+        starts[chosen].prompt,
+        "mixture" if fits else "port",
         tuple(mixtures),
         tuple(transfers),
-        start,
-        aligned,
-        starts[start].word,
-        alike(starts[start].prompt, held_back=True),
-        alike(aligned.prompt, held_back=True),
-        config.texts,
+        chosen,
+        starts[chosen].word,
     )
 
 

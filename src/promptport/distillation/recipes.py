@@ -126,8 +126,28 @@ def align(
     if not teachers:
         raise TuningError("teachers", expected="one or more", got="none", fix="Name a prompt")
     targets = DistillTargets.make(backbone, prompt, teachers, task, split, config)
+    return align_to(prompt, targets, teachers, config, progress)
+
+
+def align_to(
+    prompt: SoftPrompt,
+    targets: DistillTargets,
+    teachers: Sequence[Teacher],
+    config: DistillConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> DistillResult:
+    """As `align`, where the teachers were asked before.
+
+    Args:
+        prompt: of the backbone that the targets were made for, in their template.
+        targets: the questions and the teachers' answers.
+        teachers: who gave them, for the history.
+        config: budget and rates.
+        progress: called with (steps done, steps in all).
+    """
+    name = targets.objective.backbone.name
     learning = from_free_vectors(prompt, [targets], config)
-    record = finish(learning, progress, f"aligning on {backbone.name}")
+    record = finish(learning, progress, f"aligning on {name}")
     entry = history_entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers

@@ -108,6 +108,7 @@ def check_answers(
     split: str = "train",
     config: DistillConfig | None = None,
     held_back: bool = False,
+    targets: DistillTargets | None = None,
 ) -> AnswerCheck:
     """Ask source and target the same questions, and a prompt of random words as well.
 
@@ -119,6 +120,7 @@ def check_answers(
         split: the split whose texts are read; no label is.
         config: `texts`, `rows`, `seed` and `truncate` count; None for 64 rows of random words.
         held_back: ask only the rows that alignment with this configuration held back.
+        targets: the questions and the sources' answers, where they were asked before.
 
     Raises:
         MismatchError: a prompt belongs to another backbone.
@@ -127,8 +129,9 @@ def check_answers(
     """
     target.check_prompt(prompt)
     config = replace(config or DistillConfig(texts="words", rows=CHECK_ROWS, truncate=True), fill=0)
-    targets = DistillTargets.make(target, prompt, sources, task, split, config)
-    count = targets.held_back(config) if held_back else len(targets.questions)
+    if targets is None:
+        targets = DistillTargets.make(target, prompt, sources, task, split, config)
+    count = targets.held_back(config) if held_back else len(targets.questions) - targets.made
     first = targets.answers[:count].argmax(1)
     own = targets.agreement(prompt.vectors.to(target.device), count)
     other = random_prompt(target, prompt.length, config.seed).vectors.to(target.device)

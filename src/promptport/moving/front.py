@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from promptport.backbone import Backbone
 from promptport.distillation import DistillConfig, Teacher, move_by_answers
 from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
+from promptport.distillation.usual import Start, usual_distillation
 from promptport.errors import BackboneError, PromptPortError, TaskError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
@@ -39,7 +42,9 @@ class MoveConfig:
     Attributes:
         data: folder of `lama:` and `nlu:` tasks that prompts remember; None for none.
         split: the split whose unlabelled texts are read.
-        distill: budget and rates of the road by answers; its `texts` is set by the plan.
+        distill: budget and rates of the road by answers; or some fields of `DistillConfig`, in
+            place of the usual ones of the target (`usual_distillation`). The plan sets `texts`.
+        start: what alignment begins from on that road, see `move_by_answers`.
         embeddings: how the road by embeddings is gone.
         asked_of_tables: options of that road that were given, as a user writes them; with the
             method `auto` they decide for it.
@@ -52,7 +57,8 @@ class MoveConfig:
 
     data: Path | None = None
     split: str = "train"
-    distill: DistillConfig = field(default_factory=lambda: DistillConfig(texts="words"))
+    distill: DistillConfig | Mapping[str, Any] = field(default_factory=dict)
+    start: str | SoftPrompt = "auto"
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     asked_of_tables: tuple[str, ...] = ()
     check: bool | None = None
@@ -99,16 +105,39 @@ class PreparedMove:
         return [Teacher(each.place.backbone, each.prompt, each.weight) for each in self.sources]
 
     def _by_answers(self, task: Task, progress: Progress | None) -> MoveResult:
-        config = replace(self.config.distill, texts=self.plan.texts or "words")
         teachers, target, split = self.teachers, self.target.backbone, self.config.split
-        report = move_by_answers(
-            teachers, target, task, split=split, config=config, progress=progress
-        )
-        check = check_answers(
-            report.prompt, target, teachers, task, split=split, config=config, held_back=True
-        )
+        config = self._distill_config(target)
+        with contextlib.ExitStack() as kept:
+            for model in {id(m): m for m in (target, *(t.backbone for t in teachers))}.values():
+                kept.enter_context(model.keeping_texts())
+            report = move_by_answers(
+                teachers,
+                target,
+                task,
+                start=self.config.start,
+                split=split,
+                config=config,
+                progress=progress,
+            )
+            check = check_answers(
+                report.prompt,
+                target,
+                teachers,
+                task,
+                split=split,
+                config=config,
+                held_back=True,
+                targets=report.asked,
+            )
         fell = fewer_equal(report.before, report.after, report.texts)
         return self._result(report.prompt, report, check, fell)
+
+    def _distill_config(self, model: Backbone) -> DistillConfig:
+        """The usual budget on a model, but for what was given."""
+        given, texts = self.config.distill, self.plan.texts or "words"
+        if not isinstance(given, DistillConfig):
+            given = replace(usual_distillation(model), **given)
+        return replace(given, texts=texts)
 
     def _by_embeddings(self, progress: Progress | None) -> MoveResult:
         told = None
@@ -130,7 +159,7 @@ class PreparedMove:
             self.task,
             words_of(*spaces),
             split=self.config.split,
-            config=replace(self.config.distill, texts=self.plan.texts or "words"),
+            config=self._distill_config(self.sources[0].place.backbone),
             progress=progress,
         )
         return [
@@ -235,7 +264,7 @@ class PreparedMove:
                 self.task,
                 prompt,
                 split=split,
-                truncate=self.config.distill.truncate,
+                truncate=self._distill_config(place.backbone).truncate,
             ).score
 
 
@@ -262,6 +291,8 @@ def prepare_move(
     if method not in ("auto", "answers", "embeddings"):  # the name of a transfer method
         config, method = _with_method(config, method), "embeddings"
     opened, refused = _task_of(sources, task, config.data)
+    if opened is not None and isinstance(config.start, str) and config.start != "auto":
+        Start.parse(config.start, opened, 0)  # refused before the work
     looks = texts == "auto" and method != "embeddings"
     count, unread = texts_at_hand(opened, config.split) if looks else (0, None)
     lacks = [each.place.lacks for each in sources]

@@ -14,7 +14,7 @@ from torch import Tensor
 from promptport.backbone import Backbone, BackboneLike, as_backbone, text_ids
 from promptport.errors import TuningError
 from promptport.parameters.mixtures import mixture_words, starting_logits
-from promptport.prompt import SoftPrompt
+from promptport.prompt import Provenance, SoftPrompt
 from promptport.seeds import RANGE, check_seed, later_seed
 
 OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]
@@ -184,6 +184,29 @@ def make_origin(spec: OriginSpec, backbone: BackboneLike, length: int) -> Tensor
         rows = space.rows([space.words[word] for word in mixture_words(space, spec.words)])
         return starting_logits(len(rows), length, spec.seed).softmax(1) @ rows
     return _existing(spec, backbone, length)
+
+
+def origin_prompt(spec: OriginSpec, backbone: BackboneLike, length: int) -> SoftPrompt:
+    """A prompt that is an origin and nothing else: what tuning would start from.
+
+    Args:
+        spec: how to make the origin.
+        backbone: the frozen model whose input rows are used.
+        length: n >= 1.
+
+    Raises:
+        PromptPortError: as `make_origin`.
+    """
+    backbone = as_backbone(backbone)
+    provenance = Provenance(
+        backbone.name,
+        backbone.kind,
+        backbone.revision,
+        backbone.space.fingerprint,
+        origin=spec.to_dict(),
+        file=backbone.space.file_record,
+    )
+    return SoftPrompt(make_origin(spec, backbone, length), provenance)
 
 
 def _text_ids(spec: OriginSpec, backbone: Backbone, length: int) -> list[int]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from promptport.backbone import Backbone
 from promptport.evaluation import choose_template, evaluate
-from promptport.parameters.origins import OriginSpec, make_origin
+from promptport.parameters.origins import OriginSpec, origin_prompt
 from promptport.progress import stage
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template
 from promptport.tuning.config import TuneConfig, TuneJob
 from promptport.tuning.independent import tune
@@ -138,16 +138,7 @@ def _reads_something(template: Template) -> bool:
 
 def random_prompt(backbone: Backbone, length: int, seed: int) -> SoftPrompt:
     """A prompt of random vocabulary rows: what tuning would start from."""
-    spec = OriginSpec("vocabulary", seed)
-    provenance = Provenance(
-        backbone.name,
-        backbone.kind,
-        backbone.revision,
-        backbone.space.fingerprint,
-        origin=spec.to_dict(),
-        file=backbone.space.file_record,
-    )
-    return SoftPrompt(make_origin(spec, backbone, length), provenance)
+    return origin_prompt(OriginSpec("vocabulary", seed), backbone, length)
 
 
 def _mean(scores: list[Score]) -> Score:

@@ -12,9 +12,12 @@ from promptport.distillation import (
     agreement,
     choose_cue_word,
     move_by_answers,
+    targets,
+    usual,
 )
+from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import MismatchError, TaskError, TuningError
-from promptport.parameters import OriginSpec
+from promptport.parameters import OriginSpec, make_origin
 from promptport.tuning import TuneConfig, TuneJob, tune
 
 CONFIG = DistillConfig(texts="words", rows=12, epochs=4, batch_size=4, relative_lr=0.1)
@@ -68,6 +71,74 @@ def test_of_several_sources_the_start_that_answers_most_like_all(backbone, task)
     ]
     assert apart[found.start] == min(apart)
     assert [each is None for each in found.mixtures] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("start", "began", "steps"),
+    [
+        ("mixture", "mixture", ["fit_mixture", "transfer", "align"]),
+        ("port", "port", ["transfer", "align"]),
+        ("vocabulary", "vocabulary", ["begin", "align"]),
+        ("normal*0.5", "normal", ["begin", "align"]),
+        ("text:the capital is", "text", ["begin", "align"]),
+    ],
+)
+def test_where_alignment_starts(backbone, task, start, began, steps) -> None:
+    source, goal = backbone("bert"), backbone("t5")
+    prompt = tuned(source, task)
+    config = replace(CONFIG, texts="task")
+    found = move_by_answers([Teacher(source, prompt)], goal, task, start=start, config=config)
+    history = found.prompt.provenance.history
+    assert found.began == found.to_dict()["began"] == began
+    assert [entry["step"] for entry in history] == steps
+    assert len(found.transfers) == steps.count("transfer")
+    assert found.after.divergence < found.before.divergence
+    assert found.prompt.provenance.template == prompt.provenance.template
+    assert found.prompt.provenance.task == prompt.provenance.task
+    if steps[0] == "begin":
+        spec = OriginSpec.parse(start, config.seed)
+        assert history[0]["start"] == spec.to_dict()
+        assert history[0]["tuning"] == prompt.provenance.tuning
+        begun = found.asked.agreement(make_origin(spec, goal, 3), found.before.rows)
+        assert begun == found.before
+
+
+def test_it_starts_from_a_prompt_of_the_target(backbone, task) -> None:
+    source, goal = backbone("bert"), backbone("t5")
+    start, teacher = tuned(goal, task), Teacher(source, tuned(source, task))
+    found = move_by_answers([teacher], goal, task, start=start, config=CONFIG)
+    assert found.began == "prompt"
+    assert found.asked.agreement(start.vectors, found.before.rows) == found.before
+    with pytest.raises(MismatchError):
+        move_by_answers([teacher], goal, task, start=teacher.prompt, config=CONFIG)
+
+
+def test_the_source_is_asked_once(backbone, task, monkeypatch) -> None:
+    source, goal = backbone("bert"), backbone("gpt2")
+    teacher, asked = Teacher(source, tuned(source, task)), []
+    collect = targets.collect_scores
+    monkeypatch.setattr(
+        targets, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
+    )
+    move_by_answers([teacher], goal, task, start="vocabulary", config=CONFIG)
+    assert asked == [source]
+
+
+def test_label_words_to_start_from(task, films) -> None:
+    assert Start.parse("labels", films, 0).origin.text == "great good terrible unhappy"
+    with pytest.raises(TuningError, match="a task with label words"):
+        Start.parse("labels", task, 0)
+    with pytest.raises(TuningError, match="start of a move: expected auto, mixture, port, labels"):
+        Start.parse("nothing", task, 0)
+
+
+def test_large_models_begin_anew_and_small_ones_from_the_prompt(backbone, monkeypatch) -> None:
+    small = backbone("bert")
+    assert usual_start(small, [backbone("gpt2")]) == "mixture"
+    assert usual_distillation(small) == DistillConfig()
+    monkeypatch.setattr(usual, "LARGE", small.parameters)
+    assert usual_start(small, [small]) == "vocabulary"
+    assert usual_distillation(small).steps > 0
 
 
 def test_bad_input(backbone, task) -> None:

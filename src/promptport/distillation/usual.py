@@ -1,0 +1,87 @@
+"""What moving by answers does where nobody says otherwise, by the size of the models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from promptport.backbone import Backbone
+from promptport.distillation.targets import DistillConfig
+from promptport.errors import TuningError
+from promptport.parameters.origins import OriginSpec
+from promptport.tasks import Task
+from promptport.tuning.usual import LARGE
+
+Begin = Literal["mixture", "port", "origin"]
+
+# Three hundred updates would cost as much as tuning there (benchmarks/real_transfer).
+_LARGE = DistillConfig(
+    rows=512, epochs=0, steps=120, check=20, patience=3, average=10, relative_lr=0.1
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the prompt of the target begins from.
+
+    Attributes:
+        kind: `mixture` (the prompt as a mixture of words, carried by the embedding tables), `port`
+            (the prompt itself, carried by them) or `origin` (nothing of the prompt).
+        origin: of the kind `origin`: how it is made on the target.
+    """
+
+    kind: Begin
+    origin: OriginSpec | None = None
+
+    @classmethod
+    def parse(cls, text: str, task: Task, seed: int) -> Start:
+        """Read `mixture`, `port`, `labels` (the task's label words) or an origin's kind.
+
+        Args:
+            text: what a user writes.
+            task: of the label words.
+            seed: of origins that are drawn.
+
+        Raises:
+            TuningError: none of these, or a task without labels.
+        """
+        if text == "mixture":
+            return cls("mixture")
+        if text == "port":
+            return cls("port")
+        if text == "labels":
+            return cls("origin", OriginSpec.parse(f"text:{_label_words(task)}", seed))
+        try:
+            return cls("origin", OriginSpec.parse(text, seed))
+        except TuningError:
+            raise TuningError(
+                "start of a move",
+                expected="auto, mixture, port, labels, vocabulary, normal, text:SOME WORDS, or a "
+                "prompt folder of the target",
+                got=repr(text),
+                fix="Choose one of them, or leave it out",
+            ) from None
+
+
+def _label_words(task: Task) -> str:
+    words = [word for own in (task.labels or {}).values() for word in own]
+    if not words:
+        raise TuningError(
+            "--start labels",
+            expected="a task with label words",
+            got=f"{task.name}, which has none",
+            fix="Start from vocabulary, or from text:SOME WORDS",
+        )
+    return " ".join(words)
+
+
+def usual_start(target: Backbone, sources: Sequence[Backbone]) -> str:
+    """What a move begins from: small models share much, large ones next to nothing."""
+    large = any(each.parameters >= LARGE for each in (target, *sources))
+    return "vocabulary" if large else "mixture"
+
+
+def usual_distillation(target: Backbone) -> DistillConfig:
+    """Budget and rates of aligning on a target."""
+    return _LARGE if target.parameters >= LARGE else DistillConfig()
