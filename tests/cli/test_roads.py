@@ -366,6 +366,37 @@ def test_an_interrupted_move_says_that_nothing_is_kept(
     assert not (tmp_path / "Q").exists()
 
 
+def test_an_interrupted_alignment_goes_on(
+    run_cli, model_folder, task, tmp_path, monkeypatch
+) -> None:
+    from promptport.distillation import recipes
+    from promptport.distillation.trainer import Distillation
+
+    tune(run_cli, model_folder("bert"), task, tmp_path / "P")
+    move = ("move", tmp_path / "P", "--to", model_folder("t5"), "--task", task, "--rows", 12)
+    move = (*move, "--start", "vocabulary", "--steps", 9)
+    whole = run_json(run_cli, *move, "--out", tmp_path / "Q", "--json")
+    step, taken = Distillation.step, []
+
+    def interrupted(self, rows):
+        if self.done == 6 and len(taken) == 6:
+            raise KeyboardInterrupt
+        taken.append(self.done)
+        step(self, rows)
+
+    monkeypatch.setattr(recipes, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(Distillation, "step", interrupted)
+    taken.clear()
+    code, out, err = run_cli(*move, "--out", tmp_path / "R")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "interrupted: the same command goes on from where it was"
+    taken.clear()
+    again = run_json(run_cli, *move, "--out", tmp_path / "R", "--json")
+    assert taken == [6, 7, 8]
+    assert again["aligned"] == whole["aligned"]
+    assert [p.name for p in (tmp_path / "R").glob(".*")] == []
+
+
 def test_transfer_has_the_options_of_move() -> None:
     from inspect import signature
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from promptport.cli import move_options as o
@@ -161,8 +162,11 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
     if options.method == "auto":
         say(prepared.plan.line)
     _note(options, prepared)
-    result = prepared.run()
+    kept = options.out / o.UNFINISHED
+    with goes_on("where it was", lambda: any(kept.glob("*"))):
+        result = prepared.run()
     save_prompt(result.prompt, options.out)
+    rmtree(kept, ignore_errors=True)
     scores = prepared.score(result.prompt) if options.score else None
     show_move(prepared, result, scores, options)
     if options.cue_word == "choose":

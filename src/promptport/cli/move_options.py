@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ROAD_PANEL = "Road"
 TEXTS_PANEL = "Texts and learning"
 TABLES_PANEL = "Embeddings road"
+UNFINISHED = ".unfinished-move"  # folder in the one that is written
 MINIMUM = 32  # usual --minimum-anchors
 
 Prompts = Annotated[
@@ -353,6 +354,7 @@ class MoveOptions:
             template=self.template,
             weights=tuple(self.weight),
             loading=self.loading,
+            state=self.out / UNFINISHED,
         )
 
     def _start(self) -> str | SoftPrompt:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from promptport._version import __version__
@@ -105,6 +106,7 @@ def move_by_answers(
     split: str = "train",
     config: DistillConfig | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    state: Path | None = None,
 ) -> AnswersResult:
     """Carry finished prompts to another backbone by what they do, not by where they lie.
 
@@ -127,9 +129,11 @@ def move_by_answers(
         config: budget and rates of alignment; None for the usual ones of the target, on random
             words. Fitting a mixture takes more epochs.
         progress: called with (what, steps done, steps in all).
+        state: folder of an unfinished move, which goes on from there; it stays. None: it begins
+            anew.
 
     Raises:
-        TuningError: no source, or no such start.
+        TuningError: no source, no such start, or the folder is that of another move.
         MismatchError: a prompt does not belong to its backbone, or lengths differ.
         AnchorError: the backbones share too few words.
         TaskError: a text to text task, or too few rows.
@@ -147,13 +151,20 @@ def move_by_answers(
         parsed = Start.parse(start, asked, config.seed)
         if parsed.origin is None:
             fits = parsed.kind == "mixture"
-            begun = _carried(sources, model, asked, fits, split, config, progress)
+            begun = _carried(sources, model, asked, fits, split, config, progress, state)
         else:
             made = origin_prompt(parsed.origin, model, sources[0].prompt.length)
             begun = _Begun(_asked_alike(made, sources[0].prompt, asked), parsed.origin.kind)
-    targets = DistillTargets.make(model, begun.prompt, sources, asked, split, config)
+    targets = DistillTargets.make(
+        model, begun.prompt, sources, asked, split, config, _inside(state, "answers")
+    )
     aligned = align_to(
-        begun.prompt, targets, sources, config, _named(progress, f"aligning on {model.name}")
+        begun.prompt,
+        targets,
+        sources,
+        config,
+        _named(progress, f"aligning on {model.name}"),
+        state=_inside(state, "alignment"),
     )
     held = targets.held_back(config)
     before, after = (
@@ -173,6 +184,10 @@ def move_by_answers(
         config.texts,
         targets,
     )
+
+
+def _inside(state: Path | None, name: str) -> Path | None:
+    return None if state is None else state / f"{name}.safetensors"
 
 
 def _asked_alike(prompt: SoftPrompt, source: SoftPrompt, task: Task) -> SoftPrompt:
@@ -207,12 +222,15 @@ def _carried(
     split: str,
     config: DistillConfig,
     progress: Callable[[str, int, int], None] | None,
+    state: Path | None,
 ) -> _Begun:
     """The prompts, or the mixtures that they become first, carried by the embedding tables."""
     mixtures: list[DistillResult | None] = []
     if fits:
         words = words_of(model.space, *(source.backbone.space for source in sources))
-        mixtures = fit_mixtures(sources, task, words, split=split, config=config, progress=progress)
+        mixtures = fit_mixtures(
+            sources, task, words, split=split, config=config, progress=progress, state=state
+        )
     fitted = mixtures or [None] * len(sources)
     transfers = [
         transfer(source.prompt if own is None else own.prompt, source.backbone.space, model.space)
@@ -253,6 +271,7 @@ def fit_mixtures(
     split: str = "train",
     config: DistillConfig,
     progress: Callable[[str, int, int], None] | None = None,
+    state: Path | None = None,
 ) -> list[DistillResult | None]:
     """A mixture of words for every free prompt, fitted on its own backbone; None for the others.
 
@@ -263,6 +282,7 @@ def fit_mixtures(
         split: the split of these rows.
         config: what is asked; fitting takes 30 epochs.
         progress: called with (what, steps done, steps in all).
+        state: folder of an unfinished move.
 
     Raises:
         PromptPortError: as `fit_mixture`.
@@ -278,8 +298,9 @@ def fit_mixtures(
             split=split,
             config=replace(config, epochs=FIT_EPOCHS, patience=FIT_PATIENCE),
             progress=_named(progress, f"fitting a mixture on {source.backbone.name}"),
+            state=_inside(state, f"mixture-{number}"),
         )
-        for source in sources
+        for number, source in enumerate(sources)
     ]
 
 

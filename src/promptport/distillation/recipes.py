@@ -12,6 +12,7 @@ alike (`trainer`). Four recipes differ in what learns from what:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,9 @@ INTO_MERGE = DistillConfig(
     batch_size=4,
     relative_lr=0.06,
 )
+
+
+SAVE_SECONDS = 20.0  # between two savings of an unfinished run
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ def align_to(
     teachers: Sequence[Teacher],
     config: DistillConfig,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    state: Path | None = None,
 ) -> DistillResult:
     """As `align`, where the teachers were asked before.
 
@@ -144,10 +150,11 @@ def align_to(
         teachers: who gave them, for the history.
         config: budget and rates.
         progress: called with (steps done, steps in all).
+        state: file in which an unfinished run is kept.
     """
     name = targets.objective.backbone.name
     learning = from_free_vectors(prompt, [targets], config)
-    record = finish(learning, progress, f"aligning on {name}")
+    record = finish(learning, progress, f"aligning on {name}", state)
     entry = history_entry("align", config, record)
     entry["teachers"] = [
         {"backbone": t.backbone.name, "task": t.prompt.provenance.task} for t in teachers
@@ -249,6 +256,7 @@ def fit_mixture(
     split: str = "train",
     config: DistillConfig | None = None,
     progress: Callable[[int, int], None] | None = None,
+    state: Path | None = None,
 ) -> DistillResult:
     """Find a mixture of words that answers like a finished free prompt, in the same backbone.
 
@@ -263,6 +271,7 @@ def fit_mixture(
         split: the split whose texts are read.
         config: budget and rates.
         progress: called with (steps done, steps in all).
+        state: file in which an unfinished run is kept.
 
     Returns:
         A mixture prompt of the same length, with its record. Its origin is the random mixture
@@ -284,7 +293,7 @@ def fit_mixture(
     variants = UnderNoise(config.noise)
     learning = Distillation(mixtures, [targets], config, rate=config.logit_lr, variants=variants)
     start = learning.vectors.cpu().clone()
-    record = finish(learning, progress, f"fitting a mixture on {backbone.name}")
+    record = finish(learning, progress, f"fitting a mixture on {backbone.name}", state)
     old = prompt.provenance
     entry = history_entry("fit_mixture", config, record)
     entry |= {"origin": old.origin, "tuning": old.tuning}
@@ -327,11 +336,36 @@ def from_free_vectors(
     )
 
 
-def finish(learning: Distillation, progress: Progress | None, label: str) -> dict[str, Any]:
-    """Take all steps, which the label names; the fields of a result."""
+def finish(
+    learning: Distillation, progress: Progress | None, label: str, state: Path | None = None
+) -> dict[str, Any]:
+    """Take all steps, which the label names; the fields of a result.
+
+    Args:
+        learning: what takes them.
+        progress: called with (steps done, steps in all).
+        label: for whoever listens.
+        state: file in which an unfinished run is kept and from which it goes on; it stays there.
+    """
+    file = None if state is None else learning.file(state)
+    if file is not None:
+        learning.restore(file)
+    steps = _Steps(learning.total, progress or (lambda done, total: None), learning.done)
+    saved = time.monotonic()
+
+    def stepped() -> None:
+        nonlocal saved
+        steps.one()
+        if file is not None and time.monotonic() - saved > SAVE_SECONDS:
+            learning.save(file)
+            saved = time.monotonic()
+
     with stage(label) as told:
-        told.at(0, learning.total)
-        learning.go_on(learning.total, _Steps(learning.total, also(told, progress)).one)
+        steps.progress = also(told, progress)
+        told.at(learning.done, learning.total)
+        learning.go_on(learning.total, stepped)
+    if file is not None:
+        learning.save(file)
     return learning.record()
 
 

@@ -6,14 +6,17 @@ a prompt in the backbone that it was tuned on.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from promptport._version import __version__
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
@@ -27,6 +30,7 @@ from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Row, Task, TaskLike, Template, as_task
+from promptport.tuning.checkpoint import StateFile
 
 Texts = Literal["task", "words"]
 
@@ -204,7 +208,20 @@ class DistillTargets:
         task: Task,
         split: str,
         config: DistillConfig,
+        kept: Path | None = None,
     ) -> DistillTargets:
+        """Ask the teachers.
+
+        Args:
+            backbone: whose prompt learns.
+            prompt: that prompt, whose template and length the questions have.
+            teachers: one or more; their weighted mean answers.
+            task: gives texts and template.
+            split: the split whose texts are read.
+            config: `texts`, `rows`, `fill`, `seed` and `truncate` count.
+            kept: file of their answers: read if it is there and of these very questions, else
+                written.
+        """
         shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
         rows = _unlabelled(task, split, config, shared)
         template = choose_template(task, prompt)
@@ -215,11 +232,12 @@ class DistillTargets:
         blind = tuple(_blind(row, task, words) for row in rows)
         more = _filling(blind, objective, config)
         blind = (*blind, *more)
-        total = sum(teacher.weight for teacher in teachers)
-        answers = torch.zeros(0)
-        for teacher in teachers:
-            own = _answers(teacher, task, blind, words, config) * (teacher.weight / total)
-            answers = own if not len(answers) else answers + own
+        file = None if kept is None else _file_of_answers(kept, teachers, task, blind, words)
+        answers = _read(file)
+        if answers is None:
+            answers = _mean_answers(teachers, task, blind, words, config)
+            if file is not None:
+                file.write({"answers": answers}, [])
         if config.texts == "words":
             chosen = spread(answers, config.rows)
             blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
@@ -350,6 +368,44 @@ def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
         return None
     ids = [backbone.space.words[word] for word in words]
     return torch.tensor(ids, device=backbone.device)
+
+
+def _file_of_answers(
+    path: Path,
+    teachers: Sequence[Teacher],
+    task: Task,
+    rows: Sequence[Row],
+    words: Sequence[str] | None,
+) -> StateFile:
+    """The file of the answers to these questions: any other question has another identity."""
+    digest = hashlib.sha256(repr([*rows, words, task.labels]).encode())
+    for teacher in teachers:
+        template = choose_template(task, teacher.prompt).text
+        told = [teacher.backbone.space.fingerprint, template, teacher.weight]
+        digest.update(repr(told).encode())
+        digest.update(teacher.prompt.vectors.numpy().tobytes())
+    return StateFile(path, {"asked": digest.hexdigest(), "promptport": __version__})
+
+
+def _read(file: StateFile | None) -> Tensor | None:
+    found = None if file is None else file.read()
+    return None if found is None else found[0]["answers"]
+
+
+def _mean_answers(
+    teachers: Sequence[Teacher],
+    task: Task,
+    rows: Sequence[Row],
+    words: Sequence[str] | None,
+    config: DistillConfig,
+) -> Tensor:
+    """The weighted mean of the teachers' probabilities: (Q, A)."""
+    total = sum(teacher.weight for teacher in teachers)
+    answers = torch.zeros(0)
+    for teacher in teachers:
+        own = _answers(teacher, task, rows, words, config) * (teacher.weight / total)
+        answers = own if not len(answers) else answers + own
+    return answers
 
 
 def _answers(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import count
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from promptport._version import __version__
 from promptport.backbone import KeptTexts
 from promptport.distillation.targets import DistillConfig, DistillTargets, entropy
 from promptport.distillation.variants import Itself, Variants
@@ -18,7 +22,10 @@ from promptport.errors import TuningError
 from promptport.evaluation import PromptedQuestion, PromptsOf, ScoredQuestions, score_questions
 from promptport.parameters.parametrisation import Parametrisation
 from promptport.progress import stage
+from promptport.tuning.checkpoint import StateFile
 from promptport.tuning.trainer import backward
+
+_KEPT = ("done", "_stale", "_over", "_before", "_after")  # of an unfinished run, beside tensors
 
 TargetRow = tuple[int, int]  # number of the task, and of its question
 
@@ -109,9 +116,9 @@ class Distillation:
         """
         while self.done < min(steps, self.total) and not self._over:
             self.step(next(self._batches))
-            stepped()
             if self.done % self._every == 0 or self.done == self.total:
                 self._compare()
+            stepped()
 
     def step(self, rows: Sequence[TargetRow]) -> None:
         """One update."""
@@ -121,6 +128,46 @@ class Distillation:
         if self.mean is not None:
             self.mean.lerp_(self.vectors, 1 / self._average)
         self.done += 1
+
+    def file(self, path: Path) -> StateFile:
+        """The file of this very run: of its backbone, questions, answers, start and budget."""
+        digest = hashlib.sha256(self._backbone.space.fingerprint.encode())
+        for own in self.targets:
+            digest.update(repr([question.row for question in own.questions]).encode())
+            digest.update(own.objective.template.text.encode())
+            digest.update(own.answers.numpy().tobytes())
+        digest.update(self.best.numpy().tobytes())
+        identity = {"asked": digest.hexdigest(), "config": asdict(self.config)}
+        return StateFile(path, identity | {"promptport": __version__})
+
+    def save(self, file: StateFile) -> None:
+        """Keep everything that the rest of the run depends on."""
+        told = {name: getattr(self, name) for name in _KEPT}
+        file.write(self._state(), [told])
+
+    def restore(self, file: StateFile) -> None:
+        """Go on from a saved state, if there is one; before the first step.
+
+        Raises:
+            FileFormatError: the file is damaged.
+            TuningError: it belongs to another run.
+        """
+        saved = file.read()
+        if saved is None:
+            return
+        tensors, (told,) = saved
+        for name, tensor in self._state().items():
+            tensor.copy_(tensors[name])
+        for name in _KEPT:
+            setattr(self, name, told[name])
+        for _ in range(self.done):
+            next(self._batches)
+
+    def _state(self) -> dict[str, Tensor]:
+        """Everything in tensors by name, changed in place."""
+        mean = {} if self.mean is None else {"mean": self.mean}
+        own = {name: part.detach() for name, part in self.parameters.state().items()}
+        return {"best": self.best, **mean, **own}
 
     def _gradient(self, prompt: Tensor, rows: Sequence[TargetRow]) -> Tensor:
         leaf = prompt.detach().requires_grad_(True)

@@ -53,6 +53,8 @@ class MoveConfig:
         template: in place of the prompts' own; None to keep them.
         weights: of several prompts; none for all alike (the road by embeddings alone).
         loading: device, dtype and device_map of the models.
+        state: folder of an unfinished move, which goes on from there: made if missing, and to be
+            removed when the prompt is saved. None: an interrupted move begins anew.
     """
 
     data: Path | None = None
@@ -65,6 +67,7 @@ class MoveConfig:
     template: str | None = None
     weights: tuple[float, ...] = ()
     loading: Mapping[str, Any] = field(default_factory=dict)
+    state: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class PreparedMove:
                 split=split,
                 config=config,
                 progress=progress,
+                state=self.config.state,
             )
             check = check_answers(
                 report.prompt,
@@ -161,6 +165,7 @@ class PreparedMove:
             split=self.config.split,
             config=self._distill_config(self.sources[0].place.backbone),
             progress=progress,
+            state=self.config.state,
         )
         return [
             each if found is None else replace(each, prompt=found.prompt)

@@ -12,6 +12,7 @@ from promptport.distillation import (
     agreement,
     choose_cue_word,
     move_by_answers,
+    recipes,
     targets,
     usual,
 )
@@ -122,6 +123,65 @@ def test_the_source_is_asked_once(backbone, task, monkeypatch) -> None:
     )
     move_by_answers([teacher], goal, task, start="vocabulary", config=CONFIG)
     assert asked == [source]
+
+
+class Stopped(Exception):
+    """Like a killed process."""
+
+
+@pytest.mark.parametrize(("start", "average"), [("vocabulary", 0), ("port", 3), ("mixture", 0)])
+def test_a_stopped_move_goes_on_to_the_same_bits(
+    backbone, task, tmp_path, monkeypatch, start, average
+) -> None:
+    source, goal = backbone("bert"), backbone("t5")
+    teacher, config = Teacher(source, tuned(source, task)), replace(CONFIG, average=average)
+    whole = move_by_answers([teacher], goal, task, start=start, config=config)
+    monkeypatch.setattr(recipes, "SAVE_SECONDS", -1.0)
+
+    def stop_at(label: str, step: int):
+        def progress(what: str, done: int, total: int) -> None:
+            if what.startswith(label) and done == step:
+                raise Stopped
+
+        return progress
+
+    def move(progress=None):
+        return move_by_answers(
+            [teacher],
+            goal,
+            task,
+            start=start,
+            config=config,
+            progress=progress,
+            state=tmp_path / "state",
+        )
+
+    stages = [("fitting", 9), ("aligning", 5)] if start == "mixture" else [("aligning", 5)]
+    for label, step in stages:
+        with pytest.raises(Stopped):
+            move(stop_at(label, step))
+    taken: list[tuple[str, int]] = []
+    asked = []
+    collect = targets.collect_scores
+    monkeypatch.setattr(
+        targets, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
+    )
+    found = move(lambda what, done, total: taken.append((what[:8], done)))
+    assert found.prompt.vectors.equal(whole.prompt.vectors)
+    assert found.aligned.to_dict() == whole.aligned.to_dict()
+    # A step that was interrupted before it was saved is taken again.
+    assert min(done for what, done in taken if what == "aligning") == 5
+    if start == "vocabulary":
+        assert asked == []
+    with pytest.raises(TuningError, match="the state of this very run"):
+        move_by_answers(
+            [teacher],
+            goal,
+            task,
+            start=start,
+            config=replace(config, seed=7),
+            state=tmp_path / "state",
+        )
 
 
 def test_label_words_to_start_from(task, films) -> None:
