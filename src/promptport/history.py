@@ -149,7 +149,11 @@ def _method(entry: Entry) -> str:
 
 def _texts(entry: Entry) -> str:
     """Which questions it learned from."""
-    kinds = {"words": "random words", "task": "unlabelled texts"}
+    kinds = {
+        "words": "random words",
+        "task": "unlabelled texts",
+        "write": "texts that a model wrote",
+    }
     kind = kinds.get(str(entry.get("texts")), "texts without labels")
     rows, loss = entry.get("rows"), entry.get("loss")
     count = f"{rows} rows of " if isinstance(rows, int) else ""

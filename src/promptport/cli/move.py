@@ -32,7 +32,7 @@ from promptport.cli.console import (
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
-    from promptport.moving import PreparedMove
+    from promptport.moving import MoveResult, PreparedMove
     from promptport.tasks import Task
 
 
@@ -52,6 +52,9 @@ def command(
     check: o.Check = None,
     score: o.ScoreFlag = False,
     texts: o.Texts = "auto",
+    about: o.About = None,
+    shown: o.Shown = None,
+    written_to: o.WrittenTo = None,
     split: o.Split = "train",
     rows: o.Rows = None,
     epochs: o.Epochs = None,
@@ -103,6 +106,9 @@ def command(
         check=check,
         score=score,
         texts=texts,
+        about=about,
+        shown=shown,
+        written_to=written_to,
         split=split,
         rows=rows,
         epochs=epochs,
@@ -167,6 +173,8 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
         result = prepared.run()
     save_prompt(result.prompt, options.out)
     rmtree(kept, ignore_errors=True)
+    if options.written_to is not None:
+        _write_texts(result, options.written_to)
     scores = prepared.score(result.prompt) if options.score else None
     show_move(prepared, result, scores, options)
     if options.cue_word == "choose":
@@ -182,6 +190,19 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
         say(f"The source scored {told} on dev rows when it was tuned.")
     following = command_line("eval", options.out, task=reference, data=options.data, baselines=True)
     written(options.out, "Score it here", following)
+
+
+def _write_texts(result: MoveResult, place: Path) -> None:
+    """The texts that a model wrote, a line each, as a task file reads them."""
+    import json
+
+    from promptport.distillation import AnswersResult
+    from promptport.files import write_atomic
+
+    if isinstance(result.report, AnswersResult):
+        lines = [json.dumps(row.fields, ensure_ascii=False) for row in result.report.written]
+        write_atomic(place, "".join(f"{line}\n" for line in lines).encode())
+        say(f"{len(lines)} written texts are in {place}.")
 
 
 def _prepared(options: o.MoveOptions, to: str) -> PreparedMove:
@@ -214,6 +235,11 @@ def _check_options(options: o.MoveOptions) -> None:
     elif options.by is not None:
         raise PromptPortError(
             "--by", expected="--try with it", got="none", fix="Add --try METHOD, or leave --by out"
+        )
+    if options.texts != "write" and any(options.of_writing.values()):
+        given = next(name for name, given in options.of_writing.items() if given)
+        raise PromptPortError(
+            given, expected="--texts write with it", got=options.texts, fix="Add --texts write"
         )
     if options.method == "answers":
         refuse_together("--method answers", options.of_tables)

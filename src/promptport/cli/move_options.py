@@ -120,8 +120,30 @@ ScoreFlag = Annotated[
 Texts = Annotated[
     str,
     typer.Option(
-        help="What both models are asked. task: unlabelled texts of the task. words: random words. "
-        "auto: the task's, if there are 8.",
+        help="What both models are asked. task: unlabelled texts of the task. write: texts that "
+        "one of them writes. words: random words. auto: the task's, if there are 8.",
+        rich_help_panel=TEXTS_PANEL,
+    ),
+]
+About = Annotated[
+    str | None,
+    typer.Option(
+        help="With --texts write: what the texts are, for instance 'short film reviews'.",
+        rich_help_panel=TEXTS_PANEL,
+    ),
+]
+Shown = Annotated[
+    int | None,
+    typer.Option(
+        help="With --texts write: texts of the task that the writer is shown. Usual: 8.",
+        rich_help_panel=TEXTS_PANEL,
+    ),
+]
+WrittenTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--written-to",
+        help="With --texts write: file that gets the written texts, JSON lines.",
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
@@ -258,6 +280,9 @@ class MoveOptions:
     check: bool | None
     score: bool
     texts: str
+    about: str | None
+    shown: int | None
+    written_to: Path | None
     split: str
     rows: int | None
     epochs: int | None
@@ -305,12 +330,22 @@ class MoveOptions:
         """Options of the answers road alone -> whether they were given."""
         return {
             "--texts": self.texts != "auto",
+            **self.of_writing,
             "--rows": self.rows is not None,
             "--epochs": self.epochs is not None,
             "--steps": self.steps is not None,
             "--relative-lr": self.relative_lr is not None,
             "--noise": self.noise is not None,
             "--start": self.start is not None,
+        }
+
+    @property
+    def of_writing(self) -> dict[str, bool]:
+        """Options of --texts write alone -> whether they were given."""
+        return {
+            "--about": self.about is not None,
+            "--shown": self.shown is not None,
+            "--written-to": self.written_to is not None,
         }
 
     @property
@@ -327,6 +362,8 @@ class MoveOptions:
         steps = self.steps if self.steps or self.epochs is None else 0
         given = {
             "rows": self.rows,
+            "shown": self.shown,
+            "about": self.about,
             "epochs": self.epochs,
             "steps": steps,
             "relative_lr": self.relative_lr,

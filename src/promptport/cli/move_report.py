@@ -75,7 +75,9 @@ def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
     if report["cue_word"] is not None:
         rows.append(["cue word, in front of the answer", report["cue_word"]])
     before, after, aligned = report["before"], report["after"], report["aligned"]
-    texts = "random words" if report["texts"] == "words" else "texts of the task"
+    texts = {"words": "random words", "write": "written by a model"}.get(
+        report["texts"], "texts of the task"
+    )
     rows += [
         ["alignment: cross-entropy (at best the floor)", _losses(aligned)],
         ["equal first answers, before and after alignment", f"{_share(before)}, {_share(after)}"],

@@ -25,6 +25,7 @@ from promptport.distillation.targets import (
     Teacher,
     Texts,
     agreement,
+    with_written_texts,
 )
 from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import TuningError
@@ -32,7 +33,7 @@ from promptport.evaluation import choose_template
 from promptport.parameters.origins import origin_prompt
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
-from promptport.tasks import Task, TaskLike, as_task
+from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.transfers import TransferResult, transfer
 
 # Fitting starts from a random mixture, and alignment from a good prompt.
@@ -54,8 +55,9 @@ class AnswersResult:
         cue_word: word that was put in front of the answer for a causal target; None for none.
         before: agreement of the start with the sources, on the rows that alignment held back.
         after: agreement of `prompt` with them, on the same rows.
-        texts: what was asked, `words` or `task`.
+        texts: what was asked: `task`, `words` or `write`.
         asked: the questions and the sources' answers, of which the first were held back.
+        written: texts that a model wrote to ask them; those that were asked are among them.
     """
 
     prompt: SoftPrompt
@@ -69,6 +71,7 @@ class AnswersResult:
     after: Agreement
     texts: Texts
     asked: DistillTargets = field(repr=False, compare=False)
+    written: tuple[Row, ...] = field(default=(), repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompts."""
@@ -142,6 +145,11 @@ def move_by_answers(
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     model, asked = as_backbone(target), as_task(task)
     config = config or replace(usual_distillation(model), texts="words")
+    texts: Texts = config.texts
+    written: tuple[Row, ...] = ()
+    if texts == "write":
+        asked, config = with_written_texts(asked, split, config, model, sources)
+        written = tuple(asked.texts(split))
     if start == "auto":
         start = usual_start(model, [source.backbone for source in sources])
     if isinstance(start, SoftPrompt):
@@ -181,8 +189,9 @@ def move_by_answers(
         begun.cue_word,
         before,
         after,
-        config.texts,
+        texts,
         targets,
+        written,
     )
 
 

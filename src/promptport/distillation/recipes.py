@@ -373,7 +373,7 @@ def history_entry(step: str, config: DistillConfig, record: dict[str, Any]) -> d
     """What the history of a prompt keeps of a step."""
     return {
         "step": step,
-        "texts": config.texts,
+        "texts": "write" if config.written else config.texts,
         "rows": record["rows"],
         "made": record["made"],
         "labels_used": False,

@@ -20,7 +20,8 @@ from promptport._version import __version__
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.checks import refuse_out_of_range
 from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
-from promptport.errors import AnchorError, TaskError
+from promptport.distillation.written_text import can_write, written_rows
+from promptport.errors import AnchorError, BackboneError, TaskError
 from promptport.evaluation import choose_template, collect_scores, prompted, score_questions
 from promptport.objective import Objective, Question, pick_rows
 from promptport.parameters.noise import MIXTURE_NOISE, MOST_NOISE
@@ -32,9 +33,10 @@ from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Row, Task, TaskLike, Template, as_task
 from promptport.tuning.checkpoint import StateFile
 
-Texts = Literal["task", "words"]
+Texts = Literal["task", "words", "write"]
 
 _FEWEST_ROWS = 8
+_NO_FREE_ANSWERS = "Free answers cannot be compared word by word; tune on the target instead"
 _LEAST_UNIT = 0.05  # nats; teachers that tell less must not outweigh all others
 _MADE_PER_ROW = 4  # made-up texts of which one is kept
 _MOST_WORDS = 20_000  # a probe's answers are compared on at most so many shared words
@@ -45,9 +47,14 @@ class DistillConfig:
     """Budget and rates.
 
     Attributes:
-        texts: `task` (texts of the task, unlabelled) or `words` (random words that the backbones
-            share: nothing of the task is read but its templates and label words).
+        texts: `task` (texts of the task, unlabelled), `write` (texts that one of the backbones
+            writes, `written_text.written_rows`) or `words` (random words that the backbones share:
+            nothing of the task is read but its templates and label words).
         rows: most unlabelled rows that are read or made, 8 or more.
+        shown: with `write`, texts of the task that the writer is shown, 0 or more.
+        about: with `write`, what the texts are, for instance `short film reviews`.
+        written: the texts of the task were written by a model (`with_written_texts` says so): of
+            twice as many those are kept whose first answers differ most.
         fill: fewer texts of a task are filled up to so many, but not more than `rows`, with
             some that are only learned from (words swapped for near ones,
             `synthetic_text.swapped_rows`). 0: none.
@@ -74,6 +81,9 @@ class DistillConfig:
 
     texts: Texts = "task"
     rows: int = 256
+    shown: int = 8
+    about: str = ""
+    written: bool = False
     fill: int = 0
     held_back: float = 0.2
     epochs: int = 10
@@ -93,6 +103,7 @@ class DistillConfig:
         ranges = {
             "texts": (self.texts in get_args(Texts), " or ".join(get_args(Texts))),
             "rows": (self.rows >= _FEWEST_ROWS, f"{_FEWEST_ROWS} or more"),
+            "shown": (self.shown >= 0, "0 or more"),
             "fill": (self.fill >= 0, "0 or more"),
             "held_back": (0 < self.held_back < 1, "above 0 and below 1"),
             "epochs": (self.epochs >= (not self.steps), "1 or more, or 0 with a limit of steps"),
@@ -222,6 +233,8 @@ class DistillTargets:
             kept: file of their answers: read if it is there and of these very questions, else
                 written.
         """
+        if config.texts == "write":
+            task, config = with_written_texts(task, split, config, backbone, teachers)
         shared = _shared_words(backbone, teachers) if _compares_words(task, config) else ()
         rows = _unlabelled(task, split, config, shared)
         template = choose_template(task, prompt)
@@ -238,7 +251,7 @@ class DistillTargets:
             answers = _mean_answers(teachers, task, blind, words, config)
             if file is not None:
                 file.write({"answers": answers}, [])
-        if config.texts == "words":
+        if config.texts == "words" or config.written:
             chosen = spread(answers, config.rows)
             blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
         questions = objective.prepare(blind).questions
@@ -292,6 +305,51 @@ class DistillTargets:
         return -(self.answers[list(places)].to(log_probs.device) * log_probs).sum(1)
 
 
+def with_written_texts(
+    task: Task,
+    split: str,
+    config: DistillConfig,
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+) -> tuple[Task, DistillConfig]:
+    """A task whose texts are those that a model writes, and a configuration that reads them.
+
+    Args:
+        task: whose first texts the model is shown, as `config.shown` says.
+        split: of these, and of the written ones.
+        config: with the texts `write`.
+        backbone: whose prompt learns; it writes if it can.
+        teachers: else the first of their backbones that can.
+
+    Raises:
+        TaskError: nothing to begin with, a text to text task, or too few texts came.
+        BackboneError: none of the backbones can write.
+    """
+    task.refuse_text2text(_NO_FREE_ANSWERS)
+    able = [own for own in (backbone, *(t.backbone for t in teachers)) if can_write(own)]
+    if not able:
+        raise BackboneError(
+            "texts 'write'",
+            expected="a causal model, which writes",
+            got=", ".join(dict.fromkeys(f"{t.backbone.name}: {t.backbone.kind}" for t in teachers)),
+            fix="Choose --texts words, or give texts of the task",
+        )
+    there = task.texts(split) if split in task.splits else ()
+    shown = pick_rows(there, config.shown, config.seed) if config.shown else ()
+    # Most texts get one answer: of twice as many, those are kept whose answers differ.
+    rows = written_rows(
+        able[0], task, 2 * config.rows, config.seed, shown=shown, about=config.about
+    )
+    if len(rows) < _FEWEST_ROWS:
+        raise TaskError(
+            f"texts by {able[0].name}",
+            expected=f"{_FEWEST_ROWS} or more that are of use",
+            got=str(len(rows)),
+            fix="Show it some texts of the task, or say what they are (--about)",
+        )
+    return task.with_rows(**{split: rows}), replace(config, texts="task", written=True)
+
+
 def _compares_words(task: Task, config: DistillConfig) -> bool:
     return task.kind == "probe" or config.texts == "words"
 
@@ -299,12 +357,11 @@ def _compares_words(task: Task, config: DistillConfig) -> bool:
 def _unlabelled(
     task: Task, split: str, config: DistillConfig, words: Sequence[str]
 ) -> Sequence[Row]:
-    task.refuse_text2text(
-        "Free answers cannot be compared word by word; tune on the target instead"
-    )
+    task.refuse_text2text(_NO_FREE_ANSWERS)
     if config.texts == "words":
         return synthetic_rows(task, words, _MADE_PER_ROW * config.rows, config.seed)
-    picked = pick_rows(task.texts(split), config.rows, config.seed)
+    most = 2 * config.rows if config.written else config.rows
+    picked = pick_rows(task.texts(split), most, config.seed)
     if len(picked) < _FEWEST_ROWS:
         raise TaskError(
             f"task {task.name!r}, {split}",
@@ -322,7 +379,7 @@ def _held_back(count: int, config: DistillConfig) -> int:
 def _filling(rows: Sequence[Row], objective: Objective, config: DistillConfig) -> list[Row]:
     """Rows made of those that are learned from, where there are few."""
     missing = min(config.fill, config.rows) - len(rows)
-    if config.texts == "words" or missing <= 0:
+    if config.texts == "words" or config.written or missing <= 0:
         return []
     held = _held_back(len(rows), config)
     made = swapped_rows(rows[held:], objective.backbone, missing, config.seed, but=rows[:held])

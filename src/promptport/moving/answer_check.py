@@ -21,6 +21,11 @@ CHECK_ROWS = 64
 GOOD = 0.5  # share of equal first answers from which a moved prompt is called good
 FEWEST_ROWS = 10  # fewer tell nothing
 _SURE = 2.0  # standard errors that lie between chance and more than that
+_ASKED = {
+    "words": "random-word questions",
+    "write": "texts that a model wrote",
+    "task": "unlabelled texts of the task",
+}
 # Measured (benchmarks/LOG.md, "Agreement and score"): random words do not tell prompts that keep
 # little from those that keep much; the task's own texts do, and nothing lies from 43% to 65%.
 WORDS_SAY_LITTLE = (
@@ -41,7 +46,7 @@ class AnswerCheck:
         answers: how many answers are possible.
         commonest: what one and the same answer to all rows would reach, 0 to 1.
         random: what random words in place of the prompt reach on the target, 0 to 1.
-        texts: what was asked, `task` or `words`.
+        texts: what was asked, `task`, `write` or `words`.
     """
 
     same: float
@@ -75,7 +80,7 @@ class AnswerCheck:
     @property
     def lines(self) -> tuple[str, ...]:
         """The numbers in words: what they are, what to compare them with, what they mean."""
-        asked = "random-word questions" if self.texts == "words" else "unlabelled texts of the task"
+        asked = _ASKED[self.texts]
         told = f"it answers like its source on {self.same:.0%} of {self.rows} {asked}"
         compare = (
             f"of {self.answers:,} possible answers, random guessing gets {1 / self.answers:.1%}, "

@@ -349,8 +349,8 @@ def move(
             prompts remember.
         method: `auto`; `answers` (asks both models); `embeddings` (their tables alone), or the name
             of a transfer method for this road.
-        texts: what they are asked: `task` (its unlabelled texts), `words` (random words), or
-            `auto` (the task's, if there are 8 or more).
+        texts: what they are asked: `task` (its unlabelled texts), `write` (texts that one of them
+            writes), `words` (random words), or `auto` (the task's, if there are 8 or more).
         config: everything else.
         progress: called with (what, steps done, steps in all).
 

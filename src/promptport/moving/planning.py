@@ -72,7 +72,7 @@ class MovePlan:
     Attributes:
         method: `answers` or `embeddings`.
         why: the reason, in one sentence without a full stop.
-        texts: what both models are asked: `task`, `words`, or None if nothing is asked.
+        texts: what both models are asked: `task`, `write`, `words`, or None if nothing is asked.
         warnings: what speaks against the result, known before it is made.
         better: the method that would keep more, if it is open: `answers`, or `auto`.
         fits: whether free prompts become mixtures of words before they are carried by embeddings.
@@ -101,7 +101,7 @@ def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -
     Args:
         situation: what there is (`look_around` finds it out).
         method: `answers`, `embeddings`, or `auto` for the one that works.
-        texts: `task`, `words`, or `auto`: the task's own texts where there are 8 or more.
+        texts: `task`, `write`, `words`, or `auto`: the task's own texts where there are 8 or more.
 
     Raises:
         UnknownNameError: another method or other texts.
@@ -187,7 +187,7 @@ def choose_texts(
     """What models are asked, and the same in words.
 
     Args:
-        texts: `task`, `words`, or `auto`: the task's own texts where there are 8 or more.
+        texts: `task`, `write`, `words`, or `auto`: the task's own texts where there are 8 or more.
         task: its name.
         split: where its texts are.
         count: how many there are.
@@ -199,6 +199,8 @@ def choose_texts(
     _check_name("texts", texts, ("auto", *get_args(Texts)))
     if texts == "task" or (texts == "auto" and count >= FEWEST_TEXTS):
         return "task", f"unlabelled texts of {task} ({split})"
+    if texts == "write":
+        return "write", f"texts like those of {task} that a model writes"
     if texts == "words":
         return "words", "random words"
     there = f"{count} texts" if count else "no texts"

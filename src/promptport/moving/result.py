@@ -88,8 +88,8 @@ def fewer_equal(before: Agreement, after: Agreement, texts: Texts) -> tuple[str,
     if after.same >= before.same:
         return ()
     fix = "move it with unlabelled texts of the task (--texts task)"
-    if texts == "task":
-        fix = "more texts of the task (--rows) make it surer"
+    if texts != "words":
+        fix = "more texts (--rows) make it surer"
     return (
         f"alignment brought the probabilities nearer (divergence {before.divergence:.2f} to "
         f"{after.divergence:.2f} nats) but fewer first answers are equal "
