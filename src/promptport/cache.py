@@ -24,6 +24,7 @@ _DEFAULT_GIGABYTES = 20.0
 _GIGABYTE = 1_000_000_000
 _MODELS = "gguf"
 _WORDS = "words"
+_FETCHED = "models"
 _RECORD = "entry.json"
 _USED = "used"
 
@@ -76,14 +77,24 @@ class CacheEntry:
     used: float
 
 
+def fetched_folder() -> Path:
+    """Where files of pretrained models lie that were fetched, which need not exist."""
+    return cache_folder() / _FETCHED
+
+
 def model_entry(key: str) -> Path:
     """The folder of a converted model, which need not exist."""
     return cache_folder() / _MODELS / key
 
 
 def cache_entries() -> list[CacheEntry]:
-    """What is kept, last used first: every converted model, and the word tables as one."""
+    """What is kept, last used first: converted models, fetched files, the word tables as one."""
     found = [_model(place) for place in _model_folders()]
+    found += [
+        CacheEntry(f"{file.name}, fetched", file, stat.st_size, max(stat.st_atime, stat.st_mtime))
+        for file in sorted(fetched_folder().glob("[!.]*.gguf"))
+        if (stat := file.stat())
+    ]
     tables = [file for file in (cache_folder() / _WORDS).glob("*.json") if file.is_file()]
     if tables:
         used = max(file.stat().st_mtime for file in tables)
@@ -180,6 +191,10 @@ def _remove(entry: CacheEntry) -> bool:
     """Whether it could be removed: nobody is using it, and it may be written."""
     if entry.place.name == _WORDS:
         shutil.rmtree(entry.place, ignore_errors=True)
+        return not entry.place.exists()
+    if entry.place.is_file():
+        with contextlib.suppress(OSError):
+            entry.place.unlink()
         return not entry.place.exists()
     with _flock(_lock_file(entry.place), shared=False, wait=False) as got:
         if not got:

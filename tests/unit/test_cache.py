@@ -100,3 +100,17 @@ def test_an_unfinished_entry_is_shown_and_cleared():
     (cache.model_entry("abc") / "front").mkdir(parents=True)
     assert names() == ["abc (unfinished)"]
     assert len(cache.clear_cache()) == 1
+
+
+def test_fetched_files_are_shown_and_cleared():
+    folder = cache.fetched_folder()
+    folder.mkdir(parents=True)
+    (folder / "small.gguf").write_bytes(bytes(7))
+    os.utime(folder / "small.gguf", (100, 100))
+    (folder / ".small.gguf.part").write_bytes(bytes(9))
+    entry("a", 10, 200)
+    assert names() == ["a", "small.gguf, fetched"]
+    assert cache.cache_entries()[1].size == 7
+    assert cache.trim_cache(cache.model_entry("a")) == []
+    assert [gone.what for gone in cache.clear_cache()] == ["a", "small.gguf, fetched"]
+    assert not (folder / "small.gguf").exists()

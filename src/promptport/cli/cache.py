@@ -15,10 +15,11 @@ _GIGABYTE = 1_000_000_000
 
 
 def listing(ctx: typer.Context, json_output: JsonFlag = False) -> None:
-    """Show what is kept on disk: unpacked GGUF models, words of tokenizers.
+    """Show what is kept on disk: unpacked GGUF models, fetched files, words of tokenizers.
 
-    All of it is made again when it is needed. Models that were not used for longest go when there
-    are more than PROMPTPORT_CACHE_GB gigabytes (usually 20); PROMPTPORT_CACHE names the folder.
+    All of it is made or fetched again when it is needed. Unpacked models that were not used for
+    longest go when there are more than PROMPTPORT_CACHE_GB gigabytes (usually 20);
+    PROMPTPORT_CACHE names the folder.
 
     Example:
         promptport cache

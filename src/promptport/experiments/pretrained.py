@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from promptport.cache import cache_folder
+from promptport.cache import fetched_folder
 from promptport.errors import FileFormatError, StorageError, UnknownNameError
 from promptport.files import storage_error
 from promptport.progress import stage
@@ -71,7 +71,7 @@ MODELS = {
 
 def models_folder() -> Path:
     """Where the models lie: `models` in the cache folder (`PROMPTPORT_CACHE`)."""
-    return cache_folder() / "models"
+    return fetched_folder()
 
 
 def pretrained(name: str) -> Pretrained:

@@ -65,10 +65,13 @@ def score_baselines(
             backbone, task, prompt, template=place, split=split, truncate=truncate
         ).score
 
-    if backbone.kind != "causal" or _reads_something(place):
+    manual = manual_scores(backbone, task, split=split, truncate=truncate)
+    if place.without_soft() == task.manual:  # the same question
+        scores["no prompt"] = manual["manual"]
+    elif backbone.kind != "causal" or _reads_something(place):
         with stage("scoring no prompt"):
             scores["no prompt"] = plain(place.without_soft())
-    scores |= manual_scores(backbone, task, split=split, truncate=truncate)
+    scores |= manual
     randoms = []
     for number, seed in enumerate(RANDOM_SEEDS, 1):
         with stage(f"scoring random prompt {number} of {len(RANDOM_SEEDS)}"):

@@ -11,7 +11,7 @@ from promptport.backbone import Backbone
 from promptport.evaluation import evaluate
 from promptport.objective import Objective
 from promptport.tasks import Row, open_task
-from promptport.tuning import TuneConfig, score_baselines
+from promptport.tuning import TuneConfig, baselines, score_baselines
 from promptport.tuning.baselines import dev_baselines, manual_scores
 from promptport.tuning.label_prior import (
     PRIOR_OFF,
@@ -129,3 +129,21 @@ def test_it_is_among_the_baselines(nano, biased) -> None:
     assert on_dev[PRIOR_OFF] == score_prior_off(nano, wanted, biased.manual, split="dev").score
     assert on_dev[PRIOR_OFF].rows == 10
     assert PRIOR_OFF not in dev_baselines(nano, few, TuneConfig(), manual=False)
+
+
+def test_no_prompt_and_the_manual_template_are_asked_once_where_they_are_one(
+    backbone, films, monkeypatch
+) -> None:
+    asked = []
+    score = baselines.evaluate
+    monkeypatch.setattr(
+        baselines, "evaluate", lambda *a, **k: asked.append(k["template"].text) or score(*a, **k)
+    )
+    model = backbone("gpt2")
+    scores = score_baselines(model, films)
+    assert films.template.without_soft() == films.manual
+    assert scores["no prompt"] == scores["manual"]
+    assert set(asked) == {films.template.text}
+    other = replace(films, manual=films.manual.parse("{text} All in all it was {answer} ."))
+    assert score_baselines(model, other)["no prompt"] == scores["no prompt"]
+    assert films.manual.text in asked
