@@ -32,6 +32,7 @@ from promptport.space import EmbeddingSpace
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Row, Task, TaskLike, Template, as_task
 from promptport.tuning.checkpoint import StateFile
+from promptport.tuning.label_prior import has_prior, label_scores, without_prior
 
 Texts = Literal["task", "words", "write"]
 
@@ -71,6 +72,9 @@ class DistillConfig:
         batch_size: rows per step, 1 or more.
         relative_lr: step of free vectors as a share of the spread of the backbone's input rows.
         logit_lr: step of the logits of a mixture.
+        manual_weight: what the answers of the learning backbone's own manual template, its label
+            prior off, count beside those of the teachers, 0 (nothing) or more: log-probabilities
+            are added. Of classifications with such a template.
         noise: on the virtual tokens of a mixture (`TuneJob.noise`), 0 to 10.
         seed: of the order of the rows and of the mixture to start from.
         truncate: cut texts that are too long instead of refusing them.
@@ -95,6 +99,7 @@ class DistillConfig:
     batch_size: int = 16
     relative_lr: float = 0.03
     logit_lr: float = 1.0
+    manual_weight: float = 0.0
     noise: float = MIXTURE_NOISE
     seed: int = 0
     truncate: bool = False
@@ -115,6 +120,7 @@ class DistillConfig:
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),
             "logit_lr": (0 < self.logit_lr < math.inf, "a number above 0"),
+            "manual_weight": (0 <= self.manual_weight < math.inf, "0 or more"),
             "noise": (0 <= self.noise <= MOST_NOISE, f"0 to {MOST_NOISE:g}"),
         }
         refuse_out_of_range(self, ranges)
@@ -199,9 +205,10 @@ class DistillTargets:
     Attributes:
         objective: of the backbone whose prompt learns.
         questions: Q questions.
-        answers: (Q, A) probabilities over labels, or over shared words.
+        answers: (Q, A) probabilities to learn, over labels or over shared words.
         columns: tokens of these words in that backbone, None for labels.
         made: how many of the questions, the last ones, were made beside the task's texts.
+        told: (Q, A) probabilities of the teachers alone; None if these are `answers`.
     """
 
     objective: Objective
@@ -209,6 +216,12 @@ class DistillTargets:
     answers: Tensor
     columns: Tensor | None
     made: int = 0
+    told: Tensor | None = None
+
+    @property
+    def of_teachers(self) -> Tensor:
+        """(Q, A) probabilities that the teachers give."""
+        return self.answers if self.told is None else self.told
 
     @classmethod
     def make(
@@ -254,8 +267,12 @@ class DistillTargets:
         if config.texts == "words" or config.written:
             chosen = spread(answers, config.rows)
             blind, answers = tuple(blind[i] for i in chosen), answers[chosen]
+        told = answers
+        if config.manual_weight and words is None and has_prior(task) and task.manual is not None:
+            own = _of_template(backbone, task, blind, config)
+            answers = (answers.clamp_min(1e-30).log() + config.manual_weight * own).softmax(1)
         questions = objective.prepare(blind).questions
-        return cls(objective, questions, answers, _columns(backbone, words), len(more))
+        return cls(objective, questions, answers, _columns(backbone, words), len(more), told)
 
     def held_back(self, config: DistillConfig) -> int:
         """How many questions, the first ones, only decide when to stop: not all, and none made."""
@@ -283,7 +300,7 @@ class DistillTargets:
 
     @torch.no_grad()
     def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
-        """How far a prompt (n, d) answers like the teachers, on the first `count` questions, all
+        """How far a prompt (n, d) answers as the teachers told, on the first `count` questions, all
         that were not made without it."""
         count = count or len(self.questions) - self.made
         total, same = 0.0, 0
@@ -291,18 +308,23 @@ class DistillTargets:
         with stage(f"comparing answers on {self.objective.backbone.name}"):
             for scored in score_questions(self.objective.backbone, queries, vectors):
                 scores = scored.scores()
-                total += float(self.losses(scores, scored.places).sum())
+                total += float(self.losses(scores, scored.places, self.of_teachers).sum())
                 own = scores if self.columns is None else scores.index_select(1, self.columns)
-                same += int((own.argmax(1).cpu() == self.answers[scored.places].argmax(1)).sum())
-        return Agreement(total / count - entropy(self.answers[:count]), same / count, count)
+                same += int(
+                    (own.argmax(1).cpu() == self.of_teachers[scored.places].argmax(1)).sum()
+                )
+        return Agreement(total / count - entropy(self.of_teachers[:count]), same / count, count)
 
-    def losses(self, scores: Tensor, places: Sequence[int]) -> Tensor:
-        """Cross-entropy to the teachers' answers: (Q',)."""
+    def losses(
+        self, scores: Tensor, places: Sequence[int], answers: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy to the answers to learn, or to others (Q, A): (Q',)."""
         log_probs = scores.log_softmax(1)
         if self.columns is not None:
             # Over the whole vocabulary, so that what teachers never say loses its weight too.
             log_probs = log_probs.index_select(1, self.columns)
-        return -(self.answers[list(places)].to(log_probs.device) * log_probs).sum(1)
+        wanted = self.answers if answers is None else answers
+        return -(wanted[list(places)].to(log_probs.device) * log_probs).sum(1)
 
 
 def with_written_texts(
@@ -425,6 +447,17 @@ def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
         return None
     ids = [backbone.space.words[word] for word in words]
     return torch.tensor(ids, device=backbone.device)
+
+
+def _of_template(
+    backbone: Backbone, task: Task, rows: Sequence[Row], config: DistillConfig
+) -> Tensor:
+    """Log-probabilities (Q, C) of the manual template, the mean of its answers taken off."""
+    assert task.manual is not None
+    objective = Objective(backbone, task, task.manual, truncate=config.truncate)
+    with stage(f"asking {backbone.name} with the manual template"):
+        scores = label_scores(objective, rows)
+    return without_prior(scores, scores.softmax(1).mean(0)).log_softmax(1)
 
 
 def _file_of_answers(

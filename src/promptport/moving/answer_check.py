@@ -137,7 +137,7 @@ def check_answers(
     if targets is None:
         targets = DistillTargets.make(target, prompt, sources, task, split, config)
     count = targets.held_back(config) if held_back else len(targets.questions) - targets.made
-    first = targets.answers[:count].argmax(1)
+    first = targets.of_teachers[:count].argmax(1)
     own = targets.agreement(prompt.vectors.to(target.device), count)
     other = random_prompt(target, prompt.length, config.seed).vectors.to(target.device)
     return AnswerCheck(

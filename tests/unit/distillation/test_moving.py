@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from promptport.distillation import (
     DistillConfig,
@@ -16,10 +17,13 @@ from promptport.distillation import (
     targets,
     usual,
 )
+from promptport.distillation.targets import DistillTargets
 from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import MismatchError, TaskError, TuningError
+from promptport.objective import Objective
 from promptport.parameters import OriginSpec, make_origin
 from promptport.tuning import TuneConfig, TuneJob, tune
+from promptport.tuning.label_prior import label_scores, without_prior
 
 CONFIG = DistillConfig(texts="words", rows=12, epochs=4, batch_size=4, relative_lr=0.1)
 
@@ -102,6 +106,30 @@ def test_where_alignment_starts(backbone, task, start, began, steps) -> None:
         assert history[0]["tuning"] == prompt.provenance.tuning
         begun = found.asked.agreement(make_origin(spec, goal, 3), found.before.rows)
         assert begun == found.before
+
+
+def test_the_manual_template_of_the_target_as_a_second_teacher(backbone, films) -> None:
+    source, goal = backbone("bert"), backbone("gpt2")
+    rows = [replace(row, answer="good") for row in films.load("train") * 4]
+    task = films.with_rows(train=rows, dev=rows)
+    teacher, start = Teacher(source, tuned(source, task)), tuned(goal, task)
+
+    def made(weight: float) -> DistillTargets:
+        config = DistillConfig(rows=12, manual_weight=weight)
+        return DistillTargets.make(goal, start, [teacher], task, "train", config)
+
+    alone, both, other = made(0), made(2.0), made(1e6)
+    assert alone.of_teachers.equal(alone.answers)
+    assert both.of_teachers.equal(alone.answers)
+    scores = label_scores(
+        Objective(goal, task, task.manual), [question.row for question in alone.questions]
+    )
+    own = without_prior(scores, scores.softmax(1).mean(0)).log_softmax(1)
+    wanted = (alone.answers.log() + 2 * own).softmax(1)
+    torch.testing.assert_close(both.answers, wanted)
+    assert other.answers.argmax(1).equal(own.argmax(1))
+    # Agreement is with the source, whatever is learned.
+    assert both.agreement(start.vectors) == alone.agreement(start.vectors)
 
 
 def test_it_starts_from_a_prompt_of_the_target(backbone, task) -> None:
