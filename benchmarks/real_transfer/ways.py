@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.real_models.cells import cell_of
+from benchmarks.real_models.tasks import short_name
 
 from promptport.backbone import Backbone
 from promptport.evaluation import evaluate
 from promptport.experiments.result_store import Cell
-from promptport.moving import MoveConfig, MoveResult, move
+from promptport.moving import EmbeddingsConfig, MoveConfig, MoveResult, move
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
+from promptport.transfers import TransferConfig
 
 VALUES = (
     *("score", "low", "high", "right", "rows", "skipped", "loss"),
@@ -32,6 +34,7 @@ class Way:
         start: see `MoveConfig`.
         distill: see `MoveConfig`; the usual budget for the rest.
         options: of a transfer method.
+        described: whether the model that writes texts is told what they are (`ABOUT`).
     """
 
     method: str = "answers"
@@ -39,11 +42,24 @@ class Way:
     start: str = "auto"
     distill: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    described: bool = False
 
+
+# What a user would say of the texts of a task (`move --about`).
+ABOUT = {
+    "sst2": "short film reviews",
+    "ag_news": "news in a few sentences",
+    "trec": "questions about facts",
+    "subj": "sentences of film reviews and of film plots",
+    "dbpedia": "first sentences of an encyclopedia",
+    "yelp": "reviews of restaurants and shops",
+}
 
 # Columns of the report; paper A's search has the paper's number of steps.
 COLUMNS: Mapping[str, Way] = {
     "move_task": Way(),
+    "move_written": Way(texts="write"),
+    "move_described": Way(texts="write", distill={"shown": 0}, described=True),
     "move_words": Way(texts="words"),
     "least_squares": Way("least_squares"),
     "paper": Way("gradient", options={"steps": 2000}),
@@ -56,6 +72,7 @@ STAGES: Mapping[str, Way] = {
     "from the task's text": Way(start="text:It was"),
     "from the port": Way(start="port"),
     "from the ported mixture": Way(start="mixture"),
+    "with its manual template": Way(distill={"manual_weight": 0.5}),
     "128 rows": Way(distill={"rows": 128}),
     "256 rows": Way(distill={"rows": 256}),
     "60 steps": Way(distill={"steps": 60}),
@@ -89,12 +106,10 @@ def moved_by(
     way: Way, prompt: SoftPrompt, source: Backbone, target: Backbone, task: Task, seed: int
 ) -> MoveResult:
     """The move itself."""
-    from promptport.moving import EmbeddingsConfig
-    from promptport.transfers import TransferConfig
-
     tables = TransferConfig(options=dict(way.options), seed=seed)
+    about = {"about": ABOUT[short_name(task)]} if way.described else {}
     config = MoveConfig(
-        distill={"seed": seed, "truncate": True, **way.distill},
+        distill={"seed": seed, "truncate": True, **about, **way.distill},
         start=way.start,
         embeddings=EmbeddingsConfig(transfer=tables),
         check=None if way.method == "answers" else False,
