@@ -49,8 +49,8 @@ class Setting:
 
     length: int = 10
     batch: int = 16
-    updates: int = 160
-    relative_lr: float = 0.1
+    updates: int = 120
+    relative_lr: float = 0.2
     schedule: str = "linear"
     origin: str = "vocabulary"
     place: str = "front"

@@ -74,8 +74,8 @@ STAGES: Mapping[str, Way] = {
     "from the ported mixture": Way(start="mixture"),
     "with its manual template": Way(distill={"manual_weight": 0.5}),
     "128 rows": Way(distill={"rows": 128}),
-    "256 rows": Way(distill={"rows": 256}),
-    "60 steps": Way(distill={"steps": 60}),
+    "512 rows": Way(distill={"rows": 512}),
+    "120 steps": Way(distill={"steps": 120}),
     "rate x 0.3": Way(distill={"relative_lr": 0.03}),
 }
 

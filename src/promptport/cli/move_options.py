@@ -153,7 +153,7 @@ Split = Annotated[
 Rows = Annotated[
     int | None,
     typer.Option(
-        help="Most unlabelled rows to read or make. Usual: 256, and 512 for large targets.",
+        help="Most unlabelled rows to read or make. Usual: 256.",
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
@@ -168,7 +168,7 @@ Epochs = Annotated[
 Steps = Annotated[
     int | None,
     typer.Option(
-        help="Most updates of alignment. Usual: no limit, and 120 for large targets.",
+        help="Most updates of alignment. Usual: no limit, and 60 for large targets.",
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
