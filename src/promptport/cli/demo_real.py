@@ -100,8 +100,7 @@ def _following(result: RealDemoResult) -> dict[str, str]:
         "Move the prompt once more": command_line(
             "move",
             folder / "tuned-source",
-            only="align",
-            start=folder / "random-start",
+            to=result.models["target"],
             task=task,
             out=again,
         ),

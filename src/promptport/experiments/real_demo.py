@@ -18,12 +18,12 @@ from typing import Any
 from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.backbone.gguf.needs import check_package
-from promptport.distillation import DistillConfig, Teacher, align
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template, evaluate
 from promptport.experiments.pretrained import MODELS, fetch, models_folder
 from promptport.experiments.result_store import stamp_of, task_stamp
 from promptport.files import json_bytes, read_json, storage_error, write_atomic
+from promptport.moving import MoveConfig, move
 from promptport.moving.places import ModelPlace
 from promptport.parameters import OriginSpec
 from promptport.progress import Stage, stage
@@ -34,7 +34,6 @@ from promptport.transfers import transfer
 from promptport.tuning import (
     TuneConfig,
     TuneJob,
-    random_prompt,
     score_baselines,
     tune,
     usual_settings,
@@ -398,6 +397,7 @@ class _Demo:
             OriginSpec("vocabulary", settings.seed),
             length,
             settings.seed,
+            relative_lr=usual.relative_lr,
             template=template,
         )
         name = f"tuned-{side}"
@@ -432,27 +432,26 @@ class _Demo:
         return choose_template(self.task, self._tuned)
 
     def _by_answers(self) -> dict[str, Any]:
-        """From random vocabulary rows towards the source's answers.
-
-        Between large models that is a better start than what two tables say of a free prompt
-        (benchmarks/real_models).
-        """
-        target, settings = self._backbone("target"), self.settings
-        start = random_prompt(target, self._tuned.length, settings.seed)
-        start = start.with_provenance(template=self._asked_in.text, task=self.task.name)
-        self._save(start, "random-start")
-        config = DistillConfig(
-            epochs=0,
-            steps=settings.steps,
-            check=_check(settings.steps),
-            seed=settings.seed,
-            truncate=True,
+        """`promptport move`: from random vocabulary rows towards the source's answers."""
+        settings = self.settings
+        budget = {"steps": settings.steps, "check": _check(settings.steps), "epochs": 0}
+        moved = move(
+            self._tuned,
+            to=self._backbone("target"),
+            backbone=self._backbone("source"),
+            task=self.task,
+            method="answers",
+            texts="task",
+            config=MoveConfig(
+                distill={**budget, "seed": settings.seed, "truncate": True},
+                start="vocabulary",
+            ),
+            progress=lambda _, done, total: self._within(done, total),
         )
-        teacher = Teacher(self._backbone("source"), self._tuned)
-        result = align(start, target, [teacher], self.task, config=config, progress=self._within)
-        self._save(result.prompt, "moved")
-        learned = {k: v for k, v in result.to_dict().items() if k not in ("missed", "made")}
-        return {"score": self._score("target", result.prompt), "aligned": learned}
+        self._save(moved.prompt, "moved")
+        aligned = moved.to_dict()["aligned"]
+        learned = {k: v for k, v in aligned.items() if k not in ("missed", "made")}
+        return {"score": self._score("target", moved.prompt), "aligned": learned}
 
     def _by_tables(self, name: str, method: str | None) -> dict[str, Any]:
         options = {"steps": self.settings.paper_steps} if method else {}

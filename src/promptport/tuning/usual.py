@@ -22,19 +22,21 @@ class UsualSettings:
         length: virtual tokens.
         place: where they stand: `template` (as the task says), `front` or `behind` (the text).
         config: budget, schedule and batches.
+        relative_lr: see `TuneJob`.
     """
 
     length: int
     place: Place
     config: TuneConfig
+    relative_lr: float = 0.1
 
 
 def usual_settings(backbone: Backbone) -> UsualSettings:
     """The usual settings of a backbone.
 
     Small ones read all rows many times. Large ones take so many updates, whatever the number of
-    rows, with a rate that falls to zero; on causal ones the virtual tokens stand behind the text,
-    so that the text is passed through the model once (benchmarks/real_models).
+    rows, with a higher rate that falls to zero. On causal ones the virtual tokens stand behind the
+    text, so that the text is passed through the model once (benchmarks/real_models).
     """
     if backbone.parameters < LARGE:
         return UsualSettings(5, "template", TuneConfig())
@@ -47,7 +49,8 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
         max_steps=200,
         check=50,
     )
-    return UsualSettings(10, "behind" if backbone.kind == "causal" else "template", config)
+    place: Place = "behind" if backbone.kind == "causal" else "template"
+    return UsualSettings(10, place, config, relative_lr=0.2)
 
 
 def placed(template: Template, place: Place) -> Template:

@@ -27,6 +27,7 @@ def test_large_causal_backbones_take_so_many_updates_behind_the_text(gpt2, monke
     settings = usual_settings(gpt2)
     assert (settings.length, settings.place) == (10, "behind")
     assert settings.config.max_steps == 200
+    assert settings.relative_lr == 2 * TuneJob.relative_lr
     assert usual_settings(Backbone.load("nano-bert")).place == "template"
 
 
