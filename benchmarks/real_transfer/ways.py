@@ -35,6 +35,7 @@ class Way:
         distill: see `MoveConfig`; the usual budget for the rest.
         options: of a transfer method.
         described: whether the model that writes texts is told what they are (`ABOUT`).
+        labelled: see `MoveConfig`.
     """
 
     method: str = "answers"
@@ -43,6 +44,7 @@ class Way:
     distill: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     described: bool = False
+    labelled: int = 0
 
 
 # What a user would say of the texts of a task (`move --about`).
@@ -58,6 +60,7 @@ ABOUT = {
 # Columns of the report; paper A's search has the paper's number of steps.
 COLUMNS: Mapping[str, Way] = {
     "move_task": Way(),
+    "move_labels32": Way(labelled=32),
     "move_written": Way(texts="write"),
     "move_described": Way(texts="write", distill={"shown": 0}, described=True),
     "move_words": Way(texts="words"),
@@ -111,6 +114,7 @@ def moved_by(
     config = MoveConfig(
         distill={"seed": seed, "truncate": True, **about, **way.distill},
         start=way.start,
+        labelled=way.labelled,
         embeddings=EmbeddingsConfig(transfer=tables),
         check=None if way.method == "answers" else False,
     )

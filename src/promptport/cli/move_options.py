@@ -147,6 +147,14 @@ WrittenTo = Annotated[
         rich_help_panel=TEXTS_PANEL,
     ),
 ]
+Labelled = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Rows of the split whose labels are learned beside the source's answers. Usual: none.",
+        rich_help_panel=TEXTS_PANEL,
+    ),
+]
 Split = Annotated[
     str, typer.Option(help="Split whose texts are read.", rich_help_panel=TEXTS_PANEL)
 ]
@@ -284,6 +292,7 @@ class MoveOptions:
     shown: int | None
     written_to: Path | None
     split: str
+    labelled: int
     rows: int | None
     epochs: int | None
     steps: int | None
@@ -331,6 +340,7 @@ class MoveOptions:
         return {
             "--texts": self.texts != "auto",
             **self.of_writing,
+            "--labelled": self.labelled > 0,
             "--rows": self.rows is not None,
             "--epochs": self.epochs is not None,
             "--steps": self.steps is not None,
@@ -385,6 +395,7 @@ class MoveOptions:
             split=self.split,
             distill=self.learning,
             start=self._start(),
+            labelled=self.labelled,
             embeddings=self._embeddings_config(),
             asked_of_tables=tuple(name for name, given in self.of_tables.items() if given),
             check=self.check,

@@ -87,7 +87,7 @@ def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
         ],
         ["rows held back to measure that", after["rows"]],
         ["rows read or made", f"{aligned['rows']} ({texts})"],
-        ["labels used", "no"],
+        ["labels used", aligned["labelled"] or "no"],
     ]
     task = "" if prepared.task is None else f"{prepared.task.name} "
     print_facts(f"{task}moved to {prepared.target.name}", rows)

@@ -45,6 +45,7 @@ def run_stage(options: MoveOptions) -> None:
             "--only", expected="mixture or align", got=repr(options.only), fix="Choose one of them"
         )
     others = {**options.of_tables, "--vector": options.vector, "--score": options.score}
+    others |= {"--labelled": options.labelled > 0}
     others |= {"--method": options.method != "auto", "--check": options.check is not None}
     refuse_together(f"--only {options.only}", others)
     stages[options.only](options)

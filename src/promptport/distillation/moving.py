@@ -30,6 +30,7 @@ from promptport.distillation.targets import (
 from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template
+from promptport.objective import pick_rows
 from promptport.parameters.origins import origin_prompt
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
@@ -100,7 +101,7 @@ class _Begun:
     cue_word: str | None = None
 
 
-def move_by_answers(
+def move_by_answers(  # noqa: PLR0913
     sources: Sequence[Teacher],
     target: BackboneLike,
     task: TaskLike,
@@ -108,13 +109,15 @@ def move_by_answers(
     start: str | SoftPrompt = "auto",
     split: str = "train",
     config: DistillConfig | None = None,
+    labelled: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
     state: Path | None = None,
 ) -> AnswersResult:
     """Carry finished prompts to another backbone by what they do, not by where they lie.
 
-    A prompt of the target is pulled towards the sources' mean answer (`align`). No label is read,
-    and with `texts="words"` no text either: the questions are random words.
+    A prompt of the target is pulled towards the sources' mean answer (`align`). No label is read
+    unless `labelled` says so, and with `texts="words"` no text either: the questions are random
+    words.
 
     Between small models it begins from the prompts themselves: every free prompt becomes a mixture
     of words that all backbones know and answers like the prompt (`fit_mixture`); mixtures are
@@ -131,6 +134,7 @@ def move_by_answers(
         split: the split of these rows.
         config: budget and rates of alignment; None for the usual ones of the target, on random
             words. Fitting a mixture takes more epochs.
+        labelled: rows of the split whose labels are learned beside the sources' answers.
         progress: called with (what, steps done, steps in all).
         state: folder of an unfinished move, which goes on from there; it stays. None: it begins
             anew.
@@ -145,6 +149,11 @@ def move_by_answers(
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     model, asked = as_backbone(target), as_task(task)
     config = config or replace(usual_distillation(model), texts="words")
+    if labelled < 0:
+        raise TuningError(
+            "labelled", expected="0 rows or more", got=str(labelled), fix="Leave it out"
+        )
+    known = pick_rows(asked.load(split), labelled, config.seed) if labelled else ()
     texts: Texts = config.texts
     written: tuple[Row, ...] = ()
     if texts == "write":
@@ -164,7 +173,7 @@ def move_by_answers(
             made = origin_prompt(parsed.origin, model, sources[0].prompt.length)
             begun = _Begun(_asked_alike(made, sources[0].prompt, asked), parsed.origin.kind)
     targets = DistillTargets.make(
-        model, begun.prompt, sources, asked, split, config, _inside(state, "answers")
+        model, begun.prompt, sources, asked, split, config, _inside(state, "answers"), known
     )
     aligned = align_to(
         begun.prompt,

@@ -68,6 +68,7 @@ class DistillResult:
             as answering every text alike; it may be above 1.
         rows: unlabelled rows that were read or made.
         made: those that were made beside the task's texts (`DistillConfig.fill`).
+        labelled: further rows whose labels were learned.
         steps: updates; of several starts, those of all.
         start: which of several starts it is, 0 the first.
         tried: of several starts, what each missed after the first stretch, mean over the tasks;
@@ -85,6 +86,7 @@ class DistillResult:
     steps: int
     start: int = 0
     tried: tuple[float, ...] = ()
+    labelled: int = 0
     missed_own: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -376,7 +378,7 @@ def history_entry(step: str, config: DistillConfig, record: dict[str, Any]) -> d
         "texts": "write" if config.written else config.texts,
         "rows": record["rows"],
         "made": record["made"],
-        "labels_used": False,
+        "labels_used": record["labelled"] > 0,
         "loss": [record["before"], record["after"]],
         "promptport": __version__,
     }

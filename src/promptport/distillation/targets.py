@@ -207,7 +207,8 @@ class DistillTargets:
         questions: Q questions.
         answers: (Q, A) probabilities to learn, over labels or over shared words.
         columns: tokens of these words in that backbone, None for labels.
-        made: how many of the questions, the last ones, were made beside the task's texts.
+        made: how many of the questions were made beside the task's texts; they stand behind these.
+        labelled: how many, the last ones, have their label for an answer, and no teacher's.
         told: (Q, A) probabilities of the teachers alone; None if these are `answers`.
     """
 
@@ -216,7 +217,13 @@ class DistillTargets:
     answers: Tensor
     columns: Tensor | None
     made: int = 0
+    labelled: int = 0
     told: Tensor | None = None
+
+    @property
+    def read(self) -> int:
+        """How many of the questions, the first ones, are texts that only the teachers answered."""
+        return len(self.questions) - self.made - self.labelled
 
     @property
     def of_teachers(self) -> Tensor:
@@ -233,6 +240,7 @@ class DistillTargets:
         split: str,
         config: DistillConfig,
         kept: Path | None = None,
+        labelled: Sequence[Row] = (),
     ) -> DistillTargets:
         """Ask the teachers.
 
@@ -245,6 +253,7 @@ class DistillTargets:
             config: `texts`, `rows`, `fill`, `seed` and `truncate` count.
             kept: file of their answers: read if it is there and of these very questions, else
                 written.
+            labelled: rows whose labels are learned beside their answers.
         """
         if config.texts == "write":
             task, config = with_written_texts(task, split, config, backbone, teachers)
@@ -271,12 +280,23 @@ class DistillTargets:
         if config.manual_weight and words is None and has_prior(task) and task.manual is not None:
             own = _of_template(backbone, task, blind, config)
             answers = (answers.clamp_min(1e-30).log() + config.manual_weight * own).softmax(1)
-        questions = objective.prepare(blind).questions
-        return cls(objective, questions, answers, _columns(backbone, words), len(more), told)
+        gold, known = _of_labels(labelled, task, words)
+        if known:
+            answers, told = torch.cat([answers, gold]), torch.cat([told, gold])
+            blind = (*blind, *(_blind(row, task, words) for row in known))
+        return cls(
+            objective,
+            objective.prepare(blind).questions,
+            answers,
+            _columns(backbone, words),
+            len(more),
+            len(known),
+            told,
+        )
 
     def held_back(self, config: DistillConfig) -> int:
         """How many questions, the first ones, only decide when to stop: not all, and none made."""
-        return _held_back(len(self.questions) - self.made, config)
+        return _held_back(self.read, config)
 
     @property
     def unit(self) -> float:
@@ -285,7 +305,7 @@ class DistillTargets:
         How far the teachers' answers depend on the text: about the divergence of one and the same
         answer to all of them.
         """
-        answers = self.answers[: len(self.answers) - self.made]
+        answers = self.answers[: self.read]
         told = entropy(answers.mean(0, keepdim=True)) - entropy(answers)
         return max(told, _LEAST_UNIT)
 
@@ -301,8 +321,8 @@ class DistillTargets:
     @torch.no_grad()
     def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
         """How far a prompt (n, d) answers as the teachers told, on the first `count` questions, all
-        that were not made without it."""
-        count = count or len(self.questions) - self.made
+        that only they answered without it."""
+        count = count or self.read
         total, same = 0.0, 0
         queries = prompted(self.objective, self.questions[:count])
         with stage(f"comparing answers on {self.objective.backbone.name}"):
@@ -447,6 +467,29 @@ def _columns(backbone: Backbone, words: Sequence[str] | None) -> Tensor | None:
         return None
     ids = [backbone.space.words[word] for word in words]
     return torch.tensor(ids, device=backbone.device)
+
+
+def _of_labels(
+    rows: Sequence[Row], task: Task, words: Sequence[str] | None
+) -> tuple[Tensor, list[Row]]:
+    """Probability 1 (L, A) of the labels of some rows, and those whose label is among the answers.
+
+    Raises:
+        TaskError: there are such rows, and no label is among the answers.
+    """
+    names = {name: i for i, name in enumerate(task.label_names if words is None else words)}
+    known = [row for row in rows if row.answer in names]
+    if rows and not known:
+        raise TaskError(
+            f"task {task.name!r}",
+            expected="labelled rows whose labels are words of both models",
+            got=f"{rows[0].answer!r} and others",
+            fix="Leave --labelled out, or choose a pair of models that share them",
+        )
+    gold = torch.zeros(len(known), len(names))
+    for place, row in enumerate(known):
+        gold[place, names[row.answer]] = 1
+    return gold, known
 
 
 def _of_template(

@@ -27,6 +27,8 @@ from promptport.tuning.trainer import backward
 
 _KEPT = ("done", "_stale", "_over", "_before", "_after")  # of an unfinished run, beside tensors
 
+_WORTH = 64  # labelled rows that count as much as a teacher
+
 TargetRow = tuple[int, int]  # number of the task, and of its question
 
 
@@ -72,9 +74,7 @@ class Distillation:
         self._backbone, self._kept = targets[0].objective.backbone, KeptTexts()
         held = [own.held_back(config) for own in targets]
         self._held_back = [[(n, i) for i in range(k)] for n, k in enumerate(held)]
-        self._trained = [
-            [(n, i) for i in range(k, len(targets[n].questions))] for n, k in enumerate(held)
-        ]
+        self._trained = [[(n, i) for i in _learned_from(targets[n], k)] for n, k in enumerate(held)]
         self._floors = [entropy(own.answers[:k]) for own, k in zip(targets, held, strict=True)]
         self._own_units = [own.unit for own in targets]
         # A single loss need not be weighed against others, and Adam does not see its scale.
@@ -189,8 +189,9 @@ class Distillation:
             "after": fmean(self._after),
             "floor": fmean(self._floors),
             "missed": self.missed,
-            "rows": sum(map(len, self._held_back)) + sum(map(len, self._trained)),
+            "rows": sum(own.read + own.made for own in self.targets),
             "made": sum(own.made for own in self.targets),
+            "labelled": sum(own.labelled for own in self.targets),
             "steps": self.done,
         }
 
@@ -231,6 +232,14 @@ class Distillation:
                     fix="Lower the learning rate, or compute in float32",
                 )
         return means
+
+
+def _learned_from(targets: DistillTargets, held_back: int) -> list[int]:
+    """Numbers of questions in a pass: so many times each labelled row that the teachers' answers to
+    all texts count as much as `_WORTH` of them."""
+    texts = range(held_back, len(targets.questions) - targets.labelled)
+    labelled = range(len(targets.questions) - targets.labelled, len(targets.questions))
+    return [*texts, *(max(1, round(len(texts) / _WORTH)) * list(labelled))]
 
 
 def queries(targets: Sequence[DistillTargets], rows: Sequence[TargetRow]) -> list[PromptedQuestion]:

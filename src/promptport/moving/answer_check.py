@@ -136,7 +136,7 @@ def check_answers(
     config = replace(config or DistillConfig(texts="words", rows=CHECK_ROWS, truncate=True), fill=0)
     if targets is None:
         targets = DistillTargets.make(target, prompt, sources, task, split, config)
-    count = targets.held_back(config) if held_back else len(targets.questions) - targets.made
+    count = targets.held_back(config) if held_back else targets.read
     first = targets.of_teachers[:count].argmax(1)
     own = targets.agreement(prompt.vectors.to(target.device), count)
     other = random_prompt(target, prompt.length, config.seed).vectors.to(target.device)

@@ -45,6 +45,7 @@ class MoveConfig:
         distill: budget and rates of the road by answers; or some fields of `DistillConfig`, in
             place of the usual ones of the target (`usual_distillation`). The plan sets `texts`.
         start: what alignment begins from on that road, see `move_by_answers`.
+        labelled: rows of the split whose labels are learned too, on that road.
         embeddings: how the road by embeddings is gone.
         asked_of_tables: options of that road that were given, as a user writes them; with the
             method `auto` they decide for it.
@@ -61,6 +62,7 @@ class MoveConfig:
     split: str = "train"
     distill: DistillConfig | Mapping[str, Any] = field(default_factory=dict)
     start: str | SoftPrompt = "auto"
+    labelled: int = 0
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
     asked_of_tables: tuple[str, ...] = ()
     check: bool | None = None
@@ -118,6 +120,7 @@ class PreparedMove:
                 target,
                 task,
                 start=self.config.start,
+                labelled=self.config.labelled,
                 split=split,
                 config=config,
                 progress=progress,
@@ -312,6 +315,7 @@ def prepare_move(
         split=config.split,
         texts_refused=unread,
         asked_of_tables=config.asked_of_tables,
+        labelled=config.labelled,
     )
     if config.check and (opened is None or opened.kind == "text2text"):
         raise PromptPortError(
@@ -334,7 +338,9 @@ def move(
     config: MoveConfig | None = None,
     progress: Progress | None = None,
 ) -> MoveResult:
-    """Carry a finished prompt to another model by the road that works; no label is read.
+    """Carry a finished prompt to another model by the road that works.
+
+    No label is read, unless the configuration names labelled rows.
 
         moved = promptport.move("capital", to="nano-roberta")
         print(moved.plan.line, moved.verdict, sep="\\n")

@@ -46,6 +46,7 @@ class Situation:
         split: where these are.
         texts_refused: why they cannot be read, if there are some that cannot.
         asked_of_tables: options given that only the road by embeddings has.
+        labelled: rows whose labels are to be learned.
     """
 
     mixture: bool
@@ -58,6 +59,7 @@ class Situation:
     split: str = "train"
     texts_refused: str | None = None
     asked_of_tables: tuple[str, ...] = ()
+    labelled: int = 0
 
     @property
     def has_models(self) -> bool:
@@ -178,7 +180,8 @@ def _by_answers(situation: Situation, texts: str, why: str) -> MovePlan:
     chosen, asked = choose_texts(
         texts, task, situation.split, situation.texts, situation.texts_refused
     )
-    return MovePlan("answers", f"{why}; both are asked {asked}, no label is read", chosen)
+    labels = f"{situation.labelled} labels are" if situation.labelled else "no label is"
+    return MovePlan("answers", f"{why}; both are asked {asked}, {labels} read", chosen)
 
 
 def choose_texts(

@@ -20,7 +20,8 @@ from promptport.distillation import (
 from promptport.distillation.targets import DistillTargets
 from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import MismatchError, TaskError, TuningError
-from promptport.objective import Objective
+from promptport.evaluation import evaluate
+from promptport.objective import Objective, pick_rows
 from promptport.parameters import OriginSpec, make_origin
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.tuning.label_prior import label_scores, without_prior
@@ -130,6 +131,43 @@ def test_the_manual_template_of_the_target_as_a_second_teacher(backbone, films) 
     assert other.answers.argmax(1).equal(own.argmax(1))
     # Agreement is with the source, whatever is learned.
     assert both.agreement(start.vectors) == alone.agreement(start.vectors)
+
+
+def test_labels_are_learned_beside_the_answers(backbone, films) -> None:
+    source, goal = backbone("bert"), backbone("gpt2")
+    task = films.with_rows(
+        train=[
+            replace(row, fields={"text": f"{row.fields['text']} {i}"})
+            for i in range(4)
+            for row in films.load("train")
+        ]
+    )
+    prompt = tuned(source, films.with_rows(*(films.load("train"),) * 2))
+    teachers = [Teacher(source, prompt)]
+    config = DistillConfig(rows=16, epochs=12, batch_size=4, relative_lr=0.3)
+
+    def move(labelled: int):
+        return move_by_answers(
+            teachers, goal, task, start="vocabulary", config=config, labelled=labelled
+        )
+
+    alone, told = move(0), move(8)
+    rows = pick_rows(task.load("train"), 8, 0)
+    own = told.asked
+    assert (own.labelled, own.read, len(own.questions)) == (8, 16, 24)
+    names = [task.label_names[i] for i in own.answers[-8:].argmax(1)]
+    assert names == [row.answer for row in rows]
+    assert float(own.answers[-8:].max(1).values.min()) == 1.0
+    # The rows are laid out without their labels.
+    assert {question.row.answer for question in own.questions} == {task.label_names[0]}
+    some = task.with_rows(test=rows)
+    assert evaluate(goal, some, told.prompt).loss < evaluate(goal, some, alone.prompt).loss
+    assert told.aligned.to_dict()["labelled"] == 8
+    assert told.prompt.provenance.history[-1]["labels_used"] is True
+    assert alone.prompt.provenance.history[-1]["labels_used"] is False
+    assert told.after.rows == alone.after.rows == 3
+    with pytest.raises(TuningError, match="labelled: expected 0 rows or more"):
+        move(-1)
 
 
 def test_it_starts_from_a_prompt_of_the_target(backbone, task) -> None:
