@@ -95,6 +95,12 @@ def _align(entry: Entry) -> str:
     return f"Aligned: learned the answers{whose}{_texts(entry)}."
 
 
+def _write(entry: Entry) -> str:
+    names = [public_name(teacher["backbone"]) for teacher in entry.get("teachers") or ()]
+    whose = f" what its source wrote on {' and '.join(names)}" if names else " what others wrote"
+    return f"Learned to write{whose}{_texts(entry)}."
+
+
 def _fit_mixture(entry: Entry) -> str:
     count = entry.get("words")
     words = f"{count} words" if isinstance(count, int) else "words"
@@ -171,6 +177,7 @@ _SENTENCES: Mapping[str, Callable[[Entry], str]] = {
     "transfer vector": _carried_vector,
     "begin": _begin,
     "align": _align,
+    "write": _write,
     "fit_mixture": _fit_mixture,
     "cue_word": _cue_word,
     "distill_merge": _distill_merge,

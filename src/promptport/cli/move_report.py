@@ -11,6 +11,7 @@ from promptport.cli.console import interval, print_facts, print_json, print_tabl
 
 if TYPE_CHECKING:
     from promptport.cli.move_options import MoveOptions
+    from promptport.distillation.written_answers import WritingResult
     from promptport.moving import AnswerCheck, MoveResult, PreparedMove
     from promptport.tasks import Score
 
@@ -32,6 +33,8 @@ def show_move(
     options: MoveOptions,
 ) -> None:
     """The result of a move on standard output, as tables or as one JSON object."""
+    from promptport.distillation.written_answers import WritingResult
+
     selection = result.prompt.provenance.history[-1].get("selection")
     if options.json_output:
         told: dict[str, Any] = {"folder": str(options.out), "target": prepared.target.name}
@@ -45,7 +48,9 @@ def show_move(
         rows = [[name, score] for name, score in selection["scores"].items()]
         title = f"chosen by {selection['by']} (read: {selection['touched']}): {selection['chosen']}"
         print_table(title, ["way", "score"], sorted(rows, key=lambda row: -row[1]))
-    if result.plan.method == "answers":
+    if isinstance(result.report, WritingResult):
+        _show_writing(prepared, result.report)
+    elif result.plan.method == "answers":
         _show_answers(prepared, result.report.to_dict())
     else:
         show_transfer(result.report.to_dict())
@@ -88,6 +93,23 @@ def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
         ["rows held back to measure that", after["rows"]],
         ["rows read or made", f"{aligned['rows']} ({texts})"],
         ["labels used", aligned["labelled"] or "no"],
+    ]
+    task = "" if prepared.task is None else f"{prepared.task.name} "
+    print_facts(f"{task}moved to {prepared.target.name}", rows)
+
+
+def _show_writing(prepared: PreparedMove, report: WritingResult) -> None:
+    """The table of a text-to-text task."""
+    texts = f"{report.rows} texts of the task"
+    if report.left_out:
+        texts += f" ({report.left_out} more got none that can be learned)"
+    rows: list[list[Any]] = [
+        ["learned from", f"the source's answers to {texts}"],
+        ["began from", _BEGAN.get(report.began, report.began)],
+        ["updates", report.steps],
+        [f"{report.metric} against the source's answers", f"{report.like_source:.3f}"],
+        ["texts held back to measure that, and to choose by", report.held_back],
+        ["labels used", report.labelled or "no"],
     ]
     task = "" if prepared.task is None else f"{prepared.task.name} "
     print_facts(f"{task}moved to {prepared.target.name}", rows)

@@ -146,7 +146,7 @@ def _sources(options: MoveOptions) -> list[PromptAt]:
 
 def _config(options: MoveOptions, task: Task, backbone: Backbone) -> DistillConfig:
     """The budget, and what is asked: told on standard error where the user left it open."""
-    from promptport.distillation.usual import usual_distillation
+    from promptport.distillation.starts import usual_distillation
     from promptport.moving.planning import choose_texts, texts_at_hand
 
     count, refused = (0, None) if options.texts != "auto" else texts_at_hand(task, options.split)

@@ -14,10 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from promptport._version import __version__
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.cue_word import choose_cue_word
 from promptport.distillation.recipes import DistillResult, align_to, fit_mixture
+from promptport.distillation.starts import (
+    Start,
+    begun_entry,
+    labelled_rows,
+    usual_distillation,
+    usual_start,
+)
 from promptport.distillation.targets import (
     Agreement,
     DistillConfig,
@@ -27,10 +33,8 @@ from promptport.distillation.targets import (
     agreement,
     with_written_texts,
 )
-from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template
-from promptport.objective import pick_rows
 from promptport.parameters.origins import origin_prompt
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
@@ -149,11 +153,7 @@ def move_by_answers(  # noqa: PLR0913
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     model, asked = as_backbone(target), as_task(task)
     config = config or replace(usual_distillation(model), texts="words")
-    if labelled < 0:
-        raise TuningError(
-            "labelled", expected="0 rows or more", got=str(labelled), fix="Leave it out"
-        )
-    known = pick_rows(asked.load(split), labelled, config.seed) if labelled else ()
+    known = labelled_rows(asked, split, labelled, config.seed)
     texts: Texts = config.texts
     written: tuple[Row, ...] = ()
     if texts == "write":
@@ -211,17 +211,7 @@ def _inside(state: Path | None, name: str) -> Path | None:
 def _asked_alike(prompt: SoftPrompt, source: SoftPrompt, task: Task) -> SoftPrompt:
     """A prompt of the target in the template of a source, with the source's history."""
     old = source.provenance
-    entry = {
-        "step": "begin",
-        "source": old.backbone,
-        "source_revision": old.revision,
-        "source_fingerprint": old.fingerprint,
-        "target": prompt.provenance.backbone,
-        "start": prompt.provenance.origin or {"kind": "prompt"},
-        "origin": old.origin,
-        "tuning": old.tuning,
-        "promptport": __version__,
-    }
+    entry = begun_entry(old, prompt.provenance.backbone, prompt.provenance.origin)
     provenance = replace(
         prompt.provenance,
         template=choose_template(task, source).text,

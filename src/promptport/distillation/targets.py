@@ -425,10 +425,11 @@ def _filling(rows: Sequence[Row], objective: Objective, config: DistillConfig) -
         return []
     held = _held_back(len(rows), config)
     made = swapped_rows(rows[held:], objective.backbone, missing, config.seed, but=rows[:held])
-    return [row for row in made if _fits(row, objective)]
+    return [row for row in made if fits(row, objective)]
 
 
-def _fits(row: Row, objective: Objective) -> bool:
+def fits(row: Row, objective: Objective) -> bool:
+    """Whether a backbone can be asked a row."""
     try:
         objective.prepare([row])
     except TaskError:

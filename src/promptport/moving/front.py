@@ -11,7 +11,8 @@ from typing import Any
 from promptport.backbone import Backbone
 from promptport.distillation import DistillConfig, Teacher, move_by_answers
 from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
-from promptport.distillation.usual import Start, usual_distillation
+from promptport.distillation.starts import Start, usual_distillation
+from promptport.distillation.written_answers import WritingResult, move_by_writing
 from promptport.errors import BackboneError, PromptPortError, TaskError, UnknownNameError
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
@@ -110,6 +111,8 @@ class PreparedMove:
         return [Teacher(each.place.backbone, each.prompt, each.weight) for each in self.sources]
 
     def _by_answers(self, task: Task, progress: Progress | None) -> MoveResult:
+        if task.kind == "text2text":
+            return self._by_writing(task)
         teachers, target, split = self.teachers, self.target.backbone, self.config.split
         config = self._distill_config(target)
         with contextlib.ExitStack() as kept:
@@ -138,6 +141,21 @@ class PreparedMove:
             )
         fell = fewer_equal(report.before, report.after, report.texts)
         return self._result(report.prompt, report, check, fell)
+
+    def _by_writing(self, task: Task) -> MoveResult:
+        """Of a text-to-text task; the budget is that of tuning, unless another one is given."""
+        given = self.config.distill
+        written = move_by_writing(
+            self.teachers,
+            self.target.backbone,
+            task,
+            start="vocabulary" if self.config.start == "auto" else self.config.start,
+            split=self.config.split,
+            config=given if isinstance(given, DistillConfig) else DistillConfig(**given),
+            labelled=self.config.labelled,
+            state=self.config.state,
+        )
+        return self._result(written.prompt, written, None, ())
 
     def _distill_config(self, model: Backbone) -> DistillConfig:
         """The usual budget on a model, but for what was given."""
@@ -212,7 +230,7 @@ class PreparedMove:
     def _result(
         self,
         prompt: SoftPrompt,
-        report: AnswersResult | TransferReport,
+        report: AnswersResult | WritingResult | TransferReport,
         check: AnswerCheck | None,
         warnings: tuple[str, ...],
     ) -> MoveResult:
@@ -301,7 +319,8 @@ def prepare_move(
     opened, refused = _task_of(sources, task, config.data)
     if opened is not None and isinstance(config.start, str) and config.start != "auto":
         Start.parse(config.start, opened, 0)  # refused before the work
-    looks = texts == "auto" and method != "embeddings"
+    free = opened is not None and opened.kind == "text2text"
+    looks = (texts == "auto" or free) and method != "embeddings"
     count, unread = texts_at_hand(opened, config.split) if looks else (0, None)
     lacks = [each.place.lacks for each in sources]
     situation = Situation(
@@ -316,6 +335,7 @@ def prepare_move(
         texts_refused=unread,
         asked_of_tables=config.asked_of_tables,
         labelled=config.labelled,
+        cannot_write=_cannot_write([*(s.place for s in sources), target]) if free else None,
     )
     if config.check and (opened is None or opened.kind == "text2text"):
         raise PromptPortError(
@@ -370,6 +390,12 @@ def move(
         prompts, to, backbone=backbone, task=task, method=method, texts=texts, config=config
     )
     return prepared.run(progress)
+
+
+def _cannot_write(places: Sequence[ModelPlace]) -> str | None:
+    """The first of some models that is a masked one, in words."""
+    masked = [place.name for place in places if place.space.kind == "masked"]
+    return f"{masked[0]}, a masked model," if masked else None
 
 
 def _with_method(config: MoveConfig, name: str) -> MoveConfig:

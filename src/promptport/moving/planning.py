@@ -47,6 +47,7 @@ class Situation:
         texts_refused: why they cannot be read, if there are some that cannot.
         asked_of_tables: options given that only the road by embeddings has.
         labelled: rows whose labels are to be learned.
+        cannot_write: of a text to text task the first model that cannot write; None if all can.
     """
 
     mixture: bool
@@ -60,6 +61,7 @@ class Situation:
     texts_refused: str | None = None
     asked_of_tables: tuple[str, ...] = ()
     labelled: int = 0
+    cannot_write: str | None = None
 
     @property
     def has_models(self) -> bool:
@@ -161,11 +163,20 @@ def _hindrance(situation: Situation) -> _Hindrance | None:
             "Name the task (--task NAME or a .yaml file)",
         )
     if situation.kind == "text2text":
-        return _Hindrance(
-            f"{situation.task} is a text to text task, whose free answers cannot be compared word "
-            "by word",
-            "Use --method embeddings, or tune on the target",
-        )
+        return _hindrance_of_writing(situation)
+    return None
+
+
+def _hindrance_of_writing(situation: Situation) -> _Hindrance | None:
+    """What keeps a source from writing answers that the target learns."""
+    fix = "Use --method embeddings, or tune on the target"
+    if situation.cannot_write is not None:
+        got = f"{situation.task} is a text to text task, and {situation.cannot_write} cannot write"
+        return _Hindrance(got, fix)
+    if situation.texts < FEWEST_TEXTS:
+        there = situation.texts_refused or f"{situation.texts} texts in {situation.split}"
+        got = f"{situation.task} is a text to text task with {there}"
+        return _Hindrance(got, f"Give {FEWEST_TEXTS} unlabelled texts or more")
     return None
 
 
@@ -180,6 +191,13 @@ def _by_answers(situation: Situation, texts: str, why: str) -> MovePlan:
     chosen, asked = choose_texts(
         texts, task, situation.split, situation.texts, situation.texts_refused
     )
+    if situation.kind == "text2text" and chosen != "task":
+        raise PromptPortError(
+            f"texts {chosen!r}",
+            expected="texts of the task, since answers are written to them",
+            got=f"{task}, a text to text task",
+            fix="Leave --texts out",
+        )
     labels = f"{situation.labelled} labels are" if situation.labelled else "no label is"
     return MovePlan("answers", f"{why}; both are asked {asked}, {labels} read", chosen)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from promptport.distillation import Agreement, Texts
 from promptport.distillation.moving import AnswersResult
+from promptport.distillation.written_answers import WritingResult
 from promptport.moving.answer_check import AnswerCheck
 from promptport.moving.planning import MovePlan
 from promptport.prompt import SoftPrompt
@@ -28,7 +29,7 @@ class MoveResult:
 
     prompt: SoftPrompt
     plan: MovePlan
-    report: AnswersResult | TransferReport
+    report: AnswersResult | WritingResult | TransferReport
     check: AnswerCheck | None
     warnings: tuple[str, ...]
     source_scores: tuple[float | None, ...]
@@ -50,6 +51,8 @@ class MoveResult:
         if self.check is not None:
             told, _, means = self.check.lines
             return f"{told}: {means}"
+        if isinstance(self.report, WritingResult):
+            return self.report.verdict
         if self.warnings:
             return self.warnings[0]
         return "nothing speaks against it; its answers were not compared with its source's"

@@ -17,8 +17,8 @@ from promptport.distillation import (
     targets,
     usual,
 )
+from promptport.distillation.starts import Start, usual_distillation, usual_start
 from promptport.distillation.targets import DistillTargets
-from promptport.distillation.usual import Start, usual_distillation, usual_start
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.evaluation import evaluate
 from promptport.objective import Objective, pick_rows

@@ -1,16 +1,19 @@
-"""What moving by answers does where nobody says otherwise, by the size of the models."""
+"""What a prompt of the target begins from, and the usual budget, by the size of the models."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.distillation.targets import DistillConfig
 from promptport.errors import TuningError
+from promptport.objective import pick_rows
 from promptport.parameters.origins import OriginSpec
-from promptport.tasks import Task
+from promptport.prompt import Provenance
+from promptport.tasks import Row, Task
 from promptport.tuning.usual import LARGE
 
 Begin = Literal["mixture", "port", "origin"]
@@ -85,3 +88,35 @@ def usual_start(target: Backbone, sources: Sequence[Backbone]) -> str:
 def usual_distillation(target: Backbone) -> DistillConfig:
     """Budget and rates of aligning on a target."""
     return _LARGE if target.parameters >= LARGE else DistillConfig()
+
+
+def labelled_rows(task: Task, split: str, count: int, seed: int) -> list[Row]:
+    """Rows whose labels may be learned.
+
+    Raises:
+        TuningError: fewer than none.
+    """
+    if count < 0:
+        raise TuningError("labelled", expected="0 rows or more", got=str(count), fix="Leave it out")
+    return pick_rows(task.load(split), count, seed) if count else []
+
+
+def begun_entry(source: Provenance, target: str, start: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the history says of a prompt that begins anew on a target.
+
+    Args:
+        source: of the prompt that it shall answer like.
+        target: name of the backbone.
+        start: how the origin was made; None: another prompt.
+    """
+    return {
+        "step": "begin",
+        "source": source.backbone,
+        "source_revision": source.revision,
+        "source_fingerprint": source.fingerprint,
+        "target": target,
+        "start": dict(start or {"kind": "prompt"}),
+        "origin": source.origin,
+        "tuning": source.tuning,
+        "promptport": __version__,
+    }
