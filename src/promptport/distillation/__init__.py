@@ -1,5 +1,6 @@
 """Distillation: prompts that learn from the answers of other prompts, without labels."""
 
+from promptport.distillation.config import DistillConfig, Teacher, Texts
 from promptport.distillation.cue_word import CueWord, choose_cue_word
 from promptport.distillation.moving import AnswersResult, move_by_answers
 from promptport.distillation.over_origins import OVER_ORIGINS, distill_over_origins
@@ -11,7 +12,7 @@ from promptport.distillation.recipes import (
     fit_mixture,
 )
 from promptport.distillation.selection import Selection, select_transfer
-from promptport.distillation.targets import Agreement, DistillConfig, Teacher, Texts, agreement
+from promptport.distillation.targets import Agreement, agreement
 
 __all__ = [
     "INTO_MERGE",

@@ -15,7 +15,8 @@ import torch
 
 from promptport._version import __version__
 from promptport.backbone import Backbone
-from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
+from promptport.distillation.config import DistillConfig, Teacher
+from promptport.distillation.targets import DistillTargets
 from promptport.evaluation import choose_template
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from promptport.backbone import Backbone, BackboneLike, as_backbone
+from promptport.distillation.config import DistillConfig, Teacher, Texts
 from promptport.distillation.cue_word import choose_cue_word
+from promptport.distillation.questions import with_written_texts
 from promptport.distillation.recipes import DistillResult, align_to, fit_mixture
 from promptport.distillation.starts import (
     Start,
@@ -24,15 +26,7 @@ from promptport.distillation.starts import (
     usual_distillation,
     usual_start,
 )
-from promptport.distillation.targets import (
-    Agreement,
-    DistillConfig,
-    DistillTargets,
-    Teacher,
-    Texts,
-    agreement,
-    with_written_texts,
-)
+from promptport.distillation.targets import Agreement, DistillTargets, agreement
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template
 from promptport.parameters.origins import origin_prompt
@@ -157,7 +151,8 @@ def move_by_answers(  # noqa: PLR0913
     texts: Texts = config.texts
     written: tuple[Row, ...] = ()
     if texts == "write":
-        asked, config = with_written_texts(asked, split, config, model, sources)
+        kept = None if state is None else state / "texts.json"
+        asked, config = with_written_texts(asked, split, config, model, sources, kept)
         written = tuple(asked.texts(split))
     if start == "auto":
         start = usual_start(model, [source.backbone for source in sources])

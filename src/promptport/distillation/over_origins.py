@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
+from promptport.distillation.config import DistillConfig, Teacher
 from promptport.distillation.recipes import (
     INTO_MERGE,
     DistillResult,
@@ -17,7 +18,7 @@ from promptport.distillation.recipes import (
     from_free_vectors,
     history_entry,
 )
-from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
+from promptport.distillation.targets import DistillTargets
 from promptport.distillation.variants import OnOrigins
 from promptport.errors import TuningError
 from promptport.parameters.origins import OriginSpec, make_origin

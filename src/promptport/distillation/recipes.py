@@ -21,7 +21,8 @@ from typing import Any
 
 from promptport._version import __version__
 from promptport.backbone import BackboneLike, as_backbone
-from promptport.distillation.targets import DistillConfig, DistillTargets, Teacher
+from promptport.distillation.config import DistillConfig, Teacher
+from promptport.distillation.targets import DistillTargets
 from promptport.distillation.trainer import Distillation
 from promptport.distillation.variants import UnderNoise, Variants
 from promptport.errors import TuningError

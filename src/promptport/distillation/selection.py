@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from promptport.backbone import Backbone, BackboneLike, as_backbone
-from promptport.distillation.targets import DistillConfig, Teacher, agreement
+from promptport.distillation.config import DistillConfig, Teacher
+from promptport.distillation.targets import agreement
 from promptport.errors import PromptPortError
 from promptport.evaluation import evaluate
 from promptport.progress import stage

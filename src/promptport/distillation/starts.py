@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from promptport._version import __version__
 from promptport.backbone import Backbone
-from promptport.distillation.targets import DistillConfig
+from promptport.distillation.config import DistillConfig
 from promptport.errors import TuningError
 from promptport.objective import pick_rows
 from promptport.parameters.origins import OriginSpec

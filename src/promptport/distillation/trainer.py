@@ -16,7 +16,8 @@ from torch import Tensor
 
 from promptport._version import __version__
 from promptport.backbone import KeptTexts
-from promptport.distillation.targets import DistillConfig, DistillTargets, entropy
+from promptport.distillation.config import DistillConfig
+from promptport.distillation.targets import DistillTargets, entropy
 from promptport.distillation.variants import Itself, Variants
 from promptport.errors import TuningError
 from promptport.evaluation import PromptedQuestion, PromptsOf, ScoredQuestions, score_questions

@@ -13,8 +13,9 @@ from typing import Any
 
 from promptport._version import __version__
 from promptport.backbone import Backbone
+from promptport.distillation.config import DistillConfig, Teacher
+from promptport.distillation.questions import fits
 from promptport.distillation.starts import Start, begun_entry, labelled_rows
-from promptport.distillation.targets import DistillConfig, Teacher, fits
 from promptport.errors import TaskError, TuningError
 from promptport.evaluation import choose_template
 from promptport.files import json_bytes, read_json, write_atomic

@@ -14,8 +14,8 @@ from promptport.distillation import (
     choose_cue_word,
     move_by_answers,
     recipes,
-    targets,
-    usual,
+    starts,
+    teacher_answers,
 )
 from promptport.distillation.starts import Start, usual_distillation, usual_start
 from promptport.distillation.targets import DistillTargets
@@ -183,9 +183,9 @@ def test_it_starts_from_a_prompt_of_the_target(backbone, task) -> None:
 def test_the_source_is_asked_once(backbone, task, monkeypatch) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
     teacher, asked = Teacher(source, tuned(source, task)), []
-    collect = targets.collect_scores
+    collect = teacher_answers.collect_scores
     monkeypatch.setattr(
-        targets, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
+        teacher_answers, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
     )
     move_by_answers([teacher], goal, task, start="vocabulary", config=CONFIG)
     assert asked == [source]
@@ -228,9 +228,9 @@ def test_a_stopped_move_goes_on_to_the_same_bits(
             move(stop_at(label, step))
     taken: list[tuple[str, int]] = []
     asked = []
-    collect = targets.collect_scores
+    collect = teacher_answers.collect_scores
     monkeypatch.setattr(
-        targets, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
+        teacher_answers, "collect_scores", lambda *a, **k: asked.append(a[0]) or collect(*a, **k)
     )
     found = move(lambda what, done, total: taken.append((what[:8], done)))
     assert found.prompt.vectors.equal(whole.prompt.vectors)
@@ -262,7 +262,7 @@ def test_large_models_begin_anew_and_small_ones_from_the_prompt(backbone, monkey
     small = backbone("bert")
     assert usual_start(small, [backbone("gpt2")]) == "mixture"
     assert usual_distillation(small) == DistillConfig()
-    monkeypatch.setattr(usual, "LARGE", small.parameters)
+    monkeypatch.setattr(starts, "LARGE", small.parameters)
     assert usual_start(small, [small]) == "vocabulary"
     assert usual_distillation(small).steps > 0
 

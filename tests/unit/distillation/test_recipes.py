@@ -15,6 +15,7 @@ from promptport.distillation import (
     align,
     distill_merge,
     fit_mixture,
+    questions,
     targets,
     trainer,
 )
@@ -210,13 +211,13 @@ def test_few_texts_allow_few_swaps(backbone) -> None:
 def test_filled_up_rows_are_only_learned_from(backbone, capitals, films, monkeypatch, name) -> None:
     model, task = backbone(name), repeated(capitals)
     goal = Teacher(model, tuned(model, task))
-    swap, asked = targets.swapped_rows, []
+    swap, asked = questions.swapped_rows, []
 
     def noted(rows, *rest, but):
         asked.append((list(rows), list(but)))
         return swap(rows, *rest, but=but)
 
-    monkeypatch.setattr(targets, "swapped_rows", noted)
+    monkeypatch.setattr(questions, "swapped_rows", noted)
 
     def made(**settings):
         config = replace(CONFIG, **{"rows": 40, **settings})
@@ -248,7 +249,7 @@ def test_made_rows_that_do_not_fit_are_left_out(backbone, capitals, monkeypatch)
     model, task = backbone("bert"), repeated(capitals)
     goal = Teacher(model, tuned(model, task))
     monkeypatch.setattr(
-        targets,
+        questions,
         "swapped_rows",
         lambda rows, *_, but: [replace(rows[0], fields={"subject": "film " * 500}), rows[0]],
     )
@@ -291,9 +292,9 @@ def test_labels_need_not_be_there(backbone, task) -> None:
 def test_rare_words_are_left_out_not_late_ones(backbone, monkeypatch) -> None:
     model = backbone("bert")
     teacher = Teacher(model, random_prompt(model, 2, 0))
-    every = targets._shared_words(model, [teacher])
-    monkeypatch.setattr(targets, "_MOST_WORDS", 5)
-    few = targets._shared_words(model, [teacher])
+    every = questions.shared_words(model, [teacher])
+    monkeypatch.setattr(questions, "_MOST_WORDS", 5)
+    few = questions.shared_words(model, [teacher])
     assert sorted(few) == list(few)
     assert set(few) == set(sorted(every, key=lambda word: model.space.words[word])[:5])
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from promptport.distillation import DistillConfig, Teacher, agreement, move_by_answers, written_text
-from promptport.distillation.targets import with_written_texts
+from promptport.distillation.questions import with_written_texts
 from promptport.distillation.written_text import can_write, written_rows
 from promptport.errors import BackboneError, TaskError
 from promptport.parameters import OriginSpec, origin_prompt
@@ -120,6 +120,23 @@ def test_bad_input(backbone, films, capitals) -> None:
     teacher, config = Teacher(backbone("bert"), prompt), DistillConfig(texts="write")
     with pytest.raises(BackboneError, match="a causal model, which writes"):
         with_written_texts(films, "train", config, backbone("bert"), [teacher])
+
+
+def test_written_texts_are_kept(backbone, films, written, tmp_path) -> None:
+    model = backbone("gpt2")
+    config = DistillConfig(texts="write", rows=12, shown=4)
+
+    def made(config):
+        kept = tmp_path / "texts.json"
+        task, _ = with_written_texts(films, "train", config, model, [], kept)
+        return [row.fields for row in task.texts("train")]
+
+    first, count = made(config), len(written)
+    assert len(first) == 24
+    assert made(config) == first
+    assert len(written) == count
+    assert made(replace(config, about="films")) != first
+    assert len(written) > count
 
 
 def test_a_move_on_written_texts_reads_no_row_but_those_shown(backbone, films, written) -> None:
