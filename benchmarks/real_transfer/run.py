@@ -29,6 +29,7 @@ from benchmarks.real_transfer.ways import COLUMNS, STAGES, VALUES, Way, measure
 
 from promptport.backbone import Backbone
 from promptport.cli.console.progress import showing
+from promptport.distillation.starts import LARGE_BUDGET
 from promptport.errors import PromptPortError
 from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell, ResultStore, stamp_of, task_stamp
@@ -102,7 +103,8 @@ class Moves:
         """Of the models, the rows, how source prompts were tuned and how they were moved."""
         way = {**COLUMNS, **STAGES}.get(cell["way"])
         models = [MODELS[cell[side]].sha256 for side in ("source", "target")]
-        return stamp_of(models, asdict(self.limits), asdict(SETTINGS[TUNED]), way and asdict(way))
+        settings = [asdict(self.limits), asdict(SETTINGS[TUNED]), asdict(LARGE_BUDGET)]
+        return stamp_of(models, settings, way and asdict(way))
 
     def model(self, name: str) -> Backbone:
         """A model, loaded."""

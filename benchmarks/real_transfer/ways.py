@@ -112,7 +112,7 @@ def moved_by(
     tables = TransferConfig(options=dict(way.options), seed=seed)
     about = {"about": ABOUT[short_name(task)]} if way.described else {}
     config = MoveConfig(
-        distill={"seed": seed, "truncate": True, **about, **way.distill},
+        learning={"seed": seed, "truncate": True, **about, **way.distill},
         start=way.start,
         labelled=way.labelled,
         embeddings=EmbeddingsConfig(transfer=tables),

@@ -393,7 +393,7 @@ class MoveOptions:
         return MoveConfig(
             data=self.data,
             split=self.split,
-            distill=self.learning,
+            learning=self.learning,
             start=self._start(),
             labelled=self.labelled,
             embeddings=self._embeddings_config(),

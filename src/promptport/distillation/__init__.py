@@ -12,7 +12,10 @@ from promptport.distillation.recipes import (
     fit_mixture,
 )
 from promptport.distillation.selection import Selection, select_transfer
-from promptport.distillation.targets import Agreement, agreement
+from promptport.distillation.starts import Start, usual_distillation
+from promptport.distillation.targets import Agreement, DistillTargets, agreement
+from promptport.distillation.written_answers import WritingResult, move_by_writing
+from promptport.distillation.written_text import written_rows
 
 __all__ = [
     "INTO_MERGE",
@@ -22,9 +25,12 @@ __all__ = [
     "CueWord",
     "DistillConfig",
     "DistillResult",
+    "DistillTargets",
     "Selection",
+    "Start",
     "Teacher",
     "Texts",
+    "WritingResult",
     "agreement",
     "align",
     "choose_cue_word",
@@ -32,5 +38,8 @@ __all__ = [
     "distill_over_origins",
     "fit_mixture",
     "move_by_answers",
+    "move_by_writing",
     "select_transfer",
+    "usual_distillation",
+    "written_rows",
 ]

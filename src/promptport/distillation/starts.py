@@ -19,7 +19,7 @@ from promptport.tuning.usual import LARGE
 Begin = Literal["mixture", "port", "origin"]
 
 # Chosen on two tasks (benchmarks/real_transfer, cells that settings were chosen on).
-_LARGE = DistillConfig(
+LARGE_BUDGET = DistillConfig(
     rows=256, epochs=0, steps=60, check=20, patience=3, average=10, relative_lr=0.1
 )
 
@@ -87,7 +87,7 @@ def usual_start(target: Backbone, sources: Sequence[Backbone]) -> str:
 
 def usual_distillation(target: Backbone) -> DistillConfig:
     """Budget and rates of aligning on a target."""
-    return _LARGE if target.parameters >= LARGE else DistillConfig()
+    return LARGE_BUDGET if target.parameters >= LARGE else DistillConfig()
 
 
 def labelled_rows(task: Task, split: str, count: int, seed: int) -> list[Row]:

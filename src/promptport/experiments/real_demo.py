@@ -443,7 +443,7 @@ class _Demo:
             method="answers",
             texts="task",
             config=MoveConfig(
-                distill={**budget, "seed": settings.seed, "truncate": True},
+                learning={**budget, "seed": settings.seed, "truncate": True},
                 start="vocabulary",
             ),
             progress=lambda _, done, total: self._within(done, total),

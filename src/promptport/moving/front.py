@@ -43,8 +43,9 @@ class MoveConfig:
     Attributes:
         data: folder of `lama:` and `nlu:` tasks that prompts remember; None for none.
         split: the split whose unlabelled texts are read.
-        distill: budget and rates of the road by answers; or some fields of `DistillConfig`, in
-            place of the usual ones of the target (`usual_distillation`). The plan sets `texts`.
+        distill: budget and rates of the road by answers; None for the usual ones of the target
+            (`usual_distillation`). The plan sets `texts`.
+        learning: fields of `DistillConfig` in place of those.
         start: what alignment begins from on that road, see `move_by_answers`.
         labelled: rows of the split whose labels are learned too, on that road.
         embeddings: how the road by embeddings is gone.
@@ -61,7 +62,8 @@ class MoveConfig:
 
     data: Path | None = None
     split: str = "train"
-    distill: DistillConfig | Mapping[str, Any] = field(default_factory=dict)
+    distill: DistillConfig | None = None
+    learning: Mapping[str, Any] = field(default_factory=dict)
     start: str | SoftPrompt = "auto"
     labelled: int = 0
     embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
@@ -144,14 +146,14 @@ class PreparedMove:
 
     def _by_writing(self, task: Task) -> MoveResult:
         """Of a text-to-text task; the budget is that of tuning, unless another one is given."""
-        given = self.config.distill
+        config = replace(self.config.distill or DistillConfig(), **self.config.learning)
         written = move_by_writing(
             self.teachers,
             self.target.backbone,
             task,
             start="vocabulary" if self.config.start == "auto" else self.config.start,
             split=self.config.split,
-            config=given if isinstance(given, DistillConfig) else DistillConfig(**given),
+            config=config,
             labelled=self.config.labelled,
             state=self.config.state,
         )
@@ -159,10 +161,8 @@ class PreparedMove:
 
     def _distill_config(self, model: Backbone) -> DistillConfig:
         """The usual budget on a model, but for what was given."""
-        given, texts = self.config.distill, self.plan.texts or "words"
-        if not isinstance(given, DistillConfig):
-            given = replace(usual_distillation(model), **given)
-        return replace(given, texts=texts)
+        usual = self.config.distill or usual_distillation(model)
+        return replace(usual, **self.config.learning, texts=self.plan.texts or "words")
 
     def _by_embeddings(self, progress: Progress | None) -> MoveResult:
         told = None

@@ -119,7 +119,7 @@ def test_what_a_model_really_writes_is_learned(backbone, task) -> None:
 
 
 def test_the_front_door(backbone, task, source, says) -> None:
-    config = MoveConfig(distill={"rows": 24, "steps": 12})
+    config = MoveConfig(learning={"rows": 24, "steps": 12})
     place = source.backbone
     moved = move(source.prompt, backbone("gpt2"), backbone=place, task=task, config=config)
     wanted = move_by_writing([source], backbone("gpt2"), task, config=CONFIG)
