@@ -19,6 +19,7 @@ from statistics import fmean
 
 import numpy as np
 import torch
+from benchmarks._command import measured
 from benchmarks._result import environment, write_summary
 from benchmarks.real_models.cells import Laboratory, Place, Setting, book_of
 from benchmarks.real_models.models import model_path, open_model
@@ -26,7 +27,6 @@ from benchmarks.real_models.run import RESULTS, WORK, check_models
 from benchmarks.real_models.table import bootstrap_mean
 from benchmarks.real_models.tasks import Limits, laboratory_tasks, short_name
 
-from promptport.errors import PromptPortError
 from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell, unpacked
 from promptport.files import write_atomic
@@ -59,17 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where something is missing.
     """
-    given = _parser().parse_args(arguments)
-    try:
-        _run(given)
-    except PromptPortError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return 130
-    print((given.results / "table.md").read_text())
-    return 0
+    return measured(_run, _parser().parse_args(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> int:
     torch.set_flush_denormal(True)
     check_models(given.model, given.models)
     limits = Limits(given.train, given.dev, given.test)
@@ -111,6 +101,7 @@ def _run(given: argparse.Namespace) -> None:
     written()
     for model in given.model:
         _measure(laboratory, model, tasks, given, written)
+    return 0
 
 
 def _measure(

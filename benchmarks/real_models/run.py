@@ -20,6 +20,7 @@ from pathlib import Path
 from statistics import fmean
 
 import torch
+from benchmarks._command import measured
 from benchmarks._result import ROOT, environment, write_summary
 from benchmarks.real_models.cells import (
     BASELINES,
@@ -40,7 +41,7 @@ from benchmarks.real_models.tasks import (
 )
 
 from promptport.backbone import Backbone
-from promptport.cli.console.progress import duration, showing
+from promptport.cli.console.progress import duration
 from promptport.errors import BackboneError, PromptPortError
 from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell
@@ -77,18 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where something is missing or a cell could not be measured.
     """
-    given = _parser().parse_args(arguments)
-    try:
-        with showing():
-            failed = _run(given)
-    except PromptPortError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return 130
-    print((given.results / "table.md").read_text())
-    return 1 if failed else 0
+    return measured(_run, _parser().parse_args(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:

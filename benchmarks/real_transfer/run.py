@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks._command import measured
 from benchmarks._result import environment, write_summary
 from benchmarks.real_models.cells import Laboratory, Place, book_of
 from benchmarks.real_models.models import model_path, open_model
@@ -28,9 +29,7 @@ from benchmarks.real_transfer.table import summarise, table
 from benchmarks.real_transfer.ways import COLUMNS, STAGES, VALUES, Way, measure
 
 from promptport.backbone import Backbone
-from promptport.cli.console.progress import showing
 from promptport.distillation.starts import LARGE_BUDGET
-from promptport.errors import PromptPortError
 from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.experiments.result_store import Cell, ResultStore, stamp_of, task_stamp
 from promptport.files import write_atomic
@@ -51,18 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 where something is missing.
     """
-    given = _parser().parse_args(arguments)
-    try:
-        with showing():
-            _run(given)
-    except PromptPortError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on from here", file=sys.stderr)
-        return 130
-    print((given.results / "table.md").read_text())
-    return 0
+    return measured(_run, _parser().parse_args(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,7 +136,7 @@ class Moves:
         return self.book.get(**place) or {}
 
 
-def _run(given: argparse.Namespace) -> None:
+def _run(given: argparse.Namespace) -> int:
     torch.set_flush_denormal(True)
     names = sorted({name for pair in given.pair for name in pair.split(":")})
     check_models(names, given.models)
@@ -177,6 +165,7 @@ def _run(given: argparse.Namespace) -> None:
                     moves.on(target, task, way, seed)
                 written()
         moves.close()
+    return 0
 
 
 def _line(cell: Cell) -> str:
