@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from promptport.backbone.model import Backbone
 
 _BATCH_TOKENS = 16384  # of a batch, new ones included: bounds the memory of keys and values
+_CANDIDATES = 1024  # tokens that are looked at first when some are drawn
 _LEAVE_AT = 0.8  # when so few rows of a batch are still written, the others leave it
 
 
@@ -180,9 +181,31 @@ def draw_tokens(logits: Tensor, chances: Tensor, top_p: float) -> Tensor:
     Returns:
         (B,) ids. The likeliest token is always a candidate.
     """
-    shares = logits.softmax(-1, dtype=torch.float64)
-    shares, ids = shares.sort(stable=True, dim=-1, descending=True)
-    sums = shares.cumsum(-1)  # (B, V)
+    total = logits.logsumexp(-1, keepdim=True).double()
+    if top_p == 1 or logits.shape[1] <= _CANDIDATES:
+        return _drawn(*_sorted(logits, total), chances, top_p)
+    # Sorting a vocabulary takes longer than the model: mostly a few candidates hold `top_p`.
+    values, ids = logits.topk(_CANDIDATES)
+    ids, order = ids.sort(-1)  # of equal logits the lower id comes first, as in a whole sort
+    shares, order = _sorted(values.gather(1, order), total)
+    ids = ids.gather(1, order)
+    enough = shares[:, :-1].sum(-1) >= top_p
+    drawn = _drawn(shares, ids, chances, top_p)
+    if not bool(enough.all()):
+        rest = ~enough
+        drawn[rest] = _drawn(*_sorted(logits[rest], total[rest]), chances[rest], top_p)
+    return drawn
+
+
+def _sorted(logits: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities (B, K) of some tokens, the largest first, and their places in `logits`."""
+    logits, places = logits.sort(stable=True, dim=-1, descending=True)
+    return (logits.double() - total).exp(), places
+
+
+def _drawn(shares: Tensor, ids: Tensor, chances: Tensor, top_p: float) -> Tensor:
+    """Ids (B,) of tokens whose probabilities (B, K) come the largest first."""
+    sums = shares.cumsum(-1)
     inside = (sums - shares) < top_p
     total = (shares * inside).sum(-1, keepdim=True)
     place = torch.searchsorted(sums, chances[:, None] * total, right=True)

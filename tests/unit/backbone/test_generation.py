@@ -7,7 +7,7 @@ import torch
 import transformers as hf
 from tests.models import ARCHITECTURES, WIDTH, byte_bpe, unigram
 
-from promptport.backbone import Backbone
+from promptport.backbone import Backbone, generation
 from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.generation import draw_tokens, end_tokens
 from promptport.backbone.next_tokens import CausalSteps
@@ -221,6 +221,29 @@ def test_tokens_are_drawn_with_their_probabilities() -> None:
     many = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
     drawn = draw_tokens(shares.log().expand(20_000, 4), many, 1.0).bincount(minlength=4) / 20_000
     torch.testing.assert_close(drawn, shares, rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("top_p", [0.3, 0.9, 0.999, 1.0])
+def test_few_candidates_or_all_give_the_same_tokens(monkeypatch, top_p) -> None:
+    generator = torch.Generator().manual_seed(0)
+    sharp = 5 * torch.randn(40, 500, generator=generator)
+    flat = 0.01 * torch.randn(40, 500, generator=generator)
+    alike = torch.randint(3, (40, 500), generator=generator).float()  # many equal ones
+    logits = torch.cat([sharp, flat, alike])
+    chances = torch.rand(120, generator=generator, dtype=torch.float64)
+    monkeypatch.setattr(generation, "_CANDIDATES", 10_000)
+    whole = draw_tokens(logits, chances, top_p)
+    sorted_rows = []
+    plain = generation._sorted
+    monkeypatch.setattr(
+        generation, "_sorted", lambda a, b: sorted_rows.append(a.shape) or plain(a, b)
+    )
+    monkeypatch.setattr(generation, "_CANDIDATES", 50)
+    assert draw_tokens(logits, chances, top_p).equal(whole)
+    assert draw_tokens(logits[7:9], chances[7:9], top_p).equal(whole[7:9])  # whatever the batch
+    if top_p < 0.9:
+        assert (120, 50) in sorted_rows
+        assert (120, 500) not in sorted_rows
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])
