@@ -321,7 +321,6 @@ TUNE = "tune --backbone MODEL --task films.yaml --length 2 --epochs 1 --batch-si
 FEW = "--texts words --rows 12"
 EVAL = ["loading MODEL", "scoring the prompt: 0/12"]
 BASELINES = [
-    "scoring no prompt: 0/12",
     "scoring the manual template on test rows: 0/12",
     "reading the label prior: 0/3",
     *(f"scoring random prompt {number} of 3: 0/12" for number in (1, 2, 3)),

@@ -153,7 +153,7 @@ COMMANDS: dict[str, Command] = {
         "Which words models share, and how alike they place them", "promptport.cli.compat", LOOK
     ),
     "cache": Command(
-        "Show what is kept on disk: unpacked GGUF models, words of tokenizers",
+        "Show what is kept on disk: unpacked GGUF models, fetched files, words of tokenizers",
         "promptport.cli.cache",
         LOOK,
         "listing",

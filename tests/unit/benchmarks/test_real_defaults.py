@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from benchmarks.real_models import defaults
-from benchmarks.real_models.defaults import USUAL, gap, grid, summarise, table
+from benchmarks.real_models.defaults import BASE, USUAL, gap, grid, summarise, table
 
 from promptport.backbone import Backbone
 from promptport.experiments.result_store import packed
@@ -27,27 +27,28 @@ def cell(way, dev, right, task="sst2"):
 
 
 def test_the_gap_is_read_on_test_rows_of_the_setting_that_dev_rows_choose():
-    own = [cell(USUAL, 0.8, 7), cell("rate x 2", 0.9, 8), cell("in front", 0.7, 10)]
+    own = [cell(USUAL, 0.8, 7), cell("5 virtual tokens", 0.9, 8), cell("in front", 0.7, 10)]
     name, points, low, high = gap({c["way"]: c for c in own})
-    assert (name, points) == ("rate x 2", pytest.approx(10.0))
+    assert (name, points) == ("5 virtual tokens", pytest.approx(10.0))
     assert low <= points <= high
-    equal = [cell(USUAL, 0.8, 7, "trec"), cell("rate x 2", 0.8, 9, "trec")]
+    equal = [cell(USUAL, 0.8, 7, "trec"), cell(BASE, 0.8, 9, "trec")]
     assert gap({c["way"]: c for c in equal})[:2] == (USUAL, 0.0)
     assert summarise([*own, *equal]) == {
         "defaults_gap_points": 10.0,
         "defaults_mean_gap_points": 5.0,
         "defaults_cells": 2,
     }
-    assert "| rate x 2 | +10.0 [" in table([*own, *equal])
+    assert "| 5 virtual tokens | +10.0 [" in table([*own, *equal])
     assert summarise([cell(USUAL, 0.8, 7)]) == {}
 
 
-def test_every_setting_differs_from_the_usual_one_in_one_thing():
+def test_every_setting_differs_from_the_base_in_one_thing():
     settings = grid(100)
-    usual = vars(settings[USUAL])
+    assert USUAL in settings
+    base = vars(settings[BASE])
     for name, setting in settings.items():
-        changed = [key for key, value in vars(setting).items() if value != usual[key]]
-        assert len(changed) == (name != USUAL), name
+        changed = [key for key, value in vars(setting).items() if value != base[key]]
+        assert len(changed) == (name != BASE), name
 
 
 def test_a_run_measures_what_is_missing_and_writes_the_figures(tmp_path, monkeypatch):
