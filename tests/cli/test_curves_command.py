@@ -73,6 +73,7 @@ def test_curves_at_no_rows_are_what_eval_says(run_cli, library) -> None:
     assert found["folder"] is None
 
 
+@pytest.mark.slow
 def test_curves_are_kept_and_shown(run_cli, library, monkeypatch) -> None:
     some = ("--rows", 4, "--rows", 99, "--seed", 0, "--seed", 1, "--reference", "picked")
     kept = (*COMMON, *some, "--out", "out")

@@ -28,6 +28,7 @@ def tiny(monkeypatch):
     monkeypatch.setattr(real_demo, "RealDemoSettings", short)
 
 
+@pytest.mark.slow
 def test_the_table_the_page_and_the_json(run_cli, tiny, tmp_path) -> None:
     command = ("demo", "--real", *MODELS, "--steps", 4, "--work", tmp_path / "w")
     code, out, err = run_cli(*command)

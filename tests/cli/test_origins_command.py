@@ -116,6 +116,7 @@ def test_tune_over_several_origins(run_cli, base, backbone, tmp_path) -> None:
     fails(refused, "several origins: expected the kind vocabulary or normal, got mixture")
 
 
+@pytest.mark.slow
 def test_a_finished_prompt_is_widened_and_judged(run_cli, base, backbone, tmp_path) -> None:
     prompt, wide, bare = tmp_path / "P", tmp_path / "W", tmp_path / "B"
     assert run_cli("tune", *base, "--seed", 4, "--out", prompt)[0] == 0

@@ -53,6 +53,7 @@ def test_large_models_take_so_many_updates_behind_the_text(run_cli, reviews, tmp
     assert front.provenance.template == "{soft} {text} It was {answer} ."
 
 
+@pytest.mark.slow
 def test_a_prompt_to_start_from_stays_where_it_stood(run_cli, reviews, tmp_path, monkeypatch):
     tuned(run_cli, reviews, tmp_path / "p", "--epochs", "1", "--length", "4")
     monkeypatch.setattr(usual, "LARGE", 1000)

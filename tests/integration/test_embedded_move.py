@@ -45,6 +45,7 @@ def test_by_its_tables_it_keeps_next_to_nothing_and_that_is_told(capital) -> Non
     assert moved.plan.better
 
 
+@pytest.mark.slow
 def test_a_peft_folder_into_nano_llama_is_warned_of(capital, run_cli, tmp_path) -> None:
     folder = save_prompt(capital, tmp_path / "P")
     (folder / "promptport.json").unlink()  # what PEFT knows: rows and the name of the model

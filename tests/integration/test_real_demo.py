@@ -101,6 +101,7 @@ def test_shares_are_of_the_ceiling_and_of_what_lies_above_the_majority(finished)
 
 
 @pytest.mark.parametrize("where", ["nano-llama by embedding tables: least", "tuning"])
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch, where) -> None:
     whole = real_demo._Demo._within
 
@@ -128,6 +129,7 @@ def test_a_stopped_run_goes_on_to_the_same_end(finished, tmp_path, monkeypatch, 
     assert any("2 of 7 steps are done" in line for line in said) == (where != "tuning")
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again_and_what_has_changed_is(finished, tmp_path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished[0], folder)

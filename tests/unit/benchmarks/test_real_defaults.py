@@ -51,6 +51,7 @@ def test_every_setting_differs_from_the_base_in_one_thing():
         assert len(changed) == (name != BASE), name
 
 
+@pytest.mark.slow
 def test_a_run_measures_what_is_missing_and_writes_the_figures(tmp_path, monkeypatch):
     task = open_task("sentiment")
     rows = {split: task.load(split)[:12] for split in ("train", "dev", "test")}

@@ -187,6 +187,7 @@ def measure(laboratory, places, tmp_path):
     return failed, said
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypatch) -> None:
     places = in_order(("baselines", "suffix", "random"), ("smollm2-135m",), [small()], (0, 1))
     ways = [(place.way, place.seed) for place in places]
@@ -224,6 +225,7 @@ def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypa
     assert prompts == ["sentiment-tuned_suffix-0", "sentiment-tuned_suffix-1"]
 
 
+@pytest.mark.slow
 def test_seeds_that_are_tuned_together_end_as_alone(laboratory, nano, tmp_path) -> None:
     places = in_order(("suffix",), ("smollm2-135m",), [small()], (0, 1), together=True)
     assert [(place.way, place.seed) for place in places] == [("tuned_suffix", s) for s in (0, 1)]

@@ -90,6 +90,7 @@ def test_a_widened_vector_answers_alike_where_nothing_was_learned(backbone, task
     model.check_prompt(found.prompt)
 
 
+@pytest.mark.slow
 def test_what_is_missed_on_the_own_origin(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
@@ -104,6 +105,7 @@ def test_what_is_missed_on_the_own_origin(backbone, task) -> None:
     assert "missed_own" not in replace(moved, missed_own=None).to_dict()
 
 
+@pytest.mark.slow
 def test_labels_are_never_read(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
