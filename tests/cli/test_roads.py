@@ -314,6 +314,8 @@ def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None
         "--method", "embeddings", "--rows", 12
     )
     assert "--words-of: expected --only mixture" in refused("--words-of", model_folder("t5"))
+    for only in ((), ("--only", "align")):
+        assert "--about: expected --texts write with it" in refused("--about", "films", *only)
     assert "got --start. Leave" in refused("--method", "embeddings", "--start", "vocabulary")
     assert "start of a move: expected auto, mixture, port" in refused("--start", "nowhere")
     assert "--only: expected mixture or align" in refused("--only", "both")

@@ -142,6 +142,11 @@ def _dispatch(options: o.MoveOptions) -> None:
 
     started = [Path(options.start)] if options.start and Path(options.start).exists() else []
     check_out(options.out, *options.prompts, *started)
+    if options.texts != "write" and any(options.of_writing.values()):
+        given = next(name for name, given in options.of_writing.items() if given)
+        raise PromptPortError(
+            given, expected="--texts write with it", got=options.texts, fix="Add --texts write"
+        )
     if options.only is not None:
         run_stage(options)
         return
@@ -237,11 +242,6 @@ def _check_options(options: o.MoveOptions) -> None:
     elif options.by is not None:
         raise PromptPortError(
             "--by", expected="--try with it", got="none", fix="Add --try METHOD, or leave --by out"
-        )
-    if options.texts != "write" and any(options.of_writing.values()):
-        given = next(name for name, given in options.of_writing.items() if given)
-        raise PromptPortError(
-            given, expected="--texts write with it", got=options.texts, fix="Add --texts write"
         )
     if options.method == "answers":
         refuse_together("--method answers", options.of_tables)

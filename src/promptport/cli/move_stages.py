@@ -46,6 +46,7 @@ def run_stage(options: MoveOptions) -> None:
         )
     others = {**options.of_tables, "--vector": options.vector, "--score": options.score}
     others |= {"--labelled": options.labelled > 0}
+    others |= {"--written-to": options.written_to is not None}
     others |= {"--method": options.method != "auto", "--check": options.check is not None}
     refuse_together(f"--only {options.only}", others)
     stages[options.only](options)

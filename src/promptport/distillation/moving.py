@@ -1,8 +1,9 @@
 """The road by answers: a prompt of the target learns to answer as the sources do.
 
 What it begins from differs (`Start`). Small models have much in common: every free prompt becomes a
-mixture of words that all backbones know, and is carried. Between large ones that helps less than
-random rows of the target's vocabulary (benchmarks/real_transfer).
+mixture of words that all backbones know, and is carried. Of large ones the embedding tables say
+nothing about a free prompt (benchmarks/real_transfer): it begins from random rows of the target's
+vocabulary.
 
 `promptport.move` is the front door, which chooses between this road and that by embeddings.
 """

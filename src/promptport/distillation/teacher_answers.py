@@ -70,6 +70,16 @@ def answers_of_template(
     return without_prior(scores, scores.softmax(1).mean(0)).log_softmax(1)
 
 
+def who_asked(teachers: Sequence[Teacher], task: Task, asked: Sequence[object]) -> str:
+    """Digest of teachers, their prompts and templates, and what they are asked."""
+    digest = hashlib.sha256(repr([asked, task.labels, task.writing]).encode())
+    for teacher in teachers:
+        template = choose_template(task, teacher.prompt).text
+        digest.update(repr([teacher.backbone.space.fingerprint, template, teacher.weight]).encode())
+        digest.update(teacher.prompt.vectors.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _file_of_answers(
     path: Path,
     teachers: Sequence[Teacher],
@@ -78,13 +88,8 @@ def _file_of_answers(
     words: Sequence[str] | None,
 ) -> StateFile:
     """The file of the answers to these questions: any other question has another identity."""
-    digest = hashlib.sha256(repr([*rows, words, task.labels]).encode())
-    for teacher in teachers:
-        template = choose_template(task, teacher.prompt).text
-        told = [teacher.backbone.space.fingerprint, template, teacher.weight]
-        digest.update(repr(told).encode())
-        digest.update(teacher.prompt.vectors.numpy().tobytes())
-    return StateFile(path, {"asked": digest.hexdigest(), "promptport": __version__})
+    digest = who_asked(teachers, task, [*rows, words])
+    return StateFile(path, {"asked": digest, "promptport": __version__})
 
 
 def _mean_answers(

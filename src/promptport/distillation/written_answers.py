@@ -16,6 +16,7 @@ from promptport.backbone import Backbone
 from promptport.distillation.config import DistillConfig, Teacher
 from promptport.distillation.questions import fits
 from promptport.distillation.starts import Start, begun_entry, labelled_rows
+from promptport.distillation.teacher_answers import who_asked
 from promptport.errors import TaskError, TuningError
 from promptport.evaluation import choose_template
 from promptport.files import json_bytes, read_json, write_atomic
@@ -161,10 +162,10 @@ def _answered(
 ) -> list[Row]:
     """The texts with what the sources write to them, in turn; those without are left out."""
     kept = None if state is None else state / "answers.json"
-    texts = [dict(row.fields) for row in rows]
+    asked = who_asked(sources, task, rows)
     if kept is not None and kept.is_file():
         known = read_json(kept)
-        if known.get("texts") == texts:
+        if known.get("asked") == asked:
             return _rows(rows, known["answers"])
     answers = [""] * len(rows)
     for number, source in enumerate(sources):
@@ -182,7 +183,7 @@ def _answered(
         for i, answer in zip(own, said, strict=True):
             answers[i] = answer.answer
     if kept is not None:
-        write_atomic(kept, json_bytes({"texts": texts, "answers": answers}))
+        write_atomic(kept, json_bytes({"asked": asked, "answers": answers}))
     return _rows(rows, answers)
 
 

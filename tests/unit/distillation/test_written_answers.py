@@ -100,6 +100,12 @@ def test_a_stopped_move_goes_on(backbone, task, source, says, tmp_path, monkeypa
     found = move_by_writing([source], backbone("gpt2"), task, config=CONFIG, state=tmp_path)
     assert len(says) == 2 * count  # the answers were kept
     assert found.prompt.vectors.equal(whole.prompt.vectors)
+    other = origin_prompt(OriginSpec(seed=2), source.backbone, 2)
+    other = other.with_provenance(template=task.template.text)
+    move_by_writing(
+        [Teacher(source.backbone, other)], backbone("gpt2"), task, config=CONFIG, state=tmp_path
+    )
+    assert len(says) == 3 * count  # those of another prompt are not taken
     few = replace(CONFIG, rows=16)
     assert move_by_writing([source], backbone("gpt2"), task, config=few, state=tmp_path).rows < 17
 
