@@ -353,19 +353,18 @@ def finish(
     file = None if state is None else learning.file(state)
     if file is not None:
         learning.restore(file)
-    steps = _Steps(learning.total, progress or (lambda done, total: None), learning.done)
     saved = time.monotonic()
-
-    def stepped() -> None:
-        nonlocal saved
-        steps.one()
-        if file is not None and time.monotonic() - saved > SAVE_SECONDS:
-            learning.save(file)
-            saved = time.monotonic()
-
     with stage(label) as told:
-        steps.progress = also(told, progress)
         told.at(learning.done, learning.total)
+        steps = _Steps(learning.total, also(told, progress), learning.done)
+
+        def stepped() -> None:
+            nonlocal saved
+            steps.one()
+            if file is not None and time.monotonic() - saved > SAVE_SECONDS:
+                learning.save(file)
+                saved = time.monotonic()
+
         learning.go_on(learning.total, stepped)
     if file is not None:
         learning.save(file)
