@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from promptport.prediction import Prediction, predict
     from promptport.prompt import Provenance, SoftPrompt
     from promptport.relative import encode_relative
+    from promptport.serving.asks import Ask, Reply
+    from promptport.serving.server import PromptServer
     from promptport.space import EmbeddingSpace
     from promptport.storage import (
         load_portable,
@@ -119,6 +121,9 @@ _HOMES = {
     "PairsConfig": "experiments",
     "PortablePrompt": "portable",
     "Prediction": "prediction",
+    "PromptServer": "serving.server",
+    "Reply": "serving.asks",
+    "Ask": "serving.asks",
     "PromptPortError": "errors",
     "Provenance": "prompt",
     "Ranking": "library",
@@ -184,6 +189,7 @@ __all__ = [
     "AdaptResult",
     "Agreement",
     "AnchorSet",
+    "Ask",
     "Backbone",
     "Combination",
     "CombineConfig",
@@ -205,8 +211,10 @@ __all__ = [
     "PortablePrompt",
     "Prediction",
     "PromptPortError",
+    "PromptServer",
     "Provenance",
     "Ranking",
+    "Reply",
     "SearchConfig",
     "SearchResult",
     "Selection",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Self
+
 
 class PromptPortError(Exception):
     """Base of all errors that a user can cause and mend.
@@ -19,6 +21,22 @@ class PromptPortError(Exception):
         end = "" if fix.endswith("?") else "."
         super().__init__(f"{name}: expected {expected}, got {got}. {fix}{end}")
         self.name = name
+
+    @classmethod
+    def of_line(cls, line: str, name: str = "") -> Self:
+        """An error whose line is made already, as in another process.
+
+        Args:
+            line: the whole message.
+            name: the thing that was wrong.
+        """
+        made = cls.__new__(cls)
+        Exception.__init__(made, line)
+        made.name = name
+        return made
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:  # other processes are told as well
+        return type(self).of_line, (str(self), self.name)
 
 
 class ShapeError(PromptPortError, ValueError):

@@ -113,6 +113,14 @@ class Objective:
         """Whether a row can be asked: the object of a probe must be a single token."""
         return self.task.kind != "probe" or len(self._object_ids(row.answer)) == 1
 
+    @cached_property
+    def stand_in(self) -> str:
+        """An answer that every row can be asked with, where the right one is not known."""
+        if self.task.kind == "classification":
+            return self._labels[0]
+        words = sorted(self.backbone.space.words)
+        return next(w for w in words if self.task.kind != "probe" or len(self._object_ids(w)) == 1)
+
     def losses(self, logits: Tensor, questions: Sequence[Question]) -> Tensor:
         """Loss per question, to be minimised.
 
@@ -334,10 +342,7 @@ def _pool_words(words: Tensor, labels: Sequence[int], count: int) -> Tensor:
 
 def blind_rows(rows: Sequence[Row], objective: Objective) -> list[Row]:
     """The rows with a stand-in for the answer, which only takes the answer's place."""
-    task, words = objective.task, sorted(objective.backbone.space.words)
-    answers = task.label_names if task.kind == "classification" else words
-    stand_in = next(a for a in answers if objective.can_ask(replace(rows[0], answer=a)))
-    return [replace(row, answer=stand_in) for row in rows]
+    return [replace(row, answer=objective.stand_in) for row in rows]
 
 
 def pick_rows(rows: Sequence[Row], most: int, seed: int) -> list[Row]:

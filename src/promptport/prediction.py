@@ -18,6 +18,7 @@ from promptport.evaluation import (
 )
 from promptport.objective import Objective, Question, blind_rows
 from promptport.progress import Progress
+from promptport.prompt import SoftPrompt
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import Row, Task, TaskLike, Template, as_task
 
@@ -91,26 +92,94 @@ def predict(
     model = as_backbone(_known("backbone", backbone, made.backbone if made else None))
     if loaded is not None:
         model.check_prompt(loaded)
-    chosen = template or choose_template(asked, loaded)
-    rows = _rows(texts, chosen, asked)
-    length = 0 if loaded is None else loaded.length
-    objective = Objective(model, asked, chosen, length=length, truncate=True)
-    questions = objective.prepare(blind_rows(rows, objective)).questions
-    cut = _cut(objective, questions)
+    own = AskedTask(model, asked, loaded, template)
+    laid_out = own.lay_out(texts)
     table = torch.zeros(1, model.width) if loaded is None else loaded.vectors
-    answers: list[tuple[str, dict[str, float] | None]] = [("", None)] * len(rows)
+    answers: list[tuple[str, dict[str, float] | None]] = [("", None)] * len(laid_out.rows)
     done = 0
     with torch.no_grad():
-        for part in score_questions(model, prompted(objective, questions), table):
-            for place, answer in zip(part.places, _answers(part, top), strict=True):
+        queries = prompted(own.objective, laid_out.questions)
+        for part in score_questions(model, queries, table):
+            for place, answer in zip(part.places, answers_of(part, top), strict=True):
                 answers[place] = answer
             done += len(part.places)
             if progress is not None:
-                progress(done, len(rows))
+                progress(done, len(answers))
     return [
         Prediction(row.fields, answer, shares, is_cut)
-        for row, (answer, shares), is_cut in zip(rows, answers, cut, strict=True)
+        for row, (answer, shares), is_cut in zip(laid_out.rows, answers, laid_out.cut, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class LaidOutTexts:
+    """Texts as a task asks them.
+
+    Attributes:
+        rows: their fields, without an answer.
+        questions: what the backbone is asked, in the same order.
+        cut: whether only the beginning of a text is asked.
+    """
+
+    rows: Sequence[Row]
+    questions: Sequence[Question]
+    cut: Sequence[bool]
+
+
+class AskedTask:
+    """A task that is asked with texts of one's own, behind one prompt.
+
+    Args:
+        backbone: the frozen model.
+        task: kind, label words and template; its data is not read.
+        prompt: the soft prompt; None for a template without `{soft}`.
+        template: where the virtual tokens stand; chosen as in `evaluate` if None.
+
+    Attributes:
+        objective: what is asked; texts that are too long are cut.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        task: Task,
+        prompt: SoftPrompt | None = None,
+        template: Template | None = None,
+    ) -> None:
+        chosen = template or choose_template(task, prompt)
+        length = 0 if prompt is None else prompt.length
+        self.objective = Objective(backbone, task, chosen, length=length, truncate=True)
+        self._whole = Objective(backbone, task, chosen, length=length)
+
+    @property
+    def writes(self) -> bool:
+        """Whether answers are written, not chosen."""
+        return self.objective.task.kind == "text2text"
+
+    def lay_out(self, texts: Texts) -> LaidOutTexts:
+        """Texts as questions.
+
+        Args:
+            texts: see `predict`.
+
+        Raises:
+            TaskError: no texts, or a field that is missing or empty.
+        """
+        rows = _rows(texts, self.objective.template, self.objective.task)
+        questions = self.objective.prepare(blind_rows(rows, self.objective)).questions
+        limit = self.objective.backbone.max_tokens
+        if limit is None:
+            return LaidOutTexts(rows, questions, [False] * len(rows))
+        # Cut to the last word that fits, so nearly full: most rows need no second look.
+        cut = [q.tokens > limit // 2 and not self._fits(q.row) for q in questions]
+        return LaidOutTexts(rows, questions, cut)
+
+    def _fits(self, row: Row) -> bool:
+        try:
+            self._whole.prepare([row])
+        except TaskError:  # the same row could be laid out when it was cut
+            return False
+        return True
 
 
 def _known(name: str, given: Any, remembered: str | None) -> Any:
@@ -151,28 +220,13 @@ def _rows(texts: Texts, template: Template, task: Task) -> list[Row]:
     return rows
 
 
-def _cut(objective: Objective, questions: Sequence[Question]) -> list[bool]:
-    """Which questions hold only the beginning of their texts."""
-    limit = objective.backbone.max_tokens
-    if limit is None:
-        return [False] * len(questions)
-    whole = Objective(
-        objective.backbone, objective.task, objective.template, length=objective.length
-    )
-    # Cut to the last word that fits, so nearly full: most rows need no second look.
-    return [q.tokens > limit // 2 and not _fits(whole, q.row) for q in questions]
+def answers_of(part: ScoredQuestions, top: int) -> list[tuple[str, dict[str, float] | None]]:
+    """Answer and probabilities of each question of a part of a forward pass.
 
-
-def _fits(objective: Objective, row: Row) -> bool:
-    try:
-        objective.prepare([row])
-    except TaskError:  # the same row could be laid out when it was cut
-        return False
-    return True
-
-
-def _answers(part: ScoredQuestions, top: int) -> list[tuple[str, dict[str, float] | None]]:
-    """Answer and probabilities of each question of a part of a forward pass."""
+    Args:
+        part: of a forward pass without gradients.
+        top: words to give of a probe.
+    """
     task = part.objective.task
     if task.kind == "text2text":
         return [(str(text), None) for text in part.predictions()]

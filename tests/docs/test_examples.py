@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shlex
+import subprocess
+import sys
 
 import pytest
 from tests.docs.pages import SETUPS, blocks
@@ -16,6 +20,7 @@ LONG = (
     "docs/howto/text-to-text.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
+    "docs/howto/server.md",
     "docs/howto/upgraded-model.md",
     "docs/concepts/curves.md",
     "docs/concepts/encode-decode.md",
@@ -34,6 +39,11 @@ def _run(page, folder, monkeypatch, run_cli) -> int:
     """Run all blocks of a page in a folder; the number of commands and programs that ran."""
     monkeypatch.chdir(folder)
     SETUPS.get(page, lambda _folder: None)(folder)
+    with contextlib.ExitStack() as servers:
+        return _run_blocks(page, folder, run_cli, servers)
+
+
+def _run_blocks(page, folder, run_cli, servers) -> int:
     ran = 0
     for block in blocks(page):
         if block.file is not None:
@@ -43,12 +53,37 @@ def _run(page, folder, monkeypatch, run_cli) -> int:
             ran += 1
         elif block.language == "sh":
             for line in block.text.splitlines():
-                if line.startswith("promptport "):
+                if line.startswith("promptport serve "):
+                    servers.enter_context(_serving(line))
+                    ran += 1
+                elif line.startswith("curl "):
+                    done = subprocess.run(shlex.split(line), capture_output=True, text=True)
+                    assert done.returncode == 0, f"{line}\n{done.stderr}"
+                    assert "error" not in json.loads(done.stdout), line
+                    ran += 1
+                elif line.startswith("promptport "):
                     code, out, err = run_cli(*shlex.split(line, comments=True)[1:])
                     assert code == 0, f"{page}: {line}\n{err}"
                     assert out or err, f"{page}: {line}"
                     ran += 1
     return ran
+
+
+@contextlib.contextmanager
+def _serving(line):
+    """A server in the background, from when it is ready."""
+    command = [sys.executable, "-m", "promptport", *shlex.split(line, comments=True)[1:]]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        said = ""
+        while "/v1/models" not in said:
+            told = process.stderr.readline()
+            assert told, f"{line}\n{said}"
+            said += told
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
 
 
 @_PEFT

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch.nn import functional
 from promptport.backbone.batch import only_positions
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.layout import EncodedRow
-from promptport.backbone.sharing import Shared, remainder, share
+from promptport.backbone.sharing import Shared, line_of, remainder, share
 
 if TYPE_CHECKING:
     from promptport.backbone.model import Backbone
@@ -100,6 +101,7 @@ class CausalStates:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self._kept: KeptTexts | None = None
+        self._prompts: KeptTexts | None = None
 
     @contextlib.contextmanager
     def keeping_texts(self, kept: KeptTexts | None) -> Iterator[None]:
@@ -114,6 +116,15 @@ class CausalStates:
             if kept is None:
                 self._kept.close()
             self._kept = None
+
+    @contextlib.contextmanager
+    def keeping_prompts(self, kept: KeptTexts) -> Iterator[None]:
+        """See `Backbone.keeping_prompts`."""
+        before, self._prompts = self._prompts, kept
+        try:
+            yield
+        finally:
+            self._prompts = before
 
     def logits(
         self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
@@ -145,7 +156,12 @@ class CausalStates:
         return logits, past.cache(), past.attention
 
     def _share(self, rows: Sequence[EncodedRow], starts: Sequence[int]) -> Shared | None:
-        return share(rows, starts, keep_texts=self._kept is not None)
+        return share(
+            rows,
+            starts,
+            keep_texts=self._kept is not None,
+            keep_prompts=self._prompts is not None and not torch.is_grad_enabled(),
+        )
 
     def _continue(
         self,
@@ -169,16 +185,26 @@ class CausalStates:
         self, rows: Sequence[EncodedRow], vectors: Tensor, starts: Sequence[int]
     ) -> list[Tensor]:
         """Keys and values (L, 2, H, T, D) of whole rows."""
-        if self._kept is None:
-            return self._computed(rows, vectors, starts)
-        texts = [i for i, row in enumerate(rows) if not row.soft]
-        others = [i for i, row in enumerate(rows) if row.soft]
-        states = dict(zip(texts, self._of_texts([rows[i] for i in texts]), strict=True))
+        states: dict[int, Tensor] = {}
+        kept = self._kept
+        if kept is not None:
+            texts = [i for i, row in enumerate(rows) if not row.soft]
+            keys = [rows[i].ids for i in texts]
+            found = self._of_kept(kept, keys, [rows[i] for i in texts], vectors, [0] * len(texts))
+            states |= zip(texts, found, strict=True)
+        kept = self._prompts
+        if kept is not None and not torch.is_grad_enabled():
+            # Behind a text they would be kept for each text anew.
+            leading = [i for i, row in enumerate(rows) if len(row.soft) == len(row.ids)]
+            own, begins = [rows[i] for i in leading], [starts[i] for i in leading]
+            keys = [_prompt_key(r, vectors, start) for r, start in zip(own, begins, strict=True)]
+            states |= zip(leading, self._of_kept(kept, keys, own, vectors, begins), strict=True)
+        others = [i for i in range(len(rows)) if i not in states]
         if others:
             computed = self._computed(
                 [rows[i] for i in others], vectors, [starts[i] for i in others]
             )
-            states |= dict(zip(others, computed, strict=True))
+            states |= zip(others, computed, strict=True)
         return [states[i] for i in range(len(rows))]
 
     def _computed(
@@ -190,18 +216,24 @@ class CausalStates:
         return self._pass(rows, vectors, starts, None, keep=True)[1]
 
     @torch.no_grad()
-    def _of_texts(self, rows: Sequence[EncodedRow]) -> list[Tensor]:
-        """Of rows without virtual tokens: those that are kept, and others, which are kept then."""
-        kept, device = self._kept, self._backbone.device
-        assert kept is not None
-        states = {i: kept.get(row.ids, device) for i, row in enumerate(rows) if row.ids in kept}
+    def _of_kept(
+        self,
+        kept: KeptTexts,
+        keys: Sequence[tuple[int, ...]],
+        rows: Sequence[EncodedRow],
+        vectors: Tensor,
+        starts: Sequence[int],
+    ) -> list[Tensor]:
+        """Of rows that never change: those that are kept, and others, which are kept then."""
+        device = self._backbone.device
+        states = {i: kept.get(key, device) for i, key in enumerate(keys) if key in kept}
         missing = [i for i in range(len(rows)) if i not in states]
-        nothing = torch.zeros(1, self._backbone.width, device=device)
         for places in _passes(missing, rows):
             own = [rows[i] for i in places]
-            _, computed = self._pass(own, nothing, [0] * len(own), None, keep=True)
+            begins = [starts[i] for i in places]
+            _, computed = self._pass(own, vectors, begins, None, keep=True)
             for i, value in zip(places, computed, strict=True):
-                kept.put(rows[i].ids, value)
+                kept.put(keys[i], value)
                 states[i] = value
         return [states[i] for i in range(len(rows))]
 
@@ -270,6 +302,13 @@ class CausalStates:
         error = float((logits.float() - wanted.float()).abs().max())
         tolerance = _TOLERANCE.get(backbone.dtype, _ROUNDED)
         return error <= tolerance * float(wanted.float().abs().max()) + 1e-6
+
+
+def _prompt_key(row: EncodedRow, vectors: Tensor, start: int) -> tuple[int, ...]:
+    """What tells a beginning of virtual tokens apart: their values, not where they lie."""
+    own = vectors[start : start + len(row.soft)].detach().to("cpu", torch.float32).contiguous()
+    digest = hashlib.blake2b(own.numpy().tobytes(), digest_size=16).digest()
+    return int.from_bytes(digest, "big"), *line_of(row)
 
 
 def _passes(places: Sequence[int], rows: Sequence[EncodedRow]) -> Iterator[list[int]]:

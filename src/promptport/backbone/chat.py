@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,22 +49,39 @@ def read_chat(tokenizer: Any, name: str) -> ChatFrame:
             fix="Leave out --chat (or {chat}), or choose a model that was tuned to chat",
         )
     asked = [{"role": "user", "content": _MESSAGE}]
-    opening, closing = _around(_render(tokenizer, asked, name, True), _MESSAGE, name)
-    said = _render(tokenizer, [*asked, {"role": "assistant", "content": _REPLY}], name, False)
+    opening, closing = _around(render_chat(tokenizer, asked, name), _MESSAGE, name)
+    answered = [*asked, {"role": "assistant", "content": _REPLY}]
+    said = render_chat(tokenizer, answered, name, answering=False)
     _, behind = _around(said, _REPLY, name)
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
     end = ids[0] if ids and ids[0] in tokenizer.all_special_ids else None
     return ChatFrame(opening, closing, end)
 
 
-def _render(tokenizer: Any, messages: list[dict[str, str]], name: str, answering: bool) -> str:
+def render_chat(
+    tokenizer: Any, messages: Sequence[Mapping[str, str]], name: str, *, answering: bool = True
+) -> str:
+    """A chat as its model reads it.
+
+    Args:
+        tokenizer: with a chat template.
+        messages: role and content of each.
+        name: of the backbone, for messages.
+        answering: up to where the model's next answer begins.
+
+    Raises:
+        TaskError: the template fails on these messages.
+    """
     from jinja2 import TemplateError
 
     try:
         # Models that think before they answer are asked not to: their answer is what is scored.
         return str(
             tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=answering, enable_thinking=False
+                list(messages),
+                tokenize=False,
+                add_generation_prompt=answering,
+                enable_thinking=False,
             )
         )
     except (TemplateError, TypeError, ValueError) as error:

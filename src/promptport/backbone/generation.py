@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -40,12 +40,15 @@ def generate(
             fix="Choose another backbone, or a probe or classification task",
         )
     if backbone.kind == "causal":
-        rows = [_without_answer(row) for row in rows]
+        rows = [without_answer(row) for row in rows]
     said = [""] * len(rows)
     for places in _batches(rows, writing.max_new_tokens):
-        batch = _Batch(backbone, [rows[i] for i in places], writing)
-        for i, text in zip(places, batch.write(vectors, [starts[i] for i in places]), strict=True):
-            said[i] = text
+        own = [rows[i] for i in places]
+        batch = Writing(backbone, own, vectors, [starts[i] for i in places], [writing] * len(own))
+        while not batch.is_done:
+            batch.step()
+        for number, i in enumerate(places):
+            said[i] = batch.text(number)
     return said
 
 
@@ -81,59 +84,115 @@ def _opening(row: EncodedRow) -> int:
     return row.scored[0] + 1 if row.decoder_ids else 0
 
 
-def _without_answer(row: EncodedRow) -> EncodedRow:
+def without_answer(row: EncodedRow) -> EncodedRow:
+    """A row of a causal backbone up to the token in front of its answer."""
     end = row.scored[0] + 1
     return EncodedRow(row.ids[:end], tuple(s for s in row.soft if s < end), (end - 1,), ())
 
 
-class _Batch:
-    """Rows that are written together."""
+class Writing:
+    """Answers on their way, a token of each at every step. Made and used without gradients.
+
+    Args:
+        backbone: a causal or seq2seq one.
+        rows: B encoded rows; of a causal backbone they end with the token in front of the first
+            new one, of a seq2seq one their decoders begin with as many tokens.
+        vectors: (N, d) virtual tokens of all prompts.
+        starts: first row of each row's prompt.
+        writings: how each row is written.
+    """
 
     def __init__(
-        self, backbone: Backbone, rows: Sequence[EncodedRow], writing: WritingConfig
+        self,
+        backbone: Backbone,
+        rows: Sequence[EncodedRow],
+        vectors: Tensor,
+        starts: Sequence[int],
+        writings: Sequence[WritingConfig],
     ) -> None:
         self._backbone = backbone
-        self._rows = rows
-        self._writing = writing
-        self._rooms = [_room(backbone, row, writing.max_new_tokens) for row in rows]
+        self._writings = writings
+        self._rooms = [
+            _room(backbone, row, own.max_new_tokens)
+            for row, own in zip(rows, writings, strict=True)
+        ]
         self._ends = end_tokens(backbone)
         self._ids: list[list[int]] = [[] for _ in rows]
+        self._reasons: list[str | None] = [None] * len(rows)
+        self._choose = _Chooser(rows, writings)
+        self._alive = list(range(len(rows)))  # rows of the forward pass
+        self._number = 0
+        self._pending: Tensor | None = None  # chosen, not read yet
+        make = CausalSteps if backbone.kind == "causal" else Seq2SeqSteps
+        self._steps = make(backbone, rows, vectors, starts)
 
-    def write(self, vectors: Tensor, starts: Sequence[int]) -> list[str]:
-        """The answers; arguments as in `generate`."""
-        make = CausalSteps if self._backbone.kind == "causal" else Seq2SeqSteps
-        steps = make(self._backbone, self._rows, vectors, starts)
-        choose = _chooser(self._writing, self._rows)
-        alive = list(range(len(self._rows)))  # rows of the forward pass
-        done: set[int] = set()
-        for number in range(max(self._rooms)):
-            chosen = choose(steps.logits, alive, number)
-            for i, token in zip(alive, chosen.tolist(), strict=True):
-                if i not in done and self._ends_with(i, token):
-                    done.add(i)
-            left = [place for place, i in enumerate(alive) if i not in done]
-            if not left:
-                break
-            if len(left) <= _LEAVE_AT * len(alive):
-                kept = torch.tensor(left, device=chosen.device)
-                steps.keep(kept)
-                chosen, alive = chosen[kept], [alive[place] for place in left]
-            steps.step(chosen.to(self._backbone.device))
-        return [self._text(ids) for ids in self._ids]
+    @property
+    def is_done(self) -> bool:
+        """Whether every row has ended."""
+        return all(reason is not None for reason in self._reasons)
 
-    def _ends_with(self, row: int, token: int) -> bool:
-        """Note a row's next token; whether it is its last."""
+    @property
+    def left(self) -> int:
+        """Rows that have not ended."""
+        return sum(reason is None for reason in self._reasons)
+
+    @torch.no_grad()
+    def step(self) -> list[int]:
+        """Write one more token of every row that has not ended.
+
+        Returns:
+            Numbers of these rows.
+        """
+        if self._pending is not None:
+            self._read(self._pending)
+        chosen = self._choose(self._steps.logits, self._alive, self._number)
+        self._number += 1
+        grown = []
+        for i, token in zip(self._alive, chosen.tolist(), strict=True):
+            if self._reasons[i] is None:
+                self._reasons[i] = self._note(i, token)
+                grown.append(i)
+        self._pending = chosen
+        return grown
+
+    def stop(self, row: int) -> None:
+        """Write no more of a row."""
+        self._reasons[row] = self._reasons[row] or "stopped"
+
+    def text(self, row: int) -> str:
+        """What is written of a row."""
+        text = self._decode(self._ids[row])
+        stops = self._writings[row].stop
+        return text[: min((text.find(s) for s in stops if s in text), default=None)]
+
+    def tokens(self, row: int) -> int:
+        """Tokens written of a row, its end not counted."""
+        return len(self._ids[row])
+
+    def ended(self, row: int) -> str | None:
+        """Why a row has ended: `end` (the model's own end, or a stop), `length`, `stopped`; None
+        while it goes on."""
+        return self._reasons[row]
+
+    def _read(self, chosen: Tensor) -> None:
+        """Put the last tokens to the model; rows that ended leave once they are enough."""
+        left = [place for place, i in enumerate(self._alive) if self._reasons[i] is None]
+        if len(left) <= _LEAVE_AT * len(self._alive):
+            kept = torch.tensor(left, device=chosen.device)
+            self._steps.keep(kept)
+            chosen, self._alive = chosen[kept], [self._alive[place] for place in left]
+        self._steps.step(chosen.to(self._backbone.device))
+
+    def _note(self, row: int, token: int) -> str | None:
+        """Note a row's next token; why it is its last, if so."""
         if token in self._ends:
-            return True
+            return "end"
         ids = self._ids[row]
         ids.append(token)
-        return len(ids) >= self._rooms[row] or (
-            bool(self._writing.stop) and any(s in self._decode(ids) for s in self._writing.stop)
-        )
-
-    def _text(self, ids: Sequence[int]) -> str:
-        text = self._decode(ids)
-        return text[: min((text.find(s) for s in self._writing.stop if s in text), default=None)]
+        stops = self._writings[row].stop
+        if stops and any(s in self._decode(ids) for s in stops):
+            return "end"
+        return "length" if len(ids) >= self._rooms[row] else None
 
     def _decode(self, ids: Sequence[int]) -> str:
         return str(self._backbone.tokenizer.decode(ids, skip_special_tokens=True))
@@ -147,17 +206,33 @@ def _room(backbone: Backbone, row: EncodedRow, most: int) -> int:
     return max(1, min(most, backbone.max_tokens - taken + 1))
 
 
-def _chooser(writing: WritingConfig, rows: Sequence[EncodedRow]) -> Any:
-    """A function (logits (B, V), numbers of the B rows, step) -> ids (B,)."""
-    if writing.temperature == 0:
-        return lambda logits, _alive, _number: logits.argmax(-1)
-    chances = torch.stack([_chances(row, writing) for row in rows])  # (rows, most)
+class _Chooser:
+    """Chooses the next token of every row, each as its own configuration says."""
 
-    def draw(logits: Tensor, alive: Sequence[int], number: int) -> Tensor:
-        chance = chances[list(alive), number].to(logits.device)
-        return draw_tokens(logits.float() / writing.temperature, chance, writing.top_p)
+    def __init__(self, rows: Sequence[EncodedRow], writings: Sequence[WritingConfig]) -> None:
+        self._writings = writings
+        self._chances = {
+            i: _chances(row, own)
+            for i, (row, own) in enumerate(zip(rows, writings, strict=True))
+            if own.temperature > 0
+        }
 
-    return draw
+    def __call__(self, logits: Tensor, alive: Sequence[int], number: int) -> Tensor:
+        """Ids (B,) of the tokens that follow, of logits (B, V) of the rows with these numbers."""
+        groups: dict[tuple[float, float], list[int]] = {}
+        for place, i in enumerate(alive):
+            if i in self._chances and number < len(self._chances[i]):
+                own = self._writings[i]
+                groups.setdefault((own.temperature, own.top_p), []).append(place)
+        if not groups:
+            return logits.argmax(-1)
+        chosen = logits.argmax(-1)
+        for (temperature, top_p), places in groups.items():
+            chance = torch.stack([self._chances[alive[place]][number] for place in places])
+            index = torch.tensor(places, device=logits.device)
+            cooled = logits[index].float() / temperature
+            chosen[index] = draw_tokens(cooled, chance.to(logits.device), top_p)
+        return chosen
 
 
 def _chances(row: EncodedRow, writing: WritingConfig) -> Tensor:

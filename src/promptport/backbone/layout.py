@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from promptport.backbone.chat import ChatFrame, read_chat
+from promptport.backbone.chat import ChatFrame, read_chat, render_chat
 from promptport.backbone.kinds import Kind
 from promptport.errors import BackboneError, TaskError
 from promptport.tasks.template import Answer, Chat, Soft, Template, Text
@@ -216,6 +216,28 @@ class Layout:
                 made = self._shorten(template, row, answer, runs, truncate, free_text)
             encoded.append(made)
         return encoded
+
+    def conversation(self, messages: Sequence[Mapping[str, str]], lead: int) -> EncodedRow:
+        """Lay out a chat of several messages, up to where the model answers.
+
+        Args:
+            messages: role and content of each, the last one of the user.
+            lead: virtual tokens in front of it.
+
+        Raises:
+            TaskError: the backbone knows no chats, or the chat does not fit.
+        """
+        _ = self.chat
+        (ids,) = self._tokenize([render_chat(self.tokenizer, messages, self.name)])
+        row = self._causal([*[None] * lead, *ids], (self.special.pad,))
+        if self.max_tokens is not None and self._size(row) > self.max_tokens:
+            raise TaskError(
+                "messages",
+                expected=f"at most {self.max_tokens} tokens with the prompt ({self.name})",
+                got=str(self._size(row)),
+                fix="Leave out the oldest messages",
+            )
+        return row
 
     def _pieces(self, template: Template, row: Mapping[str, str]) -> Sequence[Any]:
         """The template with a row's fields, inside the chat template where it is a message.

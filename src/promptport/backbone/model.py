@@ -253,6 +253,19 @@ class Backbone:
             return contextlib.nullcontext()
         return self.states.keeping_texts(kept)
 
+    def keeping_prompts(self, kept: KeptTexts) -> contextlib.AbstractContextManager[None]:
+        """Keep keys and values of virtual tokens that lead a row, for many passes without gradient.
+
+        Inside the context the prompts of a causal model are passed through it once, whatever rows
+        follow. Other kinds of backbone keep nothing.
+
+        Args:
+            kept: where they are kept; it decides how much memory they take.
+        """
+        if self.kind != "causal":
+            return contextlib.nullcontext()
+        return self.states.keeping_prompts(kept)
+
     @cached_property
     def states(self) -> CausalStates:
         """Shares keys and values between rows; of a causal backbone."""

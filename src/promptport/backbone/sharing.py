@@ -36,7 +36,13 @@ class Shared:
     cuts: list[int]
 
 
-def share(rows: Sequence[EncodedRow], starts: Sequence[int], *, keep_texts: bool) -> Shared | None:
+def share(
+    rows: Sequence[EncodedRow],
+    starts: Sequence[int],
+    *,
+    keep_texts: bool,
+    keep_prompts: bool = False,
+) -> Shared | None:
     """Find what rows begin with in common; None if it is not worth it.
 
     Args:
@@ -44,9 +50,10 @@ def share(rows: Sequence[EncodedRow], starts: Sequence[int], *, keep_texts: bool
         starts: for each row the first row of its prompt in the table.
         keep_texts: text in front of all virtual tokens is kept for later passes, so that it is
             worth a cut even where no other row of the batch has it.
+        keep_prompts: the same of virtual tokens that lead a row.
     """
-    lines = [_line(row) for row in rows]
-    cuts = _cuts(rows, lines, starts, keep_texts)
+    lines = [line_of(row) for row in rows]
+    cuts = _cuts(rows, lines, starts, keep_texts, keep_prompts)
     keys = [
         _key(row, line, s, c) for row, line, s, c in zip(rows, lines, starts, cuts, strict=True)
     ]
@@ -62,6 +69,7 @@ def share(rows: Sequence[EncodedRow], starts: Sequence[int], *, keep_texts: bool
         return None
     saved = sum(cuts) - sum(cuts[i] for i in first)
     kept = keep_texts and any(FEWEST_KEPT <= cuts[i] == _text_length(rows[i]) for i in first)
+    kept = kept or (keep_prompts and any(leading(rows[i]) for i in first))
     if not kept and saved < _LEAST_SAVED * sum(map(len, lines)):
         return None
     return Shared(
@@ -90,7 +98,13 @@ def _is_text(row: EncodedRow, cut: int) -> bool:
     return not row.soft or row.soft[0] >= cut
 
 
-def _line(row: EncodedRow) -> tuple[int, ...]:
+def leading(row: EncodedRow) -> int:
+    """Virtual tokens that a row begins with, but for a scored one."""
+    count = next((i for i, place in enumerate(row.soft) if i != place), len(row.soft))
+    return min(count, row.scored[0])
+
+
+def line_of(row: EncodedRow) -> tuple[int, ...]:
     """Token ids with virtual tokens as numbers below 0, so that equal lines are equal inputs."""
     if not row.soft:
         return row.ids
@@ -109,6 +123,7 @@ def _cuts(
     lines: Sequence[tuple[int, ...]],
     starts: Sequence[int],
     keep_texts: bool,
+    keep_prompts: bool,
 ) -> list[int]:
     """Tokens of each row that it shares with others, or that are kept; 0 for none."""
     # Answers of several tokens to one question: all that stands in front of the answer.
@@ -118,6 +133,8 @@ def _cuts(
     ]
     times = Counter(heads)
     cuts = [row.scored[0] if times[head] > 1 else 0 for row, head in zip(rows, heads, strict=True)]
+    if keep_prompts:
+        cuts = [c or leading(row) for c, row in zip(cuts, rows, strict=True)]
     texts = [_text_length(row) for row in rows]
     if keep_texts:
         cuts = [c or (t if t >= FEWEST_KEPT else 0) for c, t in zip(cuts, texts, strict=True)]

@@ -23,6 +23,7 @@ METHOD_PANEL = "Method"
 START_PANEL = "Where tuning starts"
 TRAINING_PANEL = "Training"
 WRITING_PANEL = "Writing (text to text)"
+SERVER_PANEL = "Server"
 MODEL_PANEL = "Model loading"
 OUTPUT_PANEL = "Output"
 
@@ -123,6 +124,9 @@ COMMANDS: dict[str, Command] = {
         "Score a prompt on a task, beside the baselines", "promptport.cli.evaluate", MAKE
     ),
     "predict": Command("Answer texts of your own with a prompt", "promptport.cli.predict", MAKE),
+    "serve": Command(
+        "Answer requests over HTTP with all prompts of a library", "promptport.cli.serve", MAKE
+    ),
     "move": Command("Carry a prompt to another model, without labels", "promptport.cli.move", MOVE),
     "transfer": Command(
         "The same by the embedding tables alone: move --method embeddings",

@@ -209,6 +209,7 @@ def provenance_of(run: PromptRun, config: TuneConfig, part: int = 0) -> Provenan
         **({} if not job.noise_share else {"noise": job.noise_share}),
         **({} if not job.rest else {"rest": job.rest}),
         "train_rows": len(own.train.questions),
+        "dev_rows": len(own.dev.questions),
         "skipped_rows": own.train.skipped,
         "version": __version__,
     }

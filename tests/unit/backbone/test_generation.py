@@ -188,9 +188,9 @@ def test_all_ends_of_a_model_end_an_answer(lively) -> None:
 
 
 def _cut(row):
-    from promptport.backbone.generation import _without_answer
+    from promptport.backbone.generation import without_answer
 
-    return _without_answer(row)
+    return without_answer(row)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "t5"])

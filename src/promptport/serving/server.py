@@ -1,0 +1,352 @@
+"""PromptServer: rows of many prompts in the batches of one frozen backbone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from promptport.backbone import Backbone, BackboneLike, EncodedRow, as_backbone
+from promptport.backbone.generation import Writing, without_answer
+from promptport.backbone.kept_texts import KeptTexts
+from promptport.errors import PromptPortError, TaskError
+from promptport.evaluation import PromptedQuestion, score_questions
+from promptport.library import Library
+from promptport.objective import Question
+from promptport.prediction import AskedTask, answers_of
+from promptport.prompt import SoftPrompt
+from promptport.serving.asks import Ask, Reply
+from promptport.serving.shelf import (
+    FolderShelf,
+    MemoryShelf,
+    ServedPrompt,
+    Shelf,
+    tasks_by_name,
+)
+from promptport.tasks import Task, TaskLike, Template, as_task
+from promptport.tasks.writing import WritingConfig
+
+PROMPT_MEMORY = 1 << 30  # bytes for keys and values of prompts
+_BARE = Template.parse("{text}{answer}")
+_WRITTEN_TOGETHER = 16384  # tokens of a batch, new ones included
+
+Prompts = Library | Mapping[str, SoftPrompt] | str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """One ask, ready for the backbone.
+
+    Attributes:
+        ask: what was asked.
+        served: the prompt; None for the bare model.
+        row: what a backbone that writes reads.
+        question: what a backbone that chooses is asked; None where it writes.
+        truncated: whether only the beginning of the text is read.
+        writing: how it writes.
+    """
+
+    ask: Ask
+    served: ServedPrompt | None
+    row: EncodedRow
+    question: Question | None
+    truncated: bool
+    writing: WritingConfig
+
+    @property
+    def writes(self) -> bool:
+        """Whether the answer is written, not chosen."""
+        return self.question is None
+
+    @property
+    def read(self) -> int:
+        """Tokens that the backbone reads."""
+        return len(self.row.ids)
+
+
+class PromptServer:
+    """Answers rows of any of many prompts, mixed in the same batches.
+
+    Keys and values of prompts that lead their rows are computed once and kept, on a causal model.
+    An instance belongs to one thread.
+
+    Args:
+        backbone: the frozen model, or its name or folder.
+        prompts: a library, prompts by name, or folders of prompts, which are read when they are
+            asked for.
+        tasks: tasks or task files of prompts whose tasks do not come with promptport.
+        data: folder of `lama:` and `nlu:` tasks.
+        memory: most bytes of keys and values of prompts.
+
+    Example:
+        >>> from promptport import Ask, PromptServer
+        >>> server = PromptServer("nano-gpt2", "prompts")  # doctest: +SKIP
+        >>> server.answer([Ask("sentiment", "A warm film"), Ask("topic", "It rains")])
+        ... # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        backbone: BackboneLike,
+        prompts: Prompts,
+        *,
+        tasks: Sequence[TaskLike] = (),
+        data: str | Path | None = None,
+        memory: int = PROMPT_MEMORY,
+    ) -> None:
+        self.backbone: Backbone = as_backbone(backbone)
+        self.shelf: Shelf = _shelf(self.backbone, prompts, tasks, data)
+        self._kept = KeptTexts(memory, disk=0)
+        text = Task("text", "text2text", _BARE, "exact-match")
+        self._bare = AskedTask(self.backbone, text, template=_BARE)
+
+    @property
+    def names(self) -> list[str]:
+        """The prompts that can be asked now."""
+        return self.shelf.names()
+
+    def answer(self, asks: Sequence[Ask]) -> list[Reply]:
+        """Answer rows, whatever their prompts; those of one kind share forward passes.
+
+        Args:
+            asks: one or more.
+
+        Raises:
+            UnknownNameError: there is no such prompt.
+            TaskError: a text that does not fit its template.
+            PromptPortError: a damaged prompt folder, one of another model, or a masked backbone
+                that would have to write.
+        """
+        laid_out = [self.lay_out(ask) for ask in asks]
+        replies: dict[int, Reply] = {}
+        chosen = [i for i, own in enumerate(laid_out) if not own.writes]
+        found = self.choose([laid_out[i] for i in chosen])
+        replies |= zip(chosen, found, strict=True)
+        written = [i for i, own in enumerate(laid_out) if own.writes]
+        for batch in self.together([laid_out[i] for i in written]):
+            numbers = [written[place] for place in batch]
+            writing = self.begin([laid_out[i] for i in numbers])
+            while not writing.is_done:
+                writing.step()
+            for number, i in enumerate(numbers):
+                replies[i] = reply_of(laid_out[i], writing, number)
+        return [replies[i] for i in range(len(asks))]
+
+    def stream(self, ask: Ask) -> Iterator[str]:
+        """What the model writes for one row, piece by piece; a label comes as one piece.
+
+        Raises:
+            PromptPortError: as `answer`.
+        """
+        own = self.lay_out(ask)
+        if not own.writes:
+            yield self.choose([own])[0].text
+            return
+        writing, sent = self.begin([own]), 0
+        while not writing.is_done:
+            writing.step()
+            text = settled(writing, 0, own.writing.stop)
+            if len(text) > sent:
+                yield text[sent:]
+                sent = len(text)
+
+    def lay_out(self, ask: Ask) -> LaidOut:
+        """An ask, ready for the backbone.
+
+        Raises:
+            PromptPortError: as `answer`.
+        """
+        served = None if ask.prompt is None else self.shelf.get(ask.prompt)
+        asked = self._bare if served is None else served.asked
+        task = asked.objective.task
+        if served is None:
+            _refuse_masked(self.backbone)
+        # A label is chosen: its length and temperature mean nothing.
+        writing = replace(task.writing, **ask.writing) if asked.writes else task.writing
+        text = ask.text
+        if ask.messages is not None:
+            if _is_conversation(ask, served):
+                lead = 0 if served is None else served.prompt.length
+                row = self.backbone.layout.conversation(ask.messages, lead)
+                return LaidOut(ask, served, without_answer(row), None, False, writing)
+            text = _only_message(ask, asked)
+        assert text is not None
+        texts = asked.lay_out([text])
+        question, row = texts.questions[0], texts.questions[0].inputs[0]
+        if not asked.writes:
+            return LaidOut(ask, served, row, question, texts.cut[0], writing)
+        if self.backbone.kind == "causal":
+            row = without_answer(row)
+        return LaidOut(ask, served, row, None, texts.cut[0], writing)
+
+    @torch.no_grad()
+    def choose(self, laid_out: Sequence[LaidOut]) -> list[Reply]:
+        """Labels and words of rows that are not written, in as few forward passes as fit."""
+        if not laid_out:
+            return []
+        table, starts = self._table(laid_out)
+        queries = [
+            PromptedQuestion(self._asked(own).objective, own.question, start)
+            for own, start in zip(laid_out, starts, strict=True)
+            if own.question is not None
+        ]
+        answers: dict[int, tuple[str, dict[str, float] | None]] = {}
+        with self._keeping():
+            for part in score_questions(self.backbone, queries, table):
+                most = max(laid_out[place].ask.top for place in part.places)
+                answers |= zip(part.places, answers_of(part, most), strict=True)
+        return [
+            Reply(answers[i][0], _first(answers[i][1], own), own.truncated, own.read)
+            for i, own in enumerate(laid_out)
+        ]
+
+    def together(self, laid_out: Sequence[LaidOut]) -> Iterator[list[int]]:
+        """Numbers of the rows that may be written in one batch, batch by batch."""
+        # A seq2seq decoder begins with as many tokens in all rows of a batch.
+        order = sorted(
+            range(len(laid_out)), key=lambda i: (_opening(laid_out[i]), -_size(laid_out[i]))
+        )
+        batch: list[int] = []
+        for i in order:
+            first = laid_out[batch[0]] if batch else None
+            if first is not None and (
+                _opening(first) != _opening(laid_out[i])
+                or (len(batch) + 1) * _size(first) > _WRITTEN_TOGETHER
+            ):
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch
+
+    def begin(self, laid_out: Sequence[LaidOut]) -> Writing:
+        """Read rows that are to be written together; `step` writes a token of each.
+
+        Args:
+            laid_out: a batch that `together` gives.
+        """
+        table, starts = self._table(laid_out)
+        rows = [own.row for own in laid_out]
+        with torch.no_grad(), self._keeping():
+            return Writing(self.backbone, rows, table, starts, [own.writing for own in laid_out])
+
+    def _keeping(self) -> contextlib.AbstractContextManager[None]:
+        return self.backbone.keeping_prompts(self._kept)
+
+    def _asked(self, own: LaidOut) -> AskedTask:
+        return self._bare if own.served is None else own.served.asked
+
+    def _table(self, laid_out: Sequence[LaidOut]) -> tuple[torch.Tensor, list[int]]:
+        """Virtual tokens of all prompts of a batch (N, d), and the first row of each row's."""
+        starts: dict[int, int] = {}
+        parts: list[torch.Tensor] = []
+        length = 0
+        for own in laid_out:
+            if own.served is not None and id(own.served) not in starts:
+                starts[id(own.served)] = length
+                parts.append(own.served.vectors)
+                length += own.served.prompt.length
+        if not parts:
+            parts.append(torch.zeros(1, self.backbone.width, device=self.backbone.device))
+        own_starts = [0 if own.served is None else starts[id(own.served)] for own in laid_out]
+        return torch.cat(parts), own_starts
+
+
+def settled(writing: Writing, row: int, stops: Sequence[str]) -> str:
+    """What is written of a row and cannot change any more, without white space at its ends."""
+    text = writing.text(row).lstrip()
+    if writing.ended(row) is not None:
+        return text.rstrip()
+    text = text.rstrip("\ufffd")  # the first bytes of a character
+    held = max((_overlap(text, stop) for stop in stops), default=0)
+    return text[: len(text) - held].rstrip()
+
+
+def reply_of(own: LaidOut, writing: Writing, row: int) -> Reply:
+    """The reply of a row that has ended."""
+    ended = writing.ended(row) or "stopped"
+    text = writing.text(row).strip()
+    return Reply(text, None, own.truncated, own.read, writing.tokens(row), ended)
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Characters at the end of a text that a stop may begin with."""
+    most = min(len(text), len(stop) - 1)
+    return next((n for n in range(most, 0, -1) if stop.startswith(text[-n:])), 0)
+
+
+def _opening(own: LaidOut) -> int:
+    """Tokens that a decoder begins with; 0 of a causal backbone."""
+    return own.row.scored[0] + 1 if own.row.decoder_ids else 0
+
+
+def _size(own: LaidOut) -> int:
+    return len(own.row.ids) + own.writing.max_new_tokens
+
+
+def _first(shares: Mapping[str, float] | None, own: LaidOut) -> Mapping[str, float] | None:
+    """Of a probe, as many words as were asked for."""
+    if shares is None or own.served is None or own.served.task.kind != "probe":
+        return shares
+    return dict(list(shares.items())[: own.ask.top])
+
+
+def _is_conversation(ask: Ask, served: ServedPrompt | None) -> bool:
+    """Whether the whole chat is read, not its only message as the text of a row."""
+    if served is None:
+        return True
+    template = served.asked.objective.template
+    whole = template.has_chat and template.leads_with_soft and len(template.fields) == 1
+    return whole and served.writes and len(ask.messages or ()) > 1
+
+
+def _only_message(ask: Ask, asked: AskedTask) -> str:
+    messages = ask.messages or ()
+    template = asked.objective.template
+    if len(messages) != 1:
+        raise TaskError(
+            f"messages for {ask.prompt}",
+            expected="one message of the user, which fills its template",
+            got=f"{len(messages)} messages",
+            fix="Send the last message alone; whole chats are for the bare model, and for prompts "
+            "that were tuned as '{soft} {chat} {text}'",
+        )
+    if len(template.fields) != 1:
+        raise TaskError(
+            f"messages for {ask.prompt}",
+            expected=f"the fields {', '.join(template.fields)}",
+            got="one text",
+            fix="Use /classify or /v1/completions, where a row may be a JSON object",
+        )
+    return messages[0]["content"]
+
+
+def _refuse_masked(backbone: Backbone) -> None:
+    if backbone.kind == "masked":
+        raise PromptPortError(
+            backbone.name,
+            expected="the name of a prompt, since a masked model cannot write",
+            got="none",
+            fix="Name one, for instance model='MODEL:PROMPT'",
+        )
+
+
+def _shelf(
+    backbone: Backbone, prompts: Prompts, tasks: Sequence[TaskLike], data: str | Path | None
+) -> Shelf:
+    known = tasks_by_name([as_task(task, data) for task in tasks])
+    if isinstance(prompts, str | Path):
+        return FolderShelf(backbone, [prompts], known, data=data)
+    if not isinstance(prompts, Mapping):
+        return FolderShelf(backbone, prompts, known, data=data)
+    library = prompts.on(backbone) if isinstance(prompts, Library) else Library.of(prompts)
+    named = tasks_by_name(library.tasks.values())
+    for prompt in library.values():
+        name = prompt.provenance.task
+        if name is not None and name not in known | named:
+            with contextlib.suppress(PromptPortError):
+                named[name] = as_task(name, data)
+    return MemoryShelf(backbone, library, named | known)

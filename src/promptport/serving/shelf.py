@@ -1,0 +1,261 @@
+"""The prompts that a server has at hand, by name."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from promptport.backbone import Backbone
+from promptport.errors import PromptPortError, StorageError, UnknownNameError
+from promptport.library.entry import known_task
+from promptport.library.folders import library_folders
+from promptport.prediction import AskedTask
+from promptport.prompt import SoftPrompt
+from promptport.storage import load_prompt
+from promptport.storage.prompt_folder import CONFIG_FILE
+from promptport.tasks import Task, Template
+
+MOST_LOADED = 256
+_LOOK_AGAIN = 1.0  # seconds between two looks at the folders
+_BARE = "{soft}{text}{answer}"  # of a prompt that says neither task nor template
+
+
+@dataclass(frozen=True)
+class ServedPrompt:
+    """A prompt with the task that it is asked.
+
+    Attributes:
+        name: on the shelf.
+        prompt: (n, d) on the backbone.
+        asked: lays out its texts.
+        notes: what may surprise, one line each.
+    """
+
+    name: str
+    prompt: SoftPrompt
+    asked: AskedTask
+    notes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> Task:
+        """What it is asked."""
+        return self.asked.objective.task
+
+    @property
+    def writes(self) -> bool:
+        """Whether its answers are written, not chosen."""
+        return self.asked.writes
+
+    @cached_property
+    def vectors(self) -> Tensor:
+        """(n, d) virtual tokens, where the backbone reads them."""
+        return self.prompt.vectors.to(self.asked.objective.backbone.device)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it is, as plain JSON values."""
+        task = self.task
+        return {
+            "name": self.name,
+            "task": task.name,
+            "kind": task.kind,
+            "labels": list(task.label_names),
+            "fields": list(self.asked.objective.template.fields),
+            "template": self.asked.objective.template.text,
+            "virtual_tokens": self.prompt.length,
+            "notes": list(self.notes),
+        }
+
+
+class Shelf(Protocol):
+    """Prompts by name."""
+
+    def names(self) -> list[str]:
+        """All that can be asked now."""
+
+    def get(self, name: str) -> ServedPrompt:
+        """One of them.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+            PromptPortError: its folder is damaged, or it belongs to another backbone.
+        """
+
+
+class MemoryShelf:
+    """Prompts that are there already.
+
+    Args:
+        backbone: the frozen model of all of them.
+        prompts: by name.
+        tasks: by the names that prompts remember.
+    """
+
+    def __init__(
+        self, backbone: Backbone, prompts: Mapping[str, SoftPrompt], tasks: Mapping[str, Task]
+    ) -> None:
+        self._served = {
+            name: serve(backbone, name, prompt, tasks) for name, prompt in prompts.items()
+        }
+
+    def names(self) -> list[str]:
+        """See `Shelf`."""
+        return list(self._served)
+
+    def get(self, name: str) -> ServedPrompt:
+        """See `Shelf`."""
+        if name not in self._served:
+            raise _no_such(name, self._served)
+        return self._served[name]
+
+
+class FolderShelf:
+    """Prompt folders below some places. They may come, change and go at any time.
+
+    A folder is read when its prompt is asked for. The least recently used prompts are let go.
+
+    Args:
+        backbone: the frozen model.
+        places: prompt folders, or folders of them.
+        tasks: by the names that prompts remember.
+        data: folder of `lama:` and `nlu:` tasks.
+        most: prompts that are kept in memory.
+
+    Raises:
+        StorageError: a place that does not exist, or holds no prompt.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        places: Sequence[str | Path],
+        tasks: Mapping[str, Task] | None = None,
+        *,
+        data: str | Path | None = None,
+        most: int = MOST_LOADED,
+    ) -> None:
+        self._backbone = backbone
+        self._places = [Path(place) for place in places]
+        self._tasks, self._data, self._most = dict(tasks or {}), data, most
+        self._loaded: OrderedDict[str, tuple[tuple[int, ...], ServedPrompt]] = OrderedDict()
+        self._folders = self._found()
+        self._looked = time.monotonic()
+
+    def names(self) -> list[str]:
+        """See `Shelf`."""
+        self._look()
+        return list(self._folders)
+
+    def get(self, name: str) -> ServedPrompt:
+        """See `Shelf`."""
+        if name not in self._folders:
+            self._look()
+        if name not in self._folders:
+            raise _no_such(name, self._folders)
+        folder = self._folders[name]
+        try:
+            age = _age(folder)
+        except OSError:
+            self._loaded.pop(name, None)
+            raise _no_such(name, self._folders.keys() - {name}) from None
+        known = self._loaded.get(name)
+        if known is None or known[0] != age:
+            try:
+                known = age, self._read(name, folder)
+            except PromptPortError as error:
+                raise _without_path(error, folder, name) from error
+            self._loaded[name] = known
+        self._loaded.move_to_end(name)
+        while len(self._loaded) > self._most:
+            self._loaded.popitem(last=False)
+        return known[1]
+
+    def _read(self, name: str, folder: Path) -> ServedPrompt:
+        prompt = load_prompt(folder)
+        tasks = self._tasks
+        named = prompt.provenance.task
+        if named is not None and named not in tasks:
+            known = known_task(named, self._data)
+            tasks = tasks if known is None else {**tasks, named: known}
+        return serve(self._backbone, name, prompt, tasks)
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked < _LOOK_AGAIN:
+            return
+        try:
+            self._folders = self._found()
+        except StorageError:  # all are gone, for now
+            self._folders = {}
+        self._looked = time.monotonic()
+
+    def _found(self) -> dict[str, Path]:
+        folders, _ = library_folders(self._places)
+        return {
+            name: folder for name, folder in folders.items() if (folder / CONFIG_FILE).is_file()
+        }
+
+
+def serve(
+    backbone: Backbone, name: str, prompt: SoftPrompt, tasks: Mapping[str, Task]
+) -> ServedPrompt:
+    """A prompt with the task that it remembers; without one its answers are written.
+
+    Raises:
+        MismatchError: it belongs to another backbone.
+        PromptPortError: its template or label words do not fit, or a masked backbone would write.
+    """
+    backbone.check_prompt(prompt)
+    made = prompt.provenance
+    task = None if made.task is None else tasks.get(made.task)
+    notes: tuple[str, ...] = ()
+    if task is None:
+        template = Template.parse(made.template or _BARE)
+        task = Task(made.task or name, "text2text", template, "exact-match")
+        notes = (_unknown_task(made.task),)
+    if task.kind == "text2text" and backbone.kind == "masked":
+        raise PromptPortError(
+            f"prompt {name}",
+            expected="a task whose answers are chosen, since a masked model cannot write",
+            got="text to text" if not notes else notes[0],
+            fix="Name its task file (--task FILE)",
+        )
+    return ServedPrompt(name, prompt, AskedTask(backbone, task, prompt), notes)
+
+
+def _unknown_task(named: str | None) -> str:
+    if named is None:
+        return "it remembers no task: its answers are written"
+    return f"its task {named!r} is not at hand: its answers are written, not chosen among labels"
+
+
+def _without_path(error: PromptPortError, folder: Path, name: str) -> PromptPortError:
+    """The same line for clients, who are not told where folders lie."""
+    return type(error).of_line(str(error).replace(str(folder), name), name)
+
+
+def _age(folder: Path) -> tuple[int, ...]:
+    """Changes when a file of the folder is written anew."""
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    return tuple(file.stat().st_mtime_ns for file in files)
+
+
+def _no_such(name: str, names: Iterable[str]) -> UnknownNameError:
+    near = difflib.get_close_matches(name, list(names), 1, cutoff=0.4)
+    return UnknownNameError(
+        "prompt",
+        expected="the name of a prompt of this server",
+        got=repr(name),
+        fix=f"Did you mean {near[0]!r}?" if near else "GET /v1/models lists them",
+    )
+
+
+def tasks_by_name(tasks: Iterable[Task]) -> dict[str, Task]:
+    """Tasks by the names that prompts remember."""
+    return {task.name: task for task in tasks}
