@@ -1,3 +1,9 @@
 """Tables of the forecast: to be filled in."""
-def summarise(cells): return {"cells": len(cells)}
-def table(cells): return f"{len(cells)}\n"
+
+
+def summarise(cells):
+    return {"cells": len(cells)}
+
+
+def table(cells):
+    return f"{len(cells)}\n"

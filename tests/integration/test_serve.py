@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,12 +31,11 @@ DRAWN = {"max_tokens": 30, "temperature": 1.0}
 class Served:
     """A server in a process."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(self, *arguments: str, port: int = 0) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "promptport", "serve", "--port", "0", *arguments],
+            [sys.executable, "-m", "promptport", "serve", "--port", str(port), *arguments],
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | environment,
         )
         self.said: list[str] = []
         assert self.process.stderr is not None
@@ -183,6 +183,31 @@ def test_what_is_accepted_is_answered_before_the_end(library) -> None:
     server.process.communicate(timeout=60)
     assert server.process.returncode == 0
     assert first != ""
+
+
+@pytest.mark.slow
+def test_two_replicas_on_ray_answer_as_one_process(library) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[serve]'")
+    server = Served(str(library), "--ray", "--workers", "2", port=_free_port())
+
+    async def work(client):
+        asked = [(name, text) for text in TEXTS for name in ("sentiment", "topic")]
+        return asked, await asyncio.gather(*(label(client, *one) for one in asked))
+
+    try:
+        asked, got = run(server, work)
+    finally:
+        code = server.stop()
+    model = Backbone.load("nano-gpt2", device="cpu", dtype="float32")
+    for (name, text), (said, _) in zip(asked, got, strict=True):
+        assert said == predict(load_prompt(library / name), [text], backbone=model)[0].answer
+    assert code == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return place.getsockname()[1]
 
 
 @pytest.mark.parametrize(

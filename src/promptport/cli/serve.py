@@ -18,6 +18,7 @@ from promptport.cli.console import (
     say,
 )
 from promptport.cli.panels import SERVER_PANEL, TASK_PANEL
+from promptport.errors import PromptPortError
 
 
 def command(
@@ -65,6 +66,21 @@ def command(
         int,
         typer.Option(min=1, help="Tokens that a client may ask for.", rich_help_panel=SERVER_PANEL),
     ] = 1024,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="As a Ray Serve deployment, with --workers replicas.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="A running Ray cluster. Usual: Ray is started on this machine.",
+            rich_help_panel=SERVER_PANEL,
+        ),
+    ] = None,
     task: Annotated[
         list[Path] | None,
         typer.Option(
@@ -113,8 +129,23 @@ def command(
         most_waiting=most_waiting,
         limits={"new_tokens": most_new_tokens},
     )
+    if ray_address is not None and not ray:
+        raise PromptPortError(
+            "--ray-address", expected="--ray with it", got="none", fix="Add --ray"
+        )
     say("loading the model ...")
-    run_server(config, ready=_tell)
+    if ray:
+        from promptport.serving.on_ray import serve_on_ray
+
+        serve_on_ray(config, ray_address, ready=_tell_replicas)
+    else:
+        run_server(config, ready=_tell)
+
+
+def _tell_replicas(address: str) -> None:
+    say(f"Serving on {address} (Ctrl-C ends it).")
+    say("See what can be asked:")
+    say(f"  curl {address}/v1/models")
 
 
 def _tell(address: str, facts: Mapping[str, Any]) -> None:

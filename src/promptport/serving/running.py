@@ -87,7 +87,7 @@ def run_server(config: ServeConfig, ready: Any = None) -> None:
         PromptPortError: the model or the prompts cannot be opened, or the address is taken.
     """
     need_packages()
-    _log_lines()
+    log_json_lines()
     asyncio.run(_serve(config, ready))
 
 
@@ -193,7 +193,8 @@ class _JsonLines(logging.Formatter):
         return json.dumps(told, ensure_ascii=False)
 
 
-def _log_lines() -> None:
+def log_json_lines() -> None:
+    """Let the server log one JSON object a line on standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     log = logging.getLogger("promptport.serving")

@@ -150,7 +150,8 @@ class Scheduler:
             if isinstance(job, Listing):
                 self._tell({"number": job.number, "prompts": self._listed(job.prompt)})
                 return
-            rows = [_Row(job, i, self._server.lay_out(ask)) for i, ask in enumerate(job.asks)]
+            laid_out = self._server.lay_out_all(job.asks)
+            rows = [_Row(job, i, own) for i, own in enumerate(laid_out)]
         except Exception as error:
             self._fail(job, error)
             return

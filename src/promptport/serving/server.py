@@ -16,7 +16,7 @@ from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import PromptedQuestion, score_questions
 from promptport.library import Library
 from promptport.objective import Question
-from promptport.prediction import AskedTask, answers_of
+from promptport.prediction import AskedTask, LaidOutTexts, answers_of
 from promptport.prompt import SoftPrompt
 from promptport.serving.asks import Ask, Reply
 from promptport.serving.shelf import (
@@ -120,7 +120,7 @@ class PromptServer:
             PromptPortError: a damaged prompt folder, one of another model, or a masked backbone
                 that would have to write.
         """
-        laid_out = [self.lay_out(ask) for ask in asks]
+        laid_out = self.lay_out_all(asks)
         replies: dict[int, Reply] = {}
         chosen = [i for i, own in enumerate(laid_out) if not own.writes]
         found = self.choose([laid_out[i] for i in chosen])
@@ -166,21 +166,55 @@ class PromptServer:
             _refuse_masked(self.backbone)
         # A label is chosen: its length and temperature mean nothing.
         writing = replace(task.writing, **ask.writing) if asked.writes else task.writing
-        text = ask.text
-        if ask.messages is not None:
-            if _is_conversation(ask, served):
-                lead = 0 if served is None else served.prompt.length
-                row = self.backbone.layout.conversation(ask.messages, lead)
-                return LaidOut(ask, served, without_answer(row), None, False, writing)
+        if ask.messages is None:
+            text = ask.text
+        elif _is_conversation(ask, served):
+            lead = 0 if served is None else served.prompt.length
+            row = self.backbone.layout.conversation(ask.messages, lead)
+            return LaidOut(ask, served, without_answer(row), None, False, writing)
+        else:
             text = _only_message(ask, asked)
         assert text is not None
-        texts = asked.lay_out([text])
-        question, row = texts.questions[0], texts.questions[0].inputs[0]
-        if not asked.writes:
-            return LaidOut(ask, served, row, question, texts.cut[0], writing)
+        return self._row(ask, served, asked.lay_out([text]), 0, writing)
+
+    def lay_out_all(self, asks: Sequence[Ask]) -> list[LaidOut]:
+        """The same of many asks, the plain texts of each prompt at once.
+
+        Raises:
+            PromptPortError: as `answer`, for the first that cannot be answered.
+        """
+        together: dict[tuple[str | None, str], list[int]] = {}
+        for i, ask in enumerate(asks):
+            alike = str(ask.writing) if ask.messages is None else f"chat {i}"
+            together.setdefault((ask.prompt, alike), []).append(i)
+        laid_out: dict[int, LaidOut] = {}
+        for places in together.values():
+            first = self.lay_out(asks[places[0]])
+            laid_out[places[0]] = first
+            if len(places) == 1:
+                continue
+            texts = [asks[i].text for i in places[1:]]
+            found = self._asked(first).lay_out([text for text in texts if text is not None])
+            for number, i in enumerate(places[1:]):
+                laid_out[i] = self._row(asks[i], first.served, found, number, first.writing)
+        return [laid_out[i] for i in range(len(asks))]
+
+    def _row(
+        self,
+        ask: Ask,
+        served: ServedPrompt | None,
+        texts: LaidOutTexts,
+        number: int,
+        writing: WritingConfig,
+    ) -> LaidOut:
+        """One of some texts of a prompt."""
+        question, cut = texts.questions[number], texts.cut[number]
+        row = question.inputs[0]
+        if served is not None and not served.writes:
+            return LaidOut(ask, served, row, question, cut, writing)
         if self.backbone.kind == "causal":
             row = without_answer(row)
-        return LaidOut(ask, served, row, None, texts.cut[0], writing)
+        return LaidOut(ask, served, row, None, cut, writing)
 
     @torch.no_grad()
     def choose(self, laid_out: Sequence[LaidOut]) -> list[Reply]:

@@ -116,6 +116,21 @@ class MemoryShelf:
         return self._served[name]
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A prompt in memory.
+
+    Attributes:
+        age: of its files.
+        looked: when they were looked at, in seconds of the monotonic clock.
+        served: what was read.
+    """
+
+    age: tuple[int, ...]
+    looked: float
+    served: ServedPrompt
+
+
 class FolderShelf:
     """Prompt folders below some places. They may come, change and go at any time.
 
@@ -144,7 +159,7 @@ class FolderShelf:
         self._backbone = backbone
         self._places = [Path(place) for place in places]
         self._tasks, self._data, self._most = dict(tasks or {}), data, most
-        self._loaded: OrderedDict[str, tuple[tuple[int, ...], ServedPrompt]] = OrderedDict()
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
         self._folders = self._found()
         self._looked = time.monotonic()
 
@@ -159,23 +174,30 @@ class FolderShelf:
             self._look()
         if name not in self._folders:
             raise _no_such(name, self._folders)
-        folder = self._folders[name]
-        try:
-            age = _age(folder)
-        except OSError:
-            self._loaded.pop(name, None)
-            raise _no_such(name, self._folders.keys() - {name}) from None
         known = self._loaded.get(name)
-        if known is None or known[0] != age:
-            try:
-                known = age, self._read(name, folder)
-            except PromptPortError as error:
-                raise _without_path(error, folder, name) from error
-            self._loaded[name] = known
+        now = time.monotonic()
+        if known is None or now - known.looked >= _LOOK_AGAIN:
+            known = self._loaded[name] = self._as_it_is(name, known, now)
         self._loaded.move_to_end(name)
         while len(self._loaded) > self._most:
             self._loaded.popitem(last=False)
-        return known[1]
+        return known.served
+
+    def _as_it_is(self, name: str, known: _Loaded | None, now: float) -> _Loaded:
+        """What is in a folder now: read, unless it is what is known."""
+        folder = self._folders[name]
+        try:
+            age = _age(folder)
+            if known is not None and known.age == age:
+                return _Loaded(age, now, known.served)
+            return _Loaded(age, now, self._read(name, folder))
+        except OSError as error:
+            self._loaded.pop(name, None)
+            if isinstance(error, PromptPortError):
+                raise _without_path(error, folder, name) from error
+            raise _no_such(name, self._folders.keys() - {name}) from None
+        except PromptPortError as error:
+            raise _without_path(error, folder, name) from error
 
     def _read(self, name: str, folder: Path) -> ServedPrompt:
         prompt = load_prompt(folder)

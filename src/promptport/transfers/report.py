@@ -22,7 +22,8 @@ LONG = 3.0
 ALIKE = 0.9
 LITTLE_OF_FREE = (
     "The embedding tables say next to nothing about a free prompt: in the benchmark "
-    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all"
+    "transfer_quality it keeps 0.36 of the score of tuning there, the same as no prompt at all, "
+    "and between pretrained LLMs (real_transfer) it is at chance"
 )
 FREE_PROMPT = (
     f"{LITTLE_OF_FREE}. Where both models can be loaded, carry its answers instead (move)."
