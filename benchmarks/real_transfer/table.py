@@ -7,9 +7,11 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.real_models.table import rows_of, score_of
+from benchmarks.real_models.tasks import Limits
 from benchmarks.real_transfer.ways import COLUMNS, STAGES
 
 from promptport.experiments.result_store import Cell
+from promptport.moving.expected_score import forecast
 
 TUNED = "tuned_suffix"
 ON_TARGET = {
@@ -92,10 +94,33 @@ def _of_way(found: Mapping[Key, Mapping[str, list[Cell]]], way: str) -> dict[str
             add("gain_kept", (score - manual) / (tuned - manual))
         if source is not None:
             add("above_source", score - source)
+        for name, value in _forecast(ways, way).items():
+            add(name, value)
         costs = _mean(ways[way], "processor"), _mean(ways[TUNED], "processor")
         if costs[0] is not None and costs[1]:
             add("cost_ratio", costs[0] / costs[1])
     return {name: fmean(values) for name, values in lists.items()}
+
+
+def _forecast(ways: Mapping[str, list[Cell]], way: str) -> dict[str, float]:
+    """Whether the scores lay in the interval that the move told, and how wide that was."""
+    sources = {cell["seed"]: cell["dev"] for cell in ways["source"]}
+    told = [
+        (cell["score"], forecast(sources[cell["seed"]], cell["same"], Limits().dev))
+        for cell in ways.get(way, ())
+        if cell.get("same") is not None and cell["seed"] in sources and _asks_texts(way)
+    ]
+    if not told:
+        return {}
+    return {
+        "predicted_within": fmean(own.low <= score <= own.high for score, own in told),
+        "predicted_width": fmean(own.high - own.low for _, own in told),
+    }
+
+
+def _asks_texts(way: str) -> bool:
+    """Whether the move asked texts of the task: no score is told otherwise."""
+    return {**COLUMNS, **STAGES}[way].texts == "task"
 
 
 def table(cells: Iterable[Cell], known: Iterable[Cell], developed: Collection[Key]) -> str:

@@ -192,7 +192,7 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
         return
     reference = _task_reference(options, prepared.task)
     known = [score for score in result.source_scores if score is not None]
-    if known and scores is None:
+    if known and scores is None and result.expected is None:
         told = ", ".join(f"{score:.3f}" for score in known)
         say(f"The source scored {told} on dev rows when it was tuned.")
     following = command_line("eval", options.out, task=reference, data=options.data, baselines=True)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from promptport.tasks import Score
 
 
+_LABELS = 6  # whose shares are told
+
 # What alignment begins from, for people; other kinds of origins as they are named.
 _BEGAN = {
     "mixture": "the prompt as a mixture of words, carried by tables",
@@ -56,6 +58,8 @@ def show_move(
         show_transfer(result.report.to_dict())
     if result.check is not None:
         show_check(result.check)
+    if result.expected is not None:
+        typer.echo(f"- {result.expected.line}")
     if scores is not None:
         rows = [[name, interval(score.to_dict()), score.rows] for name, score in scores.items()]
         print_table("test rows (labels are read for this table alone)", ["", "score", "rows"], rows)
@@ -127,6 +131,10 @@ def show_check(check: AnswerCheck) -> None:
     """How far the answers agree, what to compare that with, and what it means."""
     for line in check.lines:
         typer.echo(f"- {line}")
+    if check.labels:
+        told = [f"{name} {a:.0%} and {b:.0%}" for name, (a, b) in check.labels.items()]
+        most = "" if len(told) <= _LABELS else f" and {len(told) - _LABELS} labels more"
+        typer.echo(f"- answers of the source and here: {', '.join(told[:_LABELS])}{most}")
 
 
 def show_transfer(report: Mapping[str, Any]) -> None:

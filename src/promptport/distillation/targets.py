@@ -208,18 +208,23 @@ class DistillTargets:
     def agreement(self, vectors: Tensor, count: int | None = None) -> Agreement:
         """How far a prompt (n, d) answers as the teachers told, on the first `count` questions, all
         that only they answered without it."""
+        return self.compare(vectors, count)[0]
+
+    def compare(self, vectors: Tensor, count: int | None = None) -> tuple[Agreement, Tensor]:
+        """The same, and the prompt's first answer to each question: (count,) columns."""
         count = count or self.read
-        total, same = 0.0, 0
+        total = 0.0
+        first = torch.zeros(count, dtype=torch.long)
         queries = prompted(self.objective, self.questions[:count])
         with stage(f"comparing answers on {self.objective.backbone.name}"):
             for scored in score_questions(self.objective.backbone, queries, vectors):
                 scores = scored.scores()
                 total += float(self.losses(scores, scored.places, self.of_teachers).sum())
                 own = scores if self.columns is None else scores.index_select(1, self.columns)
-                same += int(
-                    (own.argmax(1).cpu() == self.of_teachers[scored.places].argmax(1)).sum()
-                )
-        return Agreement(total / count - entropy(self.of_teachers[:count]), same / count, count)
+                first[scored.places] = own.argmax(1).cpu()
+        same = float((first == self.of_teachers[:count].argmax(1)).double().mean())
+        floor = entropy(self.of_teachers[:count])
+        return Agreement(total / count - floor, same, count), first
 
     def losses(
         self, scores: Tensor, places: Sequence[int], answers: Tensor | None = None

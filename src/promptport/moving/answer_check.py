@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.distillation import DistillConfig, Teacher, Texts
 from promptport.distillation.targets import DistillTargets
+from promptport.objective import Objective, blind_rows
+from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task
 from promptport.tuning import random_prompt
+from promptport.tuning.label_prior import has_prior, label_scores, without_prior
 
 Verdict = Literal["at chance", "weak", "good"]
 CHECK_ROWS = 64
 GOOD = 0.5  # share of equal first answers from which a moved prompt is called good
+_HARDLY_NEEDED = 0.9  # share of equal answers that says so, where it is at chance
 FEWEST_ROWS = 10  # fewer tell nothing
 _SURE = 2.0  # standard errors that lie between chance and more than that
 _ASKED = {
@@ -47,6 +52,10 @@ class AnswerCheck:
         commonest: what one and the same answer to all rows would reach, 0 to 1.
         random: what random words in place of the prompt reach on the target, 0 to 1.
         texts: what was asked, `task`, `write` or `words`.
+        labels: of a classification, label -> its share of the source's and of the prompt's first
+            answers.
+        manual: share of equal answers of the task's manual template on the target, its label prior
+            taken off; None where there is none, or no texts of the task were asked.
     """
 
     same: float
@@ -56,6 +65,8 @@ class AnswerCheck:
     commonest: float
     random: float
     texts: Texts
+    labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    manual: float | None = None
 
     @property
     def chance(self) -> float:
@@ -87,9 +98,10 @@ class AnswerCheck:
             f"the commonest one {self.commonest:.0%}, random words in place of the prompt "
             f"{self.random:.0%}"
         )
+        if self.manual is not None:
+            compare += f", the manual template with its label prior off {self.manual:.0%}"
         means = {
-            "at chance": "this is at chance: what needs no prompt does about as well "
-            f"({self.chance:.0%})",
+            "at chance": self._at_chance,
             "weak": f"this is weak (good: {GOOD:.0%} or more): score it before any use",
             "good": f"this is good ({GOOD:.0%} or more)",
             None: f"more than chance, but {WORDS_SAY_LITTLE}",
@@ -98,9 +110,16 @@ class AnswerCheck:
             return told, compare, f"{self.rows} rows tell nothing: give more unlabelled texts"
         return told, compare, means[self.verdict]
 
+    @property
+    def _at_chance(self) -> str:
+        if self.same >= _HARDLY_NEEDED:
+            return f"the task hardly needs a prompt: without one it is {self.chance:.0%} as well"
+        return f"this is at chance: what needs no prompt does about as well ({self.chance:.0%})"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {**vars(self), "verdict": self.verdict}
+        labels = {label: list(shares) for label, shares in self.labels.items()}
+        return {**vars(self), "labels": labels, "verdict": self.verdict}
 
 
 @torch.no_grad()
@@ -138,7 +157,7 @@ def check_answers(
         targets = DistillTargets.make(target, prompt, sources, task, split, config)
     count = targets.held_back(config) if held_back else targets.read
     first = targets.of_teachers[:count].argmax(1)
-    own = targets.agreement(prompt.vectors.to(target.device), count)
+    own, answered = targets.compare(prompt.vectors.to(target.device), count)
     other = random_prompt(target, prompt.length, config.seed).vectors.to(target.device)
     return AnswerCheck(
         same=own.same,
@@ -148,4 +167,28 @@ def check_answers(
         commonest=float(torch.bincount(first).max()) / count,
         random=targets.agreement(other, count).same,
         texts=config.texts,
+        labels=_label_shares(task, first, answered),
+        manual=None if config.texts == "words" else _manual(target, task, targets, first, config),
     )
+
+
+def _label_shares(task: Task, first: Tensor, answered: Tensor) -> dict[str, tuple[float, float]]:
+    names = task.label_names if task.kind == "classification" else ()
+    return {
+        name: (float((first == i).double().mean()), float((answered == i).double().mean()))
+        for i, name in enumerate(names)
+    }
+
+
+def _manual(
+    target: Backbone, task: Task, targets: DistillTargets, first: Tensor, config: DistillConfig
+) -> float | None:
+    """How far the manual template answers like the source, on the same rows."""
+    if task.manual is None or not has_prior(task):
+        return None
+    objective = Objective(target, task, task.manual, truncate=config.truncate)
+    rows = [question.row for question in targets.questions[: len(first)]]
+    with stage(f"asking the manual template of {target.name}"):
+        scores = label_scores(objective, blind_rows(rows, objective))
+    freed = without_prior(scores, scores.softmax(1).mean(0)).argmax(1)
+    return float((freed == first).double().mean())

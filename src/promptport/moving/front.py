@@ -17,6 +17,7 @@ from promptport.errors import BackboneError, PromptPortError, TaskError, Unknown
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
 from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
+from promptport.moving.expected_score import ExpectedScore, expect_score
 from promptport.moving.places import Model, ModelPlace, Prompt, PromptAt, open_prompts
 from promptport.moving.planning import (
     CAUSAL_MIXTURE,
@@ -26,7 +27,7 @@ from promptport.moving.planning import (
     plan_move,
     texts_at_hand,
 )
-from promptport.moving.result import MoveResult, dev_score, fewer_equal
+from promptport.moving.result import MoveResult, dev_rows, dev_score, fewer_equal
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template, open_task
@@ -245,7 +246,23 @@ class PreparedMove:
             if len(told) == len(report.warnings):  # the tables are alike, as of a tuned copy
                 expected = ()
             warnings = (*told, *warnings)
-        return MoveResult(prompt, self.plan, report, check, (*expected, *warnings), scores)
+        warnings = (*expected, *warnings)
+        return MoveResult(
+            prompt, self.plan, report, check, warnings, scores, self._forecast(scores, check)
+        )
+
+    def _forecast(
+        self, scores: Sequence[float | None], check: AnswerCheck | None
+    ) -> ExpectedScore | None:
+        """Of several sources, whose answers are pooled, their mean score counts."""
+        known = [score for score in scores if score is not None]
+        if self.task is None or not known or len(known) < len(scores):
+            return None
+        rows = [dev_rows(each.prompt) for each in self.sources]
+        fewest = min((count for count in rows if count is not None), default=None)
+        return expect_score(
+            sum(known) / len(known), check, metric=self.task.metric, dev_rows=fewest
+        )
 
     def check_score(self) -> None:
         """Refuse now what `score` could not do when all is done.

@@ -9,6 +9,7 @@ from promptport.distillation import Agreement, Texts
 from promptport.distillation.moving import AnswersResult
 from promptport.distillation.written_answers import WritingResult
 from promptport.moving.answer_check import AnswerCheck
+from promptport.moving.expected_score import ExpectedScore
 from promptport.moving.planning import MovePlan
 from promptport.prompt import SoftPrompt
 from promptport.transfers import TransferReport
@@ -25,6 +26,7 @@ class MoveResult:
         check: how far the prompt answers like its source; None if that was not asked.
         warnings: what speaks against the result.
         source_scores: for each source its dev score when it was tuned, None if it names none.
+        expected: the score to expect on the target; None where nothing can be said.
     """
 
     prompt: SoftPrompt
@@ -33,6 +35,7 @@ class MoveResult:
     check: AnswerCheck | None
     warnings: tuple[str, ...]
     source_scores: tuple[float | None, ...]
+    expected: ExpectedScore | None = None
 
     def __repr__(self) -> str:
         return f"MoveResult({self.plan.method}: {self.verdict})"
@@ -65,19 +68,30 @@ class MoveResult:
             "check": None if self.check is None else self.check.to_dict(),
             "warnings": list(self.warnings),
             "source_scores": list(self.source_scores),
+            "expected": None if self.expected is None else self.expected.to_dict(),
             "verdict": self.verdict,
         }
 
 
 def dev_score(prompt: SoftPrompt) -> float | None:
     """The score on dev rows that a prompt was tuned to, as its tuning recorded it."""
+    return _tuned(prompt)[0]
+
+
+def dev_rows(prompt: SoftPrompt) -> int | None:
+    """How many rows that was, if it is recorded."""
+    return _tuned(prompt)[1]
+
+
+def _tuned(prompt: SoftPrompt) -> tuple[float | None, int | None]:
     records = [prompt.provenance.tuning]
     records += [entry.get("tuning") for entry in reversed(prompt.provenance.history)]
     for record in records:
         score = record.get("dev_score") if isinstance(record, dict) else None
-        if isinstance(score, int | float):
-            return float(score)
-    return None
+        if isinstance(record, dict) and isinstance(score, int | float):
+            rows = record.get("dev_rows")
+            return float(score), rows if isinstance(rows, int) else None
+    return None, None
 
 
 def fewer_equal(before: Agreement, after: Agreement, texts: Texts) -> tuple[str, ...]:

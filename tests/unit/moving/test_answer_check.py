@@ -9,9 +9,12 @@ import torch
 
 from promptport.distillation import DistillConfig, Teacher, agreement
 from promptport.moving import AnswerCheck, check_answers
+from promptport.objective import Objective
 from promptport.parameters import OriginSpec
+from promptport.prediction import predict
 from promptport.transfers import transfer
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
+from promptport.tuning.label_prior import label_scores, without_prior
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +99,30 @@ def test_no_gradient_is_kept(backbone, rows) -> None:
     with torch.enable_grad():
         check_answers(prompt, source, [Teacher(source, prompt)], rows)
     assert all(p.grad is None for p in source.model.parameters())
+
+
+def test_label_shares_and_the_manual_template_are_those_of_the_same_rows(backbone, films) -> None:
+    many = films.with_rows(train=films.load("train") * 4, dev=films.load("dev"))
+    source, target = backbone("bert"), backbone("gpt2")
+    teacher = Teacher(source, prompt_of(source, many))
+    moved = random_prompt(target, 3, 3)
+    config = DistillConfig(rows=24)
+    check = check_answers(moved, target, [teacher], many, config=config)
+    assert set(check.labels) == {"good", "bad"}
+    for side in (0, 1):
+        assert sum(shares[side] for shares in check.labels.values()) == pytest.approx(1)
+    assert max(shares[0] for shares in check.labels.values()) == check.commonest
+    answered = predict(moved, many.texts("train"), backbone=target, task=many)
+    wanted = sum(own.answer == "good" for own in answered) / len(answered)
+    assert check.labels["good"][1] == pytest.approx(wanted)
+    own = predict(teacher.prompt, many.texts("train"), backbone=source, task=many)
+    objective = Objective(target, many, many.manual)
+    scores = label_scores(objective, many.load("train"))
+    freed = without_prior(scores, scores.softmax(1).mean(0)).argmax(1)
+    same = [many.label_names[i] == o.answer for i, o in zip(freed.tolist(), own, strict=True)]
+    assert check.manual == pytest.approx(sum(same) / len(same))
+    assert f"its label prior off {check.manual:.0%}" in check.lines[1]
+    words = check_answers(
+        moved, target, [teacher], many, config=DistillConfig(texts="words", rows=24)
+    )
+    assert words.manual is None
