@@ -136,3 +136,11 @@ def test_what_cannot_be_answered_is_refused(backbone, films, prompt_for) -> None
     rows = [Row({"text": "a", "text_b": "b"}, "")]
     (answer,) = predict(prompt, rows, backbone=model, task=pair, template=pair.template)
     assert set(answer.fields) == {"text", "text_b"}
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
+def test_half_of_a_surrogate_pair_is_one_line(backbone, films, prompt_for, name) -> None:
+    with pytest.raises(TaskError, match="written as UTF-8, got half of a surrogate pair"):
+        predict(
+            prompt_for(name, films), ["a film", "\ud800 film"], backbone=backbone(name), task=films
+        )

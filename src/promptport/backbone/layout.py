@@ -459,8 +459,11 @@ class Layout:
     def _tokenize(self, texts: Sequence[str]) -> list[Ids]:
         if not texts:
             return []
-        # verbose=False: texts beyond the positions are our own business
-        encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        try:
+            # verbose=False: texts beyond the positions are our own business
+            encoded = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        except TypeError as error:  # what tokenizers say of text that is none in UTF-8
+            raise _no_text(texts) from error
         for ids in encoded["input_ids"]:
             self.check_rows(ids)
         return [tuple(ids) for ids in encoded["input_ids"]]
@@ -482,6 +485,16 @@ class Layout:
             fix="Resize the model to its tokenizer and save it: "
             "model.resize_token_embeddings(len(tokenizer))",
         )
+
+
+def _no_text(texts: Sequence[str]) -> TaskError:
+    bad = next((text for text in texts if any("\ud800" <= c <= "\udfff" for c in text)), texts[0])
+    return TaskError(
+        f"text {ascii(bad[:40])}",
+        expected="text that can be written as UTF-8",
+        got="half of a surrogate pair",
+        fix="Decode the text again, or leave it out",
+    )
 
 
 def _said(piece: Text | Soft) -> str:
