@@ -490,7 +490,7 @@ class Layout:
 def _no_text(texts: Sequence[str]) -> TaskError:
     bad = next((text for text in texts if any("\ud800" <= c <= "\udfff" for c in text)), texts[0])
     return TaskError(
-        f"text {ascii(bad[:40])}",
+        f"text {bad[:40]!a}",
         expected="text that can be written as UTF-8",
         got="half of a surrogate pair",
         fix="Decode the text again, or leave it out",
