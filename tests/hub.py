@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import threading
@@ -26,11 +27,14 @@ class HubServer(ThreadingHTTPServer):
         secrets: paths of the second host that were asked for with a token.
         ignore_ranges: answer every request with the whole file.
         cut: break off so many answers of weights in the middle.
+        token: of whoever may write.
+        storage: folder of repositories that are made here.
+        made: what was asked for when they were made, by id.
     """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.repositories: dict[str, Path] = {}
         self.gated: set[str] = set()
@@ -38,6 +42,9 @@ class HubServer(ThreadingHTTPServer):
         self.secrets: list[str] = []
         self.ignore_ranges = False
         self.cut = 0
+        self.token = "hf_token"  # of whoever may write
+        self.storage = storage or Path()
+        self.made: dict[str, dict[str, Any]] = {}
 
     @property
     def url(self) -> str:
@@ -53,9 +60,9 @@ class HubServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving() -> Iterator[HubServer]:
-    """A running server."""
-    with HubServer() as server:
+def serving(storage: Path | None = None) -> Iterator[HubServer]:
+    """A running server; with a folder, one that makes repositories in it."""
+    with HubServer(storage) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         try:
@@ -74,6 +81,39 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def do_POST(self) -> None:
+        """Make repositories and take commits, as `HfApi.upload_folder` sends them."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token != self.server.token:
+            return self._refuse(401, "", "Invalid credentials")
+        if self.path == "/api/repos/create":
+            asked = json.loads(body)
+            name = f"{asked['organization']}/{asked['name']}"
+            known = name in self.server.repositories
+            if not known:
+                folder = self.server.storage / name
+                folder.mkdir(parents=True)
+                self.server.repositories[name] = folder
+                self.server.made[name] = asked
+            told = {"url": f"{self.server.url}/{name}", "name": name, "id": "1"}
+            return self._answer(409 if known else 200, json.dumps(told).encode(), _JSON)
+        if self.path == "/api/validate-yaml":
+            told = {"errors": [], "warnings": []}
+            return self._answer(200, json.dumps(told).encode(), _JSON)
+        name, what = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(\w+)/[^/]+", self.path).groups()
+        if what == "preupload":
+            files = [{**file, "uploadMode": "regular", "shouldIgnore": False}
+                     for file in json.loads(body)["files"]]  # fmt: skip
+            return self._answer(200, json.dumps({"files": files}).encode(), _JSON)
+        for line in map(json.loads, body.splitlines()):
+            if line["key"] == "file":
+                content = base64.b64decode(line["value"]["content"])
+                (self.server.repositories[name] / line["value"]["path"]).write_bytes(content)
+        told = {"success": True, "commitOid": COMMIT, "hookOutput": "",
+                "commitUrl": f"{self.server.url}/{name}/commit/{COMMIT}"}  # fmt: skip
+        return self._answer(200, json.dumps(told).encode(), _JSON)
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]

@@ -139,6 +139,10 @@ COMMANDS: dict[str, Command] = {
     "import": Command(
         "Make a prompt for a model from such a file", "promptport.cli.import_portable", MOVE
     ),
+    "push": Command(
+        "Send a prompt to the Hub, with its model card", "promptport.cli.hub", MANY, "push"
+    ),
+    "pull": Command("Get a prompt from the Hub, and check it", "promptport.cli.hub", MANY, "pull"),
     "library": Command(
         "Prompts of many tasks on one model: find, rank, compare, adapt",
         panel=MANY,
@@ -191,6 +195,8 @@ OTHER_NAMES = {
     "generate": "predict",
     "port": "move",
     "convert": "move",
+    "upload": "push",
+    "download": "pull",
     "show": "inspect",
     "info": "inspect",
     "merge": "vector combine",

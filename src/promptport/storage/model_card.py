@@ -6,6 +6,7 @@ folder of the machine that the prompt was made on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,16 @@ _CLASSES = {
 }
 
 
-def model_card(prompt: SoftPrompt, name: str) -> str:
+def model_card(prompt: SoftPrompt, name: str, published: Mapping[str, Any] | None = None) -> str:
     """The card of a prompt, as Markdown.
 
     Args:
         prompt: the prompt.
         name: of the prompt, for the title: that of its folder.
+        published: further fields of its head; `tags` come behind those that every card has.
     """
     parts = [
-        _front_matter(prompt.provenance),
+        _front_matter(prompt.provenance, published or {}),
         f"{_MARK} {__version__}; a later save replaces it -->",
         f"# {name}",
         _introduction(prompt),
@@ -68,7 +70,7 @@ def may_write_card(folder: Path) -> bool:
         return False
 
 
-def _front_matter(made: Provenance) -> str:
+def _front_matter(made: Provenance, published: Mapping[str, Any]) -> str:
     fields: dict[str, Any] = {
         "library_name": "peft",
         "base_model": public_name(made.backbone),
@@ -77,6 +79,7 @@ def _front_matter(made: Provenance) -> str:
     }
     if made.kind in _PIPELINES:
         fields["pipeline_tag"] = _PIPELINES[made.kind]
+    fields |= {**published, "tags": [*fields["tags"], *published.get("tags", ())]}
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return f"---\n{text}---"
 

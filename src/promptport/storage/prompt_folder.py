@@ -125,6 +125,8 @@ def _no_prompt(place: Path) -> StorageError:
 def load_prompt(folder: str | Path) -> SoftPrompt:
     """Read a prompt folder, ours or a bare PEFT one.
 
+    A name like `user/name` or `user/name@REVISION` that is no folder is looked for on the Hub.
+
     Rows beyond `num_virtual_tokens` (PEFT's second, inert half of encoder-decoder prompts) are
     dropped: they never reach the model.
 
@@ -133,6 +135,10 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
         FileFormatError: another kind of adapter, a damaged or foreign file, a newer schema.
     """
     place = Path(folder)
+    if not place.exists():
+        from promptport.storage.hub_prompts import hub_copy
+
+        place = hub_copy(str(folder)) or place
     if not (place / CONFIG_FILE).is_file():
         raise _no_prompt(place)
     config = read_json(place / CONFIG_FILE)
