@@ -19,7 +19,7 @@ class PromptPortError(Exception):
 
     def __init__(self, name: str, *, expected: str, got: str, fix: str) -> None:
         end = "" if fix.endswith("?") else "."
-        super().__init__(f"{name}: expected {expected}, got {got}. {fix}{end}")
+        super().__init__(_one_line(f"{name}: expected {expected}, got {got}. {fix}{end}"))
         self.name = name
 
     @classmethod
@@ -37,6 +37,15 @@ class PromptPortError(Exception):
 
     def __reduce__(self) -> tuple[Any, tuple[str, str]]:  # other processes are told as well
         return type(self).of_line, (str(self), self.name)
+
+
+def _one_line(message: str) -> str:
+    """Without control characters, which names and contents of files may have: a message is a line,
+    and moves no cursor of a terminal."""
+    if message.isprintable():
+        return message
+    shown = (c if c.isprintable() or c == "\xa0" else ascii(c)[1:-1] for c in message)
+    return "".join(" " if c == "\n" else s for c, s in zip(message, shown, strict=True))
 
 
 class ShapeError(PromptPortError, ValueError):

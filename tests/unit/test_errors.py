@@ -24,3 +24,10 @@ def test_an_error_is_the_same_after_a_copy_and_in_another_process(kind) -> None:
         assert type(again) is kind
         assert str(again) == "--port: expected a free port, got 8000. Choose another."
         assert again.name == "--port"
+
+
+def test_a_message_is_one_line_whatever_the_names_hold() -> None:
+    error = PromptPortError(
+        "a\nb\x1b[31m", expected="\u202eé", got="\x00 🙂\xa0x", fix="Do\r\nthis"
+    )
+    assert str(error) == ("a b\\x1b[31m: expected \\u202eé, got \\x00 🙂\xa0x. Do\\r this.")

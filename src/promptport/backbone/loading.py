@@ -92,7 +92,7 @@ def one_line(name: str) -> Iterator[None]:
         yield
     except PromptPortError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except Exception as error:  # a broken file can raise anything, from Rust even a bare one
         text = str(error).strip()
         first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
         raise BackboneError(

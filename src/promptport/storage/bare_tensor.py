@@ -105,11 +105,14 @@ def _name_of(place: Path) -> str:
 
 
 def _values(place: Path) -> Any:
+    import tokenize
+
     head = _first_bytes(place)
     if head[:6] == NUMPY_MAGIC:
+        broken = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError)
         try:
             return torch.from_numpy(np.load(place, allow_pickle=False))
-        except (ValueError, TypeError, EOFError) as error:
+        except (*broken, OverflowError, MemoryError) as error:
             raise _unreadable(place, "a whole NumPy array of numbers", error) from error
     if _is_pickle(head):
         return _unpickled(place)

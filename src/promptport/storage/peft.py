@@ -16,6 +16,7 @@ CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 LEGACY_WEIGHTS_FILE = "adapter_model.bin"
 PROMPT_KEY = "prompt_embeddings"
+_SHOWN = 60  # characters of a wrong value
 _HEADS = ("classifier", "score.", "qa_outputs")  # of models that do not answer in words
 _RESTORE = "Restore the file from its source"
 _GIVE = "Give the folder of a prompt-tuning adapter"
@@ -109,6 +110,13 @@ def read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> Te
         )
     submodules = config.get("num_transformer_submodules")
     submodules = submodules or (2 if config.get("task_type") == "SEQ_2_SEQ_LM" else 1)
+    if not isinstance(submodules, int):
+        raise FileFormatError(
+            str(place / CONFIG_FILE),
+            expected="num_transformer_submodules 1 or 2",
+            got=repr(submodules)[:_SHOWN],
+            fix=_RESTORE,
+        )
     counts = sorted({length, length * submodules})  # of two parts the second reaches no model
     fits = rows.ndim == 2 and rows.shape[0] in counts and width in (None, rows.shape[1])
     if not fits or not rows.is_floating_point():

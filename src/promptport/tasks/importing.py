@@ -16,7 +16,7 @@ from promptport.files import atomic_folder
 from promptport.seeds import check_seed
 from promptport.tasks.columns import guess_columns
 from promptport.tasks.data import SPLITS, Row
-from promptport.tasks.reading import Record, read_delimited, read_records
+from promptport.tasks.reading import Record, in_utf8, read_delimited, read_records
 from promptport.tasks.task import SCHEMA_VERSION, Task
 from promptport.tasks.task_file import load_task
 
@@ -181,7 +181,12 @@ def _records(table: Path) -> Iterator[Record]:
     delimiter = max(_DELIMITERS, key=header.count)
     if delimiter == ",":  # also where there is none of them
         return read_records(table)
-    return read_delimited(table, delimiter)
+    return _delimited(table, delimiter)
+
+
+def _delimited(table: Path, delimiter: str) -> Iterator[Record]:
+    with in_utf8(table):
+        yield from read_delimited(table, delimiter)
 
 
 @dataclass
