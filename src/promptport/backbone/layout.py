@@ -6,7 +6,7 @@ BPE and SentencePiece is a property of the *following* word), without re-tokenis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,6 +21,8 @@ _CONTEXTS = ("the", "a", "x", ".", "1")
 _MOST_CACHED = 100_000  # texts; a row is read several times, but not all rows of all tasks
 _COMMON = ("France", "music", "water", "seven")
 Ids = tuple[int, ...]
+# A leading run of virtual tokens, then ids before and after the answer.
+Flat = tuple[int, list[int | None], list[int | None]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,21 @@ class SpecialTokens:
             end=tokenizer.eos_token_id,
             unknown=tokenizer.unk_token_id,
         )
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What every row of a template consists of.
+
+    Attributes:
+        line: of the encoder or decoder-only input: token ids, None for a virtual token, and texts
+            with `{field}` in them, which are still to be tokenised. That of a causal model ends
+            where the answer begins.
+        decoder: the same of the decoder input of a seq2seq model, up to the answer; else empty.
+    """
+
+    line: tuple[int | str | None, ...]
+    decoder: tuple[int | str | None, ...] = ()
 
 
 class Layout:
@@ -285,10 +302,45 @@ class Layout:
                 high = middle - 1
         return fits
 
+    def outline(
+        self, template: Template, answer: Ids, length: int, *, free_text: bool = False
+    ) -> Outline:
+        """How every row is laid out, before its texts are known.
+
+        Args:
+            template: the template.
+            answer: token ids of an answer; a masked model has as many masks.
+            length: number of virtual tokens.
+            free_text: as in `encode`.
+
+        Raises:
+            TaskError: the template does not fit.
+        """
+        if self.kind == "causal":
+            template = template.until_answer()
+        named = {name: f"{{{name}}}" for name in template.fields}
+        pieces = self._pieces(template, named)
+        self._fill_pieces([pieces])
+
+        def spelled(initial: bool, text: str) -> Sequence[Any]:
+            is_open = any(name in text for name in named.values())
+            return (text,) if is_open else self._cache[initial, text]
+
+        flat = self._flatten(pieces, template.soft_counts(length), spelled)
+        row = self._assembled(pieces, flat, answer, free_text)
+        soft = set(row.soft)
+        line = tuple(None if i in soft else token for i, token in enumerate(row.ids))
+        return Outline(line, row.decoder_ids)
+
     def _encode_one(
         self, pieces: Sequence[Any], answer: Ids, runs: Sequence[int], free_text: bool
     ) -> EncodedRow:
-        lead, before, after = self._flatten(pieces, runs)
+        return self._assembled(pieces, self._flatten(pieces, runs), answer, free_text)
+
+    def _assembled(
+        self, pieces: Sequence[Any], flat: Flat, answer: Ids, free_text: bool
+    ) -> EncodedRow:
+        lead, before, after = flat
         if self.kind == "masked":
             return self._masked(lead, before, after, answer)
         if self.kind == "causal":
@@ -298,9 +350,16 @@ class Layout:
         return self._seq2seq(lead, before, after, answer, free_text)
 
     def _flatten(
-        self, pieces: Sequence[Any], runs: Sequence[int]
-    ) -> tuple[int, list[int | None], list[int | None]]:
-        """Ids before and after the answer, None for a virtual token; a leading run apart."""
+        self,
+        pieces: Sequence[Any],
+        runs: Sequence[int],
+        spelled: Callable[[bool, str], Sequence[int]] | None = None,
+    ) -> Flat:
+        """Ids before and after the answer, None for a virtual token; a leading run apart.
+
+        `spelled` gives the ids of a text, and is told whether it is the first.
+        """
+        spelled = spelled or (lambda initial, text: self._cache[initial, text])
         sides: tuple[list[int | None], list[int | None]] = ([], [])
         lead, side, started = 0, 0, False
         counts = iter(runs)
@@ -316,7 +375,7 @@ class Layout:
                 side, started = 1, True
             elif isinstance(piece, Text):
                 text = piece.text if started else piece.text.lstrip()
-                sides[side].extend(self._cache[not started, text])
+                sides[side].extend(spelled(not started, text))
                 started = True
         return lead, sides[0], sides[1]
 
