@@ -3,7 +3,7 @@
 from promptport.backbone.answers import answer_tokens
 from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.baking import Baked, bake_tokens, open_layout
-from promptport.backbone.checkpoint import open_space
+from promptport.backbone.checkpoint import open_space, table_names
 from promptport.backbone.describe import describe_backbone, rowless_warnings
 from promptport.backbone.gguf import append_tokens, read_header, read_table
 from promptport.backbone.kept_texts import KeptTexts
@@ -15,9 +15,9 @@ from promptport.backbone.opening import BackboneLike, SpaceLike, as_backbone, as
 from promptport.backbone.texts import origin_is_text, text_ids, with_origin
 
 __all__ = [
-    "Baked",
     "Backbone",
     "BackboneLike",
+    "Baked",
     "EncodedRow",
     "KeptTexts",
     "Kind",
@@ -40,6 +40,7 @@ __all__ = [
     "read_table",
     "rowless_warnings",
     "silence_libraries",
+    "table_names",
     "text_ids",
     "weights_at_hand",
     "with_origin",

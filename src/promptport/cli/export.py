@@ -112,7 +112,7 @@ def command(
     """
     quiet()
     if to == _PORTABLE:
-        given = {"--base": base, "--task": task, "--data": data, "--check": check or None}
+        given: dict[str, object] = {"--base": base, "--task": task, "--data": data, "--check": check or None}
         given |= {"--rows": rows, "--engine-python": engine_python}
         _refuse_for_portable(prompts, [name for name, value in given.items() if value is not None])
         _portable(prompts[0], out, words, backbone, json_output)
@@ -220,7 +220,9 @@ def _show(made: Export, found: Check | None, json_output: bool) -> None:
         print_facts(str(made.place), facts)
         if checked is not None:
             names = [name for name, value in checked.items() if value is not None]
-            print_facts("check", [[name.replace("_", " "), _number(checked[name])] for name in names])
+            print_facts(
+                "check", [[name.replace("_", " "), _number(checked[name])] for name in names]
+            )
     written(made.place)
     if found is not None and found.text_form not in (None, 1.0):
         note("as text, tokens of the prompt become other ids on some rows: send ids")

@@ -180,7 +180,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
     item = material.items[0]
     head = ["import mlx.core as mx", "from mlx_lm import load"]
     opened = [f'model, tokenizer = load("{_model(material)}")']
-    rows = _row(item, f"tokenizer.encode(part, add_special_tokens=False)")
+    rows = _row(item, "tokenizer.encode(part, add_special_tokens=False)")
     if facts.get("caches"):
         return _python(
             [
@@ -253,7 +253,7 @@ LINES: dict[str, Callable[[Material, Mapping[str, Any]], str]] = {
             "",
             "# Offline, rows of several prompts in one batch:",
             "from vllm import LLM, SamplingParams",
-            'model = LLM(client.model, enable_prompt_embeds=True)',
+            "model = LLM(client.model, enable_prompt_embeds=True)",
             'rows = [{"prompt_embeds": client.row(name, text="A text") } for name in client.names]',
             "print(model.generate(rows, SamplingParams(temperature=0, max_tokens=8)))",
         ],

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from promptport.backbone import (
+    Kind,
     Layout,
     Outline,
     check_prompt,
@@ -147,9 +148,9 @@ class Material:
         return self.place.space
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """`masked`, `causal` or `seq2seq`."""
-        return self.space.kind or "causal"
+        return cast(Kind, self.space.kind or "causal")
 
     @property
     def base_file(self) -> Path | None:
@@ -159,7 +160,7 @@ class Material:
     @cached_property
     def layout(self) -> Layout:
         """How rows are laid out for the model."""
-        return open_layout(self.place.name, self.space.kind or "causal", None, self.place.revision)
+        return open_layout(self.place.name, self.kind, None, self.place.revision)
 
     def numbered(self, first: int | Sequence[int]) -> None:
         """Give the tokens of all prompts their ids: from a first one on, or one after the other."""

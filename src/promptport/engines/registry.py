@@ -47,8 +47,8 @@ class Engine:
 
     @property
     def tolerance(self) -> float:
-        """Share of rows whose greedy answers may differ in a check: near ties fall either way."""
-        return 0.05 if self.exact else 0.25
+        """Nats between two tokens up to which answers of a check may fall either way."""
+        return 0.1 if self.exact else 0.5
 
     def check(self, item: Carried, kind: str) -> None:
         """Refuse a prompt that the engine cannot serve, and say which engines can.

@@ -8,6 +8,7 @@ from typing import Any
 
 import mlx.core as mx
 import numpy as np
+from mlx.utils import tree_map
 from mlx_lm import load
 from mlx_lm.models.cache import load_prompt_cache, make_prompt_cache, save_prompt_cache
 from shares import best, log_shares
@@ -16,23 +17,32 @@ from shares import best, log_shares
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Answer the rows of a check, or make prompt caches."""
     model, _ = load(request["model"])
+    dtype = _table(model).dtype
+    model.set_dtype(mx.float32)  # as the reference
     engine = f"mlx-lm {version('mlx-lm')}"
     if request["action"] == "make":
         factor = _factor(model, request["scale"])
         for prompt in request["prompts"]:
             vectors = mx.load(request["vectors"])[prompt["name"]] * factor
-            vectors = vectors.astype(_table(model).dtype)
             cache = make_prompt_cache(model)
             _feed(model, cache, [0] * len(vectors), vectors)
+            _cast(cache, dtype)  # that of the model, as users load it
             save_prompt_cache(prompt["file"], cache, prompt["facts"])
         return {"engine": engine}
     caches = {name: load_prompt_cache(path) for name, path in request["caches"].items()}
+    for cache in caches.values():
+        _cast(cache, mx.float32)
     cases = [_answered(model, deepcopy(caches[c["prompt"]]), request, c) for c in request["cases"]]
     return {"engine": engine, "cases": cases}
 
 
+def _cast(cache: Any, dtype: Any) -> None:
+    for part in cache:
+        part.state = tree_map(lambda values: values.astype(dtype), part.state)
+
+
 def _table(model: Any) -> Any:
-    """The rows of some tokens, before any scale; in the precision that the model computes in."""
+    """The rows of some tokens, before any scale."""
     return getattr(model, "language_model", model).model.embed_tokens(mx.array([1, 2, 3]))
 
 

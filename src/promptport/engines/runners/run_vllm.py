@@ -12,7 +12,7 @@ import vllm
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Answer the rows of a check, all of them in one batch."""
     sys.path.insert(0, request["target"])
-    from client import Embedder  # the client of the export itself
+    from embedder import Embedder  # that of the export itself
 
     embedder = Embedder(request["model"], Path(request["target"]))
     rows = [embedder.rows(_parts(case), case["prompt"]) for case in request["cases"]]
@@ -42,6 +42,5 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 def _parts(case: dict[str, Any]) -> list[Any]:
     soft = {place: i for i, place in enumerate(case["soft"])}
     return [
-        slice(soft[i], soft[i] + 1) if i in soft else [token]
-        for i, token in enumerate(case["ids"])
+        slice(soft[i], soft[i] + 1) if i in soft else [token] for i, token in enumerate(case["ids"])
     ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptport.backbone import append_tokens, read_header
-from promptport.backbone.gguf import GgufHeader
+from promptport.backbone import append_tokens
 from promptport.engines.material import Material
+from promptport.engines.writers.bases import base_header
 from promptport.engines.writers.rows import token_names, weight_rows
-from promptport.errors import PromptPortError
 from promptport.progress import stage
 
 
@@ -20,20 +19,3 @@ def write(material: Material, target: Path) -> dict[str, Any]:
         made = append_tokens(header, target, weight_rows(material), token_names(material))
     material.numbered(made.first_id)
     return {"table": made.table_type, "table_kept": made.kept_type, "own_head": made.head}
-
-
-def base_header(material: Material) -> GgufHeader:
-    """The GGUF file of the model that the prompts belong to.
-
-    Raises:
-        PromptPortError: there is none.
-    """
-    path = material.base_file
-    if path is None:
-        raise PromptPortError(
-            "--base",
-            expected="the model as a GGUF file, since the prompt was tuned on another checkpoint",
-            got=material.base,
-            fix="Name the file: --base MODEL.gguf",
-        )
-    return read_header(path)

@@ -12,13 +12,10 @@ from promptport.engines.writers.rows import chat_prefix, token_names, weight_row
 
 def write(material: Material, target: Path) -> dict[str, Any]:
     """Write the checkpoint into a folder that is there, and number the tokens."""
-    from promptport.backbone.kinds import Kind
-
-    kind: Kind = material.space.kind or "causal"  # type: ignore[assignment]
     prefix = chat_prefix(material)
     made = bake_tokens(
         material.base,
-        kind,
+        material.kind,
         target,
         weight_rows(material),
         token_names(material),

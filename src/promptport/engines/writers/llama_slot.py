@@ -9,7 +9,7 @@ from typing import Any
 from promptport.engines.material import Carried, Material
 from promptport.engines.running import run_engine
 from promptport.engines.writers import gguf
-from promptport.engines.writers.gguf import base_header
+from promptport.engines.writers.bases import base_header
 from promptport.progress import stage
 
 RUNNER, PACKAGES = "run_llama_server", "xllamacpp numpy"
@@ -33,12 +33,13 @@ def write(material: Material, target: Path) -> dict[str, Any]:
         baked = Path(scratch) / "baked.gguf"
         gguf.write(material, baked)
         longest = max(item.prompt.length for item in material.items)
-        prompts = []
-        for place, item in enumerate(material.items):
-            ids = _placeholders(place, item.prompt.length, rows)
-            prompts.append(
-                {"ids": list(item.ids), "placeholders": ids, "file": slot_file(item)}
-            )
+        ids = [list(item.ids) for item in material.items]
+        others = [_placeholders(i, len(own), rows) for i, own in enumerate(ids)]
+        files = [slot_file(item) for item in material.items]
+        prompts = [
+            {"ids": own, "placeholders": other, "file": file}
+            for own, other, file in zip(ids, others, files, strict=True)
+        ]
         request = {
             "action": "make",
             "model": str(baked),
@@ -49,8 +50,8 @@ def write(material: Material, target: Path) -> dict[str, Any]:
         }
         with stage("computing keys and values of the prompts"):
             made = run_engine("llama.cpp-slot", RUNNER, PACKAGES, material.python, request)
-    material.numbered([i for prompt in prompts for i in prompt["placeholders"]])
-    return {"slots": [prompt["file"] for prompt in prompts], "made_by": made["engine"]}
+    material.numbered([i for other in others for i in other])
+    return {"slots": files, "made_by": made["engine"]}
 
 
 def _placeholders(place: int, length: int, rows: int) -> list[int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptport.backbone import find_checkpoint
 from promptport.engines.material import Carried, Material
 from promptport.engines.running import run_engine
+from promptport.engines.writers.bases import hf_folder
 from promptport.engines.writers.vectors import VECTORS, write_vectors
 from promptport.errors import PromptPortError
 from promptport.progress import stage
@@ -48,20 +48,3 @@ def write(material: Material, target: Path) -> dict[str, Any]:
         return {"vectors": VECTORS, "caches": []}
     caches = [cache_file(item) for item in material.items]
     return {"vectors": VECTORS, "caches": caches, "made_by": made["engine"]}
-
-
-def hf_folder(material: Material) -> str:
-    """Folder or Hub id of the model as transformers knows it.
-
-    Raises:
-        PromptPortError: the base is a GGUF file.
-    """
-    checkpoint = find_checkpoint(material.base)
-    if checkpoint.gguf is not None:
-        raise PromptPortError(
-            "--base",
-            expected="the model as a folder or Hub id, since the prompt was tuned on a GGUF file",
-            got=material.base,
-            fix="Name the folder of the same model: --base FOLDER",
-        )
-    return checkpoint.location

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from promptport.backbone import table_names
 from promptport.engines.material import Material
-from promptport.engines.writers.gguf import base_header
+from promptport.engines.writers.bases import base_header, hf_folder
 from promptport.files import tensor_bytes
 
 VECTORS = "vectors.safetensors"
@@ -40,7 +42,9 @@ def write_vectors(material: Material, target: Path) -> None:
 
 
 def _with_client(material: Material, target: Path, client: str) -> dict[str, Any]:
+    hf_folder(material)
     write_vectors(material, target)
-    source = (CLIENTS / client).read_text("utf-8")
-    (target / "client.py").write_text(source, "utf-8")
-    return {"vectors": VECTORS, "client": "client.py", "scale": material.space.scale}
+    shutil.copyfile(CLIENTS / "embedder.py", target / "embedder.py")
+    shutil.copyfile(CLIENTS / client, target / "client.py")
+    tables = list(table_names(material.base, material.place.revision))
+    return {"vectors": VECTORS, "table": tables, "scale": material.space.scale}
