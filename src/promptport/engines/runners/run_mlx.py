@@ -38,7 +38,12 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 def _cast(cache: Any, dtype: Any) -> None:
     for part in cache:
-        part.state = tree_map(lambda values: values.astype(dtype), part.state)
+        part.state = tree_map(lambda value: _as(value, dtype), part.state)
+
+
+def _as(value: Any, dtype: Any) -> Any:
+    is_number = isinstance(value, mx.array) and mx.issubdtype(value.dtype, mx.floating)
+    return value.astype(dtype) if is_number else value
 
 
 def _table(model: Any) -> Any:
