@@ -16,7 +16,7 @@ from benchmarks._command import measured
 from benchmarks._result import environment
 
 from promptport.backbone import Backbone, find_checkpoint, silence_libraries
-from promptport.engines import ENGINES, Check, Engine, check_export, export_prompts
+from promptport.engines import ENGINES, Check, Engine, Reference, check_export, export_prompts
 from promptport.errors import PromptPortError
 from promptport.files import json_bytes, read_json, write_atomic
 from promptport.storage import load_prompt, save_prompt
@@ -35,7 +35,7 @@ def run(given: argparse.Namespace) -> int:
     file = given.results / "engines.json"
     known = read_json(file) if file.is_file() else {}
     engines = known.get("engines", {})
-    loaded: dict[str, Backbone] = {}
+    loaded: dict[str, Reference] = {}
     failed = 0
     for name in given.engine or ENGINES:
         engine = ENGINES[name]
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _checked(
-    engine: Engine, given: argparse.Namespace, task: Task, loaded: dict[str, Backbone]
+    engine: Engine, given: argparse.Namespace, task: Task, loaded: dict[str, Reference]
 ) -> Check:
     """Export the prompt for an engine, and ask both the same rows."""
     base = str(given.gguf if engine.name in NEEDS_FILE else given.model)
@@ -80,7 +80,8 @@ def _checked(
             python=python,
         )
         if base not in loaded:
-            loaded[base] = Backbone.load(base, dtype="float32", device="cpu")
+            model = Backbone.load(base, dtype="float32", device="cpu")
+            loaded[base] = Reference(model)
         return check_export(made, given.rows, reference=loaded[base])
 
 

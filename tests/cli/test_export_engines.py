@@ -111,14 +111,10 @@ def test_mlx(run_cli, prompt):
 
 
 def test_without_mlx_there_are_vectors_alone(run_cli, prompt, monkeypatch):
-    monkeypatch.setattr(
-        "promptport.engines.writers.mlx.RUNNER", "run_nothing_of_the_kind"
-    )
+    monkeypatch.setattr("promptport.engines.writers.mlx.RUNNER", "run_nothing_of_the_kind")
     made = run_cli("export", prompt("nano-llama"), "--to", "mlx", "--out", "X", "--json")
     assert made[0] == 0, made[2]
     assert json.loads(made[1])["caches"] == []
     (code,) = [block for block in blocks(f"{os.getcwd()}/X/README.md")]
     assert "input_embeddings=rows" in code.text
-    fails(
-        run_cli("export", "P", "--to", "mlx", "--out", "Y", "--check"), "pip install mlx-lm"
-    )
+    fails(run_cli("export", "P", "--to", "mlx", "--out", "Y", "--check"), "pip install mlx-lm")

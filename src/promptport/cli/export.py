@@ -112,8 +112,8 @@ def command(
     """
     quiet()
     if to == _PORTABLE:
-        given: dict[str, object] = {"--base": base, "--task": task, "--data": data, "--check": check or None}
-        given |= {"--rows": rows, "--engine-python": engine_python}
+        given: dict[str, object] = {"--base": base, "--task": task, "--data": data}
+        given |= {"--check": check or None, "--rows": rows, "--engine-python": engine_python}
         _refuse_for_portable(prompts, [name for name, value in given.items() if value is not None])
         _portable(prompts[0], out, words, backbone, json_output)
         return
@@ -124,6 +124,8 @@ def command(
         raise _without_effect("--words", f"--to {to}", "Leave it out")
     if rows is not None and not check:
         raise _without_effect("--rows", "no --check", "Add --check, or leave it out")
+    if check:
+        engine.need_runner()
     made = export_prompts(
         prompts,
         engine,

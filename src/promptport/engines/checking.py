@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from promptport.tasks import Row, Task, WritingConfig
 _BEST = 10  # likeliest tokens of the reference that are compared
 _NEW = 8  # tokens of a greedy answer
 _ROOM = 64  # positions beyond the longest row
+_AT_ONCE = 16  # rows of a pass
 
 
 @dataclass(frozen=True)
@@ -79,31 +81,70 @@ class _Case:
     labels: tuple[int, ...]
 
 
-def check_export(export: Export, rows: int = 16, *, reference: Backbone | None = None) -> Check:
+class Reference:
+    """Our own backbone, which answers the same rows once for several engines.
+
+    Args:
+        model: the backbone; its answers are as exact as its precision.
+    """
+
+    def __init__(self, model: Backbone) -> None:
+        self.model = model
+        self._known: dict[tuple[Any, ...], tuple[list[Tensor], list[str]]] = {}
+
+    def answers(self, cases: Sequence[_Case]) -> tuple[list[Tensor], list[str]]:
+        """Log-probabilities (V',) each at the first token of the answers, and greedy answers."""
+        items = {case.item.name: case.item for case in cases}
+        table = torch.cat([item.prompt.vectors for item in items.values()])
+        lengths = [item.prompt.length for item in items.values()]
+        starts = dict(zip(items, accumulate(lengths, initial=0), strict=False))
+        places = [starts[case.item.name] for case in cases]
+        rows = [case.row for case in cases]
+        key = (*rows, table.numpy().tobytes())
+        if key not in self._known:
+            with stage("asking our own backbone") as told, torch.no_grad():
+                logs: list[Tensor] = []
+                for at in range(0, len(rows), _AT_ONCE):
+                    told.at(at, len(rows))
+                    part = slice(at, at + _AT_ONCE)
+                    logits = self.model.answer_logits(rows[part], table, places[part])[:, 0]
+                    logs += logits.double().log_softmax(-1)
+                self._known[key] = logs, self._said(rows, table, places, logs)
+        return self._known[key]
+
+    def _said(
+        self,
+        rows: Sequence[EncodedRow],
+        table: Tensor,
+        places: Sequence[int],
+        logs: Sequence[Tensor],
+    ) -> list[str]:
+        if self.model.kind == "masked":
+            return [self.model.tokenizer.decode([int(log.argmax())]) for log in logs]
+        return self.model.generate(rows, table, places, WritingConfig(max_new_tokens=_NEW))
+
+
+def check_export(export: Export, rows: int = 16, *, reference: Reference | None = None) -> Check:
     """Let an engine and our own backbone answer the same rows.
 
     Args:
         export: what was written.
         rows: of each prompt: texts of its task where they can be read, else random words.
-        reference: the backbone, loaded in float32; None: loaded for this.
+        reference: what is exported, as our backbone; None: loaded for this, in float32.
 
     Raises:
         PromptPortError: the engine is not installed, or fails.
     """
     engine, material = export.engine, export.material
-    if not engine.runner:
-        raise PromptPortError(
-            f"--check with {engine.name}",
-            expected="an engine that can be run for a check",
-            got="one that runs as a server only",
-            fix="Leave out --check",
-        )
-    model = reference or Backbone.load(material.base, dtype="float32", device="cpu")
+    engine.need_runner()
+    if reference is None:
+        reference = Reference(Backbone.load(material.base, dtype="float32", device="cpu"))
+    model = reference.model
     cases, source = [], "task"
     for item in material.items:
         texts, source = _texts(item, model, rows)
         cases += _cases(item, model, texts)
-    logs, said = _reference(model, cases)
+    logs, said = reference.answers(cases)
     watched = [_watched(case, row) for case, row in zip(cases, logs, strict=True)]
     request = _request(export, model, cases, watched)
     with stage(f"asking {engine.name}"):
@@ -144,27 +185,6 @@ def _cases(item: Carried, model: Backbone, rows: Sequence[Row]) -> list[_Case]:
         fields = {name: question.row.fields[name] for name in item.template.fields}
         made.append(_Case(item, fields, row, labels))
     return made
-
-
-def _reference(model: Backbone, cases: Sequence[_Case]) -> tuple[Tensor, list[str]]:
-    """Log-probabilities (B, V') at the first token of the answers, and greedy answers."""
-    items = list({id(case.item): case.item for case in cases}.values())
-    table = torch.cat([item.prompt.vectors for item in items])
-    starts, at = {}, 0
-    for item in items:
-        starts[item.name], at = at, at + item.prompt.length
-    places = [starts[case.item.name] for case in cases]
-    encoded = [case.row for case in cases]
-    logs = []
-    with stage("asking our own backbone"), torch.no_grad():
-        for row, place in zip(encoded, places, strict=True):
-            logits = model.answer_logits([row], table, [place])[0, 0]
-            logs.append(logits.double().log_softmax(-1))
-        if model.kind == "masked":
-            said = [model.tokenizer.decode([int(log.argmax())]) for log in logs]
-        else:
-            said = model.generate(encoded, table, places, WritingConfig(max_new_tokens=_NEW))
-    return torch.stack(logs), said
 
 
 def _watched(case: _Case, logs: Tensor) -> list[int]:
@@ -231,7 +251,7 @@ def _compared(
     export: Export,
     model: Backbone,
     cases: Sequence[_Case],
-    ours: tuple[Tensor, list[str], list[list[int]]],
+    ours: tuple[list[Tensor], list[str], list[list[int]]],
     made: dict[str, Any],
     source: str,
 ) -> Check:

@@ -50,6 +50,20 @@ class Engine:
         """Nats between two tokens up to which answers of a check may fall either way."""
         return 0.1 if self.exact else 0.5
 
+    def need_runner(self) -> None:
+        """Refuse a check of an engine that no runner is there for.
+
+        Raises:
+            PromptPortError: there is none.
+        """
+        if not self.runner:
+            raise PromptPortError(
+                f"--check with {self.name}",
+                expected="an engine that can be run for a check",
+                got="one that runs as a server only",
+                fix="Leave out --check",
+            )
+
     def check(self, item: Carried, kind: str) -> None:
         """Refuse a prompt that the engine cannot serve, and say which engines can.
 

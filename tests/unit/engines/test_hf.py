@@ -11,7 +11,7 @@ from tests.docs.pages import blocks
 from tests.unit.engines.conftest import BEHIND, FRONT
 
 from promptport.backbone import Backbone, EncodedRow
-from promptport.engines import check_export, export_prompts, find_engine
+from promptport.engines import Reference, check_export, export_prompts, find_engine
 from promptport.errors import BackboneError
 from promptport.storage import load_prompt
 
@@ -130,7 +130,7 @@ def test_the_lines_of_the_readme(name, backbone, saved, tmp_path, monkeypatch, c
 def test_check(name, template, backbone, saved, tmp_path, here):
     model = backbone(name)
     made = exported([saved(model, template=template)], tmp_path / "H")
-    found = check_export(made, 4, reference=model)
+    found = check_export(made, 4, reference=Reference(model))
     assert found.gap < 1e-4
     assert found.rows == 4
     assert (found.answers_equal, found.slip, found.passed) == (1.0, 0.0, True)
@@ -144,6 +144,6 @@ def test_a_check_that_fails(backbone, saved, tmp_path, here):
     (tmp_path / "H" / "model.safetensors").unlink()
     (tmp_path / "I" / "model.safetensors").rename(tmp_path / "H" / "model.safetensors")
     assert other.engine is made.engine
-    found = check_export(made, 4, reference=model)
+    found = check_export(made, 4, reference=Reference(model))
     assert found.gap > 0.01
     assert found.passed is (found.answers_equal == 1.0 or found.slip <= 0.1)
