@@ -45,12 +45,9 @@ def run_engine(
         made: dict[str, Any] = json.loads(done.stdout)
     except ValueError as error:
         said = [line for line in done.stderr.splitlines() if line.strip()] or ["no word"]
-        raise PromptPortError(
-            name,
-            expected="an engine that runs",
-            got=f"exit status {done.returncode}: {said[-1].strip()[:_SHOWN]}",
-            fix="Try another version of its packages, or report this line",
-        ) from error
+        raise _failed(name, f"exit status {done.returncode}: {said[-1]}") from error
+    if made.get("failed") is not None:
+        raise _failed(name, str(made["failed"]))
     if made.get("missing") is not None:
         raise PromptPortError(
             name,
@@ -59,3 +56,12 @@ def run_engine(
             fix=f"pip install {packages}, or name an interpreter that has it: --engine-python",
         )
     return made
+
+
+def _failed(name: str, reason: str) -> PromptPortError:
+    return PromptPortError(
+        name,
+        expected="an engine that runs",
+        got=" ".join(reason.split())[:_SHOWN],
+        fix="Try another version of its packages, or report this line",
+    )

@@ -17,6 +17,8 @@ def main() -> None:
         made = importlib.import_module(sys.argv[1]).run(request)
     except ModuleNotFoundError as error:
         made = {"missing": error.name}
+    except Exception as error:  # whatever an engine raises becomes one line
+        made = {"failed": f"{type(error).__name__}: {error}"}
     json.dump(made, answers)
     answers.flush()
     answers.close()

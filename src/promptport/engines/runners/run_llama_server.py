@@ -13,6 +13,7 @@ from typing import Any
 import xllamacpp
 
 _ASKED = 256  # likeliest tokens that are asked for first
+_DRAWN = 100  # first tokens that are drawn until one is told of
 _LEAST = 1e-30  # probabilities come as numbers of single precision
 _WORD = 4
 _LOOKED_AT = 1 << 16  # bytes of a slot file in which its tokens stand
@@ -91,8 +92,11 @@ class _Server:
         asked |= {"post_sampling_probs": True, "logit_bias": self._barred}
         reused = None
         for count in (_ASKED, self._request["vocabulary"]):
-            told = self.post("/completion", {**asked, "n_probs": count})
-            reused = told["timings"]["cache_n"] if reused is None else reused
+            for seed in range(_DRAWN):
+                told = self.post("/completion", {**asked, "n_probs": count, "seed": seed})
+                reused = told["timings"]["cache_n"] if reused is None else reused
+                if "completion_probabilities" in told:
+                    break  # else an end was drawn, or half a letter: nothing is told of them
             listed = told["completion_probabilities"][0]["top_probs"]
             shares = {entry["id"]: entry["prob"] for entry in listed}
             if all(i in shares for i in case["watch"]):
