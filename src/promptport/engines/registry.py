@@ -28,7 +28,7 @@ class Engine:
         is_file: whether it is a file with others beside it, not a folder.
         in_vocabulary: whether virtual tokens are tokens of the exported model.
         packages: what `pip install` needs for the check.
-        runner: module of `promptport.engines.runners` that runs it.
+        runner: module in the folder `runners` that runs it; empty if there is none.
         exact: whether it computes what the backbone does, but for rounding; else its weights or
             activations are quantised further.
         write: (material, folder or file) -> facts for the manifest, as plain JSON values.

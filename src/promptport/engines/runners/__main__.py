@@ -1,4 +1,9 @@
-"""Reads a request, lets the module of an engine answer it, and writes what it answered."""
+"""Reads a request, lets the module of an engine answer it, and writes what it answered.
+
+The folder is run by the interpreter that has the engine (`python FOLDER MODULE`), which need not
+have promptport: nothing here imports it, and it is no package. A request comes as JSON on standard
+input, the answer goes as JSON to standard output.
+"""
 
 from __future__ import annotations
 
