@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
-    r"(?:<!-- (?:file: (?P<file>\S+)|needs: (?P<needs>\S+)) -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?:file: (?P<file>\S+)|needs: (?P<needs>\S+)) -->\n+)?"
+    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 

@@ -5,10 +5,11 @@ from promptport.backbone.at_hand import WeightsAtHand, weights_at_hand
 from promptport.backbone.baking import Baked, bake_tokens, open_layout
 from promptport.backbone.checkpoint import open_space, table_names
 from promptport.backbone.describe import describe_backbone, rowless_warnings
+from promptport.backbone.encoded import EncodedRow, Outline
 from promptport.backbone.gguf import append_tokens, read_header, read_table
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import Kind
-from promptport.backbone.layout import EncodedRow, Layout, Outline
+from promptport.backbone.layout import Layout
 from promptport.backbone.loading import find_checkpoint, silence_libraries
 from promptport.backbone.model import Backbone, check_prompt
 from promptport.backbone.opening import BackboneLike, SpaceLike, as_backbone, as_space

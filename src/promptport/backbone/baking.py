@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptport.backbone.encoded import SpecialTokens
 from promptport.backbone.kinds import Kind, text_config
-from promptport.backbone.layout import Layout, SpecialTokens
+from promptport.backbone.layout import Layout
 from promptport.backbone.loading import (
     find_checkpoint,
     load_config,

@@ -21,16 +21,17 @@ def _parts(parts: Sequence[Part]) -> str:
     return "[" + ", ".join(repr(part) for part in parts) + "]"
 
 
-def _row(item: Carried, tokenizer: str) -> list[str]:
-    """A function that lays out a row of token ids."""
+def _row(
+    item: Carried, tokenizer: str, name: str = "row", parts: Sequence[Part] | None = None
+) -> list[str]:
+    """A function that lays out token ids: the row of a prompt, or other parts."""
     fields = item.template.fields
-    names = ", ".join(fields) or "text"
     return [
-        f"ROW = {_parts(item.parts)}",
+        f"{name.upper()} = {_parts(item.parts if parts is None else parts)}",
         "",
-        f"def row({names}):",
+        f"def {name}({', '.join(fields) or 'text'}):",
         "    ids = []",
-        "    for part in ROW:",
+        f"    for part in {name.upper()}:",
         "        if isinstance(part, str):",
         *(f'            part = part.replace("{{{f}}}", {f})' for f in fields),
         f"            part = {tokenizer}",
@@ -40,8 +41,8 @@ def _row(item: Carried, tokenizer: str) -> list[str]:
     ]
 
 
-def _call(item: Carried) -> str:
-    return "row(" + ", ".join(f'"A {name} of yours"' for name in item.template.fields) + ")"
+def _call(item: Carried, name: str = "row") -> str:
+    return f"{name}(" + ", ".join(f'"A {field} of yours"' for field in item.template.fields) + ")"
 
 
 def _python(lines: Sequence[str]) -> str:
@@ -65,9 +66,11 @@ def _hf(material: Material, facts: Mapping[str, Any]) -> str:
         f"ids = torch.tensor([{_call(item)}])",
     ]
     if material.kind == "seq2seq":
-        start = [i for part in item.decoder_parts if isinstance(part, list) for i in part]
-        lines.append(f"start = torch.tensor([{start}])  # what the decoder begins with")
-        lines.append("logits = model(input_ids=ids, decoder_input_ids=start).logits[0, -1]")
+        tokenized = f'{_TOKENIZED}["input_ids"]'
+        lines += ["", "# What the decoder begins with."]
+        lines += _row(item, tokenized, "start", item.decoder_parts)
+        lines.append(f"begun = torch.tensor([{_call(item, 'start')}])")
+        lines.append("logits = model(input_ids=ids, decoder_input_ids=begun).logits[0, -1]")
     elif material.kind == "masked":
         lines.append("place = ids[0].tolist().index(tokenizer.mask_token_id)")
         lines.append("logits = model(input_ids=ids).logits[0, place]")
@@ -180,7 +183,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
     item = material.items[0]
     head = ["import mlx.core as mx", "from mlx_lm import load"]
     opened = [f'model, tokenizer = load("{_model(material)}")']
-    rows = _row(item, "tokenizer.encode(part, add_special_tokens=False)")
+    rows = _row(item, "tokenizer.encode(part, add_special_tokens=False)", parts=_behind(item))
     if facts.get("caches"):
         return _python(
             [
@@ -189,7 +192,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
                 "from mlx_lm.models.cache import load_prompt_cache",
                 "",
                 *opened,
-                *[line.replace(_parts(item.parts), _parts(_behind(item))) for line in rows],
+                *rows,
                 f'cache = load_prompt_cache("{facts["caches"][0]}")',
                 f"ids = mx.array({_call(item)})",
                 "steps = generate_step(ids, model, max_tokens=8, prompt_cache=cache)",
@@ -202,7 +205,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
             "from mlx_lm.generate import generate_step",
             "",
             *opened,
-            *[line.replace(_parts(item.parts), _parts(_behind(item))) for line in rows],
+            *rows,
             f'PROMPT = mx.load("vectors.safetensors")["{item.name}"]  # (n, d)',
             f"ids = mx.array({_call(item)})",
             "rows = mx.concatenate([PROMPT, model.model.embed_tokens(ids)])",
@@ -234,7 +237,7 @@ def _served(command: str, ask: Sequence[str]) -> Callable[[Material, Mapping[str
             "",
             f'client = Client("{_model(material)}")  # reads the embedding table alone',
             f'print(client.ask("{item.name}", {fields}))',
-            *ask,
+            *(line.replace("FIELDS", fields) for line in ask),
         ]
         return f"{shell}\n\n{_python(code)}"
 
@@ -254,7 +257,7 @@ LINES: dict[str, Callable[[Material, Mapping[str, Any]], str]] = {
             "# Offline, rows of several prompts in one batch:",
             "from vllm import LLM, SamplingParams",
             "model = LLM(client.model, enable_prompt_embeds=True)",
-            'rows = [{"prompt_embeds": client.row(name, text="A text") } for name in client.names]',
+            'rows = [{"prompt_embeds": client.row(name, FIELDS)} for name in client.names]',
             "print(model.generate(rows, SamplingParams(temperature=0, max_tokens=8)))",
         ],
     ),

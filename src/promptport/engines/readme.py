@@ -51,8 +51,13 @@ def _prompt(item: Carried, engine: Engine) -> str:
         words = [f"{label}: {', '.join(w)}" for label, w in (item.task.labels or {}).items()]
         rows["label words"] = "; ".join(words)
         rows["ids of label words"] = f"`{literal(dict(item.label_ids))}`"
-    table = ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())]
+    table = ["| | |", "|---|---|", *(_line(key, value) for key, value in rows.items())]
     return f"## {item.name}\n\n" + "\n".join(table)
+
+
+def _line(key: str, value: str) -> str:
+    escaped = value.replace("|", "\\|")  # names of tokens have bars
+    return f"| {key} | {escaped} |"
 
 
 def _reading(material: Material) -> str:
@@ -93,7 +98,7 @@ def _traps(engine: Engine, material: Material, facts: Mapping[str, Any]) -> Sequ
             "Restore before every row, and assert that `cache_n` is at least the number of virtual "
             "tokens: otherwise the placeholders were read as words.",
         ]
-    if engine.name.startswith("llama.cpp"):
+    if engine.name == "llama.cpp-embd":
         lines.append("llama.cpp scales tokens alone: these rows are scaled already.")
     if any(item.prompt.provenance.template is None for item in material.items):
         lines.append("The prompt names no template: the row above puts it in front of the text.")

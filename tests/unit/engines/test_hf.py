@@ -115,7 +115,7 @@ def test_names_that_are_taken(backbone, saved, tmp_path):
     assert not (tmp_path / "I").exists()
 
 
-@pytest.mark.parametrize("name", ["gpt2", "bert", "t5"])
+@pytest.mark.parametrize("name", ["gpt2", "bert", "t5", "bart"])
 def test_the_lines_of_the_readme(name, backbone, saved, tmp_path, monkeypatch, capsys):
     made = exported([saved(backbone(name))], tmp_path / "H")
     monkeypatch.chdir(made.place)

@@ -59,13 +59,13 @@ class _Server:
             raise RuntimeError(f"llama-server: {error.read().decode()[:300]}") from error
 
     def answered(self, case: dict[str, Any]) -> dict[str, Any]:
-        ids, found = case["ids"], {"id_slot": 0, "cache_prompt": False}
+        # Within a row the server goes on from what it computed; between rows it begins anew.
+        ids, found = case["ids"], {"id_slot": 0, "cache_prompt": True}
         if "slot" in case:
             self.post("/slots/0?action=restore", {"filename": case["slot"]})
-            found["cache_prompt"] = True
+        else:
+            self.post("/slots/0?action=erase", {})
         shares, reused = self._shares(ids, case, found)
-        if "slot" in case:
-            self.post("/slots/0?action=restore", {"filename": case["slot"]})
         said = self.post(
             "/completion",
             {
