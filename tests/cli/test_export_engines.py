@@ -8,28 +8,41 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from tests.cli.conftest import fails
 from tests.docs.pages import blocks
 from tests.tiny_gguf import write_llama
 
+from promptport.backbone import open_space
+from promptport.prompt import Provenance, SoftPrompt
+from promptport.storage import save_prompt
+
 FRONT = "{soft} {text} It was {answer} ."
-FEW = ("--epochs", "1", "--max-train-rows", "8", "--max-dev-rows", "4", "--length", "4")
 
 
 @pytest.fixture
-def prompt(run_cli, tmp_path, monkeypatch):
-    """Factory: folder of a prompt that was tuned for a moment, in the current directory."""
+def prompt(tmp_path, monkeypatch):
+    """Factory: folder of a prompt of random vectors, in the current directory."""
     monkeypatch.chdir(tmp_path)
 
     def make(model="nano-gpt2", template=FRONT, name="P"):
-        options = ("--task", "sentiment", "--template", template, "--out", name)
-        made = run_cli("tune", "--backbone", model, *options, *FEW)
-        assert made[0] == 0, made[2]
+        space = open_space(model)
+        vectors = torch.randn(4, space.width, generator=torch.Generator().manual_seed(0))
+        made = Provenance(
+            model,
+            space.kind,
+            fingerprint=space.fingerprint,
+            template=template,
+            task="sentiment",
+            file=space.file_record,
+        )
+        save_prompt(SoftPrompt(vectors * space.statistics.std, made), name)
         return name
 
     return make
 
 
+@pytest.mark.slow
 def test_hf_with_its_check(run_cli, prompt, tmp_path, monkeypatch):
     made = run_cli("export", prompt(), "--to", "hf", "--out", "H", "--check", "--rows", 3, "--json")
     assert made[0] == 0, made[2]
