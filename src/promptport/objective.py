@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from promptport.backbone import Backbone, EncodedRow
+from promptport.backbone import Backbone, EncodedRow, Layout
 from promptport.errors import TaskError
 from promptport.progress import stage
 from promptport.seeds import check_seed
@@ -213,16 +213,11 @@ class Objective:
 
     def _word_ids(self, words: Sequence[str]) -> list[tuple[int, ...]]:
         """Token ids of label words or objects, where they stand."""
-        alone = self.task.answers_alone and self.backbone.kind == "seq2seq"
-        return self.backbone.layout.answer_ids(
-            words, spaced=self._spaced, initial=alone, chat=self.template.has_chat
-        )
+        return word_ids(self.backbone.layout, self.task, self.template, words)
 
     @cached_property
     def _spaced(self) -> bool:
-        """Whether the answer begins a new word, which only the template decides."""
-        pieces = self.template.render(dict.fromkeys(self.template.fields, "x"))
-        return next(piece.spaced for piece in pieces if isinstance(piece, Answer))
+        return _begins_word(self.template)
 
     @cached_property
     def _plan(self) -> _LabelPlan:
@@ -304,6 +299,26 @@ class Objective:
         rows = [question.inputs[0] for question in questions]
         texts = self.backbone.generate(rows, vectors, starts, self.task.writing)
         return [text.strip() for text in texts]
+
+
+def word_ids(
+    layout: Layout, task: Task, template: Template, words: Sequence[str]
+) -> list[tuple[int, ...]]:
+    """Token ids of label words or objects of a task, where they stand in a template.
+
+    Raises:
+        TaskError: a word that the tokenizer does not know.
+    """
+    alone = task.answers_alone and layout.kind == "seq2seq"
+    return layout.answer_ids(
+        words, spaced=_begins_word(template), initial=alone, chat=template.has_chat
+    )
+
+
+def _begins_word(template: Template) -> bool:
+    """Whether the answer begins a new word, which only the template decides."""
+    pieces = template.render(dict.fromkeys(template.fields, "x"))
+    return next(piece.spaced for piece in pieces if isinstance(piece, Answer))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(
-    r"(?:<!-- file: (?P<file>\S+) -->\n+)?^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?:file: (?P<file>\S+)|needs: (?P<needs>\S+)) -->\n+)?"
+    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     flags=re.DOTALL | re.MULTILINE,
 )
 
@@ -23,18 +24,20 @@ class Block:
         language: `sh`, `python`, ...
         text: what stands in it.
         file: where the reader is asked to save it, if anywhere.
+        needs: a package without which it is not run.
     """
 
     language: str
     text: str
     file: str | None
+    needs: str | None = None
 
 
 def blocks(page: str) -> Iterator[Block]:
     """The fenced blocks of a page, first to last."""
     text = (ROOT / page).read_text(encoding="utf-8")
     for match in _BLOCK.finditer(text):
-        yield Block(match["language"], match["text"], match["file"])
+        yield Block(match["language"], match["text"], match["file"], match["needs"])
 
 
 def prose_files() -> list[Path]:
@@ -96,5 +99,6 @@ SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
     "docs/howto/gguf.md": gguf_file,
     "docs/howto/peft-folder.md": peft_folder,
+    "docs/howto/serve.md": gguf_file,
     "docs/howto/text-to-text.md": written_answers,
 }

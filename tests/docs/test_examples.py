@@ -7,6 +7,8 @@ import json
 import shlex
 import subprocess
 import sys
+import warnings
+from importlib.util import find_spec
 
 import pytest
 from tests.docs.pages import SETUPS, blocks
@@ -33,6 +35,7 @@ LONG = (
     "docs/concepts/origins.md",
     "docs/concepts/task-vectors.md",
 )
+_LEFT_OUT = pytest.mark.filterwarnings("default:.* left out, needs")
 _PEFT = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 
@@ -47,7 +50,10 @@ def _run(page, folder, monkeypatch, run_cli) -> int:
 def _run_blocks(page, folder, run_cli, servers) -> int:
     ran = 0
     for block in blocks(page):
-        if block.file is not None:
+        if block.needs is not None and find_spec(block.needs) is None:
+            # pytest lists it at its end
+            warnings.warn(f"{page}: left out, needs {block.needs}", stacklevel=1)
+        elif block.file is not None:
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             exec(compile(block.text, page, "exec"), {})
@@ -88,6 +94,7 @@ def _serving(line):
 
 
 @_PEFT
+@_LEFT_OUT
 @pytest.mark.slow
 @pytest.mark.parametrize("page", QUICK)
 def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, run_cli) -> None:
@@ -95,6 +102,7 @@ def test_the_examples_of_a_page_run(page, tmp_path, monkeypatch, run_cli) -> Non
 
 
 @_PEFT
+@_LEFT_OUT
 @pytest.mark.slow
 @pytest.mark.parametrize("page", LONG)
 def test_the_examples_of_a_long_page_run(page, tmp_path, monkeypatch, run_cli) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from promptport.backbone.encoded import SpecialTokens
 from promptport.backbone.kinds import detect_kind, text_config
-from promptport.backbone.layout import Layout, SpecialTokens
+from promptport.backbone.layout import Layout
 from promptport.backbone.loading import find_checkpoint, load_config, load_tokenizer
 from promptport.errors import TaskError
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from promptport.backbone.layout import EncodedRow
+from promptport.backbone.encoded import EncodedRow
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from promptport.backbone.batch import only_positions
+from promptport.backbone.encoded import EncodedRow
 from promptport.backbone.kept_texts import KeptTexts
-from promptport.backbone.layout import EncodedRow
 from promptport.backbone.sharing import Shared, line_of, remainder, share
 
 if TYPE_CHECKING:

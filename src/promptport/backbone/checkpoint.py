@@ -86,6 +86,16 @@ def open_space(
         )
 
 
+def table_names(name: str, revision: str | None = None) -> tuple[str, ...]:
+    """Names that the embedding tensor may have in the files of a checkpoint, best first.
+
+    Raises:
+        BackboneError: no such checkpoint.
+    """
+    config = load_config(find_checkpoint(name, revision))
+    return locate_embedding(config, detect_kind(config, name), name).keys
+
+
 def make_space(
     name: str,
     matrix: Tensor,

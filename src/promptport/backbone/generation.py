@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from promptport.backbone.chat import has_chat
-from promptport.backbone.layout import EncodedRow
+from promptport.backbone.encoded import EncodedRow
 from promptport.backbone.next_tokens import CausalSteps, Seq2SeqSteps
 from promptport.errors import BackboneError
 from promptport.tasks.writing import WritingConfig

@@ -6,12 +6,12 @@ BPE and SentencePiece is a property of the *following* word), without re-tokenis
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from promptport.backbone.chat import ChatFrame, read_chat, render_chat
+from promptport.backbone.encoded import EncodedRow, Ids, Outline, SpecialTokens
 from promptport.backbone.kinds import Kind
 from promptport.errors import BackboneError, TaskError
 from promptport.tasks.template import Answer, Chat, Soft, Template, Text
@@ -20,72 +20,8 @@ from promptport.tasks.template import Answer, Chat, Soft, Template, Text
 _CONTEXTS = ("the", "a", "x", ".", "1")
 _MOST_CACHED = 100_000  # texts; a row is read several times, but not all rows of all tasks
 _COMMON = ("France", "music", "water", "seven")
-Ids = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class EncodedRow:
-    """One input for a backbone, without padding.
-
-    Attributes:
-        ids: T token ids of the encoder or decoder-only input; a filler at virtual tokens.
-        soft: positions of the n virtual tokens in `ids`, in order.
-        scored: positions whose logits predict the answer's tokens (in `decoder_ids` for seq2seq).
-        targets: the answer's token ids, one per scored position.
-        decoder_ids: decoder input of a seq2seq model, else empty.
-    """
-
-    ids: Ids
-    soft: Ids
-    scored: Ids
-    targets: Ids
-    decoder_ids: Ids = ()
-
-
-@dataclass(frozen=True)
-class SpecialTokens:
-    """Ids that frame and mark a text.
-
-    Attributes:
-        prefix, suffix: what the tokenizer puts around a text (`[CLS]`, BOS; `[SEP]`, EOS).
-        mask: mask token, if any.
-        sentinel: T5's first `<extra_id_0>`, if any.
-        pad: filler of padding and of virtual tokens.
-        decoder_start: first decoder id of a seq2seq model.
-        end: end-of-sequence id, if any.
-        unknown: id that stands for unknown text, if any.
-    """
-
-    prefix: Ids
-    suffix: Ids
-    mask: int | None
-    sentinel: int | None
-    pad: int
-    decoder_start: int | None
-    end: int | None
-    unknown: int | None
-
-    @classmethod
-    def read(cls, tokenizer: Any, config: Any) -> SpecialTokens:
-        """Find the special tokens of a tokenizer and a model configuration."""
-        bare = tuple(tokenizer("a", add_special_tokens=False)["input_ids"])
-        framed = tuple(tokenizer("a")["input_ids"])
-        start = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-        vocabulary = tokenizer.get_vocab()
-        pad = tokenizer.pad_token_id
-        rows = getattr(config, "vocab_size", None)
-        if pad is None or (rows is not None and pad >= rows):  # added, but the model never grew
-            pad = tokenizer.eos_token_id or 0
-        return cls(
-            prefix=framed[:start],
-            suffix=framed[start + len(bare) :],
-            mask=tokenizer.mask_token_id,
-            sentinel=vocabulary.get("<extra_id_0>"),
-            pad=pad,
-            decoder_start=getattr(config, "decoder_start_token_id", None),
-            end=tokenizer.eos_token_id,
-            unknown=tokenizer.unk_token_id,
-        )
+# A leading run of virtual tokens, then ids before and after the answer.
+Flat = tuple[int, list[int | None], list[int | None]]
 
 
 class Layout:
@@ -307,10 +243,45 @@ class Layout:
                 high = middle - 1
         return fits
 
+    def outline(
+        self, template: Template, answer: Ids, length: int, *, free_text: bool = False
+    ) -> Outline:
+        """How every row is laid out, before its texts are known.
+
+        Args:
+            template: the template.
+            answer: token ids of an answer; a masked model has as many masks.
+            length: number of virtual tokens.
+            free_text: as in `encode`.
+
+        Raises:
+            TaskError: the template does not fit.
+        """
+        if self.kind == "causal":
+            template = template.until_answer()
+        named = {name: f"{{{name}}}" for name in template.fields}
+        pieces = self._pieces(template, named)
+        self._fill_pieces([pieces])
+
+        def spelled(initial: bool, text: str) -> Sequence[Any]:
+            is_open = any(name in text for name in named.values())
+            return (text,) if is_open else self._cache[initial, text]
+
+        flat = self._flatten(pieces, template.soft_counts(length), spelled)
+        row = self._assembled(pieces, flat, answer, free_text)
+        soft = set(row.soft)
+        line = tuple(None if i in soft else token for i, token in enumerate(row.ids))
+        return Outline(line, row.decoder_ids)
+
     def _encode_one(
         self, pieces: Sequence[Any], answer: Ids, runs: Sequence[int], free_text: bool
     ) -> EncodedRow:
-        lead, before, after = self._flatten(pieces, runs)
+        return self._assembled(pieces, self._flatten(pieces, runs), answer, free_text)
+
+    def _assembled(
+        self, pieces: Sequence[Any], flat: Flat, answer: Ids, free_text: bool
+    ) -> EncodedRow:
+        lead, before, after = flat
         if self.kind == "masked":
             return self._masked(lead, before, after, answer)
         if self.kind == "causal":
@@ -320,9 +291,16 @@ class Layout:
         return self._seq2seq(lead, before, after, answer, free_text)
 
     def _flatten(
-        self, pieces: Sequence[Any], runs: Sequence[int]
-    ) -> tuple[int, list[int | None], list[int | None]]:
-        """Ids before and after the answer, None for a virtual token; a leading run apart."""
+        self,
+        pieces: Sequence[Any],
+        runs: Sequence[int],
+        spelled: Callable[[bool, str], Sequence[int]] | None = None,
+    ) -> Flat:
+        """Ids before and after the answer, None for a virtual token; a leading run apart.
+
+        `spelled` gives the ids of a text, and is told whether it is the first.
+        """
+        spelled = spelled or (lambda initial, text: self._cache[initial, text])
         sides: tuple[list[int | None], list[int | None]] = ([], [])
         lead, side, started = 0, 0, False
         counts = iter(runs)
@@ -338,7 +316,7 @@ class Layout:
                 side, started = 1, True
             elif isinstance(piece, Text):
                 text = piece.text if started else piece.text.lstrip()
-                sides[side].extend(self._cache[not started, text])
+                sides[side].extend(spelled(not started, text))
                 started = True
         return lead, sides[0], sides[1]
 

@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from promptport.backbone.batch import Batch, insert_rows, only_positions
 from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
+from promptport.backbone.encoded import EncodedRow, SpecialTokens
 from promptport.backbone.generation import generate
 from promptport.backbone.gguf import file_facts
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import KINDS, Kind, detect_kind, text_config
-from promptport.backbone.layout import EncodedRow, Layout, SpecialTokens
+from promptport.backbone.layout import Layout
 from promptport.backbone.loading import find_checkpoint, load_config, load_model, load_tokenizer
 from promptport.belonging import check_same_backbone
 from promptport.errors import BackboneError

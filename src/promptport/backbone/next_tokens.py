@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from promptport.backbone.layout import EncodedRow
+from promptport.backbone.encoded import EncodedRow
 
 if TYPE_CHECKING:
     from promptport.backbone.model import Backbone

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from promptport.backbone.layout import EncodedRow
+from promptport.backbone.encoded import EncodedRow
 
 FEWEST_KEPT = 4  # tokens of a text that are worth keeping
 _LEAST_SAVED = 0.1  # share of the tokens of a batch that sharing must save

@@ -134,7 +134,9 @@ COMMANDS: dict[str, Command] = {
         MOVE,
     ),
     "export": Command(
-        "Write a prompt as a file that needs no source model", "promptport.cli.export", MOVE
+        "Write prompts for an engine that serves them, or a prompt as a file for other models",
+        "promptport.cli.export",
+        MOVE,
     ),
     "import": Command(
         "Make a prompt for a model from such a file", "promptport.cli.import_portable", MOVE

@@ -7,7 +7,7 @@ import torch
 from tests.models import ARCHITECTURES
 
 from promptport.backbone import Backbone, open_space
-from promptport.backbone.layout import EncodedRow
+from promptport.backbone.encoded import EncodedRow
 from promptport.objective import Objective
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.tasks import Template

@@ -9,8 +9,8 @@ from tests.models import ARCHITECTURES, save_model, unigram
 
 from promptport.backbone import Backbone
 from promptport.backbone.causal_states import CausalStates
+from promptport.backbone.encoded import EncodedRow
 from promptport.backbone.kept_texts import KeptTexts
-from promptport.backbone.layout import EncodedRow
 from promptport.backbone.sharing import remainder, share
 
 CAUSAL = sorted(name for name, (kind, *_) in ARCHITECTURES.items() if kind == "causal")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from promptport.backbone import Backbone
-from promptport.backbone.layout import SpecialTokens
+from promptport.backbone.encoded import SpecialTokens
 from promptport.cli.console import backbone_reference
 from promptport.errors import BackboneError
 from promptport.prompt import Provenance

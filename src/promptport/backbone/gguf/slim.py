@@ -24,7 +24,7 @@ def write_words(header: GgufHeader, target: Path) -> None:
         out.write(source.read(len(GGUF_MAGIC) + 4))
         out.write(struct.pack("<QQ", 0, len(header.spans)))
         source.seek(len(GGUF_MAGIC) + 20)
-        _copy(source, out, header.table[0] - len(GGUF_MAGIC) - 20)
+        copy_bytes(source, out, header.table[0] - len(GGUF_MAGIC) - 20)
         out.write(bytes(header.alignment))
 
 
@@ -36,7 +36,7 @@ def write_shape(header: GgufHeader, target: Path) -> None:
             name = tensor.name.encode()
             out.write(struct.pack("<Q", len(name)) + name)
             out.write(struct.pack("<IQIQ", 1, 1, 0, 0))  # one dimension of one float32
-        _pad(out, header.alignment)
+        pad(out, header.alignment)
         out.write(bytes(header.alignment))
 
 
@@ -45,8 +45,8 @@ def write_weights(header: GgufHeader, target: Path) -> None:
     with header.path.open("rb") as source, target.open("wb") as out:
         _write_metadata(header, out)
         source.seek(header.table[0])
-        _copy(source, out, header.table[1] - header.table[0])
-        _pad(out, header.alignment)
+        copy_bytes(source, out, header.table[1] - header.table[0])
+        pad(out, header.alignment)
         source.seek(header.data_start)
         shutil.copyfileobj(source, out, _COPY_BLOCK)
 
@@ -71,7 +71,8 @@ def _write_metadata(header: GgufHeader, out: BinaryIO) -> None:
         out.write(entry)
 
 
-def _copy(source: BinaryIO, out: BinaryIO, count: int) -> None:
+def copy_bytes(source: BinaryIO, out: BinaryIO, count: int) -> None:
+    """Copy so many bytes, block by block."""
     while count > 0:
         block = source.read(min(count, _COPY_BLOCK))
         if not block:
@@ -80,5 +81,6 @@ def _copy(source: BinaryIO, out: BinaryIO, count: int) -> None:
         count -= len(block)
 
 
-def _pad(out: BinaryIO, alignment: int) -> None:
+def pad(out: BinaryIO, alignment: int) -> None:
+    """Zeros up to a multiple of the alignment."""
     out.write(bytes(-out.tell() % alignment))

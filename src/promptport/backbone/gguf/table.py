@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,21 @@ def read_table(header: GgufHeader, entry: TensorEntry, dtype: torch.dtype) -> Te
         BackboneError: the package that unpacks is missing, or does not know this type.
         FileFormatError: the file is cut off.
     """
+    table = torch.empty(*entry.shape, dtype=dtype)
+    for start, block in table_blocks(header, entry):
+        table[start : start + len(block)] = block
+    return table
+
+
+def table_blocks(header: GgufHeader, entry: TensorEntry) -> Iterator[tuple[int, Tensor]]:
+    """A matrix of the file in blocks, unpacked: (first row, rows (k, width)).
+
+    Raises:
+        BackboneError: the package that unpacks is missing, or does not know this type.
+        FileFormatError: the file is cut off.
+    """
     rows, width = entry.shape
     unpack = _unpacker(header, entry)
-    table = torch.empty(rows, width, dtype=dtype)
     at_once = max(1, _BLOCK_VALUES // width)
     row_bytes = entry.size // rows
     try:
@@ -51,12 +64,11 @@ def read_table(header: GgufHeader, entry: TensorEntry, dtype: torch.dtype) -> Te
                         got="an earlier end",
                         fix="Fetch the file again: the download was cut off, most likely",
                     )
-                table[start : start + count] = unpack(buffer).reshape(count, width)
+                yield start, unpack(buffer).reshape(count, width)
     except OSError as error:
         if isinstance(error, FileFormatError):
             raise
         raise storage_error(header.path, error, "a readable GGUF file") from error
-    return table
 
 
 def _fill(stream: Any, view: memoryview) -> int:

@@ -1,0 +1,1 @@
+"""What is written for each engine, one file for each way of carrying a prompt."""
