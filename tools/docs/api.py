@@ -85,7 +85,12 @@ def _classes() -> Iterator[type]:
     for info in pkgutil.walk_packages(package.__path__, "promptport."):
         if ".cli" in info.name or info.name.endswith("__main__"):
             continue
-        module = import_module(info.name)
+        try:
+            module = import_module(info.name)
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("promptport"):
+                raise
+            continue  # what an extra is for, which is not installed
         for name, value in vars(module).items():
             if inspect.isclass(value) and value.__module__ == info.name and name[0] != "_":
                 yield value
