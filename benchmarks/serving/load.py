@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import re
@@ -67,9 +68,12 @@ def main() -> None:
     runs = {name: value for name, value in figures.items() if not isinstance(value, int | float)}
     write_runs(given.results, runs)
     summary = {name: value for name, value in figures.items() if name not in runs}
-    write_summary(given.results, summary, recorded | {"backbone": given.backbone})
-    write_atomic(given.results / "table.md", table(summary).encode())
-    print((given.results / "table.md").read_text())
+    engines = given.results / "engines.json"
+    known = json.loads(engines.read_text()) if engines.is_file() else {}
+    of_engines = {k: v for k, v in known.items() if isinstance(v, int | float)}
+    write_summary(given.results, summary | of_engines, recorded | {"backbone": given.backbone})
+    write_atomic(given.results / "load.md", table(summary).encode())
+    print((given.results / "load.md").read_text())
 
 
 def _library(
