@@ -89,12 +89,15 @@ def _library(
         told = strong.with_provenance(task=task.name, template=task.template.text)
         names.append(f"{task.name}-{i}")
         save_prompt(told, folder / names[-1])
-    texts = {task.name: [row.fields["text"] for row in task.load("test")] for task in opened}
+    texts = {
+        task.name: [row.fields["text"] for split in ("test", "train") for row in task.load(split)]
+        for task in opened
+    }
     rows = []
     for i in range(count):
         name = names[i % PROMPTS]
         own = texts[name.rsplit("-", 1)[0]]
-        rows.append((name, own[(i // PROMPTS) % len(own)]))
+        rows.append((name, own[i % len(own)]))  # equal texts would be read once
     random.Random(0).shuffle(rows)
     return rows
 
