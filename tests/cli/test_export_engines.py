@@ -127,7 +127,9 @@ def test_without_mlx_there_are_vectors_alone(run_cli, prompt, monkeypatch):
     monkeypatch.setattr("promptport.engines.writers.mlx.RUNNER", "run_nothing_of_the_kind")
     made = run_cli("export", prompt("nano-llama"), "--to", "mlx", "--out", "X", "--json")
     assert made[0] == 0, made[2]
-    assert json.loads(made[1])["caches"] == []
+    told = json.loads(made[1])
+    assert told["caches"] == []
+    assert told["model_config"]["rope_theta"] > 0  # mlx-lm reads it where transformers 4 had it
     (code,) = [block for block in blocks(f"{os.getcwd()}/X/README.md")]
     assert "input_embeddings=rows" in code.text
     fails(run_cli("export", "P", "--to", "mlx", "--out", "Y", "--check"), "pip install mlx-lm")

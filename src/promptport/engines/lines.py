@@ -182,7 +182,10 @@ def _embd(material: Material, facts: Mapping[str, Any]) -> str:
 def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
     item = material.items[0]
     head = ["import mlx.core as mx", "from mlx_lm import load"]
-    opened = [f'model, tokenizer = load("{_model(material)}")']
+    opened = [
+        f"CONFIG = {facts['model_config']}  # what mlx-lm does not read of config.json",
+        f'model, tokenizer = load("{_model(material)}", model_config=CONFIG)',
+    ]
     rows = _row(item, "tokenizer.encode(part, add_special_tokens=False)", parts=_behind(item))
     if facts.get("caches"):
         return _python(

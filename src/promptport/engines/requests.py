@@ -24,5 +24,6 @@ def engine_places(export: Export) -> dict[str, Any]:
     if export.engine.name == "llama.cpp-embd":
         found["vectors"] = {name: str(place / f"{name}.npy") for name in names}
     if export.engine.name == "mlx":
+        found["model_config"] = export.manifest["model_config"]
         found["caches"] = {item.name: str(place / cache_file(item)) for item in material.items}
     return found

@@ -16,7 +16,7 @@ from shares import best, log_shares
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
     """Answer the rows of a check, or make prompt caches."""
-    model, _ = load(request["model"])
+    model, _ = load(request["model"], model_config=request["model_config"])
     dtype = _table(model).dtype
     model.set_dtype(mx.float32)  # as the reference
     engine = f"mlx-lm {version('mlx-lm')}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from promptport.backbone import find_checkpoint
+from promptport.backbone.loading import load_config
 from promptport.engines.material import Carried, Material
 from promptport.engines.running import run_engine
 from promptport.engines.writers.bases import hf_folder
@@ -32,9 +34,11 @@ def write(material: Material, target: Path) -> dict[str, Any]:
         }
         for item in material.items
     ]
+    settings = _settings(material)
     request = {
         "action": "make",
         "model": model,
+        "model_config": settings,
         "vectors": str(target / VECTORS),
         "scale": material.space.scale,
         "prompts": prompts,
@@ -45,6 +49,21 @@ def write(material: Material, target: Path) -> dict[str, Any]:
     except PromptPortError as error:
         if "pip install" not in str(error):
             raise
-        return {"vectors": VECTORS, "caches": []}
+        return {"vectors": VECTORS, "model_config": settings, "caches": []}
     caches = [cache_file(item) for item in material.items]
-    return {"vectors": VECTORS, "caches": caches, "made_by": made["engine"]}
+    return {
+        **{"vectors": VECTORS, "model_config": settings},
+        **{"caches": caches, "made_by": made["engine"]},
+    }
+
+
+def _settings(material: Material) -> dict[str, Any]:
+    """What mlx-lm does not read off a config.json of transformers 5, and guesses wrong."""
+    config = load_config(find_checkpoint(material.base, material.place.revision))
+    told = getattr(config, "rope_parameters", None) or {}
+    if "rope_theta" not in told:
+        return {}
+    found: dict[str, Any] = {"rope_theta": told["rope_theta"]}
+    if told.get("rope_type", "default") != "default":
+        found["rope_scaling"] = dict(told)
+    return found
