@@ -183,10 +183,11 @@ class PromptServer:
         Raises:
             PromptPortError: as `answer`, for the first that cannot be answered.
         """
-        together: dict[tuple[str | None, str], list[int]] = {}
+        together: dict[tuple[int, str], list[int]] = {}
         for i, ask in enumerate(asks):
+            own = self._bare if ask.prompt is None else self.shelf.get(ask.prompt).asked
             alike = str(ask.writing) if ask.messages is None else f"chat {i}"
-            together.setdefault((ask.prompt, alike), []).append(i)
+            together.setdefault((id(own), alike), []).append(i)
         laid_out: dict[int, LaidOut] = {}
         for places in together.values():
             first = self.lay_out(asks[places[0]])
@@ -196,7 +197,9 @@ class PromptServer:
             texts = [asks[i].text for i in places[1:]]
             found = self._asked(first).lay_out([text for text in texts if text is not None])
             for number, i in enumerate(places[1:]):
-                laid_out[i] = self._row(asks[i], first.served, found, number, first.writing)
+                name = asks[i].prompt
+                served = None if name is None else self.shelf.get(name)
+                laid_out[i] = self._row(asks[i], served, found, number, first.writing)
         return [laid_out[i] for i in range(len(asks))]
 
     def _row(

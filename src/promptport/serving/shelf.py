@@ -25,6 +25,7 @@ from promptport.tasks import Task, Template
 
 MOST_LOADED = 256
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folders
+Known = dict[tuple[str, str, int], AskedTask]  # by task, template and length
 _BARE = "{soft}{text}{answer}"  # of a prompt that says neither task nor template
 
 
@@ -101,8 +102,9 @@ class MemoryShelf:
     def __init__(
         self, backbone: Backbone, prompts: Mapping[str, SoftPrompt], tasks: Mapping[str, Task]
     ) -> None:
+        asked: Known = {}
         self._served = {
-            name: serve(backbone, name, prompt, tasks) for name, prompt in prompts.items()
+            name: serve(backbone, name, prompt, tasks, asked) for name, prompt in prompts.items()
         }
 
     def names(self) -> list[str]:
@@ -160,6 +162,7 @@ class FolderShelf:
         self._places = [Path(place) for place in places]
         self._tasks, self._data, self._most = dict(tasks or {}), data, most
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()
+        self._asked: Known = {}
         self._folders = self._found()
         self._looked = time.monotonic()
 
@@ -201,12 +204,12 @@ class FolderShelf:
 
     def _read(self, name: str, folder: Path) -> ServedPrompt:
         prompt = load_prompt(folder)
-        tasks = self._tasks
         named = prompt.provenance.task
-        if named is not None and named not in tasks:
+        if named is not None and named not in self._tasks:
             known = known_task(named, self._data)
-            tasks = tasks if known is None else {**tasks, named: known}
-        return serve(self._backbone, name, prompt, tasks)
+            if known is not None:
+                self._tasks[named] = known
+        return serve(self._backbone, name, prompt, self._tasks, self._asked)
 
     def _look(self) -> None:
         if time.monotonic() - self._looked < _LOOK_AGAIN:
@@ -225,9 +228,21 @@ class FolderShelf:
 
 
 def serve(
-    backbone: Backbone, name: str, prompt: SoftPrompt, tasks: Mapping[str, Task]
+    backbone: Backbone,
+    name: str,
+    prompt: SoftPrompt,
+    tasks: Mapping[str, Task],
+    asked: Known,
 ) -> ServedPrompt:
     """A prompt with the task that it remembers; without one its answers are written.
+
+    Args:
+        backbone: the frozen model.
+        name: on the shelf.
+        prompt: the prompt.
+        tasks: by the names that prompts remember.
+        asked: tasks that are asked already, which prompts of one task, template and length share;
+            this one is added.
 
     Raises:
         MismatchError: it belongs to another backbone.
@@ -248,7 +263,9 @@ def serve(
             got="text to text" if not notes else notes[0],
             fix="Name its task file (--task FILE)",
         )
-    return ServedPrompt(name, prompt, AskedTask(backbone, task, prompt), notes)
+    made_so = AskedTask(backbone, task, prompt)
+    key = (task.name, made_so.objective.template.text, prompt.length)
+    return ServedPrompt(name, prompt, asked.setdefault(key, made_so), notes)
 
 
 def _unknown_task(named: str | None) -> str:
