@@ -217,7 +217,8 @@ class WorkerPool:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_LINE,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                # Threads that wait spinning would take the processor from the front.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C is for the front, which lets workers finish
             )
             worker = _Worker(process)

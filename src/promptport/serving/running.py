@@ -141,7 +141,8 @@ def _listen(config: ServeConfig) -> Any:
     import socket
 
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    place = socket.socket(family)
+    # With its protocol named, asyncio turns Nagle's waiting off: 40 ms of every request else.
+    place = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         place.bind((config.host, config.port))
