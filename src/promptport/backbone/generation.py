@@ -42,7 +42,7 @@ def generate(
     if backbone.kind == "causal":
         rows = [without_answer(row) for row in rows]
     said = [""] * len(rows)
-    for places in _batches(rows, writing.max_new_tokens):
+    for places in row_batches(rows, [writing.max_new_tokens] * len(rows)):
         own = [rows[i] for i in places]
         batch = Writing(backbone, own, vectors, [starts[i] for i in places], [writing] * len(own))
         while not batch.is_done:
@@ -64,13 +64,23 @@ def end_tokens(backbone: Backbone) -> set[int]:
     return {i for i in (*found, backbone.special.end) if i is not None}
 
 
-def _batches(rows: Sequence[EncodedRow], new: int) -> Iterator[list[int]]:
-    """Numbers of rows in batches of similar length, the longest first."""
+def row_batches(
+    rows: Sequence[EncodedRow], new: Sequence[int], most: int | None = None
+) -> Iterator[list[int]]:
+    """Numbers of rows in batches of similar length, the longest first.
+
+    Args:
+        rows: encoded rows.
+        new: tokens that each may still get.
+        most: tokens of a batch, new ones and padding included; None for the usual number.
+    """
+    bound = most or _BATCH_TOKENS
+    sizes = [len(row.ids) + more for row, more in zip(rows, new, strict=True)]
     # seq2seq: openings of one length together
-    order = sorted(range(len(rows)), key=lambda i: (-_opening(rows[i]), -len(rows[i].ids)))
+    order = sorted(range(len(rows)), key=lambda i: (-_opening(rows[i]), -sizes[i]))
     batch: list[int] = []
     for i in order:
-        full = bool(batch) and (len(batch) + 1) * (len(rows[batch[0]].ids) + new) > _BATCH_TOKENS
+        full = bool(batch) and (len(batch) + 1) * sizes[batch[0]] > bound
         if batch and (full or _opening(rows[i]) != _opening(rows[batch[0]])):
             yield batch
             batch = []

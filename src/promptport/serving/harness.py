@@ -10,7 +10,7 @@ The harness's own route to PEFT prompts skips virtual tokens and breaks on paddi
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import register_model
 
 from promptport.backbone import Backbone, EncodedRow
-from promptport.backbone.generation import Writing
+from promptport.backbone.generation import Writing, row_batches
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.errors import BackboneError, PromptPortError
 from promptport.prompt import SoftPrompt
@@ -141,7 +141,7 @@ class PromptLM(TemplateLM):  # type: ignore[misc]
     ) -> list[tuple[float, bool]]:
         rows = [self._row(context, continuation) for _, context, continuation in requests]
         found: dict[int, tuple[float, bool]] = {}
-        batches = _batches(rows)
+        batches = row_batches(rows, [0] * len(rows), _BATCH_TOKENS)
         with torch.no_grad(), self.backbone.keeping_prompts(self._kept):
             for places in batches:
                 logits = self.backbone.answer_logits(
@@ -187,7 +187,7 @@ class PromptLM(TemplateLM):  # type: ignore[misc]
             ids = self.tok_encode(context)[-room:] or [self.prefix_token_id]
             rows.append(self._row(ids, [self.eot_token_id]))
         said = [""] * len(rows)
-        batches = _batches(rows, [writing.max_new_tokens for _, writing in asked])
+        batches = row_batches(rows, [writing.max_new_tokens for _, writing in asked])
         with torch.no_grad(), self.backbone.keeping_prompts(self._kept):
             for places in batches:
                 written = Writing(
@@ -213,19 +213,6 @@ class PromptLM(TemplateLM):  # type: ignore[misc]
         scored = tuple(range(first, first + len(continuation)))
         padded = (*[self.backbone.special.pad] * lead, *ids)
         return EncodedRow(padded, tuple(range(lead)), scored, tuple(continuation))
-
-
-def _batches(rows: Sequence[EncodedRow], new: Sequence[int] | None = None) -> Iterator[list[int]]:
-    """Numbers of rows of like length, the longest first."""
-    sizes = [len(row.ids) + (new[i] if new else 0) for i, row in enumerate(rows)]
-    batch: list[int] = []
-    for i in sorted(range(len(rows)), key=lambda i: -sizes[i]):
-        if batch and (len(batch) + 1) * sizes[batch[0]] > _BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _score(logits: torch.Tensor, targets: Sequence[int]) -> tuple[float, bool]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from promptport.backbone import Backbone, BackboneLike, EncodedRow, as_backbone
-from promptport.backbone.generation import Writing, without_answer
+from promptport.backbone.generation import Writing, row_batches, without_answer
 from promptport.backbone.kept_texts import KeptTexts
 from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import PromptedQuestion, score_questions
@@ -31,7 +31,6 @@ from promptport.tasks.writing import WritingConfig
 
 PROMPT_MEMORY = 1 << 30  # bytes for keys and values of prompts
 _BARE = Template.parse("{text}{answer}")
-_WRITTEN_TOGETHER = 16384  # tokens of a batch, new ones included
 
 Prompts = Library | Mapping[str, SoftPrompt] | str | Path | Sequence[str | Path]
 
@@ -242,22 +241,8 @@ class PromptServer:
 
     def together(self, laid_out: Sequence[LaidOut]) -> Iterator[list[int]]:
         """Numbers of the rows that may be written in one batch, batch by batch."""
-        # A seq2seq decoder begins with as many tokens in all rows of a batch.
-        order = sorted(
-            range(len(laid_out)), key=lambda i: (_opening(laid_out[i]), -_size(laid_out[i]))
-        )
-        batch: list[int] = []
-        for i in order:
-            first = laid_out[batch[0]] if batch else None
-            if first is not None and (
-                _opening(first) != _opening(laid_out[i])
-                or (len(batch) + 1) * _size(first) > _WRITTEN_TOGETHER
-            ):
-                yield batch
-                batch = []
-            batch.append(i)
-        if batch:
-            yield batch
+        new = [own.writing.max_new_tokens for own in laid_out]
+        return row_batches([own.row for own in laid_out], new)
 
     def begin(self, laid_out: Sequence[LaidOut]) -> Writing:
         """Read rows that are to be written together; `step` writes a token of each.
@@ -313,15 +298,6 @@ def _overlap(text: str, stop: str) -> int:
     """Characters at the end of a text that a stop may begin with."""
     most = min(len(text), len(stop) - 1)
     return next((n for n in range(most, 0, -1) if stop.startswith(text[-n:])), 0)
-
-
-def _opening(own: LaidOut) -> int:
-    """Tokens that a decoder begins with; 0 of a causal backbone."""
-    return own.row.scored[0] + 1 if own.row.decoder_ids else 0
-
-
-def _size(own: LaidOut) -> int:
-    return len(own.row.ids) + own.writing.max_new_tokens
 
 
 def _first(shares: Mapping[str, float] | None, own: LaidOut) -> Mapping[str, float] | None:

@@ -267,7 +267,7 @@ def test_rows_are_written_in_batches_of_bounded_size(lively, monkeypatch) -> Non
     whole = model.generate(rows, vectors, [0, 3, 0, 3], WritingConfig(6))
     lengths = sorted((len(row.ids) for row in rows), reverse=True)
     monkeypatch.setattr(generation, "_BATCH_TOKENS", 2 * (lengths[1] + 6))
-    assert [len(b) for b in generation._batches(rows, 6)] == [1, 2, 1]
+    assert [len(b) for b in generation.row_batches(rows, [6] * 4)] == [1, 2, 1]
     assert model.generate(rows, vectors, [0, 3, 0, 3], WritingConfig(6)) == whole
 
 
