@@ -22,7 +22,7 @@ from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.space import EmbeddingSpace
 from promptport.storage import load_portable, save_portable, save_prompt
-from promptport.storage.records import checksum_of_tensors
+from promptport.records import checksum_of_tensors
 from promptport.transfers import encode_prompt, transfer
 from promptport.transfers.describing import LOST_WEIGHT
 
