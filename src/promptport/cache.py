@@ -94,8 +94,8 @@ def model_entry(key: str) -> Path:
 
 
 def cache_entries() -> list[CacheEntry]:
-    """What is kept, last used first: converted models, fetched files, the word tables as one, and the
-    indexes."""
+    """What is kept, last used first: converted models, fetched files; the word tables are one
+    entry, and so are the indexes of libraries."""
     found = [_model(place) for place in _model_folders()]
     found += [
         CacheEntry(f"{file.name}, fetched", file, stat.st_size, max(stat.st_atime, stat.st_mtime))

@@ -11,7 +11,10 @@ from typing import Any, Protocol
 from promptport.errors import PromptPortError
 
 # How much a word counts where it stands: a name says more of a prompt than its template.
-WEIGHTS = {"name": 4.0, "task": 3.0, "label words": 2.0, "mixture words": 2.0, "template": 1.0}
+WEIGHTS = {
+    **{"name": 4.0, "task": 3.0, "tags": 3.0, "label words": 2.0, "mixture words": 2.0},
+    "template": 1.0,
+}
 _WITHIN = 0.5  # of the weight, for a word that is only part of another
 _FEWEST = 3  # letters of such a word
 
@@ -68,10 +71,8 @@ def _hit(entry: Searched, wanted: Sequence[str]) -> SearchHit:
     where: dict[str, list[str]] = {}
     there: Collection[str]
     for place, texts in entry.words().items():
-        if place == "name":  # every one has another
-            there = set(_words(" ".join(texts)))
-        else:
-            there = _words_of(tuple(texts))
+        # Every one has another name; the rest is shared by many.
+        there = _words(" ".join(texts)) if place == "name" else _words_of(tuple(texts))
         for word in wanted:
             inside = len(word) >= _FEWEST and any(word in other for other in there)
             share = 1.0 if word in there else _WITHIN * inside
