@@ -90,10 +90,10 @@ class Catalog:
         notes = []
         for path, made in found.things.items():
             if isinstance(made, str):
-                damaged.append(CatalogEntry(names[path], Path(path), None, made))
+                damaged.append(CatalogEntry(names[path], path, None, made))
                 notes.append(f"left out, damaged: {made}")
                 continue
-            whole.append(CatalogEntry(names[path], Path(path), made))
+            whole.append(CatalogEntry(names[path], path, made))
             if made.warning is not None:
                 notes.append(f"the tags of {path} cannot be read: {made.warning}")
         if found.again:
@@ -195,9 +195,9 @@ class Catalog:
         known = {entry.name: entry for entry in (*self.damaged, *self.entries)}
         if name in known:
             return known[name]
-        place = Path(name)
+        place = str(Path(name))
         for entry in known.values():
-            if entry.folder == place:
+            if entry.path == place:
                 return entry
         close = get_close_matches(name, known, 1, cutoff=0.4)
         some = ", ".join([*known][:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")

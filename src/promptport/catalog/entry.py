@@ -24,18 +24,23 @@ class CatalogEntry:
 
     Attributes:
         name: in the library; no other has it.
-        folder: where it lies, as it was written; of a portable file the file.
+        path: where it lies, as it was written; of a portable file the file.
         facts: what was read; None if it is damaged.
         problem: what is wrong with it, in a line; None if nothing is known to be.
     """
 
     name: str
-    folder: Path
+    path: str
     facts: Facts | None = field(default=None, repr=False)
     problem: str | None = None
 
     def __repr__(self) -> str:
         return f"CatalogEntry({self.name}, {self.kind} on {self.backbone or 'no known model'})"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies; of a portable file the file."""
+        return Path(self.path)
 
     @property
     def kind(self) -> str:
@@ -140,7 +145,7 @@ class CatalogEntry:
     def to_dict(self) -> dict[str, Any]:
         """What a list tells, as plain JSON values."""
         values = {name: getattr(self, name) for name in _SHORT}
-        return values | {"folder": str(self.folder), "tags": list(self.tags)}
+        return values | {"folder": self.path, "tags": list(self.tags)}
 
     def details(self) -> dict[str, Any]:
         """All that is known, as plain JSON values."""

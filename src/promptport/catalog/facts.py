@@ -6,7 +6,8 @@ import heapq
 import json
 from array import array
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 from pathlib import Path
 from sys import byteorder
 from typing import Any, NamedTuple
@@ -42,6 +43,7 @@ from promptport.provenance import Provenance
 
 KINDS = ("free", "mixture", "vector", "attention", "portable")
 _LARGEST = 64_000_000  # bytes of a JSON file; real ones have a few thousand
+_EPOCH = date(1970, 1, 1)
 _HIGHEST = 1e300  # a score
 _TOP = 4  # heaviest words of each virtual token, by which a mixture prompt is found
 
@@ -269,5 +271,10 @@ def _rows(path: Path, header: Header, count: int) -> list[array[float]]:
 
 
 def day(seconds: float) -> str:
-    """A time as its day in UTC, like 2026-03-31."""
-    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    """A time, in seconds since the epoch, as its day in UTC, like 2026-03-31."""
+    return _day(int(seconds // 86400))
+
+
+@lru_cache(maxsize=4096)
+def _day(number: int) -> str:
+    return (_EPOCH + timedelta(days=number)).isoformat()

@@ -134,10 +134,12 @@ class _Walk:
     ) -> None:
         """What a folder holds itself."""
         stamp, changed, children, files = own
-        parts = [name for name in files if name in FILES]
-        for name in files:
-            if name not in FILES:
-                self._portable(prefix + name, place + name)
+        parts: Sequence[str] = files
+        if not FILES.issuperset(files):
+            parts = [name for name in files if name in FILES]
+            for name in files:
+                if name not in FILES:
+                    self._portable(prefix + name, place + name)
         if row is not None and row.own == stamp and not parts:
             self.visited.add(place)
             return
@@ -220,18 +222,20 @@ def _stamp(prefix: str, names: Sequence[str]) -> tuple[int, int, set[str]]:
     A hash of whole numbers is the same in every process; another Python that had another would
     only read the files again.
     """
-    told: list[int] = []
+    told: list[tuple[int, ...]] = []
     newest, there = 0, set()
     for name in names:
         try:
             status = os.stat(prefix + name)
         except OSError:
-            told.append(-1)
+            told.append(())
             continue
         if S_ISREG(status.st_mode):
             there.add(name)
-        told += (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-        newest = max(newest, status.st_ctime_ns)
+        changed = status.st_ctime_ns
+        told.append((status.st_size, status.st_mtime_ns, changed, status.st_ino))
+        if changed > newest:
+            newest = changed
     return hash(tuple(told)), newest, there
 
 

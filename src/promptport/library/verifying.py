@@ -67,7 +67,7 @@ def verify(places: str | Path | Sequence[str | Path]) -> Verification:
         StorageError: a place that is missing, or holds nothing.
     """
     catalog = Catalog.open(places, index=False)
-    wrong = [Wrong(e.name, str(e.folder), e.problem or "") for e in catalog.damaged]
+    wrong = [Wrong(e.name, e.path, e.problem or "") for e in catalog.damaged]
     bare: list[str] = []
     models: dict[str, str] = {}
     marks: dict[tuple[str, str | None], str | None] = {}
@@ -77,14 +77,14 @@ def verify(places: str | Path | Sequence[str | Path]) -> Verification:
             try:
                 load_anything(entry.folder)
             except PromptPortError as error:
-                wrong.append(Wrong(entry.name, str(entry.folder), str(error)))
+                wrong.append(Wrong(entry.name, entry.path, str(error)))
                 continue
             if entry.facts is not None and entry.facts.warning:
-                wrong.append(Wrong(entry.name, str(entry.folder), f"tags: {entry.facts.warning}"))
+                wrong.append(Wrong(entry.name, entry.path, f"tags: {entry.facts.warning}"))
             if entry.checksum is None:
                 bare.append(entry.name)
             if problem := _other_model(entry, models, marks):
-                wrong.append(Wrong(entry.name, str(entry.folder), problem))
+                wrong.append(Wrong(entry.name, entry.path, problem))
     return Verification(
         len(catalog) + len(catalog.damaged), tuple(wrong), tuple(bare), dict(sorted(models.items()))
     )

@@ -116,7 +116,7 @@ def command(
                 "backbones": {name: list(names) for name, names in chosen.backbones.items()},
                 "notes": list(opened.notes),
                 "damaged": [
-                    {"name": entry.name, "folder": str(entry.folder), "problem": entry.problem}
+                    {"name": entry.name, "folder": entry.path, "problem": entry.problem}
                     for entry in opened.damaged
                 ],
                 "found": found,
@@ -153,11 +153,14 @@ def _cell(entry: CatalogEntry, column: str) -> Any:
 
 
 def _hint_similarity(chosen: Catalog, library: list[Path], *, whole: bool) -> None:
-    """Only where that command can compare all of them."""
+    """Only where that command can compare all of them: it looks through no deeper folders."""
+    near = all(
+        entry.folder in library or entry.folder.parent in library for entry in chosen.entries
+    )
     kinds = {entry.kind for entry in chosen.entries}
     sizes = {(entry.length, entry.width) for entry in chosen.entries}
     alike = kinds <= set(_LOADABLE) and len(sizes) == 1 and len(chosen.backbones) == 1
-    if alike and whole and len(chosen) > 1 and not chosen.damaged:
+    if near and alike and whole and len(chosen) > 1 and not chosen.damaged:
         hint("How alike they are", command_line("library", "similarity", *library))
 
 
@@ -236,7 +239,7 @@ def _facts(entry: CatalogEntry) -> list[tuple[str, Any]]:
     origin, tuning = made.get("origin"), made.get("tuning")
     more = entry.more
     facts: list[tuple[str, Any]] = [
-        ("folder", str(entry.folder)),
+        ("folder", entry.path),
         ("kind", entry.kind),
         ("task", entry.task),
         ("backbone", entry.backbone),
