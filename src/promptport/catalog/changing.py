@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -135,10 +136,10 @@ def checked_name(name: str) -> str:
         PromptPortError: it has none, is hidden, too long, or has characters that cannot be shown.
     """
     short = 0 < len(os.fsencode(name)) <= _LONGEST
-    if not short or name[0] == "." or "/" in name or "\\" in name or not name.isprintable():
+    if not short or name[0] in ".-" or "/" in name or "\\" in name or not name.isprintable():
         raise PromptPortError(
             "name",
-            expected=f"1 to {_LONGEST} bytes that can be shown, no slash and no dot in front",
+            expected=f"1 to {_LONGEST} bytes without a slash, no dot or hyphen in front",
             got=repr(name)[:80],
             fix="Give another one with --name",
         )
@@ -358,7 +359,7 @@ def _refuse_taken(place: Path, target: Path, name: str) -> None:
                 expected=f"one that is free in {place}",
                 got=repr(name),
                 fix="Give another one with --name, or remove the old one: "
-                f"promptport library remove {short} {place}",
+                f"promptport library remove {shlex.quote(short)} {shlex.quote(str(place))}",
             )
     if os.path.lexists(target):
         raise StorageError(

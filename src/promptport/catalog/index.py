@@ -25,8 +25,8 @@ _PATIENCE = 5.0  # seconds that another process may write
 # What is wrong with the place and not with the file: it stays, and the next place is tried.
 _PLACE = frozenset(
     (
-        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_FULL),
-        *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM),
+        *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY),
+        *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
     )
 )
 _COLUMNS = ("place", "own", "children", "files", "stamp", *Facts._fields)
@@ -70,14 +70,17 @@ class Index:
         self._library = library
 
     def load(self) -> dict[str, Row]:
-        """All rows by place (relative to the library); none if there is no index to be trusted."""
+        """All rows by place (relative to the library); none without an index that can be trusted."""
         for file in self._places():
             try:
                 with contextlib.closing(_connect(file, create=False)) as database:
                     if _is_ours(database):
                         return dict(map(_row, database.execute(_SELECT)))
-            except (sqlite3.Error, ValueError, TypeError):
-                continue
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode & 0xFF not in _PLACE:
+                    _throw_away(file)
+            except (ValueError, TypeError):
+                _throw_away(file)
         return {}
 
     def save(self, rows: Mapping[str, Row], gone: Iterable[str]) -> bool:
@@ -96,8 +99,7 @@ class Index:
                 except sqlite3.Error as error:
                     if error.sqlite_errorcode & 0xFF in _PLACE:
                         break
-                    with contextlib.suppress(OSError):
-                        file.unlink()
+                    _throw_away(file)
         return False
 
     def _places(self) -> Iterator[Path]:
@@ -106,6 +108,11 @@ class Index:
             yield self._library / INDEX_FILE
         name = hashlib.sha256(os.fsencode(self._library.resolve())).hexdigest()[:32]
         yield index_folder() / f"{name}.sqlite"
+
+
+def _throw_away(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
 
 
 def _connect(file: Path, *, create: bool) -> sqlite3.Connection:
@@ -138,7 +145,12 @@ def _row(values: tuple[object, ...]) -> tuple[str, Row]:
     place, own, children, files, stamp, *facts = values
     if not (isinstance(place, str) and isinstance(own, int) and isinstance(stamp, int)):
         raise TypeError("a row of another kind")
-    known = None if facts[0] is None else Facts(*facts)  # type: ignore[arg-type]
+    known = None
+    if facts[0] is not None:
+        known = Facts(*facts)  # type: ignore[arg-type]
+        for text in (known.kind, known.backbone, known.tags, known.more):
+            if type(text) is not str:
+                raise TypeError("facts of another kind")
     return place, Row(own, _names(children), _names(files), stamp, known)
 
 

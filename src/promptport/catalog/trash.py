@@ -95,10 +95,17 @@ def from_trash(library: Path, name: str) -> Path:
 
     Raises:
         UnknownNameError: nothing of this name is in the trash.
-        StorageError: something else stands there by now, or it cannot be moved.
+        StorageError: nothing at all is, something else stands there by now, or it cannot be moved.
     """
     there = in_trash(library)
     named = [each for each in there if each.name == name]
+    if not there:
+        raise StorageError(
+            str(library / TRASH),
+            expected="something that was removed",
+            got="an empty trash",
+            fix="There is nothing to restore",
+        )
     if not named:
         raise unknown_name("trash", name, {each.name for each in there})
     last = named[-1]
