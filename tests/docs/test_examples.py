@@ -18,6 +18,7 @@ LONG = (
     "docs/howto/csv.md",
     "docs/howto/gguf.md",
     "docs/howto/text-to-text.md",
+    "docs/howto/library.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
     "docs/howto/server.md",

@@ -250,8 +250,7 @@ def equals(catalog: Catalog) -> list[Equals]:
     for entry in catalog.entries:
         if entry.kind in ("free", "mixture", "vector"):
             made = (entry.backbone, entry.revision, entry.task, entry.template)
-            key = (entry.kind, entry.checksum, entry.length, entry.width, *made)
-            alike.setdefault(key, []).append(entry)
+            alike.setdefault((entry.kind, entry.checksum, entry.length, *made), []).append(entry)
     groups: dict[tuple[object, ...], list[CatalogEntry]] = {}
     for key, entries in alike.items():
         for entry in entries if len(entries) > 1 else ():

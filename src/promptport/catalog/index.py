@@ -70,14 +70,14 @@ class Index:
         self._library = library
 
     def load(self) -> dict[str, Row]:
-        """All rows by place (relative to the library); none without an index that can be trusted."""
+        """All rows by place, relative to the library; none without an index that can be used."""
         for file in self._places():
             try:
                 with contextlib.closing(_connect(file, create=False)) as database:
                     if _is_ours(database):
                         return dict(map(_row, database.execute(_SELECT)))
             except sqlite3.Error as error:
-                if error.sqlite_errorcode & 0xFF not in _PLACE:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PLACE:
                     _throw_away(file)
             except (ValueError, TypeError):
                 _throw_away(file)
@@ -97,7 +97,7 @@ class Index:
                         _write(database, rows, gone)
                     return True
                 except sqlite3.Error as error:
-                    if error.sqlite_errorcode & 0xFF in _PLACE:
+                    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PLACE:
                         break
                     _throw_away(file)
         return False

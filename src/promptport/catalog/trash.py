@@ -55,8 +55,7 @@ def in_trash(library: Path) -> list[Removed]:
         with contextlib.suppress(PromptPortError):
             record = _FORMAT.read(folder / _RECORD)
             if os.path.lexists(content):
-                told = (record[name] for name in ("name", "place", "removed"))
-                found.append(Removed(*told, content))
+                found.append(Removed(record["name"], record["place"], record["removed"], content))
     return found
 
 

@@ -207,7 +207,7 @@ def show(
     Read are its records; no model is opened, and no values are loaded.
 
     Example:
-        promptport library show sentiment-seed0 prompts
+        promptport library show opposite-seed0 prompts
     """
     opened = open_catalog(library, quiet=True)
     entry = opened.show(name)
