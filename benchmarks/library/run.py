@@ -70,9 +70,9 @@ def clocked(*words: str) -> dict[str, float]:
     """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "promptport", *words], check=True, stdout=subprocess.DEVNULL
-    )
+    command = [sys.executable, "-m", "promptport", *words]
+    silent = subprocess.DEVNULL
+    subprocess.run(command, check=True, stdout=silent, stderr=silent)
     wall = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -88,7 +88,8 @@ def add_folder(
             attention folder.
         library: its folder, made if missing.
         name: of the copy; None for the name that it has.
-        check: refuses what is damaged. It is asked of the copy, before anybody sees that.
+        check: refuses what is damaged. It is asked of the folder, so that an error names it, and
+            of the copy, before anybody sees that.
 
     Returns:
         The copy.
@@ -100,6 +101,7 @@ def add_folder(
     source, place = Path(folder), Path(library)
     if not _is_thing(source):
         raise _nothing_to_add(source)
+    check(source)
     called = checked_name(name if name is not None else source.resolve().name)
     if source.is_file() and not called.endswith(source.suffix):
         called += source.suffix

@@ -61,7 +61,7 @@ def test_what_cannot_be_added(library, tmp_path) -> None:
         add(source, library / "a")
     weights = source / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")  # only values tell
-    with pytest.raises(FileFormatError, match="the values that were saved"):
+    with pytest.raises(FileFormatError, match=f"{weights}: expected the values that were saved"):
         add(source, library)
     weights.write_bytes(b"")
     with pytest.raises(FileFormatError, match="an empty file"):

@@ -283,10 +283,9 @@ def _places(where: dict[str, tuple[str, ...]]) -> str:
 
 
 def _show_empty(opened: Catalog, filters: dict[str, Any]) -> None:
-    asked = [f"{name.replace('_', ' ')} {value}" for name, value in filters.items() if value]
-    if filters["tags"]:
-        asked = [text for text in asked if not text.startswith("tags ")]
-        asked += [f"tag {tag}" for tag in filters["tags"]]
+    given = {name: value for name, value in filters.items() if name != "tags"}
+    asked = [f"{name.replace('_', ' ')} {v}" for name, v in given.items() if v is not None]
+    asked += [f"tag {tag}" for tag in filters["tags"]]
     tasks = dict.fromkeys(entry.task or "not known" for entry in opened.entries)
     typer.echo(
         shown(
