@@ -12,6 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,13 +148,13 @@ def _row(values: tuple[object, ...]) -> tuple[str, Row]:
         raise TypeError("a row of another kind")
     known = None
     if facts[0] is not None:
-        known = Facts(*facts)  # type: ignore[arg-type]
-        for text in (known.kind, known.backbone, known.tags, known.more):
-            if type(text) is not str:
-                raise TypeError("facts of another kind")
+        known = Facts._make(facts)
+        if {type(known.kind), type(known.backbone), type(known.tags), type(known.more)} != {str}:
+            raise TypeError("facts of another kind")
     return place, Row(own, _names(children), _names(files), stamp, known)
 
 
+@lru_cache(maxsize=256)
 def _names(text: object) -> tuple[str, ...]:
     return tuple(str(text).split("/")) if text else ()
 

@@ -6,9 +6,11 @@ in it, those of its files with what stands in them.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -52,13 +54,25 @@ def walk(places: Sequence[str | Path], *, index: bool = True) -> tuple[Found, li
         What stands there, and the places that hold nothing.
     """
     found, empty = Found(), []
-    with stage("reading the library") as told:
+    with stage("reading the library") as told, _undisturbed():
         for place in places:
             before = len(found.things) + len(found.again)
             _Walk(Path(place), found, told).run(index=index)
             if len(found.things) + len(found.again) == before:
                 empty.append(str(place))
     return found, empty
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without the garbage collector, which would go through all facts again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Walk:

@@ -23,12 +23,13 @@ _PIECES = re.compile(r"[^ \t/,;+|]+[/,;+|]*[ \t]*|[/,;+|]+[ \t]*|[ \t]+")
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """See `print_table`."""
-    texts = [[cell(value) for value in row] for row in rows]
-    right = [bool(rows) and {type(row[i]) for row in rows} <= _NUMBERS for i in range(len(columns))]
+    values: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(columns)
+    texts = [list(map(cell, column)) for column in values]
+    right = [bool(rows) and set(map(type, column)) <= _NUMBERS for column in values]
     write = _write_many if len(rows) > _MANY else _write_few
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     for part in _parts(columns, texts, width):
-        own = [[row[i] for row in texts] for i in part]
+        own = [texts[i] for i in part]
         headings = [columns[i] for i in part]
         widths = _widths([[h, *c] for h, c in zip(headings, own, strict=True)], width)
         lines = [fold(h, w) for h, w in zip(headings, widths, strict=True)]
@@ -105,12 +106,13 @@ def _lines(
         yield f"┡{bars['━╇']}┩"
     else:
         yield f"┌{bars['─┬']}┐"
+    plain = "│ " + " │ ".join(f"%-{width}s" for width in widths) + " │"
     for row in rows:
-        pairs = list(zip(row, widths, strict=True))
-        if all(len(t) <= w and t.isascii() and t.isprintable() for t, w in pairs):  # most do
-            yield f"│ {' │ '.join([t.ljust(w) for t, w in pairs])} │"
+        text = "".join(row)
+        if text.isascii() and text.isprintable() and all(map(_fits, row, widths)):  # most do
+            yield plain % tuple(row)
         else:
-            yield from _cells([fold(t, w) for t, w in pairs], widths, "│")
+            yield from _cells([fold(t, w) for t, w in zip(row, widths, strict=True)], widths, "│")
     yield f"└{bars['─┴']}┘"
 
 
@@ -128,6 +130,10 @@ def _cells(
             for lines, width in zip(padded, widths, strict=True)
         ]
         yield f"{bar} {f' {bar} '.join(line)} {bar}"
+
+
+def _fits(text: str, width: int) -> bool:
+    return len(text) <= width
 
 
 def _padded(lines: Sequence[str], width: int) -> list[str]:
@@ -180,11 +186,11 @@ def fold(text: str, width: int) -> list[str]:
 
 
 def _parts(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+    columns: Sequence[str], texts: Sequence[Sequence[str]], width: int
 ) -> Iterator[list[int]]:
     """Columns that fit beside each other at their least widths; the first is in every part."""
     least = [
-        max(map(_longest, {column, *(row[i] for row in rows)})) for i, column in enumerate(columns)
+        max(map(_longest, {heading, *own})) for heading, own in zip(columns, texts, strict=True)
     ]
     part = [0]
     for i in range(1, len(columns)):

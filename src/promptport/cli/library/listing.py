@@ -147,6 +147,8 @@ def _show_tables(chosen: Catalog) -> None:
 
 def _cell(entry: CatalogEntry, column: str) -> Any:
     value = getattr(entry, column)
+    if value is None:
+        return value
     if column == "tags":
         return ", ".join(value) or None
     return shown(value) if isinstance(value, str) else value
