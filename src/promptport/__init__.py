@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from promptport.anchors import AnchorSet
     from promptport.backbone import Backbone, open_space, with_origin
+    from promptport.catalog import Catalog, CatalogEntry
     from promptport.distillation import (
         Agreement,
         DistillConfig,
@@ -105,6 +106,8 @@ _HOMES = {
     "Agreement": "distillation",
     "AnchorSet": "anchors",
     "Backbone": "backbone",
+    "Catalog": "catalog",
+    "CatalogEntry": "catalog",
     "Curves": "experiments",
     "CurvesConfig": "experiments",
     "DistillConfig": "distillation",
@@ -191,6 +194,8 @@ __all__ = [
     "AnchorSet",
     "Ask",
     "Backbone",
+    "Catalog",
+    "CatalogEntry",
     "Combination",
     "CombineConfig",
     "Curves",

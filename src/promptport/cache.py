@@ -25,6 +25,7 @@ _GIGABYTE = 1_000_000_000
 _MODELS = "gguf"
 _WORDS = "words"
 _FETCHED = "models"
+_INDEXES = "indexes"
 _RECORD = "entry.json"
 _USED = "used"
 
@@ -82,26 +83,34 @@ def fetched_folder() -> Path:
     return cache_folder() / _FETCHED
 
 
+def index_folder() -> Path:
+    """Where indexes of libraries lie whose own folder cannot be written; it need not exist."""
+    return cache_folder() / _INDEXES
+
+
 def model_entry(key: str) -> Path:
     """The folder of a converted model, which need not exist."""
     return cache_folder() / _MODELS / key
 
 
 def cache_entries() -> list[CacheEntry]:
-    """What is kept, last used first: converted models, fetched files, the word tables as one."""
+    """What is kept, last used first: converted models, fetched files; the word tables are one
+    entry, and so are the indexes of libraries."""
     found = [_model(place) for place in _model_folders()]
     found += [
         CacheEntry(f"{file.name}, fetched", file, stat.st_size, max(stat.st_atime, stat.st_mtime))
         for file in sorted(fetched_folder().glob("[!.]*.gguf"))
         if (stat := file.stat())
     ]
-    tables = [file for file in (cache_folder() / _WORDS).glob("*.json") if file.is_file()]
-    if tables:
-        used = max(file.stat().st_mtime for file in tables)
-        what = f"words of tokenizers ({len(tables)})"
-        found.append(
-            CacheEntry(what, cache_folder() / _WORDS, _size(cache_folder() / _WORDS), used)
-        )
+    for name, kind, what in (
+        (_WORDS, "*.json", "words of tokenizers"),
+        (_INDEXES, "*.sqlite", "indexes of libraries"),
+    ):
+        place = cache_folder() / name
+        tables = [file for file in place.glob(kind) if file.is_file()]
+        if tables:
+            used = max(file.stat().st_mtime for file in tables)
+            found.append(CacheEntry(f"{what} ({len(tables)})", place, _size(place), used))
     return sorted(found, key=lambda entry: -entry.used)
 
 
@@ -189,7 +198,7 @@ def trim_cache(keep: Path) -> list[CacheEntry]:
 
 def _remove(entry: CacheEntry) -> bool:
     """Whether it could be removed: nobody is using it, and it may be written."""
-    if entry.place.name == _WORDS:
+    if entry.place.name in (_WORDS, _INDEXES):
         shutil.rmtree(entry.place, ignore_errors=True)
         return not entry.place.exists()
     if entry.place.is_file():

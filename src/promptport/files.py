@@ -168,7 +168,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise storage_error(path, error, "a readable JSON file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # thousands of brackets within each other
         raise FileFormatError(
             str(path),
             expected="a JSON object",

@@ -1,124 +1,18 @@
-"""SoftPrompt: the learned vectors of prompt tuning, and where they come from."""
+"""SoftPrompt: the learned vectors of prompt tuning."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from promptport.errors import FileFormatError, ShapeError
+from promptport.errors import ShapeError
 from promptport.mixture import Mixture
+from promptport.provenance import SCHEMA_VERSION, Provenance, step_name
 
-SCHEMA_VERSION = 1
-
-# Steps of a history by the names that they had in files of earlier development versions.
-_FORMER_STEPS = {
-    "anchor": "fit_mixture",
-    "calibrate": "align",
-    "readout": "cue_word",
-    "reconcile": "distill_merge",
-    "widen": "distill_over_origins",
-}
-
-
-def step_name(entry: Mapping[str, Any]) -> str:
-    """What was done in a step of a history (`Provenance.history`), by the name of today.
-
-    Args:
-        entry: of the history; one without a name is a transfer.
-    """
-    name = str(entry.get("step", "transfer"))
-    return _FORMER_STEPS.get(name, name)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where a soft prompt comes from. Everything but `backbone` may be unknown (None).
-
-    Attributes:
-        backbone: Hub id, local folder or embedded name of the model that it belongs to.
-        kind: `masked`, `causal` or `seq2seq`.
-        revision: Hub revision of the backbone.
-        fingerprint: hash of the backbone's embedding matrix (`EmbeddingSpace.fingerprint`).
-        template: where the prompt stands among the text: `{subject} {soft} {answer} .`
-        task: name of the task that it was tuned on.
-        origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
-        tuning: settings and dev scores of the tuning run.
-        history: one entry per step after tuning, oldest first; see `step_name`.
-        file: name, SHA-256 and quantisation of the backbone's file, where that is a GGUF file.
-    """
-
-    backbone: str
-    kind: str | None = None
-    revision: str | None = None
-    fingerprint: str | None = None
-    template: str | None = None
-    task: str | None = None
-    origin: dict[str, Any] | None = None
-    tuning: dict[str, Any] | None = None
-    history: tuple[dict[str, Any], ...] = ()
-    file: dict[str, Any] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        values = {**asdict(self), "history": list(self.history)}
-        if self.file is None:  # most have none
-            del values["file"]
-        return values
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Provenance:
-        """Check and read what `to_dict` wrote.
-
-        Args:
-            values: fields by name.
-            where: file name for the error message.
-
-        Raises:
-            FileFormatError: a field is missing, unknown or of another type.
-        """
-        known = {f.name for f in fields(cls)}
-        for name in values.keys() - known:
-            raise FileFormatError(
-                where,
-                expected=f"the fields {', '.join(sorted(known))}",
-                got=f"{name!r}",
-                fix="Remove the field, or read the file with the promptport that wrote it",
-            )
-        if "backbone" not in values:
-            raise FileFormatError(
-                where,
-                expected="a field 'backbone'",
-                got="none",
-                fix="Add the id of the model that the prompt was tuned on",
-            )
-        for name, value in values.items():
-            _check_type(name, value, where)
-        return cls(**{**values, "history": tuple(values.get("history") or ())})
-
-
-_TYPES: dict[str, type | tuple[type, ...]] = {
-    "origin": dict,
-    "tuning": dict,
-    "file": dict,
-    "history": (list, tuple),
-}
-
-
-def _check_type(name: str, value: Any, where: str) -> None:
-    wanted = _TYPES.get(name, str)
-    if (value is None and name != "backbone") or isinstance(value, wanted):
-        return
-    label = wanted.__name__ if isinstance(wanted, type) else "list"
-    raise FileFormatError(
-        f"{where}, field {name!r}",
-        expected=label,
-        got=type(value).__name__,
-        fix="Restore the file from its source",
-    )
+__all__ = ["SCHEMA_VERSION", "Provenance", "SoftPrompt", "step_name"]
 
 
 @dataclass(frozen=True)

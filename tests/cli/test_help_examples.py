@@ -28,7 +28,9 @@ FASTER = {
 ORDER = (
     *("tune", "tasks", "tasks show", "tasks init", "tasks check", "eval", "predict"),
     *("move", "transfer", "export", "import", "vector make", "vector combine", "vector widen"),
-    *("vector check", "library list", "library search", "library rank", "library similarity"),
+    *("vector check", "library list", "library search", "library show", "library add"),
+    *("library tag", "library remove", "library restore", "library verify", "library dedupe"),
+    *("library rank", "library similarity"),
     *("library forecast", "library pairs", "library curves", "library adapt"),
     *("inspect", "methods", "compat", "models", "help", "demo"),
 )

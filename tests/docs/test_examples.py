@@ -21,6 +21,7 @@ LONG = (
     "docs/howto/gguf.md",
     "docs/howto/text-to-text.md",
     "docs/howto/hub.md",
+    "docs/howto/library.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
     "docs/howto/server.md",

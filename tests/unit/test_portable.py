@@ -20,9 +20,9 @@ from promptport.errors import (
 from promptport.files import read_metadata
 from promptport.mixture import Mixture
 from promptport.prompt import Provenance, SoftPrompt
+from promptport.records import checksum_of_tensors
 from promptport.space import EmbeddingSpace
 from promptport.storage import load_portable, save_portable, save_prompt
-from promptport.storage.records import checksum_of_tensors
 from promptport.transfers import encode_prompt, transfer
 from promptport.transfers.describing import LOST_WEIGHT
 

@@ -141,10 +141,9 @@ def report_attentions(
 
 def is_attention(place: Path) -> bool:
     """Whether a folder holds an attention and no prompt."""
-    from promptport.storage.attention_folder import RECORD_FILE
-    from promptport.storage.prompt_folder import CONFIG_FILE
+    from promptport.catalog.layout import ATTENTION_FILE, CONFIG_FILE
 
-    return (place / RECORD_FILE).is_file() and not (place / CONFIG_FILE).is_file()
+    return (place / ATTENTION_FILE).is_file() and not (place / CONFIG_FILE).is_file()
 
 
 def score_attention(

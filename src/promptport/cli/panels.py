@@ -62,9 +62,44 @@ _TASKS = {
 _LIBRARY = {
     "list": Command("List the prompts and vectors of a library", "promptport.cli.library.listing"),
     "search": Command(
-        "Find prompts by words of their names, tasks, labels or templates",
+        "Find prompts by words of their names, tasks, labels, tags or templates",
         "promptport.cli.library.listing",
         function="search",
+    ),
+    "show": Command(
+        "Show all that is known of one prompt of a library",
+        "promptport.cli.library.listing",
+        function="show",
+    ),
+    "add": Command(
+        "Copy a prompt folder into a library, if it is whole",
+        "promptport.cli.library.keeping",
+        function="add",
+    ),
+    "remove": Command(
+        "Move a prompt to the trash of its library",
+        "promptport.cli.library.keeping",
+        function="remove",
+    ),
+    "restore": Command(
+        "Bring a prompt back from the trash of its library",
+        "promptport.cli.library.keeping",
+        function="restore",
+    ),
+    "tag": Command(
+        "Give a prompt tags, or take some from it",
+        "promptport.cli.library.keeping",
+        function="tag",
+    ),
+    "verify": Command(
+        "Check that everything in a library is as it was saved",
+        "promptport.cli.library.keeping",
+        function="verify",
+    ),
+    "dedupe": Command(
+        "Find prompts of a library whose values are equal",
+        "promptport.cli.library.keeping",
+        function="dedupe",
     ),
     "rank": Command("Rank prompts as starts for a new task", "promptport.cli.library.rank"),
     "similarity": Command(
@@ -146,7 +181,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "pull": Command("Get a prompt from the Hub, and check it", "promptport.cli.hub", MANY, "pull"),
     "library": Command(
-        "Prompts of many tasks on one model: find, rank, compare, adapt",
+        "Many prompts: keep, find, rank, compare, adapt",
         panel=MANY,
         commands=_LIBRARY,
     ),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from promptport.backbone import Backbone
-from promptport.belonging import check_same_backbone
+from promptport.catalog.backbones import Identity, grouped
 from promptport.errors import BackboneError, MismatchError, PromptPortError
 from promptport.library.entry import LibraryEntry
 
@@ -16,29 +16,12 @@ _MOST_NAMES = 5  # of prompts in one line
 
 def group_by_backbone(entries: Sequence[LibraryEntry]) -> dict[str, tuple[str, ...]]:
     """The models that prompts belong to: name -> names of their prompts."""
-    groups: list[list[LibraryEntry]] = []
-    for entry in entries:
-        own = next((group for group in groups if _is_same(group[0], entry)), None)
-        if own is None:
-            groups.append([entry])
-        else:
-            own.append(entry)
-    named: dict[str, tuple[str, ...]] = {}
-    for group in groups:
-        made = group[0].provenance
-        label = made.backbone
-        if label in named:  # another revision, or other weights in the same place
-            label += f" ({made.revision or (made.fingerprint or '')[:12] or len(named)})"
-        named[label] = tuple(entry.name for entry in group)
-    return named
+    return grouped((entry.name, _identity(entry)) for entry in entries)
 
 
-def _is_same(one: LibraryEntry, other: LibraryEntry) -> bool:
-    try:
-        check_same_backbone(one.content, other.content)
-    except MismatchError:
-        return False
-    return True
+def _identity(entry: LibraryEntry) -> Identity:
+    made = entry.provenance
+    return Identity(made.backbone, made.revision, made.fingerprint, entry.content.width)
 
 
 def only_backbone(groups: Mapping[str, Sequence[str]]) -> str:

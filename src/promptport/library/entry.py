@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from promptport.errors import PromptPortError
+from promptport.catalog.facts import day
+from promptport.catalog.layout import CONFIG_FILE, VECTOR_FILE
 from promptport.library.folders import Content
 from promptport.prompt import Provenance, SoftPrompt
-from promptport.storage.prompt_folder import CONFIG_FILE
-from promptport.storage.vector_folder import RECORD_FILE
-from promptport.tasks import Task, open_task
+from promptport.tasks import Task
 
 EntryKind = Literal["free", "mixture", "vector"]
 
@@ -96,10 +94,10 @@ class LibraryEntry:
     @property
     def written(self) -> str | None:
         """Day on which its file was written, like 2026-03-31; None if it was not saved."""
-        for file in () if self.folder is None else (CONFIG_FILE, RECORD_FILE):
+        for file in () if self.folder is None else (CONFIG_FILE, VECTOR_FILE):
             path = Path(self.folder or "", file)
             if path.is_file():
-                return datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+                return day(path.stat().st_mtime)
         return None
 
     def words(self) -> dict[str, list[str]]:
@@ -123,11 +121,3 @@ class LibraryEntry:
         values = {name: getattr(self, name) for name in _FIELDS}
         folder = None if self.folder is None else str(self.folder)
         return values | {"task": self.task_name, "folder": folder}
-
-
-def known_task(name: str | None, data: str | Path | None) -> Task | None:
-    """The task that a folder names; None if it cannot be opened."""
-    try:
-        return None if name is None else open_task(name, data)
-    except PromptPortError:
-        return None

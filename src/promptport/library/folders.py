@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from promptport.catalog.names import names_apart
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import what_is_at
 from promptport.prompt import SoftPrompt
@@ -17,8 +17,6 @@ from promptport.storage.prompt_folder import CONFIG_FILE
 from promptport.vector import TaskPromptVector
 
 Content = SoftPrompt | TaskPromptVector
-
-_SUFFIX = ".prompt"  # of a folder's name; it is no part of the prompt's
 
 
 def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list[str]]:
@@ -60,31 +58,6 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
     names = dict(zip(by_target, names_apart(list(by_target.values())), strict=True))
     by_name = {names[target]: folder for target, folder in by_target.items()}
     return by_name, [f"{folder} (as {names[target]})" for folder, target in again]
-
-
-def names_apart(folders: Sequence[Path]) -> list[str]:
-    """A short name for each of different folders: the last parts of its path that tell it apart.
-
-    Args:
-        folders: paths as they were written.
-    """
-    paths = [folder.resolve() if folder.name in ("", "..") else folder for folder in folders]
-    depths = [1] * len(paths)
-    while True:
-        names = [
-            "/".join(path.parts[-depth:]).removesuffix(_SUFFIX)
-            for path, depth in zip(paths, depths, strict=True)
-        ]
-        shared = {name for name, count in Counter(names).items() if count > 1}
-        if not shared:
-            return names
-        longer = [
-            depth + (name in shared and depth < len(path.parts))
-            for path, depth, name in zip(paths, depths, names, strict=True)
-        ]
-        if longer == depths:  # for instance `a` beside `a.prompt`
-            return [str(folder.resolve()) for folder in folders]
-        depths = longer
 
 
 def read_folders(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from promptport.backbone import Backbone, with_origin
+from promptport.catalog.searching import SearchHit, search_entries
 from promptport.errors import PromptPortError, UnknownNameError
 from promptport.library.backbones import (
     group_by_backbone,
@@ -17,7 +18,6 @@ from promptport.library.backbones import (
 )
 from promptport.library.entry import LibraryEntry, TaskPrompt
 from promptport.library.reading import read_library
-from promptport.library.searching import SearchHit, search_entries
 from promptport.parameters.written_origins import OriginLike, origin_on
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from promptport.catalog.catalog import known_task
 from promptport.errors import PromptPortError
-from promptport.library.entry import LibraryEntry, known_task
+from promptport.library.entry import LibraryEntry
 from promptport.library.folders import equal_ones, library_folders, read_folders
 from promptport.tasks import Task, open_task
 

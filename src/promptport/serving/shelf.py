@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from promptport.backbone import Backbone
+from promptport.catalog.catalog import known_task
 from promptport.errors import PromptPortError, StorageError, UnknownNameError
-from promptport.library.entry import known_task
 from promptport.library.folders import library_folders
 from promptport.prediction import AskedTask
 from promptport.prompt import SoftPrompt

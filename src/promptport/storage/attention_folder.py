@@ -12,6 +12,18 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from promptport.catalog.layout import ATTENTION_FILE as RECORD_FILE
+from promptport.catalog.layout import (
+    ATTENTION_FORMAT,
+    ATTENTION_PARTS,
+    CONFIG_FILE,
+    MIXTURE_FILE,
+    ORIGIN_FILE,
+    PROVENANCE_FILE,
+    VECTOR_FILES,
+    WEIGHTS_FILE,
+)
+from promptport.catalog.layout import ATTENTION_TENSORS_FILE as TENSORS_FILE
 from promptport.errors import StorageError
 from promptport.files import (
     atomic_folder,
@@ -20,28 +32,10 @@ from promptport.files import (
     tensor_bytes,
 )
 from promptport.prompt import Provenance
+from promptport.records import checksum_of_tensors
 from promptport.storage.model_card import CARD_FILE, may_write_card
-from promptport.storage.prompt_folder import (
-    CONFIG_FILE,
-    MIXTURE_FILE,
-    ORIGIN_FILE,
-    PROVENANCE_FILE,
-    VECTOR_FILES,
-    WEIGHTS_FILE,
-)
-from promptport.storage.records import OBJECT, Field, RecordFormat, checksum_of_tensors, is_number
 
-TENSORS_FILE, RECORD_FILE = "attention.safetensors", "attention.json"
 _STALE = (CONFIG_FILE, WEIGHTS_FILE, PROVENANCE_FILE, ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)
-_FORMAT = RecordFormat(
-    1,
-    "Restore the folder from its source",
-    {
-        "prompt": OBJECT,
-        "temperature": Field("a number above 0", lambda t: is_number(t) and t > 0),
-    },
-)
-_PARTS = ("sources", "target", "down", "up", "gain")
 
 
 class AttentionParts(Protocol):
@@ -93,9 +87,9 @@ def save_attention(prompts: AttentionParts, folder: str | Path) -> Path:
     Raises:
         StorageError: the place cannot be written.
     """
-    tensors = {name: getattr(prompts, name).float() for name in _PARTS}
+    tensors = {name: getattr(prompts, name).float() for name in ATTENTION_PARTS}
     numbers = {"temperature": prompts.temperature, "truncate": prompts.truncate}
-    record = _FORMAT.record(
+    record = ATTENTION_FORMAT.record(
         checksum=checksum_of_tensors(tensors, json_bytes(numbers)),
         **numbers,
         prompt=prompts.provenance.to_dict(),
@@ -137,9 +131,9 @@ def read_attention(folder: str | Path) -> tuple[Provenance, dict[str, Tensor], d
     tensors = read_tensors(place / TENSORS_FILE)
     numbers: dict[str, Any] = {name: record.get(name) for name in ("temperature", "truncate")}
     wanted = checksum_of_tensors(tensors, json_bytes(numbers))
-    if set(tensors) != set(_PARTS) or record.get("checksum") != wanted:
+    if set(tensors) != set(ATTENTION_PARTS) or record.get("checksum") != wanted:
         expected = "the tensors and numbers that were saved"
-        raise _FORMAT.damaged(place / TENSORS_FILE, expected, "others")
+        raise ATTENTION_FORMAT.damaged(place / TENSORS_FILE, expected, "others")
     return provenance, tensors, numbers
 
 
@@ -148,4 +142,4 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise StorageError(
             str(path), expected="an attention folder", got="no such file", fix="Check the path"
         )
-    return _FORMAT.read(path)
+    return ATTENTION_FORMAT.read(path)

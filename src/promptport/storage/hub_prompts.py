@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promptport.catalog.layout import (
+    CONFIG_FILE,
+    LEGACY_WEIGHTS_FILE,
+    TAGS_FILE,
+    WEIGHTS_FILE,
+)
 from promptport.errors import PromptPortError, StorageError
 from promptport.files import atomic_folder
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage.model_card import CARD_FILE, model_card
-from promptport.storage.peft import CONFIG_FILE, LEGACY_WEIGHTS_FILE, WEIGHTS_FILE
 from promptport.storage.prompt_folder import (
     MIXTURE_FILE,
     ORIGIN_FILE,
@@ -28,7 +33,7 @@ from promptport.zoo import embedded_folder
 
 _FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, LEGACY_WEIGHTS_FILE, PROVENANCE_FILE),
-    *(ORIGIN_FILE, MIXTURE_FILE, CARD_FILE),
+    *(ORIGIN_FILE, MIXTURE_FILE, TAGS_FILE, CARD_FILE),
 )
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FOREIGN_PATH = re.compile(r"[/\\~.]|[A-Za-z]:")  # what a path of some machine begins with

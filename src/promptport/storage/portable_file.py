@@ -16,20 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from promptport.catalog.layout import CHECKSUM_FIELD, PORTABLE_FORMAT
+from promptport.catalog.layout import PORTABLE_FIELD as HEADER_FIELD
 from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import is_gguf_file, read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.mixture import Mixture
 from promptport.portable import Nearest, PortablePrompt
 from promptport.prompt import Provenance
+from promptport.records import checksum_of_tensors, is_number
 from promptport.storage.bare_tensor import how_to_import, is_bare_tensor
-from promptport.storage.records import OBJECT, RecordFormat, checksum_of_tensors, is_number
 
-_FORMAT = RecordFormat(
-    1, "Restore the file from its source, or encode the prompt again", {"prompt": OBJECT}
-)
-_damaged = _FORMAT.damaged
-HEADER_FIELD = "promptport"
-CHECKSUM_FIELD = "checksum"
+_damaged = PORTABLE_FORMAT.damaged
 # name -> (dtype, dimensions)
 _PLAIN = {"relative": (torch.float32, 2), "lengths": (torch.float64, 1)}
 _MIXED = {
@@ -53,7 +50,7 @@ def save_portable(portable: PortablePrompt, path: str | Path) -> Path:
         StorageError: the place cannot be written.
     """
     tensors = {"relative": portable.relative, "lengths": portable.norms}
-    record = _FORMAT.record(
+    record = PORTABLE_FORMAT.record(
         words=portable.words,
         mixture_words=None if portable.mixture is None else portable.mixture.words,
         nearest=portable.nearest,
@@ -123,7 +120,7 @@ def _read_record(place: Path, text: str | None) -> dict[str, Any]:
     if not isinstance(record, dict):
         got = "none (another kind of file)" if text is None else "something else"
         raise _damaged(place, f"a header field {HEADER_FIELD!r} with a JSON object", got)
-    return _FORMAT.checked(record, place)
+    return PORTABLE_FORMAT.checked(record, place)
 
 
 def _sparse(weights: Tensor) -> dict[str, Tensor]:

@@ -10,6 +10,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+from promptport.catalog.layout import (
+    CONFIG_FILE,
+    MIXTURE_FILE,
+    MIXTURE_KEY,
+    ORIGIN_FILE,
+    PROMPT_FORMAT,
+    PROMPT_KEY,
+    PROVENANCE_FILE,
+    VECTOR_FILES,
+    WEIGHTS_FILE,
+)
 from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import (
     atomic_folder,
@@ -22,18 +33,15 @@ from promptport.files import (
 )
 from promptport.mixture import Mixture
 from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
+from promptport.records import RecordFormat
 from promptport.storage.bare_tensor import how_to_import
 from promptport.storage.model_card import CARD_FILE, may_write_card, model_card
 from promptport.storage.peft import (
-    CONFIG_FILE,
-    PROMPT_KEY,
-    WEIGHTS_FILE,
     checked_length,
     peft_config,
     provenance_from_peft,
     read_rows,
 )
-from promptport.storage.records import OBJECT, RecordFormat
 
 __all__ = [
     "CONFIG_FILE",
@@ -47,18 +55,8 @@ __all__ = [
     "save_prompt",
 ]
 
-PROVENANCE_FILE = "promptport.json"
 _MOST_NAMED = 5  # prompts that a message lists
-ORIGIN_FILE = "origin.safetensors"
-MIXTURE_FILE = "mixture.safetensors"
-MIXTURE_KEY = "weights"
-VECTOR_FILES = ("vector.safetensors", "vector.json")
 _PARTS = (ORIGIN_FILE, MIXTURE_FILE, *VECTOR_FILES)  # that not every prompt folder has
-_FORMAT = RecordFormat(
-    SCHEMA_VERSION,
-    "Restore the file, or delete it to use the folder as a bare PEFT adapter",
-    {"prompt": OBJECT},
-)
 _damaged = RecordFormat(SCHEMA_VERSION, "Restore the file from its source").damaged
 
 
@@ -87,7 +85,7 @@ def save_prompt(prompt: SoftPrompt, folder: str | Path) -> Path:
             words = {"words": json.dumps(prompt.mixture.words, ensure_ascii=False)}
             weights = tensor_bytes({MIXTURE_KEY: prompt.mixture.weights}, words)
             (staging / MIXTURE_FILE).write_bytes(weights)
-        record = _FORMAT.record(
+        record = PROMPT_FORMAT.record(
             has_origin=prompt.origin is not None,
             has_mixture=prompt.mixture is not None,
             checksum=checksum(prompt),
@@ -144,7 +142,8 @@ def load_prompt(folder: str | Path) -> SoftPrompt:
     config = read_json(place / CONFIG_FILE)
     length = checked_length(config, place)
     vectors = read_rows(place, WEIGHTS_FILE, length, config)
-    record = _FORMAT.read(place / PROVENANCE_FILE) if (place / PROVENANCE_FILE).is_file() else None
+    told = place / PROVENANCE_FILE
+    record = PROMPT_FORMAT.read(told) if told.is_file() else None
     origin, mixture = None, None
     if record is None:
         provenance = provenance_from_peft(config, place)

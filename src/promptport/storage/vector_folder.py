@@ -7,11 +7,16 @@ vector.json         schema, written_by, checksum, coefficients {task: number}, v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from promptport.backbone import with_origin
+from promptport.catalog.layout import (
+    CONFIG_FILE,
+    DELTA_FILE,
+    DELTA_KEY,
+    VECTOR_FORMAT,
+)
+from promptport.catalog.layout import VECTOR_FILE as RECORD_FILE
 from promptport.errors import PromptPortError, StorageError
 from promptport.files import (
     atomic_folder,
@@ -21,12 +26,8 @@ from promptport.files import (
     what_is_at,
 )
 from promptport.prompt import Provenance
-from promptport.storage.prompt_folder import CONFIG_FILE, VECTOR_FILES, load_prompt
-from promptport.storage.records import OBJECT, Field, RecordFormat, is_number
+from promptport.storage.prompt_folder import load_prompt
 from promptport.vector import Part, TaskPromptVector, checksum_of
-
-DELTA_FILE, RECORD_FILE = VECTOR_FILES
-DELTA_KEY = "delta"
 
 
 def is_vector(folder: str | Path) -> bool:
@@ -49,7 +50,7 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
         StorageError: the place cannot be written.
     """
     target = Path(folder)
-    record = _FORMAT.record(
+    record = VECTOR_FORMAT.record(
         checksum=checksum_of(vector.delta, vector.coefficients),
         coefficients=dict(vector.coefficients),
         parts={name: list(part) for name, part in vector.parts.items()},
@@ -98,7 +99,7 @@ def load_vector(
             got=what_is_at(place, "neither"),
             fix="Check the path",
         )
-    record = _FORMAT.read(place / RECORD_FILE)
+    record = VECTOR_FORMAT.read(place / RECORD_FILE)
     provenance = Provenance.from_dict(record["vector"], str(place / RECORD_FILE))
     delta = read_tensors(place / DELTA_FILE).get(DELTA_KEY)
     vector = None
@@ -107,30 +108,13 @@ def load_vector(
             parts = {name: Part(*part) for name, part in record.get("parts", {}).items()}
             vector = TaskPromptVector(delta, provenance, record["coefficients"], parts)
         except PromptPortError as error:
-            raise _FORMAT.damaged(place / DELTA_FILE, "finite values (n, d)", str(error)) from error
+            raise VECTOR_FORMAT.damaged(
+                place / DELTA_FILE, "finite values (n, d)", str(error)
+            ) from error
     if vector is None or record.get("checksum") != checksum_of(vector.delta, vector.coefficients):
-        raise _FORMAT.damaged(
+        raise VECTOR_FORMAT.damaged(
             place / DELTA_FILE,
             f"the tensor {DELTA_KEY!r} that was saved",
             "none" if vector is None else "other values, or other coefficients",
         )
     return vector
-
-
-def _is_part(value: Any) -> bool:
-    return isinstance(value, list) and list(map(type, value)) == [str] * 3
-
-
-def _is_table(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
-
-
-_FORMAT = RecordFormat(
-    1,
-    "Restore the folder, or make the vector again",
-    {
-        "vector": OBJECT,
-        "coefficients": Field("a number per task", _is_table(is_number)),
-        "parts": Field("three texts per task", _is_table(_is_part), optional=True),
-    },
-)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from promptport import Library, PromptPortError
+from promptport.catalog.names import names_apart
 from promptport.errors import BackboneError, FileFormatError, MismatchError, StorageError
 from promptport.library import adapt, rank
-from promptport.library.folders import names_apart
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import Provenance, SoftPrompt
 from promptport.storage import load_prompt, save_prompt, save_vector

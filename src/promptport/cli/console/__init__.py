@@ -52,6 +52,7 @@ from promptport.cli.console.output import (
     print_json,
     print_table,
     say,
+    shown,
     written,
 )
 from promptport.cli.console.progress import (
@@ -128,6 +129,7 @@ __all__ = [
     "shared_words",
     "show_distillation",
     "showing",
+    "shown",
     "task_of",
     "task_options",
     "with_writing",

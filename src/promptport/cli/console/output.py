@@ -12,7 +12,14 @@ import typer
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; numbers that JSON has not become null."""
-    typer.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False))
+    plain = _plain(value)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # names of files may be no text
+            text = json.dumps(plain, indent=2, allow_nan=False)
+    typer.echo(text)
 
 
 def _plain(value: Any) -> Any:
@@ -23,6 +30,17 @@ def _plain(value: Any) -> Any:
     if (isinstance(value, float) and value in (float("inf"), float("-inf"))) or value != value:
         return None
     return value
+
+
+def shown(text: str) -> str:
+    """A text that others wrote, for a terminal: what it cannot show becomes an escape.
+
+    Args:
+        text: a name, a task; of several lines or with commands to the terminal, if somebody wills.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def say(text: str) -> None:

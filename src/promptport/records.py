@@ -6,13 +6,14 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from promptport._version import __version__
 from promptport.errors import FileFormatError
 from promptport.files import check_schema, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SHOWN = 60  # characters of a wrong value
 
