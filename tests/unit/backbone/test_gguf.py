@@ -212,7 +212,8 @@ def test_the_hash_is_remembered_until_the_file_changes(tmp_path, monkeypatch):
     assert file_hash(file) == "read again"
 
 
-def test_the_cache_names_the_file(files):
+def test_the_cache_names_the_file(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMPTPORT_CACHE", str(tmp_path))  # others may have met the same content
     path, _ = files("llama", Type.Q8_0)
     open_space(path)
     entries = {entry.place: entry for entry in cache_entries()}
