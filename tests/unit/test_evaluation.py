@@ -111,7 +111,7 @@ def test_nothing_else_puts_questions_to_a_backbone() -> None:
         for file in root.rglob("*.py")
         if "answer_logits(" in file.read_text(encoding="utf-8")
     }
-    # The last two ask rows that are no questions of a task: texts of a harness, and rows of a check.
+    # The last two ask rows that are no questions of a task: a harness its texts, a check its rows.
     assert users == {
         *("evaluation.py", "backbone/model.py"),
         *("serving/harness.py", "engines/checking.py"),
