@@ -20,7 +20,8 @@ import torch
 from benchmarks._result import environment, write_runs, write_summary
 
 from promptport.catalog.index import INDEX_FILE
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 HERE = Path(__file__).resolve().parent

@@ -34,7 +34,8 @@ from promptport.experiments.few_shot import few_shot_config
 from promptport.experiments.result_store import Cell, ResultStore
 from promptport.parameters import OriginSpec, make_origin
 from promptport.parameters.mixtures import starting_mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, open_task
 from promptport.transfers import transfer, transfer_vector, transfer_word_vector

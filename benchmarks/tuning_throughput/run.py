@@ -26,7 +26,8 @@ from promptport.evaluation import evaluate
 from promptport.files import json_bytes, write_atomic
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import MemorySource, Row, Task, Template, open_task
 from promptport.tuning import TuneConfig, TuneJob, tune
 

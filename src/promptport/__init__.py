@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from promptport.parameters import OriginSpec, make_origin
     from promptport.portable import PortablePrompt
     from promptport.prediction import Prediction, predict
-    from promptport.prompt import Provenance, SoftPrompt
+    from promptport.prompt import SoftPrompt
+    from promptport.provenance import Provenance
     from promptport.relative import encode_relative
     from promptport.serving.asks import Ask, Reply
     from promptport.serving.server import PromptServer
@@ -128,7 +129,7 @@ _HOMES = {
     "Reply": "serving.asks",
     "Ask": "serving.asks",
     "PromptPortError": "errors",
-    "Provenance": "prompt",
+    "Provenance": "provenance",
     "Ranking": "library",
     "SearchConfig": "merging",
     "SearchResult": "merging",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from promptport.errors import MismatchError
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.space import EmbeddingSpace
 
 

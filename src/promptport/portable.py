@@ -15,7 +15,7 @@ from torch import Tensor
 
 from promptport.errors import ShapeError
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 
 # For each virtual token, (token, cosine) of the nearest rows of a table.
 Nearest = tuple[tuple[tuple[str, float], ...], ...]

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from promptport.errors import ShapeError
 from promptport.mixture import Mixture
-from promptport.provenance import SCHEMA_VERSION, Provenance, step_name
-
-__all__ = ["SCHEMA_VERSION", "Provenance", "SoftPrompt", "step_name"]
+from promptport.provenance import Provenance
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from torch import Tensor
 from promptport._version import __version__
 from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError, ShapeError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 
 _SHOWN = 8  # digits of a checksum in a name
 

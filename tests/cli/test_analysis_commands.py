@@ -10,7 +10,8 @@ from tests.cli.conftest import fails
 
 from promptport.analysis.forecast import PAIRS
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from tests.cli.conftest import fails
 
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 

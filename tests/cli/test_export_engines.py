@@ -14,7 +14,8 @@ from tests.docs.pages import blocks
 from tests.tiny_gguf import write_llama
 
 from promptport.backbone import open_space
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 FRONT = "{soft} {text} It was {answer} ."

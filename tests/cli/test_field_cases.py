@@ -11,7 +11,8 @@ import transformers as hf
 from tests.cli.conftest import fails
 
 from promptport.objective import Objective
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 from promptport.tasks import load_task
 

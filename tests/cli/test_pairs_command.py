@@ -9,7 +9,8 @@ import pytest
 from tests.cli.conftest import fails
 
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 

@@ -12,7 +12,8 @@ from tests.models import save_model
 
 from promptport.backbone import Backbone
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_portable, load_prompt, save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 

@@ -11,7 +11,8 @@ import torch
 import yaml
 from tests.cli.conftest import fails, printed_commands
 
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 

@@ -13,7 +13,8 @@ from promptport.cli.vector.searching import read_grid
 from promptport.library import combining
 from promptport.merging import SearchResult, merge
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.tasks import Score
 

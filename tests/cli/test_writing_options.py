@@ -11,7 +11,8 @@ import yaml
 from tests.cli.conftest import fails
 from tests.unit.backbone.test_chat import chatty
 
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 ROWS = [("a good dog", "dog"), ("the old river", "river"), ("a red stone", "stone")] * 2

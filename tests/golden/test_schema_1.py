@@ -11,7 +11,7 @@ import torch
 
 from promptport._version import __version__
 from promptport.files import read_metadata, read_tensors
-from promptport.prompt import Provenance, step_name
+from promptport.provenance import Provenance, step_name
 from promptport.storage import (
     load_portable,
     load_prompt,

@@ -12,7 +12,8 @@ from promptport.evaluation import evaluate
 from promptport.experiments import DemoSettings, run_demo, write_report
 from promptport.experiments.demo import SEEN_OF_TARGET
 from promptport.parameters import OriginSpec
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import list_tasks, open_task
 from promptport.transfers import transfer
 from promptport.tuning import TuneConfig, TuneJob, tune

@@ -16,7 +16,8 @@ GIGABYTE = 10**9
 SCRIPT = """
 import json, re, resource, sys
 from promptport.backbone import open_space
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.transfers import transfer
 source, target = open_space("nano-bert"), open_space(sys.argv[1])
 vectors = source.rows(list(source.words.values())[:20])

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from promptport.errors import PromptPortError
 from promptport.merging import merge
 from promptport.merging.expressions import parse_expression
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.vector import TaskPromptVector
 
 seeds = st.integers(0, 2**31 - 1)

@@ -8,7 +8,8 @@ import pytest
 
 from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 
 
 def refused(left, right, match: str) -> None:

@@ -11,7 +11,8 @@ from promptport.errors import AnchorError, FileFormatError, MismatchError, Shape
 from promptport.evaluation import evaluate
 from promptport.mixture import Mixture
 from promptport.parameters import OriginSpec
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, save_prompt
 from promptport.transfers import transfer
 from promptport.tuning import TuneConfig, TuneJob, tune, tune_jointly

@@ -19,7 +19,8 @@ from promptport.errors import (
 )
 from promptport.files import read_metadata
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.records import checksum_of_tensors
 from promptport.space import EmbeddingSpace
 from promptport.storage import load_portable, save_portable, save_prompt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from promptport.prompt import step_name
+from promptport.provenance import step_name
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from promptport.anchors import AnchorSet
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.transfers import encode_prompt, transfer
 from promptport.vector import TaskPromptVector
 

@@ -11,7 +11,7 @@ from promptport.library import AdaptConfig
 from promptport.merging import SearchConfig, merge
 from promptport.objective import pick_rows
 from promptport.parameters import OriginSpec
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.seeds import MOST, later_seed
 from promptport.transfers import encode_prompt, transfer
 from promptport.tuning import TuneJob, few_shot

@@ -10,7 +10,8 @@ import torch
 
 from promptport.errors import MismatchError, PromptPortError, ShapeError
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.vector import TaskPromptVector, unique_labels
 
 HERE = Provenance("model", "masked", fingerprint="f" * 64, template="{soft} {text} {answer}")

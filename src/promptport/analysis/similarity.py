@@ -19,7 +19,8 @@ from torch import Tensor
 from promptport.belonging import check_same_backbone
 from promptport.errors import PromptPortError, ShapeError
 from promptport.library.library import Library
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Task
 from promptport.vector import TaskPromptVector
 

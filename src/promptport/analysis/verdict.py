@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.tasks import Score, Task
 from promptport.tuning.label_prior import PRIOR_OFF
 

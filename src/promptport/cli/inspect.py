@@ -240,7 +240,7 @@ def _in_its_space(prompt: SoftPrompt, top: int, backbone: str | None, folder: Pa
 
 def _told(step: Described) -> str:
     """One entry of the history in a line."""
-    from promptport.prompt import step_name
+    from promptport.provenance import step_name
 
     name = step_name(step)
     text = _STEPS.get(name, name.replace("_", " "))

@@ -30,7 +30,8 @@ from promptport.parameters.mixtures import WordMixtures, mixture_words, starting
 from promptport.parameters.origins import OriginSpec
 from promptport.parameters.parametrisation import FreeVectors
 from promptport.progress import Progress, also, stage
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import TaskLike, as_task
 

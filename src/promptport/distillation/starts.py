@@ -12,7 +12,7 @@ from promptport.distillation.config import DistillConfig
 from promptport.errors import TuningError
 from promptport.objective import pick_rows
 from promptport.parameters.origins import OriginSpec
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.tasks import Row, Task
 from promptport.tuning.usual import LARGE
 

@@ -22,7 +22,8 @@ from promptport.merging import (
     search_coefficients,
 )
 from promptport.parameters.written_origins import OWN, OriginLike, origin_on, own_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.registry import unknown_name
 from promptport.tasks import Task, TaskLike, as_task, open_task
 from promptport.vector import TaskPromptVector

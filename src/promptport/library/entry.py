@@ -9,7 +9,8 @@ from typing import Any, Literal
 from promptport.catalog.facts import day
 from promptport.catalog.layout import CONFIG_FILE, VECTOR_FILE
 from promptport.library.folders import Content
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Task
 
 EntryKind = Literal["free", "mixture", "vector"]

@@ -11,7 +11,8 @@ from promptport.backbone import Backbone, origin_is_text
 from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError
 from promptport.merging.expressions import parse_expression
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, load_vector
 from promptport.storage.prompt_folder import CONFIG_FILE
 from promptport.vector import TaskPromptVector, unique_labels

@@ -11,7 +11,8 @@ from typing import Any
 
 from promptport.backbone import Backbone, open_space, weights_at_hand
 from promptport.errors import BackboneError, PromptPortError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.space import EmbeddingSpace
 from promptport.storage import load_prompt, naming_file
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from promptport.backbone import Backbone, BackboneLike, as_backbone, text_ids
 from promptport.errors import TuningError
 from promptport.parameters.mixtures import mixture_words, starting_logits
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.seeds import RANGE, check_seed, later_seed
 
 OriginKind = Literal["vocabulary", "normal", "text", "prompt", "mixture"]

@@ -11,7 +11,8 @@ from torch import Tensor
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import PromptPortError
 from promptport.parameters.origins import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt
 
 OriginLike = str | Path | OriginSpec

@@ -31,7 +31,7 @@ from promptport.files import (
     read_tensors,
     tensor_bytes,
 )
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.records import checksum_of_tensors
 from promptport.storage.model_card import CARD_FILE, may_write_card
 

@@ -17,7 +17,8 @@ from promptport.files import (
     read_metadata,
     read_tensors,
 )
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.space import EmbeddingSpace
 
 _OURS = "promptport"  # header field of portable files

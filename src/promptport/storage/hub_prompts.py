@@ -20,7 +20,8 @@ from promptport.catalog.layout import (
 )
 from promptport.errors import PromptPortError, StorageError
 from promptport.files import atomic_folder
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage.model_card import CARD_FILE, model_card
 from promptport.storage.prompt_folder import (
     MIXTURE_FILE,

@@ -15,7 +15,8 @@ import yaml
 from promptport._version import __version__
 from promptport.errors import PromptPortError
 from promptport.history import origin_text, public_name, step_sentence
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Template
 from promptport.zoo import embedded_folder
 

@@ -22,7 +22,7 @@ from promptport.errors import FileFormatError, ShapeError, StorageError
 from promptport.files import is_gguf_file, read_metadata, read_tensors, tensor_bytes, write_atomic
 from promptport.mixture import Mixture
 from promptport.portable import Nearest, PortablePrompt
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.records import checksum_of_tensors, is_number
 from promptport.storage.bare_tensor import how_to_import, is_bare_tensor
 

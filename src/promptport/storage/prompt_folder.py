@@ -32,7 +32,8 @@ from promptport.files import (
     what_is_at,
 )
 from promptport.mixture import Mixture
-from promptport.prompt import SCHEMA_VERSION, Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import SCHEMA_VERSION, Provenance
 from promptport.records import RecordFormat
 from promptport.storage.bare_tensor import how_to_import
 from promptport.storage.model_card import CARD_FILE, may_write_card, model_card

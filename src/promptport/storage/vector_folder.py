@@ -25,7 +25,7 @@ from promptport.files import (
     tensor_bytes,
     what_is_at,
 )
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.storage.prompt_folder import load_prompt
 from promptport.vector import Part, TaskPromptVector, checksum_of
 

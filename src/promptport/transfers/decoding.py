@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from promptport._version import __version__
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.relative import encode_relative, matching
 from promptport.space import EmbeddingSpace
 from promptport.transfers.config import Plan

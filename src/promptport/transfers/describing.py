@@ -18,7 +18,7 @@ from promptport.anchors import AnchorReport, AnchorSet
 from promptport.errors import MismatchError
 from promptport.mixture import Mixture
 from promptport.portable import Nearest, PortablePrompt
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.relative import encode_relative
 from promptport.space import BLOCK_ROWS, EmbeddingSpace, SpaceStatistics
 from promptport.transfers.config import Plan, shared_anchors

@@ -17,7 +17,8 @@ from torch.nn.functional import cosine_similarity, normalize
 from promptport.backbone import SpaceLike, as_space
 from promptport.belonging import check_same_backbone
 from promptport.errors import MismatchError, PromptPortError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.registry import unknown_name
 from promptport.space import EmbeddingSpace
 from promptport.storage import PromptLike, as_prompt

@@ -21,7 +21,8 @@ from promptport.backbone import SpaceLike
 from promptport.belonging import check_same_backbone
 from promptport.errors import AnchorError, MismatchError
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.space import EmbeddingSpace
 from promptport.storage import VectorLike, as_vector
 from promptport.transfers.config import TransferConfig, shared_anchors

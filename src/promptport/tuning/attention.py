@@ -26,7 +26,8 @@ from promptport.evaluation import (
 )
 from promptport.objective import Objective, Question, blind_rows
 from promptport.parameters.origins import make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Task
 from promptport.tuning.config import TuneJob
 

@@ -20,7 +20,8 @@ from promptport.parameters.mixtures import (
     starting_logits,
 )
 from promptport.parameters.origins import make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tuning.checkpoint import StateFile, data_hash, run_to_the_end
 from promptport.tuning.config import TuneConfig, TuneJob, TuneResult, config_dict, refuse_unused
 from promptport.tuning.runs import PromptRun, RowReader

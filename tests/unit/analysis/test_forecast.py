@@ -18,7 +18,8 @@ from promptport.library import TaskPrompt
 from promptport.merging import merge
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import open_task
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector

@@ -60,7 +60,8 @@ def test_a_task_and_its_finished_prompts_agree(backbone, capitals, tmp_path) -> 
 
 
 def test_wide_prompts(backbone, capitals) -> None:
-    from promptport.prompt import Provenance, SoftPrompt
+    from promptport.prompt import SoftPrompt
+    from promptport.provenance import Provenance
 
     made = Provenance("m", "masked")
     assert not is_wide(SoftPrompt(torch.ones(1, 2), made))

@@ -12,7 +12,8 @@ from promptport.analysis.robustness import OnOrigins, judge_robustness
 from promptport.errors import MismatchError, ShapeError
 from promptport.evaluation import Evaluation, evaluate
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import bootstrap_score
 from promptport.tuning import TuneConfig, TuneJob, tune
 from promptport.vector import TaskPromptVector

@@ -21,7 +21,8 @@ from promptport.analysis.similarity import (
 )
 from promptport.errors import MismatchError, PromptPortError, ShapeError
 from promptport.library import Library
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.vector import TaskPromptVector
 

@@ -10,7 +10,7 @@ from promptport.analysis.verdict import (
     source_score,
     verdict,
 )
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.tasks import Score
 
 

@@ -9,7 +9,8 @@ from tests.models import ARCHITECTURES
 from promptport.backbone import Backbone, open_space
 from promptport.backbone.encoded import EncodedRow
 from promptport.objective import Objective
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Template
 
 LONG, SHORT = "the dog and the cat of the house run over the green hill", "the old river"

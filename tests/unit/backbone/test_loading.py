@@ -11,7 +11,7 @@ from promptport.backbone import Backbone
 from promptport.backbone.encoded import SpecialTokens
 from promptport.cli.console import backbone_reference
 from promptport.errors import BackboneError
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])

@@ -7,7 +7,8 @@ import torch
 
 from promptport.catalog import walking
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 

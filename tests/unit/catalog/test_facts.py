@@ -19,7 +19,7 @@ from promptport.catalog.backbones import Identity
 from promptport.catalog.headers import read_header
 from promptport.errors import FileFormatError, MismatchError, StorageError, UnknownNameError
 from promptport.portable import PortablePrompt
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, load_vector, save_portable, save_prompt, save_vector
 from promptport.storage.attention_folder import save_attention
 from promptport.vector import TaskPromptVector

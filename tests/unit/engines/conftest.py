@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from promptport.engines import running
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 N = 3

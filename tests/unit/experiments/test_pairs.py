@@ -14,7 +14,8 @@ from promptport.experiments import PairsConfig, pairs, score_pairs
 from promptport.experiments.retention import is_lost, retention_of
 from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, merge, search_coefficients
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Score
 from promptport.vector import TaskPromptVector
 

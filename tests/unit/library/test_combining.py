@@ -10,7 +10,8 @@ from promptport.library.combining import CombineConfig, combine
 from promptport.library.terms import find_terms
 from promptport.merging import SearchConfig
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 

@@ -13,7 +13,8 @@ from promptport.catalog.names import names_apart
 from promptport.errors import BackboneError, FileFormatError, MismatchError, StorageError
 from promptport.library import adapt, rank
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, save_prompt, save_vector
 from promptport.tuning import random_prompt
 from promptport.vector import TaskPromptVector

@@ -11,7 +11,8 @@ from promptport.errors import MismatchError, TuningError
 from promptport.evaluation import evaluate, score_prompts
 from promptport.merging import SearchConfig, coefficient_search, search_coefficients
 from promptport.merging.search_settings import PAPER_GRID
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Score
 from promptport.vector import TaskPromptVector
 

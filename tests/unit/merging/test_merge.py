@@ -8,7 +8,8 @@ import torch
 from promptport.errors import MismatchError, PromptPortError, ShapeError, UnknownNameError
 from promptport.merging import concatenate, find_merge, list_merges, merge, merge_method, registry
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.vector import TaskPromptVector
 
 

@@ -9,7 +9,7 @@ import torch
 
 from promptport.errors import MismatchError, PromptPortError
 from promptport.merging import merge
-from promptport.prompt import Provenance
+from promptport.provenance import Provenance
 from promptport.vector import TaskPromptVector
 
 A = [[1.0, 2.0], [3.0, 4.0]]

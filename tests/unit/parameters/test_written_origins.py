@@ -15,7 +15,8 @@ from promptport.parameters.written_origins import (
     read_origin,
     with_given_origin,
 )
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import save_prompt
 
 

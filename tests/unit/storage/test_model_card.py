@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, save_prompt
 from promptport.storage.model_card import model_card
 

@@ -12,7 +12,8 @@ from tests.models import ARCHITECTURES as ALL
 from promptport.backbone import Backbone, with_origin
 from promptport.errors import BackboneError, FileFormatError, MismatchError, StorageError
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_prompt, load_vector, save_prompt
 from promptport.tasks import Template
 from promptport.vector import TaskPromptVector

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from promptport.errors import FileFormatError, MismatchError, StorageError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.storage import load_vector, save_prompt, save_vector
 from promptport.vector import TaskPromptVector
 

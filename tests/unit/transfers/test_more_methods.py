@@ -9,7 +9,8 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from promptport.errors import AnchorError, MismatchError, PromptPortError
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.relative import unit_rows
 from promptport.transfers import TransferProblem, find_method, list_methods, transfer
 

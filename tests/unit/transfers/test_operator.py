@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.transfers import TransferProblem, find_method, transfer
 from promptport.transfers.methods import operator as module
 

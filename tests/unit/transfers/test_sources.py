@@ -11,7 +11,8 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from promptport.errors import MismatchError, PromptPortError, UnknownNameError
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.relative import encode_relative, matching
 from promptport.transfers import Source, transfer
 from promptport.transfers.sources import fit_lengths

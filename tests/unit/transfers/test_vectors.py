@@ -9,7 +9,8 @@ from promptport.analysis import compare
 from promptport.errors import MismatchError
 from promptport.mixture import Mixture
 from promptport.parameters.mixtures import mixture_words, starting_logits, starting_mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.transfers import transfer
 from promptport.transfers.methods.least_squares import operator
 from promptport.transfers.vectors import transfer_vector, transfer_word_vector

@@ -12,7 +12,8 @@ from torch.nn.functional import cosine_similarity
 from promptport._version import __version__
 from promptport.errors import AnchorError, MismatchError, ShapeError, UnknownNameError
 from promptport.mixture import Mixture
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.relative import encode_relative, matching
 from promptport.transfers import encode_prompt, transfer
 from promptport.transfers.report import FREE_PROMPT

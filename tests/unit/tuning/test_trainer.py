@@ -11,7 +11,8 @@ from promptport.errors import FileFormatError, MismatchError, StorageError, Tuni
 from promptport.evaluation import evaluate, prompted
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec, make_origin
-from promptport.prompt import Provenance, SoftPrompt
+from promptport.prompt import SoftPrompt
+from promptport.provenance import Provenance
 from promptport.tasks import Template
 from promptport.tuning import TuneConfig, TuneJob, random_prompt, tune
 from promptport.tuning.trainer import backward

@@ -12,7 +12,8 @@ from promptport.progress import stage
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
-    from promptport.prompt import Provenance, SoftPrompt
+    from promptport.prompt import SoftPrompt
+    from promptport.provenance import Provenance
     from promptport.tasks import Task, Template
 
 
