@@ -332,20 +332,26 @@ def _number(value: object) -> float | None:
     """A number of Python, NumPy or a tensor without dimensions; None if it is none."""
     if isinstance(value, Tensor) and value.ndim == 0:
         value = value.item()
-    return float(value) if isinstance(value, Real) else None
+    if not isinstance(value, Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits, which is refused as infinite
+        return math.inf
 
 
 def _factor(value: float) -> float:
-    if not math.isfinite(value):
+    number = _number(value)
+    if number is None or not math.isfinite(number):
         raise _bad_factor(value)
-    return float(value) + 0.0  # no minus zero
+    return number + 0.0  # no minus zero
 
 
 def _bad_factor(value: float) -> PromptPortError:
     return PromptPortError(
         "coefficient of a task prompt vector",
         expected="a finite number, not 0 as a divisor",
-        got=repr(value),
+        got=repr(value)[:40],
         fix="Give a number like 0.5",
     )
 

@@ -15,7 +15,7 @@ from benchmarks.trust.readers import make_seeds, readers
 
 from promptport.backbone import open_space
 from promptport.errors import PromptPortError
-from promptport.storage import load_prompt, prompt_of_tensor
+from promptport.storage import load_prompt, load_vector, prompt_of_tensor
 from promptport.tasks import import_task
 
 SECONDS = 4.0
@@ -90,3 +90,12 @@ def test_a_table_with_other_delimiters_in_another_encoding(place) -> None:
     table.write_bytes("\n".join(lines).encode("latin-1"))
     with pytest.raises(PromptPortError, match="expected text in UTF-8, got byte 0xe4"):
         import_task(table, place / "made-of-latin-1")
+
+
+def test_a_coefficient_of_hundreds_of_digits(place) -> None:
+    file = place / "vector" / "vector.json"
+    record = json.loads(file.read_text())
+    record["coefficients"] = dict.fromkeys(record["coefficients"], 10**400)
+    file.write_text(json.dumps(record))
+    with pytest.raises(PromptPortError, match="finite number"):
+        load_vector(place / "vector")
