@@ -56,6 +56,14 @@ def tune(
         TuningError: no jobs, or a state file of other jobs.
         TaskError: data or templates that do not fit.
     """
+    given: object = jobs  # a task, or its name, is an easy slip
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TuningError(
+            "jobs",
+            expected="a list of TuneJob",
+            got=type(given).__name__,
+            fix="Write tune(backbone, [TuneJob(task)])",
+        )
     if not jobs:
         raise TuningError("jobs", expected="at least one", got="none", fix="Name a task")
     prompts = IndependentPrompts(as_backbone(backbone), jobs, config or TuneConfig())

@@ -201,6 +201,9 @@ def test_bad_origins(backbone, capitals) -> None:
         TuneJob(capitals, lr=0.0)
     with pytest.raises(TuningError, match="at least one"):
         tune(model, [])
+    for slip in (capitals, "opposite", TuneJob(capitals)):
+        with pytest.raises(TuningError, match=r"tune\(backbone, \[TuneJob\(task\)\]\)"):
+            tune(model, slip)
 
 
 def test_normal_origins_have_the_statistics_of_the_embeddings(backbone) -> None:
