@@ -68,6 +68,10 @@ class MismatchError(PromptPortError, ValueError):
     """A prompt and a backbone that do not belong together."""
 
 
+class MissingPackageError(PromptPortError):
+    """A package of an extra, or of an engine, that is not installed."""
+
+
 class TaskError(PromptPortError, ValueError):
     """A task file, template, verbalizer or data set that cannot be used."""
 

@@ -12,11 +12,6 @@ from promptport.zoo import embedded_folder
 _SHOWN = 100  # characters of a line
 
 
-def literal(value: Any) -> str:
-    """A value as Python writes it."""
-    return repr(value)
-
-
 def _parts(parts: Sequence[Part]) -> str:
     return "[" + ", ".join(repr(part) for part in parts) + "]"
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from promptport._version import __version__
-from promptport.engines.lines import LINES, literal
+from promptport.engines.lines import LINES
 from promptport.engines.material import Carried, Material
 from promptport.history import public_name
 
@@ -50,7 +50,7 @@ def _prompt(item: Carried, engine: Engine) -> str:
     if item.label_ids and item.task is not None:
         words = [f"{label}: {', '.join(w)}" for label, w in (item.task.labels or {}).items()]
         rows["label words"] = "; ".join(words)
-        rows["ids of label words"] = f"`{literal(dict(item.label_ids))}`"
+        rows["ids of label words"] = f"`{dict(item.label_ids)}`"
     table = ["| | |", "|---|---|", *(_line(key, value) for key, value in rows.items())]
     return f"## {item.name}\n\n" + "\n".join(table)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from promptport.errors import PromptPortError
+from promptport.errors import MissingPackageError, PromptPortError
 
 _RUNNERS = Path(__file__).parent / "runners"
 _SHOWN = 200  # characters of an engine's last words
@@ -27,7 +27,8 @@ def run_engine(
         request: plain JSON values.
 
     Raises:
-        PromptPortError: a package is missing, or the engine failed.
+        MissingPackageError: a package is missing.
+        PromptPortError: the engine failed.
     """
     command = [str(python), str(_RUNNERS), runner]
     try:
@@ -49,7 +50,7 @@ def run_engine(
     if made.get("failed") is not None:
         raise _failed(name, str(made["failed"]))
     if made.get("missing") is not None:
-        raise PromptPortError(
+        raise MissingPackageError(
             name,
             expected=f"the package {made['missing']!r} in {python}",
             got="none",

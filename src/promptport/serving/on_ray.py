@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from promptport.errors import BackboneError, PromptPortError
+from promptport.errors import MissingPackageError, PromptPortError
 from promptport.serving.running import ServeConfig, log_json_lines
 
 _NAME = "promptport"
@@ -32,14 +32,14 @@ def serve_on_ray(
         ready: called with the address once requests are taken.
 
     Raises:
-        BackboneError: Ray is not installed.
+        MissingPackageError: Ray is not installed.
         PromptPortError: the cluster cannot be reached, or the deployment fails.
     """
     try:
         import ray
         from ray import serve
     except ImportError as error:
-        raise BackboneError(
+        raise MissingPackageError(
             "--ray",
             expected="Ray Serve",
             got=f"no {error.name}",

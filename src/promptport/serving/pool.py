@@ -45,8 +45,8 @@ class _Request:
     number: int
     message: Mapping[str, Any]
     events: asyncio.Queue[Mapping[str, Any]] = field(default_factory=asyncio.Queue)
-    told: dict[int, int] = field(default_factory=dict)  # characters by row that the client has
-    again: dict[int, int] = field(default_factory=dict)  # that a new worker must write again
+    told: dict[int, str] = field(default_factory=dict)  # by row, what the client has
+    again: dict[int, str] = field(default_factory=dict)  # of that, what is still to come once more
     deaths: int = 0
     worker: _Worker | None = None
 
@@ -264,12 +264,17 @@ class WorkerPool:
         if request is None:
             return
         if "piece" in event:
-            # Writing is a function of text and seed: a new worker begins with what is known.
+            # Writing is a function of text and seed: a new worker begins with what is known. But
+            # for rounding, which other neighbours in a batch may change: no answer is spliced.
             row, piece = event["row"], event["piece"]
-            known = min(request.again.get(row, 0), len(piece))
-            request.again[row] = request.again.get(row, 0) - known
-            piece = piece[known:]
-            request.told[row] = request.told.get(row, 0) + len(piece)
+            known = request.again.get(row, "")
+            both = min(len(known), len(piece))
+            if known[:both] != piece[:both]:
+                self._forget(request)
+                _fail(request, "the server failed, and cannot take this answer up again", 500)
+                return
+            request.again[row], piece = known[both:], piece[both:]
+            request.told[row] = request.told.get(row, "") + piece
             if piece:
                 request.events.put_nowait({**event, "piece": piece})
             return

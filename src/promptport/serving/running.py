@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptport.errors import BackboneError, PromptPortError
+from promptport.errors import MissingPackageError, PromptPortError
 from promptport.serving.worker import WorkerSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -61,14 +61,14 @@ def need_packages() -> None:
     """Refuse to go on without the packages of the extra `serve`.
 
     Raises:
-        BackboneError: one is missing.
+        MissingPackageError: one is missing.
     """
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise BackboneError(
+        raise MissingPackageError(
             "serve",
             expected="the packages of the HTTP server",
             got=f"no {error.name}",

@@ -105,7 +105,7 @@ class Scheduler:
 
     def cancel(self, number: int) -> None:
         """Nobody waits for a job any more; from any thread."""
-        job = self._jobs.get(number)
+        job = self._jobs.pop(number, None)
         if job is not None:
             job.cancelled = True
 

@@ -161,10 +161,11 @@ def hub_copy(name: str) -> Path | None:
     """The local copy of a prompt of the Hub, fetched if need be; None if there is none.
 
     Args:
-        name: anything; only what reads like `user/name` or `user/name@REVISION` is looked for.
+        name: anything; only what reads like `user/name` or `user/name@REVISION` is looked for, and
+            no path within a folder that is here: a slip of the pen must not fetch a stranger's.
     """
     repo, _, revision = name.partition("@")
-    if not _HUB_ID.fullmatch(repo):
+    if not _HUB_ID.fullmatch(repo) or Path(repo).parent.is_dir():
         return None
     try:
         with _one_line(name):

@@ -128,8 +128,16 @@ def test_a_job_that_nobody_waits_for_is_not_answered(server) -> None:
         Job(2, [Ask("free", "a film")]),
         Job(3, [Ask("p1", "a")]),
     ]
-    events = events_of(server, jobs, before=lambda s: (s.cancel(1), s.cancel(2), s.cancel(99)))
+    kept: list[Scheduler] = []
+
+    def cancel(scheduler: Scheduler) -> None:
+        kept.append(scheduler)
+        for number in (1, 2, 99):
+            scheduler.cancel(number)
+
+    events = events_of(server, jobs, before=cancel)
     assert [event["number"] for event in events] == [3]
+    assert kept[0]._jobs == {}
 
 
 def test_prompts_are_listed_between_requests(server) -> None:

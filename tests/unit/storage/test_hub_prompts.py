@@ -156,3 +156,12 @@ def test_push_and_pull_on_the_command_line(hub, prompt, tmp_path, run_cli) -> No
     code, out, _ = run_cli("predict", "ann/cli", "A warm film .", "--json")
     assert code == 0
     assert json.loads(out)["rows"][0]["answer"] in ("positive", "negative")
+
+
+def test_a_slip_in_a_local_path_asks_nobody(hub, prompt, tmp_path, monkeypatch) -> None:
+    hub.repositories["lib/sentimnt"] = tmp_path / "sentiment"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lib").mkdir()
+    with pytest.raises(PromptPortError, match="expected a prompt folder"):
+        load_prompt("lib/sentimnt")
+    assert not hub.served

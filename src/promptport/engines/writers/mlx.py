@@ -11,7 +11,7 @@ from promptport.engines.material import Carried, Material
 from promptport.engines.running import run_engine
 from promptport.engines.writers.bases import hf_folder
 from promptport.engines.writers.vectors import VECTORS, write_vectors
-from promptport.errors import PromptPortError
+from promptport.errors import MissingPackageError
 from promptport.progress import stage
 
 RUNNER, PACKAGES = "run_mlx", "mlx-lm"
@@ -46,9 +46,7 @@ def write(material: Material, target: Path) -> dict[str, Any]:
     try:
         with stage("computing keys and values of the prompts"):
             made = run_engine("mlx", RUNNER, PACKAGES, material.python, request)
-    except PromptPortError as error:
-        if "pip install" not in str(error):
-            raise
+    except MissingPackageError:
         return {"vectors": VECTORS, "model_config": settings, "caches": []}
     caches = [cache_file(item) for item in material.items]
     return {
