@@ -176,6 +176,11 @@ COMMANDS: dict[str, Command] = {
     "import": Command(
         "Make a prompt for a model from such a file", "promptport.cli.import_portable", MOVE
     ),
+    "app": Command(
+        "Show a library on a page in the browser: find, try, compare, move, combine",
+        "promptport.cli.app",
+        MANY,
+    ),
     "push": Command(
         "Send a prompt to the Hub, with its model card", "promptport.cli.hub", MANY, "push"
     ),

@@ -60,7 +60,7 @@ from promptport.cli.console.progress import (
     say_interrupted,
     showing,
 )
-from promptport.cli.console.words import readable
+from promptport.token_text import readable
 from promptport.cli.console.writing import (
     ChatFlag,
     MaxNewTokensOption,

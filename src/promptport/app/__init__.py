@@ -1,0 +1,1 @@
+"""The page of a library: a local server that shows it, and works on it in processes of its own."""

@@ -1,0 +1,87 @@
+"""Addresses of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Query
+from nicegui import run, ui
+
+from promptport.app.state import AppState
+from promptport.app.views.combine_view import combine_page
+from promptport.app.views.compare_view import compare_page
+from promptport.app.views.elements import problem
+from promptport.app.views.jobs_view import jobs_page
+from promptport.app.views.library_view import Filters, library_page
+from promptport.app.views.move_view import move_page
+from promptport.app.views.prompt_view import prompt_page
+from promptport.app.views.shell import shell
+from promptport.app.views.try_view import try_page
+from promptport.catalog import Catalog
+from promptport.errors import PromptPortError
+
+_PATIENCE = 60.0  # seconds to build a page: a library without its index is read first
+
+
+def add_pages(state: AppState) -> None:
+    """Make all pages known to the server."""
+
+    def page(path: str, title: str) -> Any:
+        return ui.page(path, title=f"{title} - promptport", response_timeout=_PATIENCE)
+
+    @page("/", "Library")
+    async def library(  # noqa: PLR0913 (what an address may hold)
+        q: str = "",
+        task: str = "",
+        model: str = "",
+        kind: str = "",
+        label: str = "",
+        sort: str = "",
+        n: int = 0,
+    ) -> None:
+        filters = Filters(q, task, model, kind, label, sort, n)
+        await _shown(state, "Library", lambda catalog: library_page(state, catalog, filters))
+
+    @page("/prompt", "Prompt")
+    async def prompt(name: str = "") -> None:
+        await _shown(state, name, lambda catalog: prompt_page(state, catalog, name))
+
+    @page("/try", "Try")
+    async def attempt(p: Annotated[list[str], Query()] = [], job: int = 0) -> None:  # noqa: B006
+        await _shown(state, "Try", lambda catalog: try_page(state, catalog, p, job))
+
+    @page("/compare", "Compare")
+    async def compare(
+        p: Annotated[list[str], Query()] = [],  # noqa: B006
+        of: str = "prompts",
+        job: int = 0,
+    ) -> None:
+        await _shown(state, "Compare", lambda catalog: compare_page(state, catalog, p, of, job))
+
+    @page("/move", "Move")
+    async def move(p: str = "") -> None:
+        await _shown(state, "Move", lambda catalog: move_page(state, catalog, p))
+
+    @page("/combine", "Combine")
+    async def combine(p: Annotated[list[str], Query()] = []) -> None:  # noqa: B006
+        await _shown(state, "Combine", lambda catalog: combine_page(state, catalog, p))
+
+    @page("/jobs", "Jobs")
+    async def jobs() -> None:
+        with shell(state, "Jobs"):
+            jobs_page(state)
+
+    del library, prompt, attempt, compare, move, combine, jobs  # the server has them
+
+
+async def _shown(state: AppState, title: str, show: Callable[[Catalog], Any]) -> None:
+    """A page on the library as it is now, or a line on why it cannot be read."""
+    try:
+        catalog = await run.io_bound(state.catalog)
+    except PromptPortError as error:
+        with shell(state, title):
+            problem(str(error))
+        return
+    with shell(state, title):
+        show(catalog)
