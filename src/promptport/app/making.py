@@ -11,7 +11,7 @@ from promptport.app.work import Asked, Session, Tell, opened_prompt
 from promptport.catalog.changing import add_folder, checked_name
 from promptport.errors import StorageError, TaskError
 from promptport.evaluation import Evaluation, score_prompts
-from promptport.library.combining import CombineConfig, Combination, combine
+from promptport.library.combining import Combination, CombineConfig, combine
 from promptport.moving import MoveConfig, prepare_move
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt
@@ -42,7 +42,8 @@ def move_prompt(session: Session, asked: Asked, tell: Tell) -> dict[str, Any]:
     check_free(asked["library"], asked["name"])
     prompt = opened_prompt(session, asked["prompt"]["path"])
     task = session.task(prompt.provenance.task)
-    learning = {} if asked["steps"] is None else {"max_steps": asked["steps"]}
+    learning = {"truncate": True}
+    learning |= {} if asked["steps"] is None else {"steps": asked["steps"]}
     config = MoveConfig(
         data=None if session.data is None else Path(session.data),
         learning=learning,

@@ -29,9 +29,7 @@ def command(
     ] = "127.0.0.1",
     port: Annotated[
         int,
-        typer.Option(
-            min=0, max=65535, help="0: any that is free.", rich_help_panel=SERVER_PANEL
-        ),
+        typer.Option(min=0, max=65535, help="0: any that is free.", rich_help_panel=SERVER_PANEL),
     ] = 8080,
     token_file: Annotated[
         Path | None,

@@ -35,9 +35,7 @@ _PAUSE = 0.25  # seconds without a change after which a sum is scored
 class _Combine:
     """The page while it is open."""
 
-    def __init__(
-        self, state: AppState, catalog: Catalog, entries: Sequence[CatalogEntry]
-    ) -> None:
+    def __init__(self, state: AppState, catalog: Catalog, entries: Sequence[CatalogEntry]) -> None:
         self.state, self.catalog = state, catalog
         self.entries = list(entries)
         self.coefficients: dict[str, float] = {}
@@ -46,9 +44,7 @@ class _Combine:
         self._due: ui.timer | None = None
         with section("Choose"):
             names = [entry.name for entry in self.entries]
-            prompt_field(
-                catalog, names, "Prompts of one model and one length", self._choose
-            )
+            prompt_field(catalog, names, "Prompts of one model and one length", self._choose)
         self.place = ui.element("div")
         self._show()
 
@@ -90,26 +86,43 @@ class _Combine:
                 with tag("div"):
                     Text("div", entry.name)
                     Text("div", entry.task or "no task", "pp-note")
-                slider = ui.slider(
-                    min=_LOW, max=_HIGH, step=_STEP, value=self.coefficients[entry.name]
-                ).props("label")
-                attributes(slider, aria_label=f"Coefficient of {entry.name}")
-                number = ui.number(
-                    value=self.coefficients[entry.name],
-                    min=_LOW,
-                    max=_HIGH,
-                    step=_STEP,
-                    format="%.2f",
-                ).props("outlined dense")
-                attributes(number, aria_label=f"Coefficient of {entry.name} as a number")
-                number.bind_value(slider, "value")
-                slider.on_value_change(lambda e, name=entry.name: self._change(name, e.value))
+                self._show_slider(entry.name)
 
-    def _change(self, name: str, value: float | None) -> None:
-        if value is None:  # while a number is being written
-            return
-        self.coefficients[name] = round(float(value), 4)
-        self._later()
+    def _show_slider(self, name: str) -> None:
+        """A slider and a number that follow each other."""
+        now = self.coefficients[name]
+        # The browser's own slider: it has keys and a name for screen readers.
+        slider = attributes(
+            ui.element("input"),
+            type="range",
+            min=_LOW,
+            max=_HIGH,
+            step=_STEP,
+            aria_label=f"Coefficient of {name}",
+        )
+        slider.props["^value"] = now  # at first; later it is the browser's, which Vue leaves alone
+        number = ui.number(value=now, min=_LOW, max=_HIGH, step=_STEP, format="%.2f")
+        number.props("outlined dense")
+        attributes(number, aria_label=f"Coefficient of {name} as a number")
+
+        def slid(event: Any) -> None:
+            value = float(event.args)
+            self.coefficients[name] = round(value, 4)
+            number.value = self.coefficients[name]
+            self._later()
+
+        def written(event: Any) -> None:
+            value = event.value
+            if value is None or not _LOW <= value <= _HIGH:  # while it is being written
+                return
+            if self.coefficients[name] != round(float(value), 4):
+                self.coefficients[name] = round(float(value), 4)
+                shown = self.coefficients[name]  # a number, nothing else goes into the code
+                ui.run_javascript(f"getHtmlElement({slider.id}).value = {shown:f}")
+                self._later()
+
+        slider.on("input", slid, js_handler="(event) => emit(event.target.value)", throttle=0.1)
+        number.on_value_change(written)
 
     def _show_scores(self) -> None:
         field = ui.select(_ROWS, label="Scored on", value=self.rows, on_change=self._set_rows)
@@ -203,7 +216,7 @@ class _Combine:
 
 
 def _measured(score: dict[str, Any]) -> None:
-    with tag("span", "pp-measure"):
+    with tag("span", "pp-stacked"):
         interval_bar(score["value"], score["low"], score["high"])
         Text("span", f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})")
 

@@ -19,8 +19,8 @@ def jobs_page(state: AppState) -> None:
     """Show the list."""
     Text(
         "p",
-        "Jobs go on when their page is closed. They are forgotten when the server ends; the prompts "
-        "that they made stay in the library.",
+        "Jobs go on when their page is closed. They are forgotten when the server ends; the "
+        "prompts that they made stay in the library.",
         "pp-note",
     )
     job_list(state, None, "Nothing was asked yet: try, move or combine prompts.", level="h2")

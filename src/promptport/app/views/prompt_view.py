@@ -177,9 +177,7 @@ def _show_similar(state: AppState, catalog: Catalog, entry: CatalogEntry) -> Non
                     tasks[name],
                     f"{own['cosine']:.2f}",
                     "" if own["tuned"] is None else f"{own['tuned']:.2f}",
-                    lambda name=name: link(
-                        "compare", address("/compare", p=[entry.name, name])
-                    ),
+                    lambda name=name: link("compare", address("/compare", p=[entry.name, name])),
                 ]
             )
         columns = ["prompt", "task", "cosine", "of what tuning added", ""]

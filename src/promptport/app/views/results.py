@@ -47,7 +47,12 @@ def show_moved(result: dict[str, Any]) -> None:
             Text("span", f"{whose}: {score_text(score)}, test")
     Text("p", f"How far to trust it: {result['verdict']}")
     for line in result["warnings"]:
-        Text("p", f"Warning: {line}", "pp-warn")
+        if _letters(line) != _letters(result["verdict"]):
+            Text("p", f"Warning: {line}", "pp-warn")
+
+
+def _letters(text: str) -> str:
+    return "".join(filter(str.isalnum, text))
 
 
 def show_combined(result: dict[str, Any]) -> None:
@@ -110,13 +115,10 @@ def show_forecast(result: dict[str, Any]) -> None:
     columns = ["prompt", "task", "in the sum", "chance to be kept", "same answers as alone"]
     table("Forecast of the sum", columns, rows, numbers=(3,))
     for verdict, record in sorted(result["reliability"].items()):
-        share = "were kept" if verdict == "at risk" else "came true"
-        Text(
-            "p",
-            f"Of {record['said']} tasks that were called “{verdict}” in the benchmark, "
-            f"{record['right']:.0%} {share}.",
-            "pp-note",
-        )
+        right = f"right for {record['right']:.0%} of"
+        if verdict == "at risk":
+            right = f"{record['right']:.0%} were kept of"
+        Text("p", f"“{verdict}” in the benchmark: {right} {record['said']} tasks.", "pp-note")
 
 
 def score_text(score: dict[str, Any]) -> str:

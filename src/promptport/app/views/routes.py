@@ -31,7 +31,7 @@ def add_pages(state: AppState) -> None:
         return ui.page(path, title=f"{title} - promptport", response_timeout=_PATIENCE)
 
     @page("/", "Library")
-    async def library(  # noqa: PLR0913 (what an address may hold)
+    async def library(
         q: str = "",
         task: str = "",
         model: str = "",

@@ -31,9 +31,7 @@ class _Try:
         for line in lines:
             problem(line)
         with section("Ask"):
-            prompt_field(
-                catalog, [e.name for e in self.entries], "Prompts to ask", self._choose
-            )
+            prompt_field(catalog, [e.name for e in self.entries], "Prompts to ask", self._choose)
             self.form = ui.element("div")
         self.answers = attributes(ui.element("div"), aria_live="polite")
         self._show_form()
@@ -81,9 +79,7 @@ class _Try:
     def _show(self, job: Job) -> None:
         self.answers.clear()
         with self.answers:
-            job_card(
-                self.state.desk, job, lambda result: show_result(job, result), level="h2"
-            )
+            job_card(self.state.desk, job, lambda result: show_result(job, result), level="h2")
 
 
 def try_page(state: AppState, catalog: Catalog, names: Sequence[str], number: int) -> None:
