@@ -60,11 +60,12 @@ def _score_fact(whose: str, tuning: Any) -> ScoreFact | None:
     value, rows, metric = record.get("dev_score"), record.get("dev_rows"), record.get("metric")
     if not isinstance(value, int | float):
         return None
-    counted = isinstance(rows, int) and rows > 0
-    share = (metric in _SHARES or metric is None) and 0 <= value <= 1 and counted
-    low, high = wilson(float(value), rows) if share else (None, None)
+    counted = rows if isinstance(rows, int) and rows > 0 else None
+    low, high = None, None
+    if counted is not None and (metric in _SHARES or metric is None) and 0 <= value <= 1:
+        low, high = wilson(float(value), counted)
     name = metric if isinstance(metric, str) else None
-    return ScoreFact(whose, name, float(value), low, high, rows if counted else None)
+    return ScoreFact(whose, name, float(value), low, high, counted)
 
 
 def history_sentences(entry: CatalogEntry) -> list[str]:
@@ -112,9 +113,9 @@ def curve_of(entry: CatalogEntry) -> Curve | None:
         rows = record.get("curve") if isinstance(record, Mapping) else None
         if not isinstance(rows, list) or len(rows) < 2 or not all(map(_is_point, rows)):
             continue
-        columns = [tuple(float(row[i]) for row in rows) for i in range(4)]
-        best = record.get("best_epoch")
-        return Curve(*columns, best if isinstance(best, int) else None)
+        epochs, train, dev, scores = (tuple(float(row[i]) for row in rows) for i in range(4))
+        best = (record or {}).get("best_epoch")
+        return Curve(epochs, train, dev, scores, best if isinstance(best, int) else None)
     return None
 
 

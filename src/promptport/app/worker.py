@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from promptport.errors import PromptPortError
@@ -82,12 +83,15 @@ def main() -> int:
     session = Session(**json.loads(sys.argv[1]) if len(sys.argv) > 1 else {})
     while True:
         job = jobs.get()
-        number = job["number"]
 
-        def told(event: Mapping[str, Any], number: int = number) -> None:
-            tell({**event, "number": number})
+        tell_job = partial(_tell_of, tell, job["number"])
+        run = partial(work, session, job["kind"], job["asked"], tell_job)
+        tell_job(_done(run, tell_job))
 
-        told(_done(lambda job=job, told=told: work(session, job["kind"], job["asked"], told), told))
+
+def _tell_of(tell: Tell, number: int, event: Mapping[str, Any]) -> None:
+    """Tell an event of a job."""
+    tell({**event, "number": number})
 
 
 def _done(run: Callable[[], Any], tell: Tell) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from promptport.app.facts import LOADABLE
-from promptport.app.views.elements import Text, attributes, link_button, tag
+from promptport.app.views.elements import attributes, link_button, tag, textual
 from promptport.catalog import Catalog, CatalogEntry
 
 _MOST = 2000  # names that a field offers
@@ -52,7 +52,7 @@ def prompt_field(
     field.props("outlined dense" + (" use-chips" if several else " clearable"))
     attributes(field, aria_label=label)
     if len(known) > _MOST:
-        Text(
+        textual(
             "p",
             f"{len(known)} prompts are too many for this field: choose in the library, then come "
             "back by its buttons.",
@@ -64,7 +64,7 @@ def prompt_field(
 def nothing_chosen(what: str) -> None:
     """What to do where prompts are still to be chosen."""
     with tag("div", "pp-row"):
-        Text("span", what, "pp-note")
+        textual("span", what, "pp-note")
         link_button("Choose in the library", "/")
 
 

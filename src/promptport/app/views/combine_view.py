@@ -12,7 +12,6 @@ from promptport.app.jobs import Job
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import nothing_chosen, prompt_field
 from promptport.app.views.elements import (
-    Text,
     address,
     attributes,
     interval_bar,
@@ -20,6 +19,7 @@ from promptport.app.views.elements import (
     section,
     table,
     tag,
+    textual,
 )
 from promptport.app.views.jobs_view import job_list
 from promptport.app.views.waiting import when_over
@@ -80,12 +80,12 @@ class _Combine:
             "The sum of what tuning added to each, on the origin of the first. 1 adds a prompt as "
             "it is, 0 leaves it out, a negative number takes it off."
         )
-        Text("p", note, "pp-note")
+        textual("p", note, "pp-note")
         for entry in usable:
             with tag("div", "pp-slider"):
                 with tag("div"):
-                    Text("div", entry.name)
-                    Text("div", entry.task or "no task", "pp-note")
+                    textual("div", entry.name)
+                    textual("div", entry.task or "no task", "pp-note")
                 self._show_slider(entry.name)
 
     def _show_slider(self, name: str) -> None:
@@ -128,7 +128,7 @@ class _Combine:
         field = ui.select(_ROWS, label="Scored on", value=self.rows, on_change=self._set_rows)
         field.props("outlined dense")
         attributes(field, aria_label="How many dev rows are scored")
-        self.status = attributes(Text("p", "", "pp-note"), role="status")
+        self.status = attributes(textual("p", "", "pp-note"), role="status")
         self.scores = ui.element("div")
 
     def _set_rows(self, event: Any) -> None:
@@ -187,9 +187,9 @@ class _Combine:
             if job.result["scores"]:
                 first = job.result["scores"][0]["sum"]
                 said = f"{first['metric']}, with 95% intervals; {first['rows']} rows"
-                Text("p", said + " of the first task.", "pp-note")
+                textual("p", said + " of the first task.", "pp-note")
             for name in job.result["left_out"]:
-                Text("p", f"The task of {name} cannot be opened.", "pp-note")
+                textual("p", f"The task of {name} cannot be opened.", "pp-note")
 
     def _show_keep(self, usable: Sequence[CatalogEntry]) -> None:
         wanted = "-".join(dict.fromkeys(entry.task or entry.name for entry in usable[:3]))
@@ -210,15 +210,16 @@ class _Combine:
             with self.refused:
                 problem(str(error).replace(" with --name", ""))
             return
-        asked = {"parts": self._parts(), "name": name, "library": self.state.library}
-        told = " + ".join(f"{part['coefficient']:g} {part['name']}" for part in asked["parts"])
+        parts = self._parts()
+        asked = {"parts": parts, "name": name, "library": self.state.library}
+        told = " + ".join(f"{part['coefficient']:g} {part['name']}" for part in parts)
         self.state.desk.submit("combine", f"Save {told}", asked, lane="quick")
 
 
 def _measured(score: dict[str, Any]) -> None:
     with tag("span", "pp-stacked"):
         interval_bar(score["value"], score["low"], score["high"])
-        Text("span", f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})")
+        textual("span", f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})")
 
 
 def combine_page(state: AppState, catalog: Catalog, names: Sequence[str]) -> None:

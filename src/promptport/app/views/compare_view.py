@@ -12,13 +12,13 @@ from promptport.app.jobs import Job
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import nothing_chosen, prompt_field
 from promptport.app.views.elements import (
-    Text,
     address,
     attributes,
     problem,
     scrolled,
     section,
     tag,
+    textual,
 )
 from promptport.app.views.results import show_result
 from promptport.app.views.waiting import answer_of, job_card
@@ -128,30 +128,30 @@ class _Compare:
 
 def _show_map(told: dict[str, Any]) -> None:
     names, cosines = told["names"], told["cosine"]
-    Text("p", told["verdict"][:1].upper() + told["verdict"][1:] + ".")
+    textual("p", told["verdict"][:1].upper() + told["verdict"][1:] + ".")
     with scrolled("Cosines of all pairs"), tag("table", "pp-heat"):
         said = "Cosines of all pairs; -1 opposite, 0 nothing in common, 1 the same direction"
-        Text("caption", said, "pp-hidden")
+        textual("caption", said, "pp-hidden")
         with tag("thead"), tag("tr"):
-            attributes(Text("th", "prompt"), scope="col")
+            attributes(textual("th", "prompt"), scope="col")
             for number, name in enumerate(names, 1):
-                attributes(Text("th", str(number)), scope="col", title=name, aria_label=name)
+                attributes(textual("th", str(number)), scope="col", title=name, aria_label=name)
         with tag("tbody"):
             for i, name in enumerate(names):
                 with tag("tr"):
-                    attributes(Text("th", f"{i + 1}  {name}"), scope="row", title=name)
+                    attributes(textual("th", f"{i + 1}  {name}"), scope="row", title=name)
                     for j, value in enumerate(cosines[i]):
-                        cell = Text("td", f"{value:.2f}")
+                        cell = textual("td", f"{value:.2f}")
                         back, text = told["colours"][i][j]
                         cell.style(f"background: {back}; color: {text}")
                         conflict = f"signs differ in {told['sign_conflict'][i][j]:.0%}"
                         attributes(cell, title=f"{name} and {names[j]}: {value:.3f}, {conflict}")
     with tag("div", "pp-scale", aria_hidden="true"):
-        Text("span", "-1 ")
+        textual("span", "-1 ")
         with tag("span"):
             for _, colour in told["scale"]:
                 ui.element("span").style(f"background: {colour}")
-        Text("span", " 1")
+        textual("span", " 1")
 
 
 def compare_page(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nicegui import ui
 
 from promptport.app.facts import Curve
-from promptport.app.views.elements import Text, attributes, scrolled, table, tag
+from promptport.app.views.elements import attributes, scrolled, table, tag, textual
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 48, 14, 34
@@ -32,10 +32,10 @@ def show_curve(curve: Curve) -> None:
         ):
             with tag("span"):
                 attributes(ui.element("span").classes(f"pp-key pp-key-{name}"), aria_hidden="true")
-                Text("span", label)
-    Text("p", said, "pp-note")
+                textual("span", label)
+    textual("p", said, "pp-note")
     with tag("details"):
-        Text("summary", "The numbers")
+        textual("summary", "The numbers")
         rows = [
             [f"{epoch:g}", f"{train:.4g}", f"{dev:.4g}", f"{score:.3f}"]
             for epoch, train, dev, score in zip(

@@ -14,7 +14,7 @@ from nicegui import ui
 from nicegui.elements.mixins.text_element import TextElement
 
 
-class Text(TextElement):
+def textual(tag: str, text: str, classes: str = "") -> Any:
     """An element with text in it.
 
     Args:
@@ -22,10 +22,7 @@ class Text(TextElement):
         text: what it says.
         classes: of our style sheet.
     """
-
-    def __init__(self, tag: str, text: str, classes: str = "") -> None:
-        super().__init__(tag=tag, text=text)
-        self.classes(classes)
+    return TextElement(tag=tag, text=text).classes(classes)
 
 
 def attributes(element: Any, **values: Any) -> Any:
@@ -72,9 +69,9 @@ def tag(name: str, classes: str = "", **values: Any) -> Iterator[Any]:
 def section(title: str, classes: str = "", note: str = "") -> Iterator[Any]:
     """A part of a page under a heading."""
     with tag("section", f"pp-card {classes}", aria_label=title) as element:
-        Text("h2", title)
+        textual("h2", title)
         if note:
-            Text("p", note, "pp-note")
+            textual("p", note, "pp-note")
         yield element
 
 
@@ -83,8 +80,8 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
     with tag("dl", "pp-facts"):
         for name, value in pairs:
             with tag("div"):
-                Text("dt", name)
-                Text("dd", value)
+                textual("dt", name)
+                textual("dd", value)
 
 
 Cell = str | Callable[[], Any]  # text, or what makes the inside of a cell
@@ -117,10 +114,10 @@ def table(
     # Roles are written out, since browsers forget them where a style makes cards of rows.
     classes = "pp-table pp-cards" if cards else "pp-table"
     with tag("table", classes, role="table") as element:
-        Text("caption", caption, "pp-hidden")
+        textual("caption", caption, "pp-hidden")
         with tag("thead", role="rowgroup"), tag("tr", role="row"):
             for place, column in enumerate(columns):
-                own = Text("th", column, "pp-number" if place in numbers else "")
+                own = textual("th", column, "pp-number" if place in numbers else "")
                 attributes(own, scope="col", role="columnheader")
         with tag("tbody", role="rowgroup"):
             for row in rows:
@@ -135,7 +132,7 @@ def _cell(cell: Cell, column: str, place: int, number: bool) -> None:
     given = {"data_label": column, "role": "rowheader" if place == 0 else "cell"}
     given |= {"scope": "row"} if place == 0 else {}
     if isinstance(cell, str):
-        attributes(Text(name, cell, classes), **given)
+        attributes(textual(name, cell, classes), **given)
         return
     with tag(name, classes, **given):
         cell()
@@ -161,4 +158,4 @@ def interval_bar(value: float, low: float | None, high: float | None) -> None:
 
 def problem(text: str) -> Any:
     """A line on what is wrong, read out at once."""
-    return attributes(Text("p", text, "pp-problem"), role="alert")
+    return attributes(textual("p", text, "pp-problem"), role="alert")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from nicegui import ui
 
 from promptport.app.jobs import Job
 from promptport.app.state import AppState
-from promptport.app.views.elements import Text
+from promptport.app.views.elements import textual
 from promptport.app.views.results import show_result
 from promptport.app.views.waiting import job_card
 
@@ -17,7 +18,7 @@ _LOOK = 1.0  # seconds between two looks for new jobs
 
 def jobs_page(state: AppState) -> None:
     """Show the list."""
-    Text(
+    textual(
         "p",
         "Jobs go on when their page is closed. They are forgotten when the server ends; the "
         "prompts that they made stay in the library.",
@@ -47,11 +48,9 @@ def job_list(state: AppState, kind: str | None, empty: str, *, level: str = "h3"
         place.clear()
         with place:
             if not jobs:
-                Text("p", empty, "pp-note")
+                textual("p", empty, "pp-note")
             for job in jobs:
-                job_card(
-                    state.desk, job, lambda result, job=job: show_result(job, result), level=level
-                )
+                job_card(state.desk, job, partial(show_result, job), level=level)
 
     look()
     ui.timer(_LOOK, look)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from nicegui import run, ui
 
 from promptport.app.facts import LOADABLE
+from promptport.app.filters import Filters
 from promptport.app.state import AppState
 from promptport.app.views.elements import (
-    Text,
     address,
     attributes,
     link,
@@ -19,9 +19,9 @@ from promptport.app.views.elements import (
     section,
     share_bar,
     tag,
+    textual,
 )
 from promptport.catalog import Catalog, CatalogEntry
-from promptport.catalog.catalog import SORTS
 from promptport.catalog.facts import KINDS
 from promptport.errors import PromptPortError
 
@@ -38,57 +38,6 @@ _COLUMNS = {
     "tags": None,
 }
 _NUMBERS = ("tokens",)
-
-
-@dataclass(frozen=True)
-class Filters:
-    """Which rows are shown, as the address of the page has it.
-
-    Attributes:
-        q: words to find.
-        task: name of a task; empty for all, like what follows.
-        model: name of a model.
-        kind: of prompts.
-        label: a tag.
-        sort: an order of `SORTS`, with a minus in front for the other way round.
-        n: number of the page, from 0.
-    """
-
-    q: str = ""
-    task: str = ""
-    model: str = ""
-    kind: str = ""
-    label: str = ""
-    sort: str = ""
-    n: int = 0
-
-    def apply(self, catalog: Catalog, data: str | None = None) -> list[CatalogEntry]:
-        """The prompts that fit, in order."""
-        kept = catalog
-        if self.task or self.model or self.label or self.kind in KINDS:
-            kept = catalog.filter(
-                task=self.task or None,
-                backbone=self.model or None,
-                kind=self.kind if self.kind in KINDS else None,
-                tags=[self.label] if self.label else (),
-            )
-        entries = list(kept.entries)
-        if self.q.strip():
-            try:
-                hits = kept.search(self.q, data=data)
-            except PromptPortError:  # no word in it
-                return []
-            by_name = {entry.name: entry for entry in entries}
-            entries = [by_name[hit.name] for hit in hits]
-        order = self.sort.lstrip("-")
-        if order in SORTS:
-            found = Catalog(tuple(entries))
-            entries = list(found.sort(order, reverse=self.sort.startswith("-")).entries)
-        return entries
-
-    def address(self) -> str:
-        """Where this is shown."""
-        return address("/", **{**vars(self), "n": self.n or None})
 
 
 class _Library:
@@ -110,7 +59,7 @@ class _Library:
         if catalog.damaged:
             with section("Damaged", note="These cannot be read; nothing of them was changed."):
                 for entry in catalog.damaged:
-                    Text("p", f"{entry.name}: {entry.problem}", "pp-problem")
+                    textual("p", f"{entry.name}: {entry.problem}", "pp-problem")
 
     def _form(self) -> None:
         catalog, filters = self.catalog, self.filters
@@ -157,7 +106,7 @@ class _Library:
         if asked != self._asked:
             return
         self.found = found
-        ui.navigate.history.replace(filters.address())
+        ui.navigate.history.replace(address("/", **filters.asked()))
         self._show()
 
     def _show(self) -> None:
@@ -171,10 +120,10 @@ class _Library:
             span = f"{first + 1} to {first + len(entries)} of " if entries else ""
             said = f"{span}{len(self.found)}"
             said += f" found among {total}" if len(self.found) != total else " prompts"
-            attributes(Text("p", said, "pp-note"), role="status")
+            attributes(textual("p", said, "pp-note"), role="status")
             if entries:
                 with tag("table", "pp-table pp-cards pp-picked", role="table"):
-                    Text("caption", "Prompts of the library", "pp-hidden")
+                    textual("caption", "Prompts of the library", "pp-hidden")
                     self._head()
                     with tag("tbody", role="rowgroup"):
                         for entry in entries:
@@ -186,16 +135,16 @@ class _Library:
         order, falls = self.filters.sort.lstrip("-"), self.filters.sort.startswith("-")
         with tag("thead", role="rowgroup"), tag("tr", role="row"):
             with tag("th", "pp-check", scope="col", role="columnheader"):
-                Text("span", "choose", "pp-hidden")
+                textual("span", "choose", "pp-hidden")
             for column, sort in _COLUMNS.items():
                 classes = "pp-number" if column in _NUMBERS else ""
                 with tag("th", classes, scope="col", role="columnheader") as cell:
                     if sort is None:
-                        Text("span", column)
+                        textual("span", column)
                         continue
                     here = sort == order
                     arrow = (" ↑" if falls else " ↓") if here else ""
-                    button = Text("button", f"{column}{arrow}")
+                    button = textual("button", f"{column}{arrow}")
                     attributes(button, type="button", aria_label=f"Sort by {column}")
                     following = f"-{sort}" if here and not falls else sort
                     button.on("click", lambda _, s=following: self._set(sort=s))
@@ -230,10 +179,10 @@ class _Library:
             for column, cell in cells:
                 classes = "pp-number" if column in _NUMBERS else ""
                 if isinstance(cell, str):
-                    own = Text("td", cell, classes)
+                    own = textual("td", cell, classes)
                     attributes(own, data_label=column, role="cell")
                 elif column == "tags" and not entry.tags:
-                    attributes(Text("td", ""), role="cell")
+                    attributes(textual("td", ""), role="cell")
                 else:
                     with tag("td", classes, data_label=column, role="cell"):
                         cell()
@@ -244,7 +193,7 @@ class _Library:
             following = ui.button("Next", on_click=lambda: self._set(n=number + 1))
             for button, idle in ((back, number == 0), (following, number == last)):
                 button.props("outline dense no-caps").set_enabled(not idle)
-            Text("span", f"Page {number + 1} of {last + 1}", "pp-note")
+            textual("span", f"Page {number + 1} of {last + 1}", "pp-note")
 
     def _choose(self, name: str, wanted: bool) -> None:
         if wanted:
@@ -258,7 +207,7 @@ class _Library:
         self.actions.clear()
         with self.actions:
             said = f"{count} chosen:" if count else "Choose prompts to try, compare or combine them"
-            attributes(Text("span", said, "pp-note"), role="status")
+            attributes(textual("span", said, "pp-note"), role="status")
             if count:
                 link_button("Try", address("/try", p=names))
             if count > 1:
@@ -270,16 +219,16 @@ class _Library:
 
 def _score(score: float | None) -> None:
     if score is None:
-        Text("span", "")
+        textual("span", "")
         return
     with tag("span", "pp-measure"):
         share_bar(score)
-        Text("span", f"{score:.3f}")
+        textual("span", f"{score:.3f}")
 
 
 def _tags(labels: tuple[str, ...]) -> None:
     for label in labels:
-        Text("span", label, "pp-chip")
+        textual("span", label, "pp-chip")
 
 
 def library_page(state: AppState, catalog: Catalog, filters: Filters) -> None:

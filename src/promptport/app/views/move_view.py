@@ -7,7 +7,7 @@ from nicegui import ui
 from promptport.app.facts import free_name
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import prompt_field
-from promptport.app.views.elements import Text, attributes, problem, section, tag
+from promptport.app.views.elements import attributes, problem, section, tag, textual
 from promptport.app.views.jobs_view import job_list
 from promptport.catalog import Catalog
 from promptport.catalog.changing import checked_name
@@ -114,5 +114,5 @@ def move_page(state: AppState, catalog: Catalog, name: str) -> None:
     for line in lines:
         problem(line)
     _Move(state, catalog, "" if lines else name)
-    Text("h2", "Moves")
+    textual("h2", "Moves")
     job_list(state, "move", "None yet.")

@@ -14,7 +14,6 @@ from promptport.app.facts import (
 from promptport.app.state import AppState, asked_of
 from promptport.app.views.curve import show_curve
 from promptport.app.views.elements import (
-    Text,
     address,
     facts,
     interval_bar,
@@ -26,6 +25,7 @@ from promptport.app.views.elements import (
     share_bar,
     table,
     tag,
+    textual,
 )
 from promptport.app.views.waiting import answer_of
 from promptport.catalog import Catalog, CatalogEntry
@@ -59,7 +59,9 @@ def prompt_page(state: AppState, catalog: Catalog, name: str) -> None:
     curve = curve_of(entry)
     with section("Loss curve"):
         if curve is None:
-            Text("p", "Its files hold no curve: prompts of earlier versions have none.", "pp-note")
+            textual(
+                "p", "Its files hold no curve: prompts of earlier versions have none.", "pp-note"
+            )
         else:
             show_curve(curve)
     if entry.kind in LOADABLE:
@@ -94,31 +96,31 @@ def _show_facts(entry: CatalogEntry) -> None:
 def _show_scores(entry: CatalogEntry) -> None:
     found = score_facts(entry)
     if not found:
-        Text("p", "No score is recorded. promptport eval scores it on its task.", "pp-note")
+        textual("p", "No score is recorded. promptport eval scores it on its task.", "pp-note")
     for fact in found:
-        Text("p", fact.whose, "pp-note")
+        textual("p", fact.whose, "pp-note")
         with tag("div", "pp-measure"):
             interval_bar(fact.value, fact.low, fact.high)
-            Text("span", fact.text)
+            textual("span", fact.text)
 
 
 def _show_history(entry: CatalogEntry) -> None:
     sentences = history_sentences(entry)
     if not sentences:
-        Text("p", "Nothing is recorded.", "pp-note")
+        textual("p", "Nothing is recorded.", "pp-note")
         return
     with tag("ol", "pp-history"):
         for sentence in sentences:
-            Text("li", sentence)
+            textual("li", sentence)
 
 
 def _show_reading(told: dict[str, Any]) -> None:
     norms, mean = told["norms"], told["mean_norm"]
     longest = max([*norms, mean or 0.0, 1e-12])
     if told["problem"] is not None:
-        Text("p", told["problem"], "pp-problem")
+        textual("p", told["problem"], "pp-problem")
     if mean is not None:
-        Text(
+        textual(
             "p",
             f"Lengths beside {mean:.2f}, the mean length of a word of its model; cosines of the "
             "nearest words in brackets.",
@@ -152,18 +154,18 @@ def _pairs(all_pairs: Any, number: int) -> str:
 def _measure(share: float, said: str) -> None:
     with tag("span", "pp-measure"):
         share_bar(share)
-        Text("span", said)
+        textual("span", said)
 
 
 def _show_similar(state: AppState, catalog: Catalog, entry: CatalogEntry) -> None:
     others = fitting(catalog, entry)
     if not others:
-        Text("p", "No other prompt of its model has as many virtual tokens.", "pp-note")
+        textual("p", "No other prompt of its model has as many virtual tokens.", "pp-note")
         return
     tasks = {other.name: other.task or "" for other in others}
     looked = others[:_MOST_OTHERS]
     if len(looked) < len(others):
-        Text("p", f"Compared with the first {len(looked)} of {len(others)}.", "pp-note")
+        textual("p", f"Compared with the first {len(looked)} of {len(others)}.", "pp-note")
     asked = {**asked_of(entry), "others": [asked_of(other) for other in looked]}
     job = state.desk.submit("similar", "Similar prompts", asked, lane="quick", listed=False)
 
@@ -184,6 +186,6 @@ def _show_similar(state: AppState, catalog: Catalog, entry: CatalogEntry) -> Non
         with scrolled("Similar prompts"):
             table("Similar prompts, the nearest first", columns, rows, numbers=(2, 3))
         if told["left_out"]:
-            Text("p", f"{told['left_out']} could not be compared.", "pp-note")
+            textual("p", f"{told['left_out']} could not be compared.", "pp-note")
 
     answer_of(job, f"Comparing it with {len(looked)} others ...", show)

@@ -6,13 +6,13 @@ from typing import Any
 
 from promptport.app.jobs import Job
 from promptport.app.views.elements import (
-    Text,
     address,
     interval_bar,
     link,
     share_bar,
     table,
     tag,
+    textual,
 )
 
 
@@ -29,13 +29,13 @@ def show_result(job: Job, result: dict[str, Any]) -> None:
 def show_moved(result: dict[str, Any]) -> None:
     """The report of a move."""
     with tag("p"):
-        Text("span", "Saved as ")
+        textual("span", "Saved as ")
         link(result["name"], address("/prompt", name=result["name"]))
     expected = result["expected"]
     if expected is not None:
         with tag("div", "pp-measure"):
             interval_bar(expected["value"], expected["low"], expected["high"])
-            Text(
+            textual(
                 "span",
                 f"expected score {expected['value']:.2f} "
                 f"({expected['low']:.2f} to {expected['high']:.2f}); the source scored "
@@ -44,11 +44,11 @@ def show_moved(result: dict[str, Any]) -> None:
     for whose, score in result["scores"].items():
         with tag("div", "pp-measure"):
             interval_bar(score["value"], score["low"], score["high"])
-            Text("span", f"{whose}: {score_text(score)}, test")
-    Text("p", f"How far to trust it: {result['verdict']}")
+            textual("span", f"{whose}: {score_text(score)}, test")
+    textual("p", f"How far to trust it: {result['verdict']}")
     for line in result["warnings"]:
         if _letters(line) != _letters(result["verdict"]):
-            Text("p", f"Warning: {line}", "pp-warn")
+            textual("p", f"Warning: {line}", "pp-warn")
 
 
 def _letters(text: str) -> str:
@@ -58,10 +58,10 @@ def _letters(text: str) -> str:
 def show_combined(result: dict[str, Any]) -> None:
     """A combination that was saved."""
     with tag("p"):
-        Text("span", "Saved as ")
+        textual("span", "Saved as ")
         link(result["name"], address("/prompt", name=result["name"]))
     for line in result["notes"]:
-        Text("p", f"Note: {line}", "pp-note")
+        textual("p", f"Note: {line}", "pp-note")
 
 
 def show_answers(result: dict[str, Any]) -> None:
@@ -82,22 +82,22 @@ def show_answers(result: dict[str, Any]) -> None:
 
 def _answer(own: dict[str, Any]) -> None:
     if "error" in own:
-        Text("span", own["error"], "pp-problem")
+        textual("span", own["error"], "pp-problem")
         return
-    Text("span", own["answer"] or "(nothing)", "pp-answer-text")
+    textual("span", own["answer"] or "(nothing)", "pp-answer-text")
     if own["truncated"]:
-        Text("div", "Only the beginning of the text was read.", "pp-note")
+        textual("div", "Only the beginning of the text was read.", "pp-note")
 
 
 def _shares(own: dict[str, Any]) -> None:
     if not own.get("probabilities"):
-        Text("span", "written, not chosen" if own.get("writes") else "", "pp-note")
+        textual("span", "written, not chosen" if own.get("writes") else "", "pp-note")
         return
     with tag("div", "pp-shares"):
         for number, (label, share) in enumerate(own["probabilities"]):
-            Text("span", label)
+            textual("span", label)
             share_bar(share, "" if number == 0 else "pp-bar-soft")
-            Text("span", f"{share:.1%}", "pp-number")
+            textual("span", f"{share:.1%}", "pp-number")
 
 
 def show_forecast(result: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def show_forecast(result: dict[str, Any]) -> None:
         right = f"right for {record['right']:.0%} of"
         if verdict == "at risk":
             right = f"{record['right']:.0%} were kept of"
-        Text("p", f"“{verdict}” in the benchmark: {right} {record['said']} tasks.", "pp-note")
+        textual("p", f"“{verdict}” in the benchmark: {right} {record['said']} tasks.", "pp-note")
 
 
 def score_text(score: dict[str, Any]) -> str:

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 from fastapi import Query
 from nicegui import run, ui
 
+from promptport.app.filters import Filters
 from promptport.app.state import AppState
 from promptport.app.views.combine_view import combine_page
 from promptport.app.views.compare_view import compare_page
 from promptport.app.views.elements import problem
 from promptport.app.views.jobs_view import jobs_page
-from promptport.app.views.library_view import Filters, library_page
+from promptport.app.views.library_view import library_page
 from promptport.app.views.move_view import move_page
 from promptport.app.views.prompt_view import prompt_page
 from promptport.app.views.shell import shell
@@ -27,10 +28,6 @@ _PATIENCE = 60.0  # seconds to build a page: a library without its index is read
 def add_pages(state: AppState) -> None:
     """Make all pages known to the server."""
 
-    def page(path: str, title: str) -> Any:
-        return ui.page(path, title=f"{title} - promptport", response_timeout=_PATIENCE)
-
-    @page("/", "Library")
     async def library(
         q: str = "",
         task: str = "",
@@ -43,15 +40,12 @@ def add_pages(state: AppState) -> None:
         filters = Filters(q, task, model, kind, label, sort, n)
         await _shown(state, "Library", lambda catalog: library_page(state, catalog, filters))
 
-    @page("/prompt", "Prompt")
     async def prompt(name: str = "") -> None:
         await _shown(state, name, lambda catalog: prompt_page(state, catalog, name))
 
-    @page("/try", "Try")
     async def attempt(p: Annotated[list[str], Query()] = [], job: int = 0) -> None:  # noqa: B006
         await _shown(state, "Try", lambda catalog: try_page(state, catalog, p, job))
 
-    @page("/compare", "Compare")
     async def compare(
         p: Annotated[list[str], Query()] = [],  # noqa: B006
         of: str = "prompts",
@@ -59,20 +53,27 @@ def add_pages(state: AppState) -> None:
     ) -> None:
         await _shown(state, "Compare", lambda catalog: compare_page(state, catalog, p, of, job))
 
-    @page("/move", "Move")
     async def move(p: str = "") -> None:
         await _shown(state, "Move", lambda catalog: move_page(state, catalog, p))
 
-    @page("/combine", "Combine")
     async def combine(p: Annotated[list[str], Query()] = []) -> None:  # noqa: B006
         await _shown(state, "Combine", lambda catalog: combine_page(state, catalog, p))
 
-    @page("/jobs", "Jobs")
     async def jobs() -> None:
         with shell(state, "Jobs"):
             jobs_page(state)
 
-    del library, prompt, attempt, compare, move, combine, jobs  # the server has them
+    pages = {
+        "/": library,
+        "/prompt": prompt,
+        "/try": attempt,
+        "/compare": compare,
+        "/move": move,
+        "/combine": combine,
+        "/jobs": jobs,
+    }
+    for path, build in pages.items():
+        ui.page(path, response_timeout=_PATIENCE)(build)
 
 
 async def _shown(state: AppState, title: str, show: Callable[[Catalog], Any]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nicegui import ui
 
 from promptport.app.state import AppState
-from promptport.app.views.elements import Text, attributes, link, tag
+from promptport.app.views.elements import attributes, link, tag, textual
 
 PAGES = {
     "Library": "/",
@@ -59,7 +59,7 @@ def shell(state: AppState, title: str, *, heading: str | None = None) -> Iterato
                     _count_jobs(state, own)
         _colour_button(state, dark)
     with tag("div", "pp-page", id="content", tabindex="-1"):
-        Text("h1", heading or title)
+        textual("h1", heading or title)
         yield
 
 

@@ -10,7 +10,7 @@ from promptport.app.facts import LOADABLE, text_fields
 from promptport.app.jobs import Job
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import nothing_chosen, prompt_field
-from promptport.app.views.elements import Text, address, attributes, problem, section, tag
+from promptport.app.views.elements import address, attributes, problem, section, tag, textual
 from promptport.app.views.results import show_result
 from promptport.app.views.waiting import job_card
 from promptport.catalog import Catalog
@@ -61,7 +61,7 @@ class _Try:
             with tag("div", "pp-row"):
                 button = ui.button("Ask", on_click=lambda: self._ask(fields))
                 button.props("unelevated no-caps").classes("pp-main-button")
-                Text("span", "or Ctrl+Enter", "pp-note")
+                textual("span", "or Ctrl+Enter", "pp-note")
 
     def _ask(self, fields: Sequence[str]) -> None:
         texts: Mapping[str, str] = {name: self.texts.get(name, "") for name in fields}

@@ -8,7 +8,7 @@ from typing import Any
 from nicegui import ui
 
 from promptport.app.jobs import Desk, Job
-from promptport.app.views.elements import Text, attributes, problem, tag
+from promptport.app.views.elements import attributes, problem, tag, textual
 
 _LOOK = 0.25  # seconds between two looks at a job
 Show = Callable[[dict[str, Any]], Any]
@@ -45,7 +45,7 @@ def answer_of(job: Job, waiting: str, show: Show) -> None:
     """
     with tag("div", "pp-answer", role="status", aria_live="polite") as place:
         if not job.is_over:
-            Text("p", waiting, "pp-note")
+            textual("p", waiting, "pp-note")
 
     def over(job: Job) -> None:
         place.clear()
@@ -53,7 +53,7 @@ def answer_of(job: Job, waiting: str, show: Show) -> None:
             if job.result is not None:
                 show(job.result)
             elif job.state == "failed":
-                Text("p", job.error or "", "pp-problem")
+                textual("p", job.error or "", "pp-problem")
 
     when_over(job, over)
 
@@ -69,15 +69,15 @@ def job_card(desk: Desk, job: Job, show: Show, *, level: str = "h3") -> None:
     """
     with tag("article", "pp-job", aria_label=job.title):
         with tag("div", "pp-job-head"):
-            Text(level, job.title)
-            state = Text("span", "", "pp-state")
+            textual(level, job.title)
+            state = textual("span", "", "pp-state")
             attributes(state, role="status")
             cancel = ui.button("Cancel", on_click=lambda: desk.cancel(job.number))
             cancel.props("outline dense no-caps")
             attributes(cancel, aria_label=f"Cancel: {job.title}")
         bar = ui.linear_progress(show_value=False, size="8px").props("rounded instant-feedback")
         attributes(bar, aria_label=f"Progress: {job.title}")
-        progress = Text("p", "", "pp-note")
+        progress = textual("p", "", "pp-note")
         notes = ui.element("div")
         result = ui.element("div")
     seen = {"changes": -1, "notes": 0, "shown": False}
@@ -102,7 +102,7 @@ def job_card(desk: Desk, job: Job, show: Show, *, level: str = "h3") -> None:
             bar.set_value(round(job.share, 3))
         with notes:
             for line in job.notes[seen["notes"] :]:
-                Text("p", line, "pp-note")
+                textual("p", line, "pp-note")
             seen["notes"] = len(job.notes)
         if job.is_over and not seen["shown"]:
             seen["shown"] = True
@@ -112,6 +112,11 @@ def job_card(desk: Desk, job: Job, show: Show, *, level: str = "h3") -> None:
                 elif job.error is not None:
                     problem(job.error)
 
+    def look_again() -> None:
+        look()
+        if job.is_over:
+            timer.deactivate()
+
     look()
     if not job.is_over:
-        timer = ui.timer(_LOOK, lambda: (look(), timer.deactivate() if job.is_over else None))
+        timer = ui.timer(_LOOK, look_again)
