@@ -21,6 +21,7 @@ LONG = (
     "docs/howto/gguf.md",
     "docs/howto/text-to-text.md",
     "docs/howto/hub.md",
+    "docs/howto/app.md",
     "docs/howto/library.md",
     "docs/howto/many-prompts.md",
     "docs/howto/serve.md",
@@ -61,7 +62,7 @@ def _run_blocks(page, folder, run_cli, servers) -> int:
             ran += 1
         elif block.language == "sh":
             for line in block.text.splitlines():
-                if line.startswith("promptport serve "):
+                if line.startswith(("promptport serve ", "promptport app ")):
                     servers.enter_context(_serving(line))
                     ran += 1
                 elif line.startswith("curl "):
@@ -83,7 +84,7 @@ def _serving(line):
     command = [sys.executable, "-m", "promptport", *shlex.split(line, comments=True)[1:]]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         said = ""
-        while "/v1/models" not in said:
+        while "/v1/models" not in said and "Open http://" not in said:
             told = process.stderr.readline()
             assert told, f"{line}\n{said}"
             said += told

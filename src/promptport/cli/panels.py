@@ -178,7 +178,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "app": Command(
         "Show a library on a page in the browser: find, try, compare, move, combine",
-        "promptport.cli.app",
+        "promptport.cli.library_app",
         MANY,
     ),
     "push": Command(
