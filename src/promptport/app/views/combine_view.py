@@ -15,6 +15,7 @@ from promptport.app.views.elements import (
     address,
     attributes,
     interval_bar,
+    main_button,
     problem,
     section,
     table,
@@ -197,8 +198,7 @@ class _Combine:
             name = ui.input(
                 "Name of the new prompt", value=free_name(self.catalog, f"sum-{wanted}")
             ).props("outlined dense")
-            button = ui.button("Save", on_click=lambda: self._keep(str(name.value or "").strip()))
-            button.props("unelevated no-caps").classes("pp-main-button")
+            main_button("Save", lambda: self._keep(str(name.value or "").strip()))
         self.refused = ui.element("div")
         job_list(self.state, "combine", "Nothing was saved yet.")
 

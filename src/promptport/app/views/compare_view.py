@@ -14,6 +14,7 @@ from promptport.app.views.choosing import nothing_chosen, prompt_field
 from promptport.app.views.elements import (
     address,
     attributes,
+    main_button,
     problem,
     scrolled,
     section,
@@ -105,8 +106,7 @@ class _Compare:
                     on_change=lambda e, which=which: chosen.update({which: e.value}),
                 ).props("outlined dense")
                 attributes(field, aria_label=f"{which} prompt of the sum")
-            button = ui.button("Forecast", on_click=lambda: self._ask(chosen))
-            button.props("unelevated no-caps").classes("pp-main-button")
+            main_button("Forecast", lambda: self._ask(chosen))
 
     def _ask(self, chosen: dict[str, str]) -> None:
         first, second = chosen["first"], chosen["second"]

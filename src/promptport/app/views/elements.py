@@ -56,6 +56,15 @@ def link_button(text: str, target: str, classes: str = "") -> Any:
     return link(text, target, f"pp-button {classes}")
 
 
+def main_button(label: str, on_click: Callable[[], Any]) -> Any:
+    """The button of a form."""
+    return (
+        ui.button(label, on_click=on_click, color=None)
+        .props("unelevated no-caps")
+        .classes("pp-main-button")
+    )
+
+
 @contextlib.contextmanager
 def tag(name: str, classes: str = "", **values: Any) -> Iterator[Any]:
     """An element with others in it."""

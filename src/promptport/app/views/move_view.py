@@ -7,7 +7,7 @@ from nicegui import ui
 from promptport.app.facts import free_name
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import prompt_field
-from promptport.app.views.elements import attributes, problem, section, tag, textual
+from promptport.app.views.elements import attributes, main_button, problem, section, tag, textual
 from promptport.app.views.jobs_view import job_list
 from promptport.catalog import Catalog
 from promptport.catalog.changing import checked_name
@@ -35,7 +35,7 @@ class _Move:
             "the scores are asked for."
         )
         with section("What, and where to", note=note):
-            with tag("div", "pp-form"):
+            with tag("div", "pp-form pp-one"):
                 prompt_field(
                     catalog,
                     [name] if name else [],
@@ -63,8 +63,7 @@ class _Move:
             self.score = ui.checkbox("Then score both on the labelled test rows")
             self.refused = ui.element("div")
             with tag("div", "pp-row"):
-                button = ui.button("Move", on_click=self._move)
-                button.props("unelevated no-caps").classes("pp-main-button")
+                main_button("Move", self._move)
 
     def _choose(self, names: list[str]) -> None:
         self.prompt = names[0] if names else ""

@@ -10,7 +10,15 @@ from promptport.app.facts import LOADABLE, text_fields
 from promptport.app.jobs import Job
 from promptport.app.state import AppState, asked_of, find
 from promptport.app.views.choosing import nothing_chosen, prompt_field
-from promptport.app.views.elements import address, attributes, problem, section, tag, textual
+from promptport.app.views.elements import (
+    address,
+    attributes,
+    main_button,
+    problem,
+    section,
+    tag,
+    textual,
+)
 from promptport.app.views.results import show_result
 from promptport.app.views.waiting import job_card
 from promptport.catalog import Catalog
@@ -59,8 +67,7 @@ class _Try:
                 ).props(f"outlined autogrow maxlength={_LONGEST}")
                 area.classes("w-full").on("keydown.ctrl.enter", lambda: self._ask(fields))
             with tag("div", "pp-row"):
-                button = ui.button("Ask", on_click=lambda: self._ask(fields))
-                button.props("unelevated no-caps").classes("pp-main-button")
+                main_button("Ask", lambda: self._ask(fields))
                 textual("span", "or Ctrl+Enter", "pp-note")
 
     def _ask(self, fields: Sequence[str]) -> None:
