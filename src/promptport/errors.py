@@ -76,6 +76,10 @@ class TaskError(PromptPortError, ValueError):
     """A task file, template, verbalizer or data set that cannot be used."""
 
 
+class RecipeError(PromptPortError, ValueError):
+    """A recipe, or the folder of a run, that cannot be used."""
+
+
 class AnchorError(PromptPortError, ValueError):
     """Too few words shared by two backbones, or words that do not exist."""
 

@@ -24,6 +24,7 @@ START_PANEL = "Where tuning starts"
 TRAINING_PANEL = "Training"
 WRITING_PANEL = "Writing (text to text)"
 SERVER_PANEL = "Server"
+RUN_PANEL = "Engine"
 MODEL_PANEL = "Model loading"
 OUTPUT_PANEL = "Output"
 
@@ -187,6 +188,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "vector": Command(
         "Task vectors (prompt minus origin): make, combine, check", panel=MANY, commands=_VECTOR
+    ),
+    "run": Command(
+        "Run a recipe: an experiment in a file, cell by cell", "promptport.cli.run", MANY
     ),
     "inspect": Command(
         "Show what a prompt, vector, file, library or model is", "promptport.cli.inspect", LOOK
