@@ -195,10 +195,12 @@ class _Dispatch:
         elif event.what == "failed":
             self._again_or_fail([event.cell], event.error, event.again)
         elif event.what == "died" and event.order is not None:
-            left = [cell for cell in event.order.wanted if cell in self.missing]
-            self._again_or_fail(left, event.error, again=True)
+            left = [cell.id for cell in event.order.unit.cells if cell.id in self.missing]
+            self._again_or_fail(left, event.error, again=True, unit=event.order.unit)
 
-    def _again_or_fail(self, ids: list[str], error: str, again: bool) -> None:
+    def _again_or_fail(
+        self, ids: list[str], error: str, again: bool, unit: Unit | None = None
+    ) -> None:
         cells = {cell.id: cell for cell in self.plan.cells}
         retried: list[Cell] = []
         for cell in ids:
@@ -213,10 +215,11 @@ class _Dispatch:
             self.folder.add_failure({**known, "attempts": tries, "finished": when})
         if not retried:
             return
+        if unit is not None and max(self.attempts[cell.id] for cell in retried) == 1:
+            self.units.insert(0, unit)  # in the same batches, so with the same numbers
+            return
         # A worker that dies twice over a unit leaves it open which of its cells it was.
-        alone = max(self.attempts[cell.id] for cell in retried) > 1
-        for group in [[cell] for cell in retried] if alone else [retried]:
-            self.units.insert(0, unit_of(group, self.recipe))
+        self.units[:0] = [unit_of([cell], self.recipe) for cell in retried]
 
     def _tell(self, told: Stage) -> None:
         done = len(self.plan.finished) + len(self.failed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any
 
-from promptport.errors import RecipeError
+from promptport.errors import PromptPortError, RecipeError
 
 SPLITS = ("train", "dev", "test")
 
@@ -70,9 +70,35 @@ def settings_of(given: Mapping[str, Any], where: str) -> Settings:
     for name, least in (("words", 0), ("length", 0), ("steps", 1), ("together", 1)):
         _check_least(f"{where}, settings, {name!r}", getattr(made, name), least)
     _check_least(f"{where}, settings, 'attempts'", made.attempts, 1)
+    _check_parts(made, where)
     if made.place not in ("template", "front", "behind"):
         raise unknown(f"{where}, settings, 'place'", made.place, ["template", "front", "behind"])
     return made
+
+
+def _check_parts(made: Settings, where: str) -> None:
+    """Settings that go to tuning and to distillation."""
+    from promptport.distillation import DistillConfig
+    from promptport.tuning import TuneConfig
+
+    for part, shape, given in (
+        ("tune", TuneConfig, made.tune),
+        ("distill", DistillConfig, made.distill),
+    ):
+        for name in given:
+            if name not in (known := [f.name for f in fields(shape)]):
+                raise unknown(f"{where}, settings, {part!r}", str(name), known)
+        try:
+            shape(**given)
+        except PromptPortError as error:
+            raise RecipeError.of_line(f"{where}, settings, {part!r}, {error}", where) from None
+        except TypeError:
+            raise RecipeError(
+                f"{where}, settings, {part!r}",
+                expected="values of the types that its fields have",
+                got=repr(dict(given))[:120],
+                fix="Correct the value",
+            ) from None
 
 
 def unknown(place: str, name: str, known: list[str]) -> RecipeError:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.recipes.bench import Bench
 
-_MADE = ("best_single", "together", "factors")  # starts that are given as prompts
+_WAYS = {"together": "one", "factors": "factors"}  # start -> method of `together`
+_MADE = ("best_single", *_WAYS)  # starts that are given as prompts
 
 
 class FewShot(Kind):
@@ -53,9 +54,10 @@ class FewShot(Kind):
             tuned_cell(place, context, backbone=place["backbone"], task=task)
             for task in place["sources"]
         ]
-        if place["method"] in ("together", "factors"):
-            own = {name: place[name] for name in ("backbone", "method", "seed")}
-            found.append(TOGETHER.cell({**own, "tasks": place["sources"]}, context))
+        if place["method"] in _WAYS:
+            own = {name: place[name] for name in ("backbone", "seed")}
+            way = {"method": _WAYS[place["method"]], "tasks": place["sources"]}
+            found.append(TOGETHER.cell({**own, **way}, context))
         return found
 
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
