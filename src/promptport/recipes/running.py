@@ -142,9 +142,7 @@ class _Dispatch:
         self.missing = {cell.id for cell in plan.missing}
         self.failed: dict[str, str] = {}
         self.attempts: dict[str, int] = {}
-        self.measured = 0
-        self.spent: dict[str, list[float]] = {}
-        self.kinds = {cell.id: cell.kind for cell in plan.cells}
+        self.measured, self.at = 0, ""
 
     def run(self, settings: RunnerSettings, engine: str) -> None:
         runner: Runner = import_module(RUNNERS[engine]).Runner(settings)
@@ -185,13 +183,13 @@ class _Dispatch:
         return best
 
     def _handle(self, event: Event) -> None:
+        self.at = event.error if event.what == "at" else self.at
         if event.what == "stop":
             raise StorageError.of_line(event.error, str(self.folder.path))
         if event.what == "done":
             self.plan.finished.add(event.cell)
             self.missing.discard(event.cell)
             self.measured += 1
-            self.spent.setdefault(self.kinds[event.cell], []).append(event.seconds)
         elif event.what == "failed":
             self._again_or_fail([event.cell], event.error, event.again)
         elif event.what == "died" and event.order is not None:
@@ -223,8 +221,9 @@ class _Dispatch:
 
     def _tell(self, told: Stage) -> None:
         done = len(self.plan.finished) + len(self.failed)
-        note = f"{len(self.failed)} failed" if self.failed else ""
-        told.at(done, len(self.plan.cells) - len(self.plan.left_out), note)
+        notes = [f"{len(self.failed)} failed"] if self.failed else []
+        notes += [self.at] if self.at else []
+        told.at(done, len(self.plan.cells) - len(self.plan.left_out), ", ".join(notes))
 
 
 def _check_same(folder: RunFolder, recipe: Recipe) -> None:

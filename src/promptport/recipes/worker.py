@@ -9,12 +9,16 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TextIO
 
 from promptport.errors import PromptPortError, StorageError
+from promptport.progress import Stage
+
+_EVERY = 2.0  # seconds between two words about what is being done
 
 
 def main() -> None:
@@ -57,7 +61,7 @@ def _serve(
     places = {key: Path(settings[key]) if settings[key] else None for key in ("data", "models")}
     bench = Bench(folder, recipe.context, **places)
     _say(out, {"ready": True})
-    with listening(None):
+    with listening(_Teller(out)):
         while True:
             order = orders.get()
             cells = [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]

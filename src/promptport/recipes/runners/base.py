@@ -75,9 +75,9 @@ class Event:
     Attributes:
         order: that it is about.
         what: `done` or `failed` (a cell), `died` (its worker, with what is not finished), `end`,
-            or `stop` (nothing can go on).
+            `at` (how far its worker is), or `stop` (nothing can go on).
         cell: id.
-        error: one line.
+        error: one line: what went wrong, or how far the worker is.
         again: whether another try may help.
         seconds: processor time of a finished cell.
     """

@@ -79,6 +79,8 @@ class LocalRunner:
             worker.ready, self._false_starts = True, 0
         elif "stop" in message:
             yield Event(worker.order, "stop", error=message["stop"])
+        elif "at" in message:
+            yield Event(worker.order, "at", error=message["at"])
         elif "done" in message:
             worker.finished.add(message["done"])
             yield Event(worker.order, "done", message["done"], seconds=message["seconds"])
