@@ -45,6 +45,27 @@ def _say(out: TextIO, message: Mapping[str, Any]) -> None:
     out.flush()
 
 
+class _Teller:
+    """Tells the run what its worker is doing, every few seconds."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out, self.last = out, 0.0
+        self.inside: list[Stage] = []
+
+    def begins(self, stage: Stage) -> None:
+        self.inside.append(stage)
+
+    def moves(self, stage: Stage) -> None:
+        now = time.monotonic()
+        if now - self.last >= _EVERY and stage.total:
+            self.last = now
+            label = next((s.label for s in reversed(self.inside) if s.label), "")
+            _say(self.out, {"at": f"{label} {stage.done}/{stage.total}".strip()})
+
+    def ends(self, stage: Stage) -> None:
+        self.inside.remove(stage)
+
+
 def _serve(
     settings: Mapping[str, Any], orders: SimpleQueue[Mapping[str, Any]], out: TextIO
 ) -> None:
