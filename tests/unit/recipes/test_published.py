@@ -126,9 +126,7 @@ def test_asking():
     assert published(table="transfer", target="t5-base") == ()
     assert len(published(paper="task-prompt-vectors", table="curves", shots=(0, 5))) == 30
     assert "note" not in one(table="other-tasks", method="paper").to_dict()
-    with pytest.raises(
-        UnknownNameError, match="Did you mean 'task-prompt-vectors'"
-    ):
+    with pytest.raises(UnknownNameError, match="Did you mean 'task-prompt-vectors'"):
         published(paper="task-vectors")
     with pytest.raises(UnknownNameError, match="a table .*got 'pair'. Did you mean 'pairs'"):
         published(table="pair")
