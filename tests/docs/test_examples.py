@@ -23,6 +23,7 @@ LONG = (
     "docs/howto/hub.md",
     "docs/howto/library.md",
     "docs/howto/many-prompts.md",
+    "docs/howto/paper-data.md",
     "docs/howto/serve.md",
     "docs/howto/server.md",
     "docs/howto/upgraded-model.md",

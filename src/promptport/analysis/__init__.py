@@ -2,6 +2,7 @@
 
 from promptport.analysis.forecast import Forecast, TaskForecast, forecast_pair, forecast_pairs
 from promptport.analysis.heat_map import write_heat
+from promptport.analysis.micro_average import MicroAverage, micro_average
 from promptport.analysis.robustness import OriginRobustness, origin_robustness
 from promptport.analysis.similarity import Similarity, compare, label_overlap
 from promptport.analysis.statistics import (
@@ -21,6 +22,7 @@ __all__ = [
     "Comparison",
     "Forecast",
     "Interval",
+    "MicroAverage",
     "OriginRobustness",
     "Similarity",
     "TaskForecast",
@@ -35,6 +37,7 @@ __all__ = [
     "forecast_pairs",
     "holm",
     "label_overlap",
+    "micro_average",
     "origin_robustness",
     "sign_flip_test",
     "write_heat",
