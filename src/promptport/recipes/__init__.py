@@ -1,0 +1,1 @@
+"""Recipes: files that describe experiments, their runs, and the reports of these."""
