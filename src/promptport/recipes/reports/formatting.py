@@ -23,6 +23,10 @@ _LATEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    # Behind the end of a row, a bracket or a star would be read as its options.
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
     "–": "--",
     "·": r"\textperiodcentered{}",
 }
@@ -57,7 +61,7 @@ def digits_of(table: Table) -> int:
     ]
     largest = max(values, default=1.0)
     if largest >= _SMALL:
-        return 1 if table.spec.scale != 1 or largest >= 100 else 3  # noqa: PLR2004
+        return 1 if table.spec.scale != 1 or largest >= 100 else 3
     return 5
 
 
@@ -101,9 +105,9 @@ def entry_text(entry: Entry | None, table: Table) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds as people say them."""
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:
         return f"{seconds:.1f} s"
-    if seconds < 3600:  # noqa: PLR2004
+    if seconds < 3600:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
 

@@ -148,7 +148,7 @@ def cost_rows(cost: Cost) -> list[list[str]]:
             duration(line.processor_seconds),
             f"{line.processor_seconds / 3600 * cost.watts:.3g} Wh",
         ]
-        for line in (cost.lines if len(cost.lines) > 2 else cost.lines[-1:])  # noqa: PLR2004
+        for line in (cost.lines if len(cost.lines) > 2 else cost.lines[-1:])
     ]
 
 

@@ -44,6 +44,9 @@ def report_page(report: Report) -> bytes:
             name: {(p.row, p.spec.column): p for p in own if p.entry is not None}
             for name, own in named.items()
         },
+        other_models={
+            name for name, own in named.items() if any(p.same_models is False for p in own)
+        },
         links={table.spec.name: _links(table, named[table.spec.name]) for table in report.tables},
         test_head=TEST_HEAD,
         tests={table.spec.name: test_rows(table) for table in report.tables},

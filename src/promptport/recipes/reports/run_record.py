@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from promptport.errors import FileFormatError, StorageError
 from promptport.files import read_json, what_is_at
-from promptport.records import OBJECT, Field, is_number, is_packed
 from promptport.recipes.reports.specs import ReportSpec, read_report_spec
+from promptport.records import OBJECT, Field, is_number, is_packed
 
 RECIPE_FILE, ENVIRONMENT_FILE = "recipe.json", "environment.json"
 CELLS_FOLDER, FAILED_FOLDER = "cells", "failed"
@@ -288,7 +288,9 @@ def _is_count(value: Any) -> bool:
 
 
 _TEXT = Field("a text", lambda value: isinstance(value, str))
-_IS_ID = Field("an id of letters and digits", lambda v: isinstance(v, str) and bool(_ID.fullmatch(v)))
+_IS_ID = Field(
+    "an id of letters and digits", lambda v: isinstance(v, str) and bool(_ID.fullmatch(v))
+)
 _PLACE = Field("an object of texts, numbers or lists of them", _is_place)
 _SECONDS = Field(
     "seconds, 0 or more", lambda v: v is None or (is_number(v) and v >= 0), optional=True

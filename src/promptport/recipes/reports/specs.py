@@ -90,9 +90,7 @@ class PublishedSpec(FileModel):
     table: FileName
     row: FileWords = Field(description="one label for each row key of the table")
     column: FileWord
-    value: float = Field(
-        description="a number in the unit of the cells", allow_inf_nan=False
-    )
+    value: float = Field(description="a number in the unit of the cells", allow_inf_nan=False)
     source: FileText
     model: FileText
 
@@ -128,7 +126,11 @@ def read_report_spec(
     """
     from promptport.validation import validated
 
-    known = {"tables": TableSpec, "figures": FigureSpec, "published": PublishedSpec}
+    known: dict[str, type[FileModel]] = {
+        "tables": TableSpec,
+        "figures": FigureSpec,
+        "published": PublishedSpec,
+    }
     parts: dict[str, tuple[Any, ...]] = {}
     validated(_Block, dict(values), f"{where}, report", error)
     for part, model in known.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,7 @@ class Test:
         adjusted: p after Holm's correction for all tests of a table.
         pairs: number of what was paired.
         over: what that is: `rows`, `rows and seeds` or `cells`.
-        cells: that both sides have.
+        cells: pairs of cells that it rests on.
     """
 
     difference: float
@@ -116,8 +116,8 @@ def compare(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> Test | Non
     """Test the mean difference, left minus right, over cells that both sides have.
 
     Where the number is the share of right rows and both cells know which rows those are, rows are
-    paired: with several seeds on the same rows, for the draw of seeds as well as of rows. Else
-    cells are paired.
+    paired: with several seeds on the same rows, for the draw of seeds as well as of rows (seeds
+    that not all tasks have are left out). Else cells are paired.
 
     Args:
         pairs: cells of the same place but for the keys `apart`.
@@ -127,14 +127,12 @@ def compare(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> Test | Non
     Returns:
         The test, not yet corrected; None if no pair has the number.
     """
-    known = [
-        (a, b) for a, b in pairs if a.number(key) is not None and b.number(key) is not None
-    ]
+    known = [(a, b) for a, b in pairs if a.number(key) is not None and b.number(key) is not None]
     if not known:
         return None
     rows = _rows(known, key, apart)
     if rows is not None:
-        return replace(_over_rows(*rows), cells=len(known))
+        return _over_rows(*rows)
     a, b = ([_value(pair[side], key) for pair in known] for side in (0, 1))
     difference = float(np.mean(np.subtract(a, b)))
     if len(known) < 2:
@@ -163,10 +161,9 @@ def right_rows(cell: Cell, key: str) -> list[int] | None:
 Seeds = dict[Hashable, NDArray[np.float64]]  # seed -> difference of each row
 
 
-def _rows(
-    pairs: Sequence[Pair], key: str, apart: Sequence[str]
-) -> tuple[list[Seeds], bool] | None:
-    """Differences of rows by what was asked and by seed, and whether all have the same seeds."""
+def _rows(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> tuple[list[Seeds], bool] | None:
+    """Differences of rows by what was asked and by seed, and whether seeds are crossed with
+    rows: two or more that all have, the others left out."""
     groups: dict[Hashable, Seeds] = {}
     for a, b in pairs:
         left, right = right_rows(a, key), right_rows(b, key)
@@ -177,9 +174,11 @@ def _rows(
     for own in groups.values():
         if len({len(rows) for rows in own.values()}) > 1:
             return None  # other rows for other seeds
-    first = next(iter(groups.values()))
-    crossed = len(first) > 1 and all(set(own) == set(first) for own in groups.values())
-    return list(groups.values()), crossed
+    shared = set.intersection(*(set(own) for own in groups.values()))
+    if len(shared) > 1:  # seeds that one group lacks would weigh on the others alone
+        kept = [{s: rows for s, rows in own.items() if s in shared} for own in groups.values()]
+        return kept, True
+    return list(groups.values()), False
 
 
 def _over_rows(groups: Sequence[Seeds], crossed: bool) -> Test:
@@ -195,18 +194,40 @@ def _over_rows(groups: Sequence[Seeds], crossed: bool) -> Test:
         table = np.concatenate(parts, axis=1)  # (S, R)
         none = np.zeros_like(table)
         told = compare_crossed(none.tolist(), {"": table.tolist()})[""]
-        return _test(told.difference, told.p, total, "rows and seeds")
+        return _test(told.difference, told.p, (total, cells), "rows and seeds")
     flat = np.concatenate(
         [sum(own.values()) * (total / (cells * _length(own))) for own in groups]  # (R,)
     ).tolist()
     none_at_all = [0.0] * len(flat)
-    p = sign_flip_test(flat, none_at_all)
-    return _test(bootstrap_difference(flat, none_at_all), p, total, "rows")
+    p = row_test(flat)
+    return _test(bootstrap_difference(flat, none_at_all), p, (total, cells), "rows")
+
+
+def row_test(differences: Sequence[float]) -> float:
+    """The sign-flip test of differences of rows, two-sided.
+
+    Where all that differ do so by as much, the number of one sign is binomial, and the test exact
+    (McNemar's): p may be as small as the tests of a thousand cells, corrected together, need.
+
+    Args:
+        differences: of rows; one or more.
+    """
+    sizes = {abs(d) for d in differences if d}
+    if len(sizes) > 1:
+        return sign_flip_test(differences, [0.0] * len(differences))
+    rows = sum(d != 0 for d in differences)
+    fewer = min(sum(d > 0 for d in differences), sum(d < 0 for d in differences))
+    ways = tail = 1  # to choose none, and at most `fewer`, of so many rows
+    for k in range(fewer):
+        ways = ways * (rows - k) // (k + 1)
+        tail += ways
+    return min(1.0, 2 * tail / (1 << rows))
 
 
 def _length(own: Mapping[Hashable, NDArray[np.float64]]) -> int:
     return len(next(iter(own.values())))
 
 
-def _test(interval: Interval, p: float, pairs: int, over: str) -> Test:
-    return Test(interval.value, interval.low, interval.high, p, None, pairs, over, 0)
+def _test(interval: Interval, p: float, counts: tuple[int, int], over: str) -> Test:
+    """A test of so many rows and cells, not yet corrected."""
+    return Test(interval.value, interval.low, interval.high, p, None, counts[0], over, counts[1])

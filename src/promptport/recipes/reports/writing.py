@@ -87,5 +87,5 @@ def _plain(names: Iterable[object]) -> Iterable[str]:
     """Names of files that a report may have written: nothing outside its two folders."""
     for name in names:
         parts = name.split("/") if isinstance(name, str) else []
-        if len(parts) == 2 and parts[0] in (TABLES, FIGURES) and parts[1] not in ("", ".", ".."):  # noqa: PLR2004
+        if len(parts) == 2 and parts[0] in (TABLES, FIGURES) and parts[1] not in ("", ".", ".."):
             yield "/".join(parts)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from promptport.recipes.reports.figures.style import (
     COLOURS,
     INK,
-    SOFT,
     new_figure,
     number_text,
     short,
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
 _SHARE = "share kept"
 
 
-def plot(
-    run: RunRecord, spec: FigureSpec, cells: list[Cell]
-) -> tuple[Figure, list[str]] | None:
+def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
-    assert spec.rows is not None and spec.value is not None
+    assert spec.rows is not None
+    assert spec.value is not None
     done = [c for c in cells if c.state == "finished" and c.number(spec.value) is not None]
     notes: list[str] = []
     value = spec.value
@@ -47,7 +45,8 @@ def plot(
     if not means:
         return None
     figure, axes = new_figure(0.75 + 0.32 * len(means))
-    _draw(axes, means, {name: _points(groups[name], value) for name in means})
+    least = 0.0 if spec.relative_to is None else 1.0  # all of the reference is in sight
+    _draw(axes, means, {name: _points(groups[name], value) for name in means}, least)
     axes.set_xlabel(f"{spec.value} kept" if spec.relative_to is not None else value)
     if spec.relative_to is not None:
         axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
@@ -75,7 +74,8 @@ def kept_shares(run: RunRecord, spec: FigureSpec, cells: Sequence[Cell]) -> list
     Returns:
         Cells whose only number is the share; those without one reference above 0 are left out.
     """
-    assert spec.relative_to is not None and spec.value is not None
+    assert spec.relative_to is not None
+    assert spec.value is not None
     wanted = spec.relative_to
     found: dict[tuple[Any, ...], list[Cell]] = {}
     references = [c for c in run.cells if c.state == "finished" and fits(c.kind, c.place, wanted)]
@@ -112,18 +112,19 @@ def _points(cells: Sequence[Cell], value: str) -> list[float]:
 
 
 def _draw(
-    axes: Axes, means: Mapping[str, Mean], points: Mapping[str, Sequence[float]]
+    axes: Axes, means: Mapping[str, Mean], points: Mapping[str, Sequence[float]], least: float
 ) -> None:
     places = range(len(means))
     values = [mean.value for mean in means.values()]
     axes.barh(places, values, height=0.62, color=COLOURS[5], edgecolor=COLOURS[0], linewidth=0.8)
     ends = []
     for y, (name, mean) in zip(places, means.items(), strict=True):
-        axes.plot(points[name], [y] * len(points[name]), "o", color=SOFT, markersize=2.2, alpha=0.7)
+        dots = points[name]
+        axes.plot(dots, [y + 0.2] * len(dots), "o", color=INK, markersize=2.2, alpha=0.55)
         if mean.low is not None and mean.high is not None:
             axes.plot([mean.low, mean.high], [y, y], color=INK, linewidth=1.3)
         ends.append(max([mean.value, mean.high or mean.value, *points[name]]))
-    far = max([*ends, 0.0])
+    far = max([*ends, least])
     near = min([0.0, *values, *(low for m in means.values() if (low := m.low) is not None)])
     step = 0.015 * ((far - near) or 1.0)
     for y, (end, value) in enumerate(zip(ends, values, strict=True)):

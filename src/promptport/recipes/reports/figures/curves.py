@@ -19,11 +19,11 @@ _WIDE = 12  # largest over smallest, from which on steps are ratios
 _BAND = 0.14  # opacity
 
 
-def plot(
-    run: RunRecord, spec: FigureSpec, cells: list[Cell]
-) -> tuple[Figure, list[str]] | None:
+def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
-    assert spec.x is not None and spec.lines is not None and spec.value is not None
+    assert spec.x is not None
+    assert spec.lines is not None
+    assert spec.value is not None
     key, lines = spec.x, spec.lines
     done = [c for c in cells if c.state == "finished" and key in c.place and lines in c.place]
     done = [cell for cell in done if cell.number(spec.value) is not None]

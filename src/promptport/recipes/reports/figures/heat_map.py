@@ -21,17 +21,19 @@ _MOST_NUMBERS = 16  # columns, beyond which colours alone are shown
 _EMPTY = "#eef1f4"
 
 
-def plot(
-    run: RunRecord, spec: FigureSpec, cells: list[Cell]
-) -> tuple[Figure, list[str]] | None:
+def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
-    assert spec.rows is not None and spec.columns is not None and spec.value is not None
+    assert spec.rows is not None
+    assert spec.columns is not None
+    assert spec.value is not None
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         row = JOINED.join(labels_of(cell.place, spec.rows))
         groups.setdefault((row, labels_of(cell.place, [spec.columns])[0]), []).append(cell)
     rows = list(dict.fromkeys(row for row, _ in groups))
     columns = list(dict.fromkeys(column for _, column in groups))
+    if set(rows) == set(columns):
+        columns = rows  # the diagonal is that of equal labels
     values = {
         place: mean.value
         for place, own in groups.items()
@@ -119,4 +121,4 @@ def _legend(figure: Figure, axes: Axes, scale: ColourScale, value: str) -> None:
     mapped = ScalarMappable(Normalize(scale.low, scale.high), shades)
     bar = figure.colorbar(mapped, ax=axes, fraction=0.05, pad=0.02, aspect=18)
     bar.set_label(value)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 _FEWEST = 4  # points that a correlation takes
 
 
-def plot(
-    run: RunRecord, spec: FigureSpec, cells: list[Cell]
-) -> tuple[Figure, list[str]] | None:
+def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
-    assert spec.x is not None and spec.y is not None and spec.colour is not None
+    assert spec.x is not None
+    assert spec.y is not None
+    assert spec.colour is not None
     points: dict[str, list[tuple[float, float]]] = {}
     for cell in cells:
         x, y = cell.number(spec.x), cell.number(spec.y)
@@ -32,7 +32,8 @@ def plot(
     figure, axes = new_figure(3.6)
     for i, (name, own) in enumerate(points.items()):
         axes.scatter(
-            *zip(*own, strict=True),
+            [x for x, _ in own],
+            [y for _, y in own],
             s=22,
             color=COLOURS[i % len(COLOURS)],
             marker=MARKERS[i % len(MARKERS)],

@@ -93,6 +93,12 @@ def svg_text(figure: Figure) -> str:
 def number_text(value: float) -> str:
     """A number with three digits behind the point, fewer where it is large."""
     size = abs(value)
-    return f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}" if (
-        0 < size < 0.001
-    ) else f"{value:.3f}"
+    return (
+        f"{value:.0f}"
+        if size >= 100
+        else f"{value:.1f}"
+        if size >= 10
+        else f"{value:.3g}"
+        if (0 < size < 0.001)
+        else f"{value:.3f}"
+    )
