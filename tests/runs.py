@@ -256,4 +256,26 @@ def make_run(
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def write_run(folder: Path, cells: list[tuple[str, dict[str, Any], Any]], **recipe: Any) -> Path:
+    """Write the folder of a run of given cells.
+
+    Args:
+        folder: made here.
+        cells: kind, place, and values; a text in their place is why the cell failed, None: missing.
+        recipe: keys of recipe.json.
+    """
+    for name in ("cells", "failed"):
+        (folder / name).mkdir(parents=True)
+    asked = []
+    for kind, place, values in cells:
+        cell = {"id": identity(kind, place), "kind": kind, "place": place}
+        asked.append(cell)
+        if isinstance(values, str):
+            _write(folder / "failed" / f"{cell['id']}.json", {**cell, "error": values})
+        elif values is not None:
+            _write(folder / "cells" / f"{cell['id']}.json", {**cell, "values": values})
+    _write(folder / "recipe.json", {"name": "a run", "cells": asked, **recipe})
+    return folder

@@ -95,10 +95,19 @@ def written_answers(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def two_runs(folder: Path) -> None:
+    """`run` and `other-run`, of drawn numbers."""
+    from tests.runs import make_run
+
+    make_run(folder / "run")
+    make_run(folder / "other-run", better={"paper": 0.2})
+
+
 SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
     "docs/howto/gguf.md": gguf_file,
     "docs/howto/peft-folder.md": peft_folder,
+    "docs/howto/reports.md": two_runs,
     "docs/howto/serve.md": gguf_file,
     "docs/howto/text-to-text.md": written_answers,
 }

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from tests.runs import REPORT, identity, make_run
 
 from promptport.errors import FileFormatError, StorageError
 from promptport.recipes.reports import read_report_spec, read_run
-from tests.runs import REPORT, identity, make_run
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def _numbers(entry: Entry, table: Table) -> list[Any]:
     mean, test, scale = entry.mean, entry.test, table.spec.scale
     known = 0 if mean is None else mean.cells
     own = [None] * 3 if mean is None else [_scaled(v, scale) for v in _span(mean)]
-    state = "finished" if known == entry.asked else entry.why or "part"
+    state = entry.why or ("part" if entry.part else "finished")
     told: list[Any] = [None] * 7
     if test is not None:
         span = (test.difference, test.low, test.high)
