@@ -97,6 +97,7 @@ class _Page(HTMLParser):
         super().__init__()
         self.tags, self.attributes, self.text = [], [], []
         self.tables: list[list[list[str]]] = []
+        self.inside = False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -108,11 +109,15 @@ class _Page(HTMLParser):
             self.tables[-1].append([])
         elif tag in ("td", "th"):
             self.tables[-1][-1].append("")
+            self.inside = True
 
     def handle_data(self, data):
         self.text.append(data)
-        if self.tables and self.tables[-1] and self.tables[-1][-1]:
+        if self.inside:
             self.tables[-1][-1][-1] += data
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
 
 
 def _csv(path):

@@ -47,7 +47,7 @@ def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, l
     figure, axes = new_figure(0.75 + 0.32 * len(means))
     least = 0.0 if spec.relative_to is None else 1.0  # all of the reference is in sight
     _draw(axes, means, {name: _points(groups[name], value) for name in means}, least)
-    axes.set_xlabel(f"{spec.value} kept" if spec.relative_to is not None else value)
+    axes.set_xlabel(short(f"{spec.value} kept" if spec.relative_to is not None else value))
     if spec.relative_to is not None:
         axes.axvline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     averaged = varying(done, spec.rows)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CELL = 0.3  # inches of height
+_LETTER = 0.075  # inches of a letter, about
 _MOST_NUMBERS = 16  # columns, beyond which colours alone are shown
 _EMPTY = "#eef1f4"
 
@@ -42,9 +43,7 @@ def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, l
     if not values:
         return None
     scale = _scale(list(values.values()))
-    figure, axes = new_figure(
-        max(1.9, 1.0 + _CELL * len(rows)), max(WIDTH * 0.75, min(11.0, 2.2 + 0.62 * len(columns)))
-    )
+    figure, axes = new_figure(*_size(rows, columns))
     lacking = False
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
@@ -67,6 +66,17 @@ def _scale(values: Sequence[float]) -> ColourScale:
         far = max(-low, high)
         return ColourScale("diverging", -far, far)
     return ColourScale("sequential", low, high if high > low else low + 1)
+
+
+def _size(rows: Sequence[str], columns: Sequence[str]) -> tuple[float, float]:
+    """Height and width in inches: room for the labels beside the squares."""
+    beside, below = (_LETTER * max(len(short(name)) for name in names) for names in (rows, columns))
+    height = 0.9 + _CELL * max(2, len(rows)) + (0.7 * below if _slanted(columns) else 0.2)
+    return height, max(WIDTH * 0.75, 1.7 + beside + 0.62 * len(columns))
+
+
+def _slanted(columns: Sequence[str]) -> bool:
+    return max(map(len, columns)) > 9
 
 
 def _square(
@@ -98,7 +108,7 @@ def _square(
 def _label(axes: Axes, rows: Sequence[str], columns: Sequence[str], spec: FigureSpec) -> None:
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    slanted = max(map(len, columns)) > 9
+    slanted = _slanted(columns)
     axes.set_xticks(
         range(len(columns)),
         [short(column) for column in columns],
@@ -107,8 +117,8 @@ def _label(axes: Axes, rows: Sequence[str], columns: Sequence[str], spec: Figure
         rotation_mode="anchor" if slanted else "default",
     )
     axes.set_yticks(range(len(rows)), [short(row) for row in rows])
-    axes.set_xlabel(str(spec.columns))
-    axes.set_ylabel(JOINED.join(spec.rows or []))
+    axes.set_xlabel(short(str(spec.columns)))
+    axes.set_ylabel(short(JOINED.join(spec.rows or [])))
     axes.tick_params(length=0)
     axes.spines[["left", "bottom"]].set_visible(False)
 
@@ -120,5 +130,5 @@ def _legend(figure: Figure, axes: Axes, scale: ColourScale, value: str) -> None:
     shades = ListedColormap([colour.background for _, colour in scale.legend()])
     mapped = ScalarMappable(Normalize(scale.low, scale.high), shades)
     bar = figure.colorbar(mapped, ax=axes, fraction=0.05, pad=0.02, aspect=18)
-    bar.set_label(value)
+    bar.set_label(short(value))
     bar.outline.set_visible(False)

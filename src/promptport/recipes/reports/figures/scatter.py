@@ -42,8 +42,8 @@ def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, l
             edgecolors="white",
             label=short(name),
         )
-    axes.set_xlabel(spec.x)
-    axes.set_ylabel(spec.y)
+    axes.set_xlabel(short(spec.x))
+    axes.set_ylabel(short(spec.y))
     axes.grid()
     axes.set_axisbelow(True)
     axes.legend(title=spec.colour, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
