@@ -303,6 +303,14 @@ def test_what_was_not_run_is_listed_with_its_reason(report) -> None:
     assert MODELS[0] in report.not_run[-1].what
 
 
+def test_of_many_cells_that_were_not_run_the_first_are_named(tmp_path) -> None:
+    cells = [("k", {"n": n}, None) for n in range(25)] + [("j", {"n": 0}, "why")]
+    told = make_report(read_run(write_run(tmp_path / "run", cells))).not_run
+    assert [each.what for each in told[:2]] == ["j: n 0", "k: n 0"]
+    assert (len(told), told[0].why, told[-1].what) == (22, "why", "and 5 more cells")
+    assert told[-1].why == "not run, or stopped before it was finished"
+
+
 def test_the_standing_of_a_run_is_one_sentence(report) -> None:
     assert report.standing() == (
         "209 of 214 cells are finished, 2 failed, 3 not run yet, 1 left out of the grid."

@@ -157,8 +157,8 @@ COST_HEAD = ("kind", "finished cells", "wall time", "processor time", "energy, e
 
 def cost_notes(cost: Cost) -> list[str]:
     """What the numbers of the cost are, a sentence each."""
-    workers = f"{cost.workers} worker{'' if cost.workers == 1 else 's'}"
-    notes = [f"Wall time is added up over cells, made by {workers}."]
+    workers = f", made by {cost.workers} worker{'' if cost.workers == 1 else 's'}"
+    notes = [f"Wall time is added up over cells{workers if cost.workers else ''}."]
     if cost.span is not None:
         notes.append(
             f"From the start of the first cell to the end of the last: {duration(cost.span)}, "

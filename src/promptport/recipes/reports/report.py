@@ -10,11 +10,11 @@ from promptport.progress import stage
 from promptport.recipes.reports.cost import WATTS, Cost, cost_of
 from promptport.recipes.reports.figures import Drawn, draw
 from promptport.recipes.reports.published import Published, match_published
-from promptport.recipes.reports.run_record import RunRecord
+from promptport.recipes.reports.run_record import Cell, RunRecord
 from promptport.recipes.reports.selecting import place_text
 from promptport.recipes.reports.tables import Table, make_table
 
-_MOST_MISSING = 20  # places of missing cells that are named
+_MOST_FAILED, _MOST = 100, 20  # cells that are named: failed ones, and others
 
 
 @dataclass(frozen=True)
@@ -123,19 +123,31 @@ def make_report(run: RunRecord, watts: float = WATTS) -> Report:
 
 
 def _not_run(run: RunRecord) -> list[NotRun]:
-    lines = []
-    for cell in run.cells:
-        if cell.state == "failed":
-            tried = "" if not cell.attempts else f" (tried {cell.attempts} times)"
-            tried = " (tried once)" if cell.attempts == 1 else tried
-            why = f"{cell.error}{tried}"
-            lines.append(NotRun("failed", place_text(cell.kind, cell.place), why))
-    missing = [cell for cell in run.cells if cell.state == "missing"]
-    why = "not run, or stopped before it was finished"
-    for cell in missing[:_MOST_MISSING]:
-        lines.append(NotRun("missing", place_text(cell.kind, cell.place), why))
-    if len(missing) > _MOST_MISSING:
-        more = f"and {len(missing) - _MOST_MISSING} more cells"
-        lines.append(NotRun("missing", more, why))
-    lines += [NotRun("left out", place_text("", each.place), each.why) for each in run.left_out]
-    return lines
+    failed = [
+        NotRun("failed", place_text(cell.kind, cell.place), _why_failed(cell))
+        for cell in run.cells
+        if cell.state == "failed"
+    ]
+    never = "not run, or stopped before it was finished"
+    missing = [
+        NotRun("missing", place_text(cell.kind, cell.place), never)
+        for cell in run.cells
+        if cell.state == "missing"
+    ]
+    out = [NotRun("left out", place_text("", each.place), each.why) for each in run.left_out]
+    return [*_first(failed, _MOST_FAILED), *_first(missing, _MOST), *_first(out, _MOST)]
+
+
+def _why_failed(cell: Cell) -> str:
+    if not cell.attempts:
+        return str(cell.error)
+    return f"{cell.error} (tried {'once' if cell.attempts == 1 else f'{cell.attempts} times'})"
+
+
+def _first(lines: list[NotRun], most: int) -> list[NotRun]:
+    """The first lines, and one that counts the others."""
+    if len(lines) <= most:
+        return lines
+    reasons = len({line.why for line in lines[most:]})
+    why = lines[most].why if reasons == 1 else f"{reasons} reasons"
+    return [*lines[:most], NotRun(lines[0].state, f"and {len(lines) - most} more cells", why)]

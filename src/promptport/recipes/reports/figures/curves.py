@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from promptport.recipes.reports.figures.style import line_look, new_figure, short
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _WIDE = 12  # largest over smallest, from which on steps are ratios
+_NEAR = 1.45  # ratio below which the labels of two steps would run into each other
 _BAND = 0.14  # opacity
 
 
@@ -88,6 +90,8 @@ def _ticks(axes: Axes, order: Sequence[Value], *, numbers: bool) -> None:
         axes.minorticks_off()
         right = max(steps) * (max(steps) / min(above)) ** 0.04
         axes.set_xlim(min(steps) - 0.12 * min(above), right)
+        hidden = {a for a, b in pairwise(above) if b / a < _NEAR}
+        order = ["" if step in hidden else step for step in order]
     axes.set_xticks(steps, [label(step) for step in order])
 
 
