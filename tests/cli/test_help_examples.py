@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import printed_commands
+from tests.runs import make_run
 
 from promptport.cli.help_text import examples
 from promptport.cli.panels import COMMANDS
@@ -32,6 +33,7 @@ ORDER = (
     *("library tag", "library remove", "library restore", "library verify", "library dedupe"),
     *("library rank", "library similarity"),
     *("library forecast", "library pairs", "library curves", "library adapt"),
+    *("report write", "report diff"),
     *("inspect", "methods", "compat", "models", "help", "demo"),
 )
 
@@ -41,6 +43,8 @@ def workspace(tmp_path_factory):
     place = tmp_path_factory.mktemp("examples")
     rows = [f"{word} film number {i},{word}" for word in ("good", "bad") for i in range(20)]
     (place / "reviews.csv").write_text("\n".join(["review,stars", *rows]) + "\n")
+    make_run(place / "run")
+    make_run(place / "other-run", better={"paper": 0.2})
     return place
 
 

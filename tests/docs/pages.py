@@ -110,11 +110,20 @@ def sentences_folder(folder: Path) -> None:
         file.write_text("".join(lines), encoding="utf-8")
 
 
+def two_runs(folder: Path) -> None:
+    """`run` and `other-run`, of drawn numbers."""
+    from tests.runs import make_run
+
+    make_run(folder / "run")
+    make_run(folder / "other-run", better={"paper": 0.2})
+
+
 SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
     "docs/howto/gguf.md": gguf_file,
     "docs/howto/paper-data.md": sentences_folder,
     "docs/howto/peft-folder.md": peft_folder,
+    "docs/howto/reports.md": two_runs,
     "docs/howto/serve.md": gguf_file,
     "docs/howto/text-to-text.md": written_answers,
 }

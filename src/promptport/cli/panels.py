@@ -135,6 +135,18 @@ _VECTOR = {
         "promptport.cli.vector.check",
     ),
 }
+_REPORT = {
+    "write": Command(
+        "Write the report of a run: a page, Markdown, CSV and LaTeX tables, SVG figures",
+        "promptport.cli.report",
+        function="write",
+    ),
+    "diff": Command(
+        "Compare two runs: cells beyond their noise, settings, environments",
+        "promptport.cli.report",
+        function="diff",
+    ),
+}
 _CACHE = {
     "clear": Command(
         "Remove everything that is kept and that no other process is using",
@@ -200,6 +212,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "compat": Command(
         "Which words models share, and how alike they place them", "promptport.cli.compat", LOOK
+    ),
+    "report": Command(
+        "Runs of recipes: write a report, compare two runs", panel=LOOK, commands=_REPORT
     ),
     "cache": Command(
         "Show what is kept on disk: unpacked GGUF models, fetched files, words of tokenizers",
