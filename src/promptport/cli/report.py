@@ -68,7 +68,7 @@ def write(
     if json_output:
         print_json({**report.to_dict(), "folder": str(target)})
         return
-    _show(report)
+    show_report(report)
     counts = record.counts()
     written(target / PAGE)
     command = record.told("command")
@@ -76,7 +76,7 @@ def write(
         hint("Make what is missing", command)
 
 
-def _show(report: Report) -> None:
+def show_report(report: Report) -> None:
     from promptport.recipes.reports.formatting import duration, entry_text
 
     for table in report.tables:

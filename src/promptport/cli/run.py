@@ -101,6 +101,12 @@ def command(
         bool,
         typer.Option("--status", help="Say how far the run is.", rich_help_panel=OUTPUT_PANEL),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report", help="Write the report.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = True,
     json_output: JsonFlag = False,
 ) -> None:
     """Run a recipe: an experiment in a file, cell by cell.
@@ -144,7 +150,8 @@ def command(
     line = _line(recipe, given)
     with goes_on("the last finished cell", lambda: (folder / "cells").is_dir()):
         result = run_recipe(opened, folder, config, source=line)
-    _show(opened, result, json_output)
+    page = _report(result, json_output) if report else None
+    _show(opened, result, page, json_output)
     if result.failed:
         raise typer.Exit(1)
 
@@ -281,7 +288,21 @@ def _tell_reasons(what: str, reasons: Mapping[str, str]) -> None:
         say(f"{count} {what}: {reason}")
 
 
-def _show(recipe: Recipe, result: RunResult, json_output: bool) -> None:
+def _report(result: RunResult, json_output: bool) -> Path:
+    """Write the report of a run, beside its cells, and show its tables."""
+    from promptport.cli.report import show_report
+    from promptport.progress import stage
+    from promptport.recipes.reports import read_run, write_report
+
+    out = result.folder / "report"
+    with stage("writing the report"):
+        made = write_report(read_run(result.folder), out)
+    if not json_output:
+        show_report(made)
+    return out / "index.html"
+
+
+def _show(recipe: Recipe, result: RunResult, page: Path | None, json_output: bool) -> None:
     if json_output:
         print_json(
             {
@@ -294,6 +315,7 @@ def _show(recipe: Recipe, result: RunResult, json_output: bool) -> None:
                 "waiting": result.waiting,
                 "left_out": dict(result.left_out),
                 "seconds": result.seconds,
+                "report": None if page is None else str(page),
             }
         )
         return
@@ -305,4 +327,7 @@ def _show(recipe: Recipe, result: RunResult, json_output: bool) -> None:
     if result.waiting:
         say(f"{result.waiting} wait for the prompts of failed cells")
     _tell_reasons("left out", result.left_out)
-    written(result.folder, "Write its report", command_line("report", result.folder))
+    if page is not None:
+        written(page)
+    else:
+        written(result.folder, "Write its report", command_line("report", "write", result.folder))

@@ -122,11 +122,13 @@ def recipe_of(values: Mapping[str, Any], name: str, where: str = "") -> Recipe:
     Raises:
         RecipeError: something is wrong in it.
     """
+    from promptport.recipes.reports.specs import read_report_spec
     from promptport.recipes.schema import checked
 
     where = where or name
     given = checked(values, where)
     settings = settings_of(given.settings, where)
+    read_report_spec(given.report, where, RecipeError)
     context = Context(settings, given.methods)
     for kind, methods in given.methods.items():
         if kind not in KINDS:
@@ -145,7 +147,7 @@ def recipe_of(values: Mapping[str, Any], name: str, where: str = "") -> Recipe:
         lists=given.lists,
         context=context,
         grids=given.grid,
-        report=given.report.model_dump(exclude_none=True),
+        report=given.report,
         seconds=given.seconds,
         where=where,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field
@@ -14,59 +14,6 @@ from promptport.files import storage_error
 from promptport.validation import FileModel, FileText, validated
 
 _LONGEST = 1 << 20  # bytes of a recipe
-
-
-class TableModel(FileModel):
-    """A table of the report."""
-
-    name: FileText
-    title: FileText
-    of: dict[str, Any] = Field(description="a mapping of keys to values")
-    rows: list[str] = Field(description="a list of keys")
-    columns: str | None = None
-    value: str = "score"
-    over: list[str] | None = None
-    scale: float = 1.0
-    compare_to: str | None = None
-    best: Literal["max", "min"] | None = None
-    note: str | None = None
-
-
-class FigureModel(FileModel):
-    """A figure of the report."""
-
-    name: FileText
-    title: FileText
-    figure: Literal["heat_map", "curves", "bars", "scatter"]
-    of: dict[str, Any] = Field(description="a mapping of keys to values")
-    rows: str | list[str] | None = None
-    columns: str | None = None
-    value: str | None = None
-    lines: str | None = None
-    x: str | None = None
-    y: str | None = None
-    colour: str | None = None
-    relative_to: dict[str, Any] | None = None
-    note: str | None = None
-
-
-class PublishedModel(FileModel):
-    """A published number, for the cell of a table."""
-
-    table: FileText
-    row: str | list[str]
-    column: FileText
-    value: float = Field(description="a number")
-    source: FileText
-    model: str | None = None
-
-
-class ReportModel(FileModel):
-    """What the report shows."""
-
-    tables: list[TableModel] = Field(default_factory=list, description="a list of tables")
-    figures: list[FigureModel] = Field(default_factory=list, description="a list of figures")
-    published: list[PublishedModel] = Field(default_factory=list, description="a list of numbers")
 
 
 class RecipeModel(FileModel):
@@ -82,7 +29,7 @@ class RecipeModel(FileModel):
         default_factory=dict, description="kinds of cells, each with methods by name"
     )
     grid: list[dict[str, Any]] = Field(description="a list of mappings")
-    report: ReportModel = Field(default_factory=ReportModel, description="a mapping")
+    report: dict[str, Any] = Field(default_factory=dict, description="a mapping")
     seconds: dict[str, float] = Field(default_factory=dict, description="numbers by kind")
 
 

@@ -43,12 +43,12 @@ class Cosine(Kind):
         for cell in cells:
             prompts = [bench.prompt(need) for need in self.needs(cell.place, bench.context)]
             first, second = (TaskPromptVector.of(prompt).delta.flatten() for prompt in prompts)
-            whole = (prompt.vectors.flatten() for prompt in prompts)
+            whole, others = (prompt.vectors.flatten() for prompt in prompts)
             yield (
                 cell,
                 {
                     "score": float(cosine_similarity(first, second, dim=0)),
-                    "prompts": float(cosine_similarity(*whole, dim=0)),
+                    "prompts": float(cosine_similarity(whole, others, dim=0)),
                 },
             )
 
