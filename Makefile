@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo demo-real test test-all examples lint docs clean
+.PHONY: demo demo-real test test-all examples papers lint docs clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
@@ -25,6 +25,10 @@ test-all: $(STAMP)
 # What README and the how-tos show, run as it stands there.
 examples: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/docs/test_examples.py -k "README or howto"
+
+# The experiments of both papers, and what each costs.
+papers: $(STAMP)
+	$(BIN)/promptport run recipes --list
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -49,4 +53,4 @@ $(DOCS_STAMP): $(STAMP) requirements-docs.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) build docs/generated promptport-demo.html promptport-demo-real
+	rm -rf $(VENV) build docs/generated promptport-demo.html promptport-demo-real runs

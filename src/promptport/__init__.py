@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from promptport.prediction import Prediction, predict
     from promptport.prompt import SoftPrompt
     from promptport.provenance import Provenance
+    from promptport.recipes import Recipe, RunConfig, RunResult, read_recipe, run_recipe
     from promptport.recipes.reports import RunDiff, RunRecord, diff_runs, read_run, write_report
     from promptport.relative import encode_relative
     from promptport.serving.asks import Ask, Reply
@@ -128,8 +129,11 @@ _HOMES = {
     "Prediction": "prediction",
     "PromptServer": "serving.server",
     "Reply": "serving.asks",
+    "Recipe": "recipes",
+    "RunConfig": "recipes",
     "RunDiff": "recipes.reports",
     "RunRecord": "recipes.reports",
+    "RunResult": "recipes",
     "Ask": "serving.asks",
     "PromptPortError": "errors",
     "Provenance": "provenance",
@@ -173,7 +177,9 @@ _HOMES = {
     "open_task": "tasks",
     "rank": "library",
     "read_inputs": "tasks",
+    "read_recipe": "recipes",
     "read_run": "recipes.reports",
+    "run_recipe": "recipes",
     "plan_move": "moving",
     "prepare_move": "moving",
     "save_portable": "storage",
@@ -226,9 +232,12 @@ __all__ = [
     "PromptServer",
     "Provenance",
     "Ranking",
+    "Recipe",
     "Reply",
+    "RunConfig",
     "RunDiff",
     "RunRecord",
+    "RunResult",
     "SearchConfig",
     "SearchResult",
     "Selection",
@@ -276,7 +285,9 @@ __all__ = [
     "prepare_move",
     "rank",
     "read_inputs",
+    "read_recipe",
     "read_run",
+    "run_recipe",
     "save_portable",
     "save_prompt",
     "save_vector",

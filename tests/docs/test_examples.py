@@ -26,6 +26,7 @@ LONG = (
     "docs/howto/paper-data.md",
     "docs/howto/serve.md",
     "docs/howto/server.md",
+    "docs/howto/recipes.md",
     "docs/howto/reports.md",
     "docs/howto/upgraded-model.md",
     "docs/concepts/curves.md",
