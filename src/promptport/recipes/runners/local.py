@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ _THREADS = (
 class _Worker:
     process: subprocess.Popen[str]
     number: int
+    listener: threading.Thread | None = None
     order: Order | None = None
     ready: bool = False
     backbones: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ class LocalRunner:
         for worker in workers:
             worker.process.kill()
         for worker in workers:
-            worker.process.wait()
+            _end(worker)
 
     def _start(self, number: int) -> _Worker:
         settings = self.settings
@@ -120,7 +122,8 @@ class LocalRunner:
             start_new_session=True,
         )
         worker = _Worker(process, number)
-        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        worker.listener = threading.Thread(target=self._listen, args=(worker,), daemon=True)
+        worker.listener.start()
         return worker
 
     def _listen(self, worker: _Worker) -> None:
@@ -143,7 +146,7 @@ class LocalRunner:
             pass  # its end is told by the other pipe
 
     def _died(self, worker: _Worker) -> Iterator[Event]:
-        code = worker.process.wait()
+        code = _end(worker)
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         self._workers.remove(worker)
         if not worker.ready:
@@ -154,6 +157,18 @@ class LocalRunner:
         self._workers.append(self._start(worker.number))
         if worker.order is not None:
             yield Event(worker.order, "died", error=f"its worker ended with {how}")
+
+
+def _end(worker: _Worker) -> int:
+    """Wait for a process that is ending, and let go of its pipes; its exit status."""
+    code = worker.process.wait()
+    if worker.listener is not None:
+        worker.listener.join()
+    for pipe in (worker.process.stdin, worker.process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not sent cannot be sent
+                pipe.close()
+    return code
 
 
 Runner = LocalRunner
