@@ -59,9 +59,11 @@ def test_list_filters_and_sorts_as_python_does(run_cli, run_printed, lib) -> Non
 
 
 def test_a_hint_runs_or_is_not_given(run_cli, run_printed, lib) -> None:
-    assert run_cli("library", "list", "lib")[2] == "", "one lies too deep for similarity"
-    shutil.move("lib/deep/b", "lib/b")
-    run_printed(run_cli("library", "list", "lib")[2])
+    (command,) = printed_commands(run_cli("library", "list", "lib")[2])
+    told = json.loads(run_cli(*command, "--json")[1])
+    assert told["names"] == listed(run_cli), "also those that lie deep"
+    Path("lib/c/promptport.json").write_text("{")
+    assert "similarity" not in run_cli("library", "list", "lib")[2], "it refuses damaged ones"
 
 
 def test_show_tells_all_and_what_to_do_next(run_cli, run_printed, lib) -> None:
@@ -99,6 +101,25 @@ def test_a_prompt_goes_in_out_and_back(run_cli, run_printed, lib) -> None:
     fails(run_cli("library", "remove", "mine", "lib"), "the name of one of its prompts")
     fails(run_cli("library", "remove", "a", "lib/a"), "a prompt folder itself")
     fails(run_cli("library", "remove", "a", "nowhere"), "got no such folder")
+
+
+def test_the_trash_is_emptied_when_it_is_said(run_cli, run_printed, lib) -> None:
+    assert run_cli("library", "empty-trash", "lib")[:2] == (0, "Nothing to delete.\n")
+    run_cli("library", "remove", "a", "lib")
+    assert run_cli("library", "empty-trash", "lib", "--older-than", "1")[1] == (
+        "Nothing to delete.\n"
+    )
+    code, out, err = run_cli("library", "empty-trash", "lib", "--dry-run")
+    assert (code, "would be deleted" in out) == (0, True)
+    assert len(list(Path("lib/.trash").iterdir())) == 1
+    run_printed(err)
+    assert list(Path("lib/.trash").iterdir()) == []
+    run_cli("library", "remove", "b", "lib")
+    told = json.loads(run_cli("library", "empty-trash", "lib", "--json")[1])
+    assert [gone["place"] for gone in told["deleted"]] == ["deep/b"]
+    fails(run_cli("library", "restore", "b", "lib"), "got an empty trash")
+    fails(run_cli("library", "empty-trash", "lib", "--older-than", "-1"), "days, 0 or more")
+    fails(run_cli("library", "empty-trash", "nowhere"), "got no such folder")
 
 
 def test_equal_prompts_are_told_then_removed(run_cli, run_printed, lib) -> None:

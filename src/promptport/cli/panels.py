@@ -86,6 +86,11 @@ _LIBRARY = {
         "promptport.cli.library.keeping",
         function="restore",
     ),
+    "empty-trash": Command(
+        "Delete what lies in the trash of a library, for good",
+        "promptport.cli.library.keeping",
+        function="empty_trash",
+    ),
     "tag": Command(
         "Give a prompt tags, or take some from it",
         "promptport.cli.library.keeping",

@@ -155,14 +155,11 @@ def _cell(entry: CatalogEntry, column: str) -> Any:
 
 
 def _hint_similarity(chosen: Catalog, library: list[Path], *, whole: bool) -> None:
-    """Only where that command can compare all of them: it looks through no deeper folders."""
-    near = all(
-        entry.folder in library or entry.folder.parent in library for entry in chosen.entries
-    )
+    """Only where that command can compare all of them."""
     kinds = {entry.kind for entry in chosen.entries}
     sizes = {(entry.length, entry.width) for entry in chosen.entries}
     alike = kinds <= set(_LOADABLE) and len(sizes) == 1 and len(chosen.backbones) == 1
-    if near and alike and whole and len(chosen) > 1 and not chosen.damaged:
+    if alike and whole and len(chosen) > 1 and not chosen.damaged:
         hint("How alike they are", command_line("library", "similarity", *library))
 
 
