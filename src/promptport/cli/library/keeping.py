@@ -1,4 +1,4 @@
-"""promptport library add, remove, restore, empty-trash, tag, dedupe, verify: keeping a library in order."""
+"""promptport library add, remove, restore, tag, verify and so on: keeping a library in order."""
 
 from __future__ import annotations
 

@@ -1,0 +1,210 @@
+"""How often a search for a new task finds the best start of a library, and what kept answers save.
+
+Run from the root of the repository: python -m benchmarks.library.search --data DATA
+
+Targets and scores of all starts are those of benchmarks/task_vectors (its committed cells); the
+sources are tuned again as there, into build/task_vectors, which takes minutes for each place.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from benchmarks._inputs import backbone, limited
+from benchmarks._result import environment
+from benchmarks.library.run import HERE, merge_summary
+from benchmarks.task_vectors.fewshot import Settings, cells_of, open_any, tuned_sources
+
+from promptport.catalog import Catalog
+from promptport.files import json_bytes, write_atomic
+from promptport.library.near_words import near_words, words_of
+from promptport.library.probes import Probes
+from promptport.library.ranking import by_text
+from promptport.library.searching import SHORTLIST, search_by_task
+from promptport.prompt import SoftPrompt
+from promptport.storage import save_prompt
+from promptport.tasks import Task
+
+DEVELOPED = "nano-bert/0"  # the place on which the way to search was chosen; not in the figures
+PLACES = (DEVELOPED, "nano-gpt2/0", "nano-bert/1", "nano-t5/0")
+LIBRARY = 200  # prompts of the library that is clocked
+_SHORT = 3
+Scores = Mapping[str, float]
+
+
+def ranked_places(place: str, data: Path) -> list[dict[str, Any]]:
+    """What every way to search says of each target of a place (backbone and seed)."""
+    name, _, seed = place.partition("/")
+    model, settings = backbone(name), Settings()
+    starts = cells_of(name, int(seed), data)
+    prompts = tuned_sources(name, int(seed), data)
+    tasks = {own: open_any(own.removeprefix("nlu:"), data) for own in prompts}
+    probes = Probes(model)
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for own, prompt in prompts.items():
+            save_prompt(prompt, Path(folder) / own.replace(":", "-"))
+        catalog = Catalog.open(folder, index=False)
+        named = {entry.name: str(entry.task) for entry in catalog.entries}
+        kept = probes.ask(prompts)
+        near, _ = near_words(catalog)
+        for target, scores in starts.items():
+            task = limited(
+                open_any(target.removeprefix("nlu:"), data), settings.rows, settings.words
+            )
+            searched = search_by_task(catalog, model, task, shortlist=len(prompts), seed=int(seed))
+            short = search_by_task(catalog, model, task, shortlist=_SHORT, seed=int(seed))
+            by_probes = by_text(model, probes.read_for(task, kept), {}, task)
+            hits = catalog.search(query_of(task), data=data / "nlu")
+            read = {entry: words_of(own) for entry, own in near.items()}
+            nearer = catalog.search(query_of(task), data=data / "nlu", near=read)
+            count = len(searched.entries)
+            ways: dict[str, Scores] = {
+                "texts": {named[e.name]: e.score for e in searched.entries},
+                # The rest stand behind those that were asked.
+                "short": {named[e.name]: float(count - i) for i, e in enumerate(short.entries)},
+                "probes": {e.name: e.score for e in by_probes},
+                "words": {named[h.name]: h.score for h in hits},
+                "words_near": {named[h.name]: h.score for h in nearer},
+            }
+            found.append({"place": place, "target": target, "scores": scores, "ways": ways})
+            print(place, target, flush=True)
+    assert set(tasks) == set(prompts)
+    return found
+
+
+def query_of(task: Task) -> str:
+    """What somebody would type who looks for a prompt for this task."""
+    labels = [w for label, words in (task.labels or {}).items() for w in (label, *words)]
+    return " ".join([task.name, task.description, *labels])
+
+
+def hits(found: Sequence[Mapping[str, Any]], way: str) -> dict[str, float]:
+    """Shares of targets, where ties of the way count by chance, and points behind the best.
+
+    Returns:
+        `1` and `3`: a best start (they may be several) is the first, or among the first three;
+        `behind`: mean points of the first behind the best.
+    """
+    first, among, behind = [], [], []
+    for own in found:
+        scores: Scores = own["scores"]
+        best = max(scores.values())
+        said = {name: own["ways"][way].get(name, 0.0) for name in scores}
+        groups = [[n for n in said if said[n] == v] for v in sorted(set(said.values()))[::-1]]
+        right = [[scores[n] == best for n in group] for group in groups]
+        first.append(fmean(right[0]))
+        among.append(_among(right, 3))
+        behind.append(100 * (best - fmean(scores[n] for n in groups[0])))
+    return {"1": fmean(first), "3": fmean(among), "behind": fmean(behind)}
+
+
+def _among(groups: Sequence[Sequence[bool]], count: int) -> float:
+    """Chance that one of the first so many is right, where groups are in no order within."""
+    missed = 1.0
+    for group in groups:
+        taken = min(count, len(group))
+        wrong = len(group) - sum(group)
+        for i in range(taken):
+            missed *= max(0, wrong - i) / (len(group) - i)
+        count -= taken
+        if not count:
+            break
+    return 1 - missed
+
+
+def at_random(found: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The same for an order by chance."""
+    blank = [{**own, "ways": {"none": {}}} for own in found]
+    return hits(blank, "none")
+
+
+def clocked(count: int, data: Path | None) -> dict[str, float]:
+    """Searches of a library of so many prompts: the first, one for another task, and that again."""
+    model = backbone("nano-bert")
+    first, other = (
+        limited(open_any(name, data), {"train": 128}, 24) for name in ("emotion", "setting")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for i, prompt in enumerate(_many(count)):
+            save_prompt(prompt, Path(folder) / f"p{i:03d}")
+        catalog = Catalog.open(folder)
+        seconds = {}
+        for name, task in (("first", first), ("second", other), ("again", other)):
+            began, wall = time.process_time(), time.perf_counter()
+            found = search_by_task(catalog, model, task, shortlist=SHORTLIST)
+            seconds[name] = time.process_time() - began
+            seconds[f"{name}_wall"] = time.perf_counter() - wall
+            print(f"{name}: {seconds[name]:.1f} s, asked {found.asked}, reused {found.reused}")
+    return seconds
+
+
+def _many(count: int) -> list[SoftPrompt]:
+    """Different prompts of 8 virtual tokens."""
+    from promptport.tuning import random_prompt
+
+    return [random_prompt(backbone("nano-bert"), 8, seed) for seed in range(count)]
+
+
+def summary(found: Sequence[Mapping[str, Any]], seconds: Scores) -> dict[str, float]:
+    """The figures: of the places that nothing was chosen on, and of the one that was."""
+    told: dict[str, float] = {}
+    parts = {"search": [f for f in found if f["place"] != DEVELOPED]}
+    parts["search_developed"] = [f for f in found if f["place"] == DEVELOPED]
+    ways = {"": "texts", "_shortlist_3": "short", "_probes": "probes"}
+    ways |= {"_words": "words", "_words_near": "words_near"}
+    for part, own in parts.items():
+        if not own:
+            continue
+        told[f"{part}_targets"] = len(own)
+        measures: dict[str, Callable[[], dict[str, float]]] = {
+            suffix: lambda way=way, own=own: hits(own, way)  # type: ignore[misc]
+            for suffix, way in ways.items()
+        }
+        measures["_random"] = lambda own=own: at_random(own)  # type: ignore[misc]
+        for suffix, measure in measures.items():
+            values = measure()
+            told[f"{part}{suffix}_hit_at_1"] = round(values["1"], 3)
+            told[f"{part}{suffix}_hit_at_3"] = round(values["3"], 3)
+            told[f"{part}{suffix}_points_behind"] = round(values["behind"], 2)
+    if "search_random_hit_at_1" in told:
+        told["search_random_at_1"] = told.pop("search_random_hit_at_1")
+        told["search_random_at_3"] = told.pop("search_random_hit_at_3")
+    for name, value in seconds.items():
+        told[f"search_{LIBRARY}_{name}_seconds"] = round(value, 2)
+    told["index_answers_reused_ratio"] = round(seconds["first"] / seconds["second"], 2)
+    told["index_answers_reused_ratio_same_task"] = round(seconds["first"] / seconds["again"], 2)
+    return told
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what is missing, search, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with nlu/")
+    parser.add_argument("--place", action="append", help="backbone/seed; repeat for several")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    given = parser.parse_args(arguments)
+    torch.manual_seed(0)
+    recorded = environment(given.results)
+    places = given.place or list(PLACES)
+    found = [own for place in places for own in ranked_places(place, given.data)]
+    seconds = clocked(LIBRARY, given.data)
+    file = given.results / "search.json"
+    write_atomic(file, json_bytes({"targets": found, "seconds": seconds, "made": recorded}))
+    figures = summary(found, seconds)
+    merge_summary(given.results, figures, "search", recorded)
+    print(json.dumps(figures, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
