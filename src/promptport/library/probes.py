@@ -20,7 +20,7 @@ from torch import Tensor
 
 from promptport.backbone import Backbone
 from promptport.evaluation import collect_scores, prompted
-from promptport.objective import Objective, blind_rows, word_ids
+from promptport.objective import Objective, blind_rows, pool_words, word_ids
 from promptport.progress import counted, stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, Template, open_task
@@ -107,14 +107,13 @@ class Probes:
         """
         if task.kind != "classification":
             return {name: own.log_softmax(1) for name, own in answers.items()}
-        words = [(i, w) for i, n in enumerate(task.label_names) for w in (task.labels or {})[n]]
-        ids = [i[0] for i in word_ids(self.backbone.layout, task, task.template, _texts(words))]
+        labels = [(task.labels or {})[name] for name in task.label_names]
+        words = [word for own in labels for word in own]
+        owners = [label for label, own in enumerate(labels) for _ in own]
+        ids = [i[0] for i in word_ids(self.backbone.layout, task, task.template, words)]
         columns = self._nearest(ids)
-        owners = torch.tensor([owner for owner, _ in words])
-        labels = range(len(task.label_names))
-        places = [columns[owners == label] for label in labels]
         return {
-            name: torch.stack([own[:, p].logsumexp(1) for p in places], 1).log_softmax(1)
+            name: pool_words(own[:, columns], owners, len(labels)).log_softmax(1)
             for name, own in answers.items()
         }
 
@@ -134,10 +133,6 @@ class Probes:
 
 def _is_word(word: str) -> bool:
     return len(word) >= _FEWEST_LETTERS and word.isalpha()
-
-
-def _texts(words: list[tuple[int, str]]) -> list[str]:
-    return [word for _, word in words]
 
 
 def packed(answers: Tensor) -> bytes:

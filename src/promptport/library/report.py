@@ -153,8 +153,8 @@ class CurveFigure:
     last: int
     width: int = 480
     height: int = 190
-    left: int = 44
-    right: int = 436
+    left: int = 56
+    right: int = 430
     top: int = 10
     bottom: int = 160
 
@@ -184,7 +184,7 @@ def curve_figure(curve: Curve) -> CurveFigure:
         ticks.append(
             {
                 "y": frame.bottom - share * (frame.bottom - frame.top),
-                "loss": f"{losses[0] + share * (losses[1] - losses[0]):.3g}",
+                "loss": f"{losses[0] + share * (losses[1] - losses[0]):.2g}",
                 "score": f"{scores[0] + share * (scores[1] - scores[0]):.2f}",
             }
         )
