@@ -141,13 +141,17 @@ def measure(
     return [c for c in book.rows if c["backbone"] in backbones and c["rows"] in counts]
 
 
-def cells_of(name: str, seed: int, data: Path | None = None) -> dict[str, dict[str, float]]:
+def cells_of(
+    name: str, seed: int, data: Path | None = None, value: str = "score"
+) -> dict[str, dict[str, float]]:
     """Test scores of all single sources as starts, before any tuning: target -> source -> score.
 
     Args:
         name: of the backbone.
         seed: of origins and row order.
         data: folder with nlu/, None to leave its targets out.
+        value: what is told in place of the score: `fit`, how it fits to what the other starts say
+            about the texts, or `dev`, the score on dev rows.
     """
     found: dict[str, dict[str, float]] = {}
     for cell in _book(Settings(), RESULTS).rows:
@@ -159,16 +163,20 @@ def cells_of(name: str, seed: int, data: Path | None = None) -> dict[str, dict[s
     return {t: own for t, own in found.items() if data is not None or not t.startswith("nlu:")}
 
 
-def tuned_sources(name: str, seed: int, data: Path | None = None) -> dict[str, SoftPrompt]:
+def tuned_sources(
+    name: str, seed: int, data: Path | None = None, among: Sequence[str] = ()
+) -> dict[str, SoftPrompt]:
     """The single sources of `cells_of`; what is missing in build/task_vectors is tuned.
 
     Args:
         name: of the backbone, like all that follows as in `cells_of`.
         seed: of origins and row order.
         data: folder with nlu/.
+        among: take only these; none for all.
     """
     settings = Settings()
     wanted = {source for own in cells_of(name, seed, data).values() for source in own}
+    wanted = wanted & set(among) if among else wanted
     known = [open_any(task, data) for task in (*SOURCES, *(NLU if data else ()))]
     known = [task for task in known if task.name in wanted]
     bench = _Bench(name, seed, known, [], settings, _book(settings, RESULTS), WORK / "fewshot")

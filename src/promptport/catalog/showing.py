@@ -56,11 +56,12 @@ def _score_fact(whose: str, tuning: Any) -> ScoreFact | None:
     value, rows, metric = record.get("dev_score"), record.get("dev_rows"), record.get("metric")
     if not isinstance(value, int | float):
         return None
-    counted = isinstance(rows, int) and rows > 0
-    share = (metric in _SHARES or metric is None) and 0 <= value <= 1 and counted
-    low, high = wilson(float(value), rows) if share else (None, None)
+    count = rows if isinstance(rows, int) and rows > 0 else None
     name = metric if isinstance(metric, str) else None
-    return ScoreFact(whose, name, float(value), low, high, rows if counted else None)
+    low = high = None
+    if count is not None and (metric in _SHARES or metric is None) and 0 <= value <= 1:
+        low, high = wilson(float(value), count)
+    return ScoreFact(whose, name, float(value), low, high, count)
 
 
 def history_sentences(entry: CatalogEntry) -> list[str]:
@@ -106,11 +107,13 @@ def curve_of(entry: CatalogEntry) -> Curve | None:
     records += [step.get("tuning") for step in reversed(entry.history)]
     for record in records:
         rows = record.get("curve") if isinstance(record, Mapping) else None
-        if not isinstance(rows, list) or len(rows) < 2 or not all(map(_is_point, rows)):
+        if not isinstance(record, Mapping) or not isinstance(rows, list):
             continue
-        columns = [tuple(float(row[i]) for row in rows) for i in range(4)]
+        if len(rows) < 2 or not all(map(_is_point, rows)):
+            continue
+        epochs, train, dev, scores = (tuple(float(row[i]) for row in rows) for i in range(4))
         best = record.get("best_epoch")
-        return Curve(*columns, best if isinstance(best, int) else None)
+        return Curve(epochs, train, dev, scores, best if isinstance(best, int) else None)
     return None
 
 

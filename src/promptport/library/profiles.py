@@ -158,9 +158,9 @@ def _read(entry: CatalogEntry) -> _Values:
         delta = load_vector(entry.folder).delta
         return _Values(delta, delta, None)
     prompt = load_prompt(entry.folder)
-    delta = None if prompt.origin is None else prompt.vectors - prompt.origin
+    moved = None if prompt.origin is None else prompt.vectors - prompt.origin
     mixture = None if prompt.mixture is None else prompt.mixture.readable(_MIXED)
-    return _Values(prompt.vectors, delta, mixture)
+    return _Values(prompt.vectors, moved, mixture)
 
 
 def _delta(values: _Values) -> Tensor:
