@@ -2,9 +2,9 @@
 
 Run from the root of the repository: python -m benchmarks.library.search --data DATA
 
-Targets and scores of all starts are those of benchmarks/task_vectors (its committed cells). Two parts:
-all sources, by the fit to the texts that those cells hold; and the four embedded sources, tuned
-again as there (into build/task_vectors), which are put into a library and searched.
+Targets and scores of all starts are those of benchmarks/task_vectors (its committed cells). All
+sources are judged the fit to the texts that those cells hold; the four embedded ones
+are tuned again as there (into build/task_vectors), put into a library and searched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import torch
 from benchmarks._inputs import backbone, limited
 from benchmarks._result import environment
 from benchmarks.library.run import HERE, merge_summary
@@ -33,7 +32,8 @@ from benchmarks.task_vectors.fewshot import (
 )
 
 from promptport.catalog import Catalog
-from promptport.files import json_bytes, write_atomic
+from promptport.catalog.searching import search_entries
+from promptport.files import json_bytes, read_json, write_atomic
 from promptport.library.near_words import near_words, words_of
 from promptport.library.probes import Probes
 from promptport.library.ranking import by_text
@@ -75,7 +75,7 @@ def ranked_places(place: str, data: Path) -> list[dict[str, Any]]:
             searched = search_by_task(catalog, model, task, shortlist=len(prompts), seed=int(seed))
             short = search_by_task(catalog, model, task, shortlist=_SHORT, seed=int(seed))
             by_probes = by_text(model, probes.read_for(task, kept), {}, task)
-            hits = catalog.search(query_of(task), data=data / "nlu")
+            named_hits = catalog.search(query_of(task), data=data / "nlu")
             read = {entry: words_of(own) for entry, own in near.items()}
             nearer = catalog.search(query_of(task), data=data / "nlu", near=read)
             count = len(searched.entries)
@@ -84,7 +84,7 @@ def ranked_places(place: str, data: Path) -> list[dict[str, Any]]:
                 # The rest stand behind those that were asked.
                 "short": {named[e.name]: float(count - i) for i, e in enumerate(short.entries)},
                 "probes": {e.name: e.score for e in by_probes},
-                "words": {named[h.name]: h.score for h in hits},
+                "words": {named[h.name]: h.score for h in named_hits},
                 "words_near": {named[h.name]: h.score for h in nearer},
             }
             found.append({"place": place, "target": target, "scores": scores, "ways": ways})
@@ -100,8 +100,8 @@ def from_cells(data: Path) -> list[dict[str, Any]]:
             fits = cells_of(name, seed, data, value="fit")
             for target, scores in cells_of(name, seed, data).items():
                 task = open_any(target.removeprefix("nlu:"), data)
-                hits = search_entries([_Named(s, data) for s in scores], query_of(task))
-                ways = {"texts": fits[target], "words": {h.name: h.score for h in hits}}
+                named = search_entries([_Named(s, data) for s in scores], query_of(task))
+                ways = {"texts": fits[target], "words": {h.name: h.score for h in named}}
                 place = f"{name}/{seed}"
                 found.append({"place": place, "target": target, "scores": scores, "ways": ways})
     return found
@@ -237,18 +237,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with nlu/")
     parser.add_argument("--place", action="append", help="backbone/seed; repeat for several")
+    parser.add_argument("--part", nargs="+", default=["search", "clock"])
     parser.add_argument("--results", type=Path, default=HERE / "results")
     given = parser.parse_args(arguments)
-    torch.manual_seed(0)
     recorded = environment(given.results)
-    places = given.place or list(PLACES)
-    found = [own for place in places for own in ranked_places(place, given.data)]
-    cells = from_cells(given.data)
-    seconds = clocked(LIBRARY, given.data)
     file = given.results / "search.json"
-    runs = {"all_sources": cells, "four_sources": found, "seconds": seconds}
-    write_atomic(file, json_bytes({**runs, "made": recorded}))
-    figures = summary(cells, found, seconds)
+    runs: dict[str, Any] = {}
+    if "search" in given.part:
+        runs["all_sources"] = from_cells(given.data)
+        places = given.place or list(PLACES)
+        runs["four_sources"] = [own for p in places for own in ranked_places(p, given.data)]
+    if "clock" in given.part:
+        runs["seconds"] = clocked(LIBRARY, given.data)
+    kept = read_json(file) if file.is_file() else {}
+    kept |= {**runs, "made": {**kept.get("made", {}), **dict.fromkeys(given.part, recorded)}}
+    write_atomic(file, json_bytes(kept))
+    if not {"all_sources", "seconds"} <= set(kept):
+        return 0
+    figures = summary(kept["all_sources"], kept["four_sources"], kept["seconds"])
     merge_summary(given.results, figures, "search", recorded)
     print(json.dumps(figures, indent=2))
     return 0
