@@ -45,6 +45,7 @@ from promptport.tasks import Task
 DEVELOPED = "nano-bert/0"  # the place on which the way to search was chosen; not in the figures
 PLACES = (DEVELOPED, "nano-gpt2/0", "nano-bert/1", "nano-t5/0")
 SEEDS = (0, 1, 2)
+PARTS = ("cells", "search", "clock")
 LIBRARY = 200  # prompts of the library that is clocked
 _SHORT = 2
 Scores = Mapping[str, float]
@@ -225,6 +226,8 @@ def summary(
     if "search_random_hit_at_1" in told:
         told["search_random_at_1"] = told.pop("search_random_hit_at_1")
         told["search_random_at_3"] = told.pop("search_random_hit_at_3")
+    if not seconds:
+        return told
     for name, value in seconds.items():
         told[f"search_{LIBRARY}_{name}_seconds"] = round(value, 2)
     told["index_answers_reused_ratio"] = round(seconds["first"] / seconds["other"], 2)
@@ -237,14 +240,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with nlu/")
     parser.add_argument("--place", action="append", help="backbone/seed; repeat for several")
-    parser.add_argument("--part", nargs="+", default=["search", "clock"])
+    parser.add_argument("--part", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--results", type=Path, default=HERE / "results")
     given = parser.parse_args(arguments)
     recorded = environment(given.results)
     file = given.results / "search.json"
     runs: dict[str, Any] = {}
-    if "search" in given.part:
+    if "cells" in given.part:
         runs["all_sources"] = from_cells(given.data)
+    if "search" in given.part:
         places = given.place or list(PLACES)
         runs["four_sources"] = [own for p in places for own in ranked_places(p, given.data)]
     if "clock" in given.part:
@@ -252,9 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kept = read_json(file) if file.is_file() else {}
     kept |= {**runs, "made": {**kept.get("made", {}), **dict.fromkeys(given.part, recorded)}}
     write_atomic(file, json_bytes(kept))
-    if not {"all_sources", "seconds"} <= set(kept):
-        return 0
-    figures = summary(kept["all_sources"], kept["four_sources"], kept["seconds"])
+    parts = (kept.get(name, {}) for name in ("all_sources", "four_sources", "seconds"))
+    figures = summary(*parts)
     merge_summary(given.results, figures, "search", recorded)
     print(json.dumps(figures, indent=2))
     return 0
