@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -100,7 +101,7 @@ def from_cells(data: Path) -> list[dict[str, Any]]:
         for seed in SEEDS:
             fits = cells_of(name, seed, data, value="fit")
             for target, scores in cells_of(name, seed, data).items():
-                task = open_any(target.removeprefix("nlu:"), data)
+                task = _opened(target, data)
                 named = search_entries([_Named(s, data) for s in scores], query_of(task))
                 ways = {"texts": fits[target], "words": {h.name: h.score for h in named}}
                 place = f"{name}/{seed}"
@@ -108,11 +109,16 @@ def from_cells(data: Path) -> list[dict[str, Any]]:
     return found
 
 
+@cache
+def _opened(name: str, data: Path) -> Task:
+    return open_any(name.removeprefix("nlu:"), data)
+
+
 class _Named:
     """A source as `library search` sees it: its task is its name."""
 
     def __init__(self, name: str, data: Path) -> None:
-        self.name, self._task = name, open_any(name.removeprefix("nlu:"), data)
+        self.name, self._task = name, _opened(name, data)
 
     def words(self) -> dict[str, list[str]]:
         """As those of an entry of a library."""

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -154,12 +155,11 @@ def cells_of(
             about the texts, or `dev`, the score on dev rows.
     """
     found: dict[str, dict[str, float]] = {}
-    for cell in _book(Settings(), RESULTS).rows:
+    for cell in _rows():
         single = cell["column"].startswith("single ") and cell["rows"] == 0
         if single and (cell["backbone"], cell["seed"]) == (name, seed):
-            found.setdefault(cell["task"], {})[cell["column"].removeprefix("single ")] = cell[
-                "score"
-            ]
+            source = cell["column"].removeprefix("single ")
+            found.setdefault(cell["task"], {})[source] = cell[value]
     return {t: own for t, own in found.items() if data is not None or not t.startswith("nlu:")}
 
 
@@ -182,6 +182,12 @@ def tuned_sources(
     bench = _Bench(name, seed, known, [], settings, _book(settings, RESULTS), WORK / "fewshot")
     bench.tune_all()
     return {task.name: load_prompt(bench.folder(task.name)) for task in known}
+
+
+@cache
+def _rows() -> list[Cell]:
+    """The committed cells, read once."""
+    return list(_book(Settings(), RESULTS).rows)
 
 
 def _book(settings: Settings, results: Path) -> ResultStore:
