@@ -26,7 +26,7 @@ from promptport.catalog.layout import (
     WEIGHTS_FILE,
 )
 from promptport.catalog.tags import checked_tags, read_tags, write_tags
-from promptport.catalog.trash import Removed, from_trash, to_trash
+from promptport.catalog.trash import Removed, emptied, from_trash, to_trash
 from promptport.errors import MismatchError, PromptPortError, StorageError
 from promptport.files import storage_error, what_is_at
 
@@ -181,6 +181,16 @@ def restore(name: str, library: str | Path) -> Path:
     _check_library(place)
     with changing(place):
         return from_trash(place, name)
+
+
+def empty_trash(
+    library: str | Path, older_than: float = 0.0, *, dry_run: bool = False
+) -> tuple[list[Removed], list[Path]]:
+    """Delete what lies in the trash of a library, for good; see `trash.emptied`."""
+    place = Path(library)
+    _check_library(place)
+    with changing(place):
+        return emptied(place, older_than, dry_run=dry_run)
 
 
 def tag(

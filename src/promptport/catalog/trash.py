@@ -2,7 +2,8 @@
 
 .trash/<time>-<process>/  `record.json` and `content`, the folder or file as it was. The record is
 written first and the folder is renamed last, so that after a crash a thing is either where it was
-or in the trash, never in both and never in neither.
+or in the trash, never in both and never in neither. What is deleted for good is renamed first
+(`.emptying` at its end), so that nothing half-deleted can be restored.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from promptport.errors import PromptPortError, StorageError
@@ -22,6 +24,8 @@ from promptport.registry import unknown_name
 
 TRASH = ".trash"
 _RECORD, _CONTENT = "record.json", "content"
+_MOST_DAYS = 100_000
+_GOING = ".emptying"  # at the end of the name of what is being deleted
 _TEXT = Field("a text", lambda value: isinstance(value, str))
 _FORMAT = RecordFormat(
     1,
@@ -50,13 +54,85 @@ class Removed:
 def in_trash(library: Path) -> list[Removed]:
     """What can be restored, the oldest first; records that cannot be read are left out."""
     found = []
-    for folder in sorted((library / TRASH).glob("*/")):
+    for folder in _folders(library):
         content = folder / _CONTENT
         with contextlib.suppress(PromptPortError):
             record = _FORMAT.read(folder / _RECORD)
-            if os.path.lexists(content):
+            if os.path.lexists(content) and not folder.name.endswith(_GOING):
                 found.append(Removed(record["name"], record["place"], record["removed"], content))
     return found
+
+
+def _folders(library: Path) -> Iterator[Path]:
+    """Folders of the trash, in the order in which they were made; links lead elsewhere."""
+    trash = library / TRASH
+    if trash.is_dir() and not trash.is_symlink():
+        yield from (f for f in sorted(trash.iterdir()) if f.is_dir() and not f.is_symlink())
+
+
+def emptied(
+    library: Path, older_than: float = 0.0, *, dry_run: bool = False
+) -> tuple[list[Removed], list[Path]]:
+    """Delete what lies in the trash of a library, for good.
+
+    Only what `to_trash` put there is deleted: a folder with a record that can be read. Where a link
+    was removed, the link is deleted and not what it leads to.
+
+    Args:
+        library: its folder.
+        older_than: days since it was removed; what was removed later stays.
+        dry_run: delete nothing.
+
+    Returns:
+        What was deleted, or would be, and what stays because it is nothing that was removed.
+
+    Raises:
+        PromptPortError: days below 0.
+        StorageError: something cannot be deleted; what was deleted before it is gone.
+    """
+    if not 0 <= older_than < _MOST_DAYS:
+        raise PromptPortError(
+            "--older-than",
+            expected=f"days, 0 or more and less than {_MOST_DAYS:,}",
+            got=f"{older_than:g}",
+            fix="Write for instance 30",
+        )
+    latest = datetime.now(UTC) - timedelta(days=older_than)
+    known = {each.content.parent: each for each in in_trash(library)}
+    gone: list[Removed] = []
+    foreign: list[Path] = []
+    for folder in list(_folders(library)):
+        each = known.get(folder)
+        when = None if each is None else _time(each.removed)
+        if folder.name.endswith(_GOING):  # of a run that was killed
+            if not dry_run:
+                _delete(folder)
+        elif each is None or when is None:
+            foreign.append(folder)
+        elif not older_than or when <= latest:
+            gone.append(each)
+            if not dry_run:
+                _delete(folder)
+    return gone, foreign
+
+
+def _time(text: str) -> datetime | None:
+    """A time of a record, in UTC; None for a text that is none."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _delete(folder: Path) -> None:
+    going = folder
+    try:
+        if not folder.name.endswith(_GOING):
+            going = folder.with_name(folder.name + _GOING)
+            os.rename(folder, going)
+        shutil.rmtree(going)
+    except OSError as error:
+        raise storage_error(going, error, "a folder of the trash that can be deleted") from error
 
 
 def to_trash(library: Path, path: Path, name: str) -> Removed:

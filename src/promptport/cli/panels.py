@@ -63,14 +63,16 @@ _TASKS = {
 _LIBRARY = {
     "list": Command("List the prompts and vectors of a library", "promptport.cli.library.listing"),
     "search": Command(
-        "Find prompts by words of their names, tasks, labels, tags or templates",
-        "promptport.cli.library.listing",
-        function="search",
+        "Find prompts by words, or as starts for a new task", "promptport.cli.library.search"
     ),
     "show": Command(
         "Show all that is known of one prompt of a library",
         "promptport.cli.library.listing",
         function="show",
+    ),
+    "report": Command(
+        "Write a library as one HTML file: table, every prompt, how alike they are",
+        "promptport.cli.library.report",
     ),
     "add": Command(
         "Copy a prompt folder into a library, if it is whole",
@@ -86,6 +88,11 @@ _LIBRARY = {
         "Bring a prompt back from the trash of its library",
         "promptport.cli.library.keeping",
         function="restore",
+    ),
+    "empty-trash": Command(
+        "Delete what lies in the trash of a library, for good",
+        "promptport.cli.library.keeping",
+        function="empty_trash",
     ),
     "tag": Command(
         "Give a prompt tags, or take some from it",

@@ -24,7 +24,7 @@ from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.tuning.checkpoint import StateFile, data_hash, run_to_the_end
 from promptport.tuning.config import TuneConfig, TuneJob, TuneResult, config_dict, refuse_unused
-from promptport.tuning.runs import PromptRun, RowReader
+from promptport.tuning.runs import PromptRun, RowReader, written_curve
 from promptport.tuning.trainer import ProgressCallback, Trainer
 
 
@@ -220,6 +220,7 @@ def provenance_of(run: PromptRun, config: TuneConfig, part: int = 0) -> Provenan
         "train_rows": len(own.train.questions),
         "dev_rows": len(own.dev.questions),
         "skipped_rows": own.train.skipped,
+        "curve": written_curve(run.curve),
         "version": __version__,
     }
     return Provenance(

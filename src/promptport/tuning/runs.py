@@ -14,6 +14,7 @@ from promptport.objective import Objective, Prepared
 from promptport.tasks import Row
 from promptport.tuning.config import TuneConfig, TuneJob
 
+_CURVE_EPOCHS = 40  # of a curve that a prompt remembers
 _SAVED = (
     "step",
     "stopped",
@@ -194,3 +195,20 @@ class RowReader:
 
 def _first(rows: tuple[Row, ...], limit: int) -> tuple[Row, ...]:
     return rows[:limit] if limit else rows
+
+
+def written_curve(curve: Sequence[tuple[float, float, float]]) -> list[list[float]]:
+    """A curve as a prompt remembers it, in a kilobyte at most.
+
+    Args:
+        curve: see `PromptRun`.
+
+    Returns:
+        At most 40 epochs, the first and the last among them: number from 1, training loss, dev
+        loss, dev score. What is not finite, as at the end of a run that failed, is left out.
+    """
+    last = len(curve) - 1
+    count = min(len(curve), _CURVE_EPOCHS)
+    places = dict.fromkeys(round(i * last / max(1, count - 1)) for i in range(count))
+    rows = [[i + 1, *(float(f"{value:.4g}") for value in curve[i])] for i in places]
+    return [row for row in rows if all(map(math.isfinite, row))]

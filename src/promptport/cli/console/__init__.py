@@ -60,7 +60,6 @@ from promptport.cli.console.progress import (
     say_interrupted,
     showing,
 )
-from promptport.cli.console.words import readable
 from promptport.cli.console.writing import (
     ChatFlag,
     MaxNewTokensOption,
@@ -72,6 +71,7 @@ from promptport.cli.console.writing import (
     option_name,
     with_writing,
 )
+from promptport.token_text import readable
 
 __all__ = [
     "HTML_MARK",

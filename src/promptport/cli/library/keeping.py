@@ -1,4 +1,4 @@
-"""promptport library add, remove, restore, tag, dedupe and verify: keeping a library in order."""
+"""promptport library add, remove, restore, tag, verify and so on: keeping a library in order."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add(
 def remove(name: NameArgument, library: FolderArgument, json_output: JsonFlag = False) -> None:
     """Move a prompt to the trash of its library.
 
-    The trash is the folder .trash in the library. Nothing empties it: delete it to free the room.
+    The trash is the folder .trash in the library; library empty-trash deletes what is in it.
 
     Example:
         promptport library remove capital-of-mine prompts
@@ -104,6 +104,45 @@ def restore(
         return
     say(f"It is back at {place}.")
     hint("What there is", command_line("library", "list", library))
+
+
+def empty_trash(
+    library: FolderArgument,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            "--older-than", help="Only what was removed so many days ago; 0: all.", metavar="DAYS"
+        ),
+    ] = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
+    ] = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Delete what lies in the trash of a library, for good.
+
+    Example:
+        promptport library empty-trash prompts --older-than 30 --dry-run
+    """
+    from promptport.catalog import changing
+
+    gone, foreign = changing.empty_trash(library, older_than, dry_run=dry_run)
+    if json_output:
+        told = [{"name": r.name, "place": r.place, "removed": r.removed} for r in gone]
+        kept = [str(folder) for folder in foreign]
+        print_json({"deleted": told, "kept": kept, "dry_run": dry_run})
+        return
+    for folder in foreign:
+        note(f"left alone, nothing that library remove put there: {shown(str(folder))}")
+    if not gone:
+        typer.echo("Nothing to delete.")
+        return
+    rows = [[shown(r.name), shown(r.place), shown(r.removed)] for r in gone]
+    title = "would be deleted" if dry_run else "deleted"
+    print_table(title, ["name", "was at", "removed (UTC)"], rows)
+    if dry_run:
+        words = {"older_than": f"{older_than:g}" if older_than else None}
+        hint("Delete it", command_line("library", "empty-trash", library, **words))
 
 
 def tag(
