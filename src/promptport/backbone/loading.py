@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from promptport.backbone.gguf import find_gguf, front_folder, model_folder
 from promptport.backbone.kinds import Kind, model_class
 from promptport.backbone.quantised import quantised_line
+from promptport.backbone.trusting import check_attention, check_folder
 from promptport.errors import BackboneError, PromptPortError
 from promptport.zoo import embedded_folder, embedded_names
 
@@ -66,6 +67,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
                 got="a folder without",
                 fix="Name the folder that save_pretrained wrote, or a GGUF file",
             )
+        check_folder(folder, name)
         return Checkpoint(name, str(folder), local=True)
     if not name or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise BackboneError(
@@ -133,12 +135,11 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     with one_line(checkpoint.name), _front(checkpoint) as place:
-        return cast(
-            "PreTrainedConfig",
-            AutoConfig.from_pretrained(
-                place, revision=checkpoint.revision, trust_remote_code=trusts_code()
-            ),
+        config = AutoConfig.from_pretrained(
+            place, revision=checkpoint.revision, trust_remote_code=trusts_code()
         )
+        check_attention(config, checkpoint.name)
+        return cast("PreTrainedConfig", config)
 
 
 def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenizerBase:

@@ -19,6 +19,7 @@ from promptport.files import (
 )
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
+from promptport.shell import quoted
 from promptport.space import EmbeddingSpace
 
 _OURS = "promptport"  # header field of portable files
@@ -41,7 +42,7 @@ def how_to_import(place: Path) -> tuple[str, str]:
     """What a file is that stands where a prompt folder was expected, and what to do with it."""
     if is_gguf_file(place):
         return "a GGUF file, which is a model", "Give it as --backbone, and a prompt folder here"
-    command = f"Make a prompt folder of it: promptport import {place} --to MODEL --out P"
+    command = f"Make a prompt folder of it: promptport import {quoted(place)} --to MODEL --out P"
     if is_bare_tensor(place):
         return _name_of(place), f"{command}, where MODEL is the one that it was tuned on"
     if _header(place) is not None:
