@@ -16,6 +16,7 @@ from promptport.files import (
     is_gguf_file,
     read_metadata,
     read_tensors,
+    storage_error,
 )
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
@@ -109,7 +110,10 @@ def _name_of(place: Path) -> str:
 def _values(place: Path) -> Any:
     import tokenize
 
-    head = _first_bytes(place)
+    try:
+        head = _first_bytes(place)
+    except OSError as error:
+        raise storage_error(place, error, "a file with one tensor") from error
     if head[:6] == NUMPY_MAGIC:
         broken = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError)
         try:
@@ -130,7 +134,9 @@ def _unpickled(place: Path) -> Any:
     try:
         with warnings.catch_warnings():  # of pickles that torch did not write
             warnings.simplefilter("ignore")
-            return torch.load(place, weights_only=True, map_location="cpu")
+            # By its bytes: of a path, torch would go by the ending.
+            with place.open("rb") as stream:
+                return torch.load(stream, weights_only=True, map_location="cpu")
     except (*broken, LookupError, AttributeError, struct.error) as error:
         if "Unsupported global" in str(error):
             raise FileFormatError(
