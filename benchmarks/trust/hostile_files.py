@@ -287,7 +287,8 @@ def _record(text: str) -> Make:
         plain = text_.replace("{", "{{").replace("}", "}}")
         record = json.loads((place / "promptport.json").read_text())
         record["prompt"] |= {
-            "task": text_, "backbone": text_, "revision": text_, "template": f"{{soft}} {plain} {{text}} {{answer}}",
+            "task": text_, "backbone": text_, "revision": text_,
+            "template": f"{{soft}} {plain} {{text}} {{answer}}",
             "tuning": {"dev_score": 0.5, "metric": text_},
             "history": [{"step": text_, "source": text_}, {"step": "align", "source": text_,
                          "teachers": [{"backbone": text_}]}, {"step": "import", "source": text_}],
