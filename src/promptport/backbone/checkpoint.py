@@ -41,6 +41,7 @@ from promptport.backbone.trusting import checked_shards
 from promptport.backbone.words import WORD_RULE, word_table
 from promptport.errors import BackboneError, FileFormatError
 from promptport.files import read_json
+from promptport.memory import is_out_of_memory, memory_error
 from promptport.progress import stage
 from promptport.space import EmbeddingSpace
 
@@ -415,6 +416,8 @@ def _from_pickle_file(path: Path, target: EmbeddingTarget) -> Tensor | None:
         except RuntimeError:  # legacy (non-zip) files refuse mmap
             state = torch.load(path, **options)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise memory_error(error) from error
         raise FileFormatError(
             str(path),
             expected="tensors only (torch.load with weights_only)",

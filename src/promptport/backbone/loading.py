@@ -16,6 +16,7 @@ from promptport.backbone.kinds import Kind, model_class
 from promptport.backbone.quantised import quantised_line
 from promptport.backbone.trusting import check_attention, check_folder
 from promptport.errors import BackboneError, PromptPortError
+from promptport.memory import is_out_of_memory, memory_error
 from promptport.zoo import embedded_folder, embedded_names
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def one_line(name: str) -> Iterator[None]:
     except PromptPortError:
         raise
     except Exception as error:  # a broken file can raise anything, from Rust even a bare one
+        if is_out_of_memory(error):
+            raise memory_error(error) from error
         text = str(error).strip()
         first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
         raise BackboneError(
