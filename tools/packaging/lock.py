@@ -1,7 +1,8 @@
 """Give every version of the lock files the hashes of its files, as the package index tells them.
 
 Run from the root of the repository: python -m tools.packaging.lock [NAME==VERSION ...]
-Versions named are put in place of those in the files. It needs `uv` (pip install uv).
+Versions named are put in place of those in the files; a new name goes to
+requirements.lock. It needs `uv` (pip install uv).
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ def main(changes: list[str]) -> int:
     if len(new) != len(changes) or shutil.which("uv") is None:
         print("expected NAME==VERSION ..., and `uv` on the path: pip install uv", file=sys.stderr)
         return 2
-    for name in FILES:
+    texts = {name: (ROOT / name).read_text() for name in FILES}
+    unknown = set(new) - {name for text in texts.values() for name in pins(text)}
+    for name, text in texts.items():
         file = ROOT / name
-        text = file.read_text()
         comment = [line for line in text.splitlines() if line.startswith("#")]
         versions = pins(text)
         versions |= {known: new[known] for known in versions if known in new}
+        if name == FILES[0]:
+            versions |= {added: new[added] for added in sorted(unknown)}
         file.write_text("\n".join([*comment, _compiled(versions)]))
     return 0
 
