@@ -36,7 +36,7 @@ from benchmarks.trust.watching import SECRET, Outside, leaks, watching
 
 from promptport.analysis.heat_map import write_heat
 from promptport.analysis.similarity import compare
-from promptport.backbone import Backbone, open_space, silence_libraries, with_origin
+from promptport.backbone import Backbone, checkpoint, open_space, silence_libraries, with_origin
 from promptport.backbone.chat import has_chat, read_chat
 from promptport.backbone.loading import find_checkpoint, load_tokenizer
 from promptport.catalog import Catalog
@@ -69,8 +69,22 @@ class Reading:
     told: str = ""
 
 
+def _once(find: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The words of equal tokenizers, looked for once: it takes a second, and tells nothing new."""
+    known: dict[str, Any] = {}
+
+    def get(tokenizer: Any) -> Any:
+        key = tokenizer.backend_tokenizer.to_str()
+        if key not in known:
+            known[key] = find(tokenizer)
+        return known[key]
+
+    return get
+
+
 def path_readers() -> dict[str, Read]:
     """All that reads a file or folder, by name."""
+    checkpoint.word_table = _once(checkpoint.word_table)
     space = open_space(MODEL)
     return {
         "prompt": lambda place, out: load_prompt(place),

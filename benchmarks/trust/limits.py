@@ -61,7 +61,7 @@ def _large_model(rows: int, width: int, layers: int) -> Callable[[Path], dict[st
             source.backbone, fingerprint=source.fingerprint, template="{soft} {text} {answer}"
         )
         prompt = SoftPrompt(source.rows(list(source.words.values())[:20]), made)
-        anchors = AnchorSet.shared([source, target])
+        anchors = AnchorSet.shared(source, target)
         encode_prompt(prompt, source)
         done = transfer(prompt, source, target)
         assert done.prompt.vectors.shape[1] == width

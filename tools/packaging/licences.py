@@ -102,7 +102,7 @@ def _name(requirement: str) -> str:
 def listed(text: str) -> dict[str, str]:
     """Name -> version of the page."""
     rows = re.findall(r"^\| ([\w.-]+) \| ([\w.+!]+) \|", text, re.MULTILINE)
-    return dict(rows)
+    return {name: version for name, version in rows if name != "package"}
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,6 @@ it is asked, so that every supported version refuses the same, with a line that 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _CONFIGS = ("config.json", "tokenizer_config.json", "generation_config.json")
 # Values of these are opened as they stand by some versions of transformers.
 _FILES = ("vocab_file", "tokenizer_file", "merges_file", "spm_file", "transformers_weights")
-_PLAIN_FILE = re.compile(r"[\w. -]+(/[\w. -]+)*")
+_PLAIN_FILE = re.compile(r"'[\w. -]+(/[\w. -]+)*'")
 _ADAPTER = "adapter_config.json"
 
 
@@ -74,21 +73,18 @@ def checked_shards(weight_map: Any, where: str) -> Mapping[str, str]:
             got=type(weight_map).__name__,
             fix="Restore the file from its source",
         )
-    for file in dict.fromkeys(map(_name_of, weight_map.values())):
+    for file in set(map(repr, weight_map.values())):
         _check_inside(file, "weight_map", where)
     return weight_map
 
 
-def _name_of(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)[:80]
-
-
 def _check_inside(file: str, key: str, where: str) -> None:
-    if not _PLAIN_FILE.fullmatch(file) or ".." in file.split("/"):
+    """Refuse what is no plain name of a file in the folder; `file` is its repr."""
+    if not _PLAIN_FILE.fullmatch(file) or ".." in file[1:-1].split("/"):
         raise FileFormatError(
             f"{where}, key {key!r}",
             expected="files in the folder of the model",
-            got=repr(file)[:120],
+            got=file[:120],
             fix="Do not use this model, or restore the file from its source",
         )
 
@@ -96,7 +92,7 @@ def _check_inside(file: str, key: str, where: str) -> None:
 def _check_config(values: Mapping[str, Any], path: Path) -> None:
     for key, value in _pairs(values):
         if key in _FILES and isinstance(value, str):
-            _check_inside(value, key, str(path))
+            _check_inside(repr(value), key, str(path))
 
 
 def _pairs(values: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
