@@ -76,7 +76,7 @@ def test_texts_and_labels_come_back_as_written(tmp_path, ending, newline, mark) 
     ids=ascii,
 )
 def test_labels_that_look_alike_are_refused(tmp_path, one, other) -> None:
-    rows = [(f"{ascii(label)} {i}", label) for label in (one, other, "no") for i in range(3)]
+    rows = [(f"{label!a} {i}", label) for label in (one, other, "no") for i in range(3)]
     with pytest.raises(TaskError, match="expected labels that differ in more than"):
         _imported(tmp_path, _table(rows, "jsonl"), "jsonl")
 
