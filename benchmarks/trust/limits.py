@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._result import ROOT, environment
-from benchmarks.trust.limits_inputs import save_rows, save_sharded
+from benchmarks.trust.limits_inputs import save_rows
 from benchmarks.trust.parts import write_part
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -54,7 +54,7 @@ def _large_model(rows: int, width: int, layers: int) -> Callable[[Path], dict[st
 
         source = open_space("nano-bert")
         place = folder / "model"
-        size = save_sharded(place, rows=rows, width=width, layers=layers, words=source.words)
+        size = _made_elsewhere(place, (rows, width, layers), list(source.words))
         began = time.monotonic()
         target = open_space(place)
         made = Provenance(
@@ -73,6 +73,20 @@ def _large_model(rows: int, width: int, layers: int) -> Callable[[Path], dict[st
         }
 
     return run
+
+
+def _made_elsewhere(place: Path, shape: tuple[int, int, int], words: list[str]) -> int:
+    """Write a checkpoint in another process, so that making it counts for nothing here."""
+    command = [sys.executable, "-m", "benchmarks.trust.limits_inputs", str(place)]
+    done = subprocess.run(
+        [*command, *map(str, shape)],
+        input=json.dumps(words),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    return int(done.stdout.splitlines()[-1])
 
 
 def _many_rows(folder: Path) -> dict[str, float]:

@@ -6,6 +6,7 @@ import itertools
 import json
 import string
 import struct
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -116,3 +117,9 @@ def save_rows(folder: Path, count: int) -> Path:
             stream.write(f'{{"text": "{text}", "label": "{label}"}}\n')
     (folder / "task.yaml").write_text(_TASK)
     return folder / "task.yaml"
+
+
+if __name__ == "__main__":  # FOLDER ROWS WIDTH LAYERS, and the words as JSON on standard input
+    V, d, count = map(int, sys.argv[2:5])
+    known = json.load(sys.stdin)
+    print(save_sharded(Path(sys.argv[1]), rows=V, width=d, layers=count, words=known))

@@ -83,6 +83,8 @@ def _front_matter(made: Provenance, published: Mapping[str, Any]) -> str:
         fields["pipeline_tag"] = _PIPELINES[made.kind]
     fields |= {**published, "tags": [*fields["tags"], *published.get("tags", ())]}
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    if not text.replace("\n", "").isprintable():  # signs that turn the text behind them
+        text = yaml.safe_dump(fields, sort_keys=False)
     return f"---\n{text}---"
 
 
