@@ -88,6 +88,10 @@ class TuningError(PromptPortError, ValueError):
     """Settings or states with which no prompt can be tuned."""
 
 
+class OutOfMemoryError(PromptPortError, MemoryError):
+    """More was asked for than fits into memory."""
+
+
 class UnknownNameError(PromptPortError, KeyError):
     """A name that no registry knows."""
 

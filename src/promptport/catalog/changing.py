@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from promptport.catalog.headers import read_header
 from promptport.catalog.layout import (
     ATTENTION_FILE,
     DELTA_FILE,
+    FILES,
     LEGACY_WEIGHTS_FILE,
     MARKS,
     MIXTURE_FILE,
@@ -29,6 +29,7 @@ from promptport.catalog.tags import checked_tags, read_tags, write_tags
 from promptport.catalog.trash import Removed, emptied, from_trash, to_trash
 from promptport.errors import MismatchError, PromptPortError, StorageError
 from promptport.files import storage_error, what_is_at
+from promptport.shell import quoted
 
 _LOCK = ".promptport-library.lock"
 _PATIENCE = 20.0  # seconds to wait for another writer
@@ -370,7 +371,7 @@ def _refuse_taken(place: Path, target: Path, name: str) -> None:
                 expected=f"one that is free in {place}",
                 got=repr(name),
                 fix="Give another one with --name, or remove the old one: "
-                f"promptport library remove {shlex.quote(short)} {shlex.quote(str(place))}",
+                f"promptport library remove {quoted(short)} {quoted(place)}",
             )
     if os.path.lexists(target):
         raise StorageError(
@@ -378,6 +379,24 @@ def _refuse_taken(place: Path, target: Path, name: str) -> None:
             expected="a free place in the library",
             got="something that stands there",
             fix="Give another name with --name",
+        )
+
+
+def _refuse_foreign(file: Path, folder: Path) -> None:
+    """Refuse a link to a file that nobody asked for: a folder of others may name any place here.
+
+    Links of the Hub's cache lead to `blobs` beside the snapshot; files of a prompt are read and
+    checked wherever they lie.
+    """
+    if not file.is_symlink() or file.name in FILES:
+        return
+    place, own = file.resolve(), folder.resolve()
+    if not place.is_relative_to(own) and place.parent != own.parent.parent / "blobs":
+        raise StorageError(
+            str(file),
+            expected="a file in the folder of the prompt",
+            got=f"a link to {place}",
+            fix="Put the file in its place, or remove the link",
         )
 
 
@@ -391,6 +410,7 @@ def _copy(source: Path, target: Path) -> None:
         if file.name.startswith("."):
             continue
         if file.is_file():
+            _refuse_foreign(file, source)
             shutil.copy2(file, target / file.name)
         elif file.name == _AVERAGED and (source / ATTENTION_FILE).is_file():
             _copy(file, target / file.name)

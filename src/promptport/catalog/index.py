@@ -139,7 +139,10 @@ def connect_to(file: Path, *, create: bool) -> sqlite3.Connection:
             file.parent.mkdir(parents=True, exist_ok=True)
     mode = "rwc" if create else "rw"
     address = f"{file.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
+    database = sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
+    # A file of others: what its views and triggers would call is not called.
+    database.execute("PRAGMA trusted_schema = OFF")
+    return database
 
 
 def _is_ours(database: sqlite3.Connection) -> bool:

@@ -186,7 +186,11 @@ def from_trash(library: Path, name: str) -> Path:
     last = named[-1]
     target = library / last.place
     # A record of others shall not write outside of the library.
-    inside = not os.path.isabs(last.place) and ".." not in Path(last.place).parts
+    inside = (
+        not os.path.isabs(last.place)
+        and ".." not in Path(last.place).parts
+        and target.parent.resolve().is_relative_to(library.resolve())  # links lead elsewhere
+    )
     if not inside or os.path.lexists(target):
         raise StorageError(
             str(target),

@@ -58,6 +58,13 @@ def _exit_code(run: Callable[[], Any]) -> int:
     except PromptPortError as error:
         typer.echo(f"error: {error}", err=True)
         return 1
+    except (MemoryError, RuntimeError, OSError) as error:
+        from promptport.memory import is_out_of_memory, memory_error
+
+        if not is_out_of_memory(error):
+            raise
+        typer.echo(f"error: {memory_error(error)}", err=True)
+        return 1
     except _Usage as error:
         typer.echo(f"error: {_usage_line(error)}", err=True)
         return 2

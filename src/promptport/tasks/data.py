@@ -316,7 +316,8 @@ class RowReader:
 
 def _text(value: Any, name: str, where: str) -> str:
     """A cell as text; numbers are taken as written, containers refused."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    missing = isinstance(value, float) and math.isnan(value)
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and not missing:
         text = str(value).strip()
         if text:
             return text

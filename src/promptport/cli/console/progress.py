@@ -18,6 +18,7 @@ from typing import Protocol
 
 import typer
 
+from promptport.cli.console.words import harmless
 from promptport.progress import Stage, listening
 
 Clock = Callable[[], float]  # seconds
@@ -237,7 +238,7 @@ class Log:
         if not self._is_due(view, now - self._last):
             return
         self._key, self._last, self._share = view.key, now, view.share
-        typer.echo(view.line, err=True)
+        typer.echo(harmless(view.line), err=True)
 
     def _is_due(self, view: View, waited: float) -> bool:
         """Whether it is time for a line, so many seconds after the last one or the beginning."""

@@ -17,6 +17,7 @@ from promptport.cli.console import (
     quiet,
     say,
     shown,
+    tell,
 )
 from promptport.cli.library.listing import ListedArgument
 
@@ -173,7 +174,7 @@ def tag(
     if json_output:
         print_json({"name": name, "tags": list(tags)})
         return
-    typer.echo(f"Tags of {shown(name)}: {', '.join(tags) or 'none'}")
+    tell(f"Tags of {shown(name)}: {', '.join(tags) or 'none'}")
     if tags:
         hint("All that have it", command_line("library", "list", library, tag=tags[0]))
 
@@ -204,7 +205,7 @@ def dedupe(
         print_json({"equal": told, "removed": remove})
         return
     if not groups:
-        typer.echo("No two prompts are equal.")
+        tell("No two prompts are equal.")
         return
     rows = [[shown(g.oldest.name), ", ".join(shown(e.name) for e in g.others)] for g in groups]
     print_table("equal prompts", ["oldest", "in the trash now" if remove else "the same"], rows)
@@ -235,13 +236,13 @@ def verify(library: ListedArgument, json_output: JsonFlag = False) -> None:
         print_json(found.to_dict())
     else:
         for wrong in found.wrong:
-            typer.echo(shown(f"{wrong.name}: {wrong.problem}"))
+            tell(shown(f"{wrong.name}: {wrong.problem}"))
         models = [[shown(name), shown(said)] for name, said in found.models.items()]
         if models:
             print_table("models", ["model", "embedding matrix"], models)
         bare = len(found.without_checksum)
         without = f", {bare} of them without a checksum to compare" if bare else ""
-        typer.echo(f"{found.checked} looked at{without}; {len(found.wrong)} wrong.")
+        tell(f"{found.checked} looked at{without}; {len(found.wrong)} wrong.")
         _hint_after(library, [wrong.name for wrong in found.wrong])
     if found.wrong:
         raise typer.Exit(1)

@@ -17,6 +17,7 @@ from promptport.cli.console import (
     print_json,
     print_table,
     shown,
+    tell,
 )
 from promptport.errors import PromptPortError
 
@@ -128,9 +129,9 @@ def command(
         return
     _show_tables(chosen)
     if len(chosen) < found:
-        typer.echo(f"{found - len(chosen)} more are not shown (--limit).")
+        tell(f"{found - len(chosen)} more are not shown (--limit).")
     if any(entry.dev_score is not None for entry in chosen.entries):
-        typer.echo("The dev score was measured while tuning; scores of different tasks differ.")
+        tell("The dev score was measured while tuning; scores of different tasks differ.")
     _hint_similarity(chosen, library, whole=len(chosen) == len(opened))
 
 
@@ -250,7 +251,7 @@ def _show_empty(opened: Catalog, filters: dict[str, Any]) -> None:
     asked = [f"{name.replace('_', ' ')} {v}" for name, v in given.items() if v is not None]
     asked += [f"tag {tag}" for tag in filters["tags"]]
     tasks = dict.fromkeys(entry.task or "not known" for entry in opened.entries)
-    typer.echo(
+    tell(
         shown(
             f"No prompt of {' and '.join(asked) or 'this library'}. "
             f"Tasks: {', '.join(tasks) or 'none'}. "
