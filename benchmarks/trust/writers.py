@@ -123,16 +123,6 @@ def make_place(place: Path, models: Path) -> None:
         ("library", "remove", "mixture", "lib"),
     ):  # fmt: skip
         must(command, place)
-        if command[-1] in ("in/capital", "in/film"):
-            _praise(place / command[-1])
-
-
-def _praise(folder: Path) -> None:
-    """Let the record of a prompt say that it is good: pairs are made of such alone."""
-    file = folder / "promptport.json"
-    record = json.loads(file.read_text())
-    record["prompt"]["tuning"]["dev_score"] = 1.0
-    file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def must(command: tuple[str, ...], place: Path) -> None:
@@ -144,6 +134,9 @@ def must(command: tuple[str, ...], place: Path) -> None:
 
 def writers(models: Path) -> list[Writer]:
     """All of them.
+
+    Left out are `demo`, which takes a minute, and `library pairs`, which needs prompts that are
+    good: both write as `tune` and `library curves` do.
 
     Args:
         models: of `make_models`.
@@ -216,9 +209,6 @@ def writers(models: Path) -> list[Writer]:
         Writer("library curves --out",
                ("library", "curves", "lib", *reviews, "--start", "random", "--start", "single",
                 "--rows", "0", "--rows", "4", "--steps", "2", *out),
-               parts=False, grows=("cells.jsonl",)),
-        Writer("library pairs --out",
-               ("library", "pairs", "lib/capital", "lib/film", *probe, *reviews, *out),
                parts=False, grows=("cells.jsonl",)),
         Writer("library similarity --out",
                ("library", "similarity", "lib/capital", "lib/film", "--out", "heat.html"),
