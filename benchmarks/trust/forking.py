@@ -172,7 +172,8 @@ def _live(
         os.chdir(place)
         os.environ["PROMPTPORT_CACHE"] = str(place / "cache")
         os.environ["TMPDIR"] = str(place / "tmp")
-        tempfile.tempdir = None
+        # Named here: Python would try the folder with a file of its own, which a kill leaves.
+        tempfile.tempdir = str(place / "tmp")
         if prepare is not None:
             prepare()
         sys.addaudithook(_counting(kill))

@@ -67,7 +67,10 @@ class Found:
     def fault(self, figure: str, case: Case, told: str) -> None:
         """Count a fault, and keep the first of its kind."""
         self.counts[figure] += 1
-        self.faults.setdefault(f"{case.writer.name}: {figure}", told)
+        key = f"{case.writer.name}: {figure}"
+        if key not in self.faults:
+            print(f"{key}\n{told}", file=sys.stderr, flush=True)
+        self.faults.setdefault(key, told)
 
 
 def main() -> int:
@@ -76,6 +79,7 @@ def main() -> int:
     add = parser.add_argument
     add("--kills", type=int, default=500)
     add("--quick", action="store_true", help="as many as fit into a minute, each writer in turn")
+    add("--seconds", type=float, default=0, help="most; 0 for no limit")
     add("--writer", nargs="*", default=[], help="only these, by the beginnings of their names")
     add("--every", action="store_true", help="before every change of the disk, of each writer")
     add("--seed", type=int, default=0)
@@ -88,7 +92,7 @@ def main() -> int:
             Path(folder),
             kills=given.kills,
             seed=given.seed,
-            seconds=QUICK_SECONDS if given.quick else 0.0,
+            seconds=QUICK_SECONDS if given.quick else given.seconds,
             only=given.writer,
             every=given.every,
         )
@@ -140,11 +144,12 @@ def kill_all(
     cases: dict[str, Case] = {}
     found = Found()
     for writer, kill in _plan(chosen, kills, seed, every, cases, root):
-        if seconds and time.monotonic() - began > seconds:
+        passed = time.monotonic() - began
+        if (seconds and passed > seconds) or (not every and found.counts["kills"] >= kills):
             break
         _one(cases[writer.name], kill, root / "work", found)
         if found.counts["kills"] % 20 == 0:
-            print(f"{found.counts['kills']} kills, {dict(found.counts)}", file=sys.stderr)
+            print(f"{time.monotonic() - began:.0f} s, {dict(found.counts)}", file=sys.stderr)
     if tree_of(models, exact=True) != before:
         found.counts["inputs_changed"] += 1
         found.faults["models"] = "a model was changed"
@@ -162,8 +167,10 @@ def _plan(
             for change in range(1, cases[writer.name].ended.changes + 1):
                 yield writer, (Kill(signal.SIGKILL, change),)
         return
-    for number in range(kills):
+    for number in range(2 * kills):
         writer = chosen[number % len(chosen)]
+        if writer.slow and number // len(chosen) % 2:
+            continue
         if writer.name not in cases:
             cases[writer.name] = _case(writer, root)
         draw = random.Random(f"{writer.name} {seed} {number}")

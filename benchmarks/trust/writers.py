@@ -67,6 +67,7 @@ class Writer:
         parts: the files of a folder belong together, so that all of them are old or new.
         grows: files that are added to line by line.
         prepare: called in the process of the command.
+        slow: takes longer than others, and is killed half as often.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Writer:
     parts: bool = True
     grows: tuple[str, ...] = ()
     prepare: Callable[[], Any] | None = None
+    slow: bool = False
 
 
 def make_models(root: Path) -> None:
@@ -155,7 +157,7 @@ def writers(models: Path) -> list[Writer]:
         Writer("tune, over an older one", (*tune, *probe, *out), (older,)),
         Writer("tune, several", (*tune, *probe, *reviews, "--seed", "0", "--seed", "1", *out)),
         Writer("tune --mixture", (*tune, *probe, "--mixture", *out)),
-        Writer("tune --with", (*tune, *probe, "--with", roberta, *out)),
+        Writer("tune --with", (*tune, *probe, "--with", roberta, *out), slow=True),
         Writer("tune --together", (*tune, *probe, *reviews, "--together", "one", *out)),
         Writer("tune --start attention",
                (*tune, *probe, "--start", "attention", "--library", "in/film", *out)),
@@ -163,15 +165,15 @@ def writers(models: Path) -> list[Writer]:
                (*tune, *reviews, "--start", "text", "--library", "in/film", *out)),
         Writer("tune, a GGUF model",
                ("tune", "--backbone", gguf, *_SHORT, *reviews, *out),
-               (("cache", "clear"),)),
+               (("cache", "clear"),), slow=True),
         Writer("transfer", ("transfer", "in/capital", "--to", roberta, "--no-check", "--out", "Q")),
         Writer("transfer, over an older one",
                ("transfer", "in/capital", "--to", roberta, "--no-check", "--out", "Q"),
                (("transfer", "in/capital", "--to", roberta, "--no-check", "--magnitude", "paper",
                  "--out", "Q"),)),
-        Writer("move --method answers", (*answers, "--no-check")),
+        Writer("move --method answers", (*answers, "--no-check"), slow=True),
         Writer("move --method answers, over an older one", (*answers, "--no-check"),
-               ((*answers, "--no-check", "--seed", "3"),)),
+               ((*answers, "--no-check", "--seed", "3"),), slow=True),
         Writer("move --only mixture",
                ("move", "in/capital", "--only", "mixture", *probe, "--texts", "task", "--epochs",
                 "2", "--out", "Q")),
@@ -191,7 +193,8 @@ def writers(models: Path) -> list[Writer]:
         Writer("vector make", ("vector", "make", "in/film", "--out", "V")),
         Writer("vector combine", vectors),
         Writer("vector combine --distill",
-               (*vectors, "--distill", *probe, *reviews, "--texts", "task", "--steps", "4")),
+               (*vectors, "--distill", *probe, *reviews, "--texts", "task", "--steps", "4"),
+               slow=True),
         Writer("vector widen",
                ("vector", "widen", "in/capital", *probe, "--texts", "task", "--steps", "3",
                 "--origin-samples", "2", *out)),
@@ -209,7 +212,7 @@ def writers(models: Path) -> list[Writer]:
         Writer("library curves --out",
                ("library", "curves", "lib", *reviews, "--start", "random", "--start", "single",
                 "--rows", "0", "--rows", "4", "--steps", "2", *out),
-               parts=False, grows=("cells.jsonl",)),
+               parts=False, grows=("cells.jsonl",), slow=True),
         Writer("library similarity --out",
                ("library", "similarity", "lib/capital", "lib/film", "--out", "heat.html"),
                parts=False),

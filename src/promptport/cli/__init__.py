@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from promptport.cli import groups, help_text
+from promptport.cli.stopping import stopped_code, stopping
 from promptport.errors import PromptPortError
 
 # What typer raises for wrong usage; typer carries its own copy of click, whose name is private.
@@ -48,7 +50,11 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(_exit_code(lambda: app()(arguments, prog_name="promptport", standalone_mode=False)))
+    with stopping():
+        code = _exit_code(
+            lambda: app()(arguments, prog_name="promptport", standalone_mode=False)
+        )
+    sys.exit(code)
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
@@ -63,8 +69,22 @@ def _exit_code(run: Callable[[], Any]) -> int:
         return 2
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
-        return 130
+        return stopped_code()
+    except OSError as error:
+        typer.echo(f"error: {_system_line(error)}", err=True)
+        return 1
     return code if isinstance(code, int) else 0
+
+
+def _system_line(error: OSError) -> str:
+    """What the system refuses, where no room below has words for it: a full disk, for instance."""
+    from promptport.files import storage_error
+
+    if error.filename is not None:
+        where = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else None
+    else:
+        where = None
+    return str(storage_error(where or Path("this command"), error, "the system to do as asked"))
 
 
 def _usage_line(error: Any) -> str:
