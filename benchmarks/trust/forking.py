@@ -8,6 +8,7 @@ be killed right before its n-th change of the disk, and every such place can be 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import pkgutil
@@ -96,6 +97,7 @@ def warm_up() -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.freeze()  # what is shared with children is not written to
 
 
 def run_command(

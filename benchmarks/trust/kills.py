@@ -6,6 +6,7 @@ Run from the root of the repository: python -m benchmarks.trust.kills [--kills N
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import shutil
 import signal
@@ -13,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +67,16 @@ class Found:
     faults: dict[str, str] = field(default_factory=dict)
     kinds: Counter[str] = field(default_factory=Counter)
 
+    @classmethod
+    def of(cls, parts: Iterable[Found]) -> Found:
+        """All parts in one."""
+        found = cls()
+        for part in parts:
+            found.counts.update(part.counts)
+            found.kinds.update(part.kinds)
+            found.faults |= part.faults
+        return found
+
     def fault(self, figure: str, case: Case, told: str) -> None:
         """Count a fault, and keep the first of its kind."""
         self.counts[figure] += 1
@@ -81,21 +94,25 @@ def main() -> int:
     add("--quick", action="store_true", help="as many as fit into a minute, each writer in turn")
     add("--seconds", type=float, default=0, help="most; 0 for no limit")
     add("--writer", nargs="*", default=[], help="only these, by the beginnings of their names")
+    add("--jobs", type=int, default=1, help="processes that share the work")
     add("--every", action="store_true", help="before every change of the disk, of each writer")
     add("--seed", type=int, default=0)
     add("--results", type=Path, default=RESULTS)
     given = parser.parse_args()
     recorded = environment(given.results)
     warm_up()
-    with tempfile.TemporaryDirectory(prefix="promptport-kills-") as folder:
-        found = kill_all(
-            Path(folder),
-            kills=given.kills,
-            seed=given.seed,
-            seconds=QUICK_SECONDS if given.quick else given.seconds,
-            only=given.writer,
-            every=given.every,
-        )
+    wanted = {
+        "kills": -(-given.kills // given.jobs),
+        "seconds": QUICK_SECONDS if given.quick else given.seconds,
+        "only": given.writer,
+        "every": given.every,
+    }
+    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("fork")) as pool:
+        parts = [
+            pool.submit(_job, wanted, given.seed + 1000 * number, number, given.jobs)
+            for number in range(given.jobs)
+        ]
+        found = Found.of([part.result() for part in parts])
     summary = {
         "kills": found.counts["kills"],
         "kill_writers": found.counts["writers"],
@@ -112,6 +129,12 @@ def main() -> int:
     return 1 if found.faults else 0
 
 
+def _job(wanted: dict[str, Any], seed: int, first: int, jobs: int) -> Found:
+    """The share of one process."""
+    with tempfile.TemporaryDirectory(prefix="promptport-kills-") as folder:
+        return kill_all(Path(folder), seed=seed, share=(first, jobs), **wanted)
+
+
 def kill_all(
     root: Path,
     *,
@@ -120,6 +143,7 @@ def kill_all(
     seconds: float = 0.0,
     only: list[str] | None = None,
     every: bool = False,
+    share: tuple[int, int] = (0, 1),
 ) -> Found:
     """Kill writers in turn.
 
@@ -130,6 +154,7 @@ def kill_all(
         seconds: most; 0 for no limit.
         only: beginnings of names of writers; none for all.
         every: in place of `kills`, one before every change of the disk.
+        share: (i, n): only the writers i, i + n, i + 2n ...
     """
     began = time.monotonic()
     models = root / "models"
@@ -140,7 +165,7 @@ def kill_all(
         writer
         for writer in writers(models)
         if not only or any(writer.name.startswith(name) for name in only)
-    ]
+    ][share[0] :: share[1]]
     cases: dict[str, Case] = {}
     found = Found()
     for writer, kill in _plan(chosen, kills, seed, every, cases, root):

@@ -32,16 +32,27 @@ _USED = "used"
 
 
 def cache_folder() -> Path:
-    """`$PROMPTPORT_CACHE`, else `promptport` in the platform's folder for such things."""
+    """`$PROMPTPORT_CACHE`, else `promptport` in the platform's folder for such things.
+
+    Without a home it is a path at which nothing can be: what needs no cache works, and what needs
+    one is told to name it.
+    """
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named).expanduser()
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "promptport"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return Path(os.devnull)
 
 
 def cache_limit() -> int:

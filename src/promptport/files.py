@@ -242,11 +242,25 @@ def describe_foreign(path: Path, reason: str) -> str:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Tensors in safetensors form, contiguous copies, ready for an atomic write."""
+    """Tensors in safetensors form, contiguous copies, ready for an atomic write.
+
+    The same tensors and texts give the same bytes: the library writes texts in any order.
+    """
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return bytes(save(plain, metadata={"format": "pt", **(metadata or {})}))
+    return _in_order(bytes(save(plain, metadata={"format": "pt", **(metadata or {})})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the texts of its header in the order of the alphabet."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    texts = dict(sorted(header.pop("__metadata__").items()))
+    plain = json.dumps({"__metadata__": texts, **header}, ensure_ascii=False, separators=(",", ":"))
+    head = plain.encode("utf-8", "surrogatepass")
+    head += b" " * (-len(head) % 8)  # tensors begin at a multiple of 8
+    return len(head).to_bytes(8, "little") + head + data[8 + size :]
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -51,10 +53,14 @@ def main(arguments: list[str] | None = None) -> None:
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with stopping():
-        code = _exit_code(
-            lambda: app()(arguments, prog_name="promptport", standalone_mode=False)
-        )
+        code = _exit_code(lambda: _run(arguments))
     sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> Any:
+    code = app()(arguments, prog_name="promptport", standalone_mode=False)
+    sys.stdout.flush()  # while what goes wrong is still an error of this command
+    return code
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
@@ -71,20 +77,32 @@ def _exit_code(run: Callable[[], Any]) -> int:
         typer.echo("interrupted", err=True)
         return stopped_code()
     except OSError as error:
-        typer.echo(f"error: {_system_line(error)}", err=True)
+        if not _output_is_closed(error):
+            typer.echo(f"error: {_system_line(error)}", err=True)
         return 1
     return code if isinstance(code, int) else 0
+
+
+def _output_is_closed(error: OSError) -> bool:
+    """Whether whoever read the output is gone (`| head`); output that cannot be written is dropped.
+
+    Python would try again at its end, and print a traceback.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return error.errno == errno.EPIPE
 
 
 def _system_line(error: OSError) -> str:
     """What the system refuses, where no room below has words for it: a full disk, for instance."""
     from promptport.files import storage_error
 
-    if error.filename is not None:
-        where = Path(os.fsdecode(error.filename)) if not isinstance(error.filename, int) else None
-    else:
-        where = None
-    return str(storage_error(where or Path("this command"), error, "the system to do as asked"))
+    name = error.filename
+    where = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else "this command"
+    return str(storage_error(Path(where), error, "the system to do as asked"))
 
 
 def _usage_line(error: Any) -> str:
