@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from promptport.cli import groups, help_text
-from promptport.cli.stopping import stopped_code, stopping
+from promptport.cli.stopping import ended_by_signals, stopped_code
 from promptport.errors import PromptPortError
 
 # What typer raises for wrong usage; typer carries its own copy of click, whose name is private.
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with stopping():
+    with ended_by_signals():
         code = _exit_code(lambda: _run(arguments))
     sys.exit(code)
 

@@ -21,7 +21,7 @@ def stopped_code() -> int:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[None]:
+def ended_by_signals() -> Iterator[None]:
     """SIGTERM and SIGHUP interrupt as Ctrl-C does; a second one ends the process at once.
 
     Where somebody else answers them, or ignores them (`nohup`), they are left alone.
