@@ -121,7 +121,11 @@ def main() -> int:
         "leftovers": found.counts["leftovers"],
         "kill_tracebacks": found.counts["kill_tracebacks"],
     }
-    runs = {"came too late": found.counts["late"], "kinds": dict(sorted(found.kinds.items())), "faults": found.faults}
+    runs = {
+        "came too late": found.counts["late"],
+        "kinds": dict(sorted(found.kinds.items())),
+        "faults": found.faults,
+    }
     merge_summary(given.results, summary, recorded, RUNS, runs)
     for key, told in found.faults.items():
         print(f"\n{key}\n{told}")

@@ -79,9 +79,7 @@ def _kept(value: Any) -> Any:
     return [_kept(v) for v in value] if isinstance(value, list) else value
 
 
-def not_whole(
-    place: Path, old: Tree, new: Tree, parts: bool, grows: Collection[str]
-) -> list[str]:
+def not_whole(place: Path, old: Tree, new: Tree, parts: bool, grows: Collection[str]) -> list[str]:
     """What anybody would see below a place that is neither as before nor as it is to be.
 
     Args:

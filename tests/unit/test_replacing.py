@@ -23,9 +23,7 @@ def write(place, files) -> None:
 
 
 def read(place) -> dict[str, str]:
-    return {
-        p.relative_to(place).as_posix(): p.read_text() for p in place.rglob("*") if p.is_file()
-    }
+    return {p.relative_to(place).as_posix(): p.read_text() for p in place.rglob("*") if p.is_file()}
 
 
 @pytest.fixture

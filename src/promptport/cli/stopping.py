@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 INTERRUPTED = 130
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _code = INTERRUPTED
 
 

@@ -29,8 +29,9 @@ def file_hash(path: Path) -> str:
         state = where.stat()
     except OSError as error:
         raise storage_error(path, error, "a readable file") from error
-    seen: dict[str, object] = {"path": str(where), "size": state.st_size, "changed": state.st_mtime_ns}
-    seen |= {"inode": state.st_ino, "noted": state.st_ctime_ns}  # times of change can be set
+    seen: dict[str, object] = {"path": str(where), "size": state.st_size, "inode": state.st_ino}
+    # The time of change can be set; that of the inode cannot.
+    seen |= {"changed": state.st_mtime_ns, "noted": state.st_ctime_ns}
     name = hashlib.sha256(str(where).encode()).hexdigest()[:32]
     place = cache_folder() / _FOLDER / f"{name}.json"
     if (known := _remembered(place, seen)) is not None:
