@@ -96,7 +96,8 @@ class Front:
         if status < 400:
             return status
         if status not in (404, 405, 307) or text.startswith('{"error"'):
-            message = json.loads(text)["error"]["message"]
+            told = json.loads(text)
+            message = told["error"]["message"] if "error" in told else told["detail"]
             raise PromptPortError("request", expected="another", got=message, fix="Send another")
         return status
 

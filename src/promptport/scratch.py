@@ -66,7 +66,8 @@ def scratch_file(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
 
     path, handle = _made(make, handles.__getitem__)
     try:
-        with os.fdopen(handle, "w+b") as stream:  # type: ignore[arg-type]  # it was just made
+        assert handle is not None
+        with open(handle, "w+b") as stream:
             yield stream, path
     finally:
         with contextlib.suppress(OSError):
