@@ -95,11 +95,8 @@ class Front:
             raise AssertionError(f"{status}: {text[:300]}")
         if status < 400:
             return status
-        if status not in (404, 405, 307) or text.startswith('{"error"'):
-            told = json.loads(text)
-            message = told["error"]["message"] if "error" in told else told["detail"]
-            raise PromptPortError("request", expected="another", got=message, fix="Send another")
-        return status
+        message = json.loads(text)["error"]["message"] if text else "nothing"  # of HEAD
+        raise PromptPortError("request", expected="another", got=message, fix="Send another")
 
     async def _asked(self, sent: Sent) -> tuple[int, bytes]:
         scope = {
