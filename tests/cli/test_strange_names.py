@@ -7,7 +7,6 @@ import pickle
 import shutil
 
 import pytest
-from promptport.cli.console.words import harmless
 
 from promptport.backbone import open_space
 from promptport.catalog.changing import add_folder, restore
@@ -18,6 +17,7 @@ from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.storage import load_prompt, prompt_of_tensor, save_prompt
 from promptport.tasks import open_task
+from promptport.token_text import harmless
 
 
 @pytest.fixture

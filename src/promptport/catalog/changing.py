@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +25,10 @@ from promptport.catalog.layout import (
     WEIGHTS_FILE,
 )
 from promptport.catalog.tags import checked_tags, read_tags, write_tags
-from promptport.catalog.trash import Removed, emptied, from_trash, to_trash
+from promptport.catalog.trash import Removed, emptied, from_trash, tidy_trash, to_trash
 from promptport.errors import MismatchError, PromptPortError, StorageError
 from promptport.files import storage_error, what_is_at
+from promptport.scratch import scratch_folder, sweep
 from promptport.shell import quoted
 
 _LOCK = ".promptport-library.lock"
@@ -50,6 +50,8 @@ def changing(library: Path) -> Iterator[None]:
 
     try:
         with FileLock(library / _LOCK, timeout=_PATIENCE):
+            sweep(library)
+            tidy_trash(library)
             yield
     except Timeout:
         raise StorageError(
@@ -121,14 +123,11 @@ def add_folder(
     with changing(place):
         target = place / called
         _refuse_taken(place, target, called)
-        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
-        try:
+        with scratch_folder(place, "adding") as staging:
             copy = staging / called
             _copy(source, copy)
             check(copy)
             os.rename(copy, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     return target
 
 

@@ -135,6 +135,16 @@ def _delete(folder: Path) -> None:
         raise storage_error(going, error, "a folder of the trash that can be deleted") from error
 
 
+def tidy_trash(library: Path) -> None:
+    """Remove folders of the trash that hold nothing: a kill between two steps leaves such.
+
+    Nobody else may be changing the library.
+    """
+    for folder in sorted((library / TRASH).glob("*/")):
+        if not os.path.lexists(folder / _CONTENT) and not folder.is_symlink():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def to_trash(library: Path, path: Path, name: str) -> Removed:
     """Move a folder or file of a library to its trash.
 
@@ -147,19 +157,26 @@ def to_trash(library: Path, path: Path, name: str) -> Removed:
         StorageError: it cannot be moved; it stays where it was.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    folder = library / TRASH / f"{time.time_ns()}-{os.getpid()}"
+    folder = library / TRASH / f"{_next_time(library)}-{os.getpid()}"
     removed = Removed(name, path.relative_to(library).as_posix(), now, folder / _CONTENT)
     values = {"name": name, "place": removed.place, "removed": now}
     try:
         folder.mkdir(parents=True)
         write_atomic(folder / _RECORD, json_bytes(_FORMAT.record(**values)))
         os.rename(path, removed.content)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, StorageError):
+    except BaseException as error:  # an interruption too
+        if not os.path.lexists(removed.content):
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, StorageError) or not isinstance(error, OSError):
             raise
         raise storage_error(path, error, "a folder that can be moved to the trash") from error
     return removed
+
+
+def _next_time(library: Path) -> int:
+    """Nanoseconds since the epoch, later than of all that is in the trash: clocks are set back."""
+    known = [folder.name.partition("-")[0] for folder in (library / TRASH).glob("*/")]
+    return max([time.time_ns(), *(int(t) + 1 for t in known if t.isascii() and t.isdigit())])
 
 
 def from_trash(library: Path, name: str) -> Path:

@@ -68,7 +68,7 @@ def test_what_cannot_be_added(library, tmp_path) -> None:
     with pytest.raises(FileFormatError, match="an empty file"):
         changing.add_folder(source, library)
     assert tree(library) == before
-    assert not list(library.glob(".adding-*"))
+    assert not list(library.glob(".adding*"))
 
 
 def test_the_trash_gives_back_what_it_took(library) -> None:
@@ -271,3 +271,46 @@ def test_verify_finds_what_a_list_cannot_see(library) -> None:
     assert found.models["nano-bert"] == "another"
     assert found.models["some/hub-model"].startswith("not compared")
     assert not [file.name for file in library.iterdir() if file.name.startswith(".trash")]
+
+
+def test_a_clock_that_was_set_back_does_not_change_what_was_removed_last(
+    library, monkeypatch
+) -> None:
+    changing.remove("a", library)
+    save_prompt(made(8), library / "a")
+    monkeypatch.setattr(trash.time, "time_ns", lambda: 1)
+    changing.remove("a", library)
+    monkeypatch.undo()
+    assert load_prompt(changing.restore("a", library)) == made(8)
+
+
+def test_an_empty_folder_of_the_trash_is_removed_by_the_next_change(library) -> None:
+    left = library / ".trash" / "1-1"
+    left.mkdir(parents=True)
+    (left / "record.json").write_text("{}")
+    changing.remove("a", library)
+    assert not left.exists()
+    assert [removed.name for removed in trash.in_trash(library)] == ["a"]
+
+
+def test_an_interrupted_removal_leaves_everything(library, monkeypatch) -> None:
+    before = tree(library)
+
+    def stop(*_args) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trash.os, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        changing.remove("a", library)
+    assert tree(library) == before
+    assert list((library / ".trash").iterdir()) == []
+
+
+def test_what_a_killed_process_was_adding_is_removed_by_the_next_change(
+    library, monkeypatch
+) -> None:
+    monkeypatch.setattr("promptport.scratch._swept", set())
+    left = library / ".adding.0.promptport-tmp"
+    left.mkdir()
+    changing.remove("a", library)
+    assert not left.exists()

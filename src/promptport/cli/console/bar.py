@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from promptport.cli.console.progress import View
-from promptport.cli.console.words import harmless
+from promptport.token_text import harmless
 
 _FIRST = 0.5  # seconds before a bar appears
 _PARTS = 1000  # of a bar: how much of the work is done does not come in whole parts

@@ -8,8 +8,8 @@ from typing import Any
 
 import typer
 
-from promptport.cli.console.words import harmless
 from promptport.shell import joined
+from promptport.token_text import harmless
 
 
 def print_json(value: Mapping[str, Any]) -> None:

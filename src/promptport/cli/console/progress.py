@@ -18,8 +18,9 @@ from typing import Protocol
 
 import typer
 
-from promptport.cli.console.words import harmless
+from promptport.cli.stopping import stopped_code
 from promptport.progress import Stage, listening
+from promptport.token_text import harmless
 
 Clock = Callable[[], float]  # seconds
 
@@ -292,7 +293,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def goes_on(since: str | None, kept: Path | Callable[[], bool] | None = None) -> Iterator[None]:
-    """End an interrupted command with a line that says what is kept, and exit code 130.
+    """End an interrupted command with a line that says what is kept, and its exit code.
 
     Args:
         since: what the same command goes on from; None where nothing is kept.
@@ -307,7 +308,7 @@ def goes_on(since: str | None, kept: Path | Callable[[], bool] | None = None) ->
             typer.echo(f"interrupted: the same command goes on from {since}", err=True)
         else:
             say_interrupted()
-        raise typer.Exit(130) from None
+        raise typer.Exit(stopped_code()) from None
 
 
 def say_interrupted() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from promptport.cli.console.words import harmless
+from promptport.token_text import harmless
 
 _PIPE_WIDTH = 140  # a pipe or file has no width of its own
 _MANY = (
