@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo demo-real test test-all examples lint docs clean
+.PHONY: demo demo-real test test-all examples papers lint docs compat audit clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
@@ -26,11 +26,24 @@ test-all: $(STAMP)
 examples: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m slow tests/docs/test_examples.py -k "README or howto"
 
+# The experiments of both papers, and what each costs.
+papers: $(STAMP)
+	$(BIN)/promptport run recipes --list
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tools.docs.lint_prose
+
+# The oldest and the newest versions of torch, transformers and PEFT; downloads some gigabytes.
+compat: $(STAMP)
+	$(BIN)/python -m tools.packaging.compat
+
+# Known faults of the locked versions, and what licences they have.
+audit: $(STAMP)
+	$(BIN)/python -m tools.packaging.audit
+	$(BIN)/python -m tools.packaging.licences --check
 
 # Strict: broken links, missing public names and failing notebooks are errors.
 docs: $(STAMP) $(DOCS_STAMP)
@@ -40,13 +53,13 @@ docs: $(STAMP) $(DOCS_STAMP)
 $(STAMP): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet "torch==2.13.0"
-	$(BIN)/python -m pip install --quiet -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 
 $(DOCS_STAMP): $(STAMP) requirements-docs.lock
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements-docs.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) build docs/generated promptport-demo.html promptport-demo-real
+	rm -rf $(VENV) build docs/generated promptport-demo.html promptport-demo-real runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -49,6 +50,28 @@ def write_summary(folder: Path, summary: Mapping[str, float], recorded: Mapping[
     """
     write_atomic(folder / "summary.json", json_bytes(dict(summary)))
     write_atomic(folder / "environment.json", json_bytes(dict(recorded)))
+
+
+def merge_summary(
+    folder: Path,
+    summary: Mapping[str, float],
+    recorded: Mapping[str, Any],
+    file: str,
+    runs: Mapping[str, Any],
+) -> None:
+    """Put figures into a `summary.json` that several benchmarks share.
+
+    Args:
+        folder: of the results.
+        summary: the figures of this one; those of others stay.
+        recorded: what `environment` said at the start of the run.
+        file: for what was measured, with the environment: `kills.json`.
+        runs: what was measured.
+    """
+    place = folder / "summary.json"
+    known = json.loads(place.read_text()) if place.is_file() else {}
+    write_atomic(place, json_bytes({**known, **summary}))
+    write_atomic(folder / file, json_bytes({"environment": dict(recorded), **runs}))
 
 
 def write_runs(folder: Path, runs: Mapping[str, Any]) -> None:

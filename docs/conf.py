@@ -28,6 +28,7 @@ include_patterns = [
     "benchmarks/**/*.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
 ]
 exclude_patterns = ["docs/methods/cards/**", "build/**", ".venv/**"]
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton"]

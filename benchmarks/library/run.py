@@ -6,21 +6,21 @@ Run from the root of the repository: python -m benchmarks.library.run
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks._result import environment, write_runs, write_summary
+from benchmarks._result import environment, write_runs
 
 from promptport.catalog.index import INDEX_FILE
+from promptport.files import json_bytes, read_json, write_atomic
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.storage import save_prompt
@@ -121,6 +121,23 @@ def summary(runs: dict[str, list[dict[str, float]]], count: int) -> dict[str, fl
     return told
 
 
+def merge_summary(
+    results: Path, figures: Mapping[str, float], part: str, recorded: Mapping[str, Any]
+) -> None:
+    """Write the figures of a part beside those of the other parts.
+
+    Args:
+        results: folder of the results.
+        figures: by key; they replace those of the same keys.
+        part: key of what was recorded in `environment.json`.
+        recorded: what `environment` said at the start of the run.
+    """
+    for name, own in (("summary.json", dict(figures)), ("environment.json", {part: recorded})):
+        file = results / name
+        old = read_json(file) if file.is_file() else {}
+        write_atomic(file, json_bytes({**old, **own}))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the library, measure, write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -133,9 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_library(library, given.prompts)
         runs = measured(library)
     figures = summary(runs, given.prompts)
-    summary_file = given.results / "summary.json"
-    known = json.loads(summary_file.read_text()) if summary_file.is_file() else {}
-    write_summary(given.results, known | figures, recorded)  # others have written theirs
+    merge_summary(given.results, figures, "listing", recorded)
     write_runs(given.results, runs)
     for name, value in figures.items():
         print(f"{name:45} {value:.3f}")

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -133,16 +134,68 @@ def measure(
         print("NLU tasks are left out: no --data")
     known = [open_any(name, data) for name in sources or (*SOURCES, *(NLU if data else ()))]
     new = [open_any(name, data) for name in targets or (*TARGETS, *(NLU_TARGETS if data else ()))]
-    book = ResultStore(
-        results / "fewshot" / "cells.jsonl",
-        lambda cell: f"{weights_of(cell['backbone'])}-{settings.digest}",
-        *VALUES,
-    )
+    book = _book(settings, results)
     for seed in seeds:
         for name in backbones:
             _Bench(name, seed, known, new, settings, book, work / "fewshot").run()
     counts = {-1, *settings.counts}
     return [c for c in book.rows if c["backbone"] in backbones and c["rows"] in counts]
+
+
+def cells_of(
+    name: str, seed: int, data: Path | None = None, value: str = "score"
+) -> dict[str, dict[str, float]]:
+    """Test scores of all single sources as starts, before any tuning: target -> source -> score.
+
+    Args:
+        name: of the backbone.
+        seed: of origins and row order.
+        data: folder with nlu/, None to leave its targets out.
+        value: what is told in place of the score: `fit`, how it fits to what the other starts say
+            about the texts, or `dev`, the score on dev rows.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for cell in _rows():
+        single = cell["column"].startswith("single ") and cell["rows"] == 0
+        if single and (cell["backbone"], cell["seed"]) == (name, seed):
+            source = cell["column"].removeprefix("single ")
+            found.setdefault(cell["task"], {})[source] = cell[value]
+    return {t: own for t, own in found.items() if data is not None or not t.startswith("nlu:")}
+
+
+def tuned_sources(
+    name: str, seed: int, data: Path | None = None, among: Sequence[str] = ()
+) -> dict[str, SoftPrompt]:
+    """The single sources of `cells_of`; what is missing in build/task_vectors is tuned.
+
+    Args:
+        name: of the backbone, like all that follows as in `cells_of`.
+        seed: of origins and row order.
+        data: folder with nlu/.
+        among: take only these; none for all.
+    """
+    settings = Settings()
+    wanted = {source for own in cells_of(name, seed, data).values() for source in own}
+    wanted = wanted & set(among) if among else wanted
+    known = [open_any(task, data) for task in (*SOURCES, *(NLU if data else ()))]
+    known = [task for task in known if task.name in wanted]
+    bench = _Bench(name, seed, known, [], settings, _book(settings, RESULTS), WORK / "fewshot")
+    bench.tune_all()
+    return {task.name: load_prompt(bench.folder(task.name)) for task in known}
+
+
+@cache
+def _rows() -> list[Cell]:
+    """The committed cells, read once."""
+    return list(_book(Settings(), RESULTS).rows)
+
+
+def _book(settings: Settings, results: Path) -> ResultStore:
+    return ResultStore(
+        results / "fewshot" / "cells.jsonl",
+        lambda cell: f"{weights_of(cell['backbone'])}-{settings.digest}",
+        *VALUES,
+    )
 
 
 def open_any(name: str, data: Path | None) -> Task:

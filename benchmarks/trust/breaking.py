@@ -97,3 +97,22 @@ def break_text(data: bytes, draw: random.Random) -> bytes:
         words[draw.randrange(len(words))] = str(draw.choice(ODD))
         lines[place] = " ".join(words)
     return "\n".join(lines).encode("utf-8", "surrogatepass")
+
+
+def break_gguf(data: bytes, draw: random.Random) -> bytes:
+    """A GGUF file with a number, a text or a place in its header broken, or one byte."""
+    if draw.random() < 0.2:
+        return break_bytes(data, draw)
+    # Nearly all of the header is within this: keys and values first, tensors behind them.
+    place = draw.choice((8, 16, draw.randrange(4, 400), draw.randrange(4, len(data) // 8)))
+    ways: tuple[Callable[[], bytes], ...] = (
+        lambda: draw.choice((0, 1, 2**31, 2**32, 2**62, 2**64 - 1)).to_bytes(8, "little"),
+        lambda: draw.choice((0, 1, 7, 12, 13, 2**31, 2**32 - 1)).to_bytes(4, "little"),
+        lambda: bytes([draw.randrange(256)]),
+        lambda: draw.choice(_BYTES),
+        lambda: bytes(draw.randrange(256) for _ in range(8)),
+    )
+    put = draw.choice(ways)()
+    if draw.random() < 0.8:
+        return data[:place] + put + data[place + len(put) :]
+    return data[:place] + put + data[place:]

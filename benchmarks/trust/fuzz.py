@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import logging
+import os
 import random
 import shutil
 import signal
@@ -49,6 +50,7 @@ def main() -> int:
     totals: Counter[str] = Counter()
     faults: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["PROMPTPORT_CACHE"] = str(Path(folder) / "cache")
         seeds = Path(folder) / "seeds"
         make_seeds(seeds)
         for reader in readers(seeds):

@@ -13,13 +13,20 @@ from typing import Any
 from benchmarks.trust.breaking import (
     ODD,
     break_bytes,
+    break_gguf,
     break_json,
     break_tensors,
     break_text,
     break_value,
 )
+from benchmarks.trust.front import Front, draw_request
+from tests.tiny_gguf import write_llama
 
 from promptport.backbone import Backbone, open_space
+from promptport.backbone.gguf.header import read_header
+from promptport.backbone.gguf.table import table_blocks
+from promptport.cache import clear_cache
+from promptport.catalog.changing import check_facts
 from promptport.merging.expressions import parse_expression
 from promptport.parameters import OriginSpec
 from promptport.prediction import predict
@@ -35,6 +42,7 @@ from promptport.storage import (
     save_prompt,
     save_vector,
 )
+from promptport.storage.attention_folder import read_attention
 from promptport.tasks import Template, import_task, open_task
 from promptport.transfers import encode_prompt
 from promptport.tuning import random_prompt
@@ -42,6 +50,7 @@ from promptport.vector import TaskPromptVector
 from promptport.zoo import embedded_folder
 
 MODEL = "nano-gpt2"
+_ATTENTION = Path(__file__).resolve().parents[2] / "tests" / "golden" / "schema_1" / "attention"
 _ROWS = [
     (f"A {word} film , number {i} .", label)
     for i in range(6)
@@ -117,6 +126,9 @@ def make_seeds(root: Path) -> None:
     import numpy as np
 
     np.save(tensor / "p.npy", prompt.vectors.numpy())
+    shutil.copytree(_ATTENTION, root / "attention")
+    (root / "gguf").mkdir()
+    write_llama(root / "gguf" / "tiny.gguf")
     model = embedded_folder(MODEL)
     assert model is not None
     shutil.copytree(model, root / "model", ignore=shutil.ignore_patterns("README.md"))
@@ -143,6 +155,19 @@ def readers(root: Path) -> list[Reader]:
         }),
         Reader("vector", lambda place: load_vector(place / "vector"), {
             "vector/vector.json": break_json, "vector/vector.safetensors": break_tensors,
+        }),
+        Reader("attention", lambda place: read_attention(place / "attention"), {
+            "attention/attention.json": break_json,
+            "attention/attention.safetensors": break_tensors,
+        }),
+        Reader("facts", lambda place: check_facts(place / "prompt"), {
+            f"prompt/{name}": how for name, how in (json_files | tensors).items()
+        }),
+        Reader("gguf header", lambda place: _blocks(place / "gguf" / "tiny.gguf"), {
+            "gguf/tiny.gguf": break_gguf,
+        }),
+        Reader("gguf", lambda place: _opened(place / "gguf" / "tiny.gguf"), {
+            "gguf/tiny.gguf": break_gguf,
         }),
         Reader("portable", lambda place: load_portable(place / "portable" / "p.portable"), {
             "portable/p.portable": break_tensors,
@@ -172,7 +197,22 @@ def readers(root: Path) -> list[Reader]:
         Reader("predict", draw=_line(b"A warm and funny film , it was great ."),
                read_text=lambda text: predict(prompt, [text], backbone=backbone)),
         Reader("request", draw=_request, read_text=lambda message: _asked(server, message)),
+        Reader("http", draw=draw_request, read_text=Front(server).ask),
     ]  # fmt: skip
+
+
+def _blocks(file: Path) -> int:
+    """All rows of the embedding table."""
+    header = read_header(file)
+    return sum(len(block) for _, block in table_blocks(header, header.embedding))
+
+
+def _opened(file: Path) -> Any:
+    """As a model is opened: header, table, configuration and tokenizer, kept in the cache."""
+    try:
+        return open_space(str(file))
+    finally:
+        clear_cache()
 
 
 def _whole(task: Any) -> list[Any]:

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from promptport.prediction import Prediction, predict
     from promptport.prompt import SoftPrompt
     from promptport.provenance import Provenance
+    from promptport.recipes import Recipe, RunConfig, RunResult, read_recipe, run_recipe
+    from promptport.recipes.reports import RunDiff, RunRecord, diff_runs, read_run, write_report
     from promptport.relative import encode_relative
     from promptport.serving.asks import Ask, Reply
     from promptport.serving.server import PromptServer
@@ -127,6 +129,11 @@ _HOMES = {
     "Prediction": "prediction",
     "PromptServer": "serving.server",
     "Reply": "serving.asks",
+    "Recipe": "recipes",
+    "RunConfig": "recipes",
+    "RunDiff": "recipes.reports",
+    "RunRecord": "recipes.reports",
+    "RunResult": "recipes",
     "Ask": "serving.asks",
     "PromptPortError": "errors",
     "Provenance": "provenance",
@@ -164,11 +171,15 @@ _HOMES = {
     "merge": "merging",
     "move": "moving",
     "move_by_answers": "distillation",
+    "diff_runs": "recipes.reports",
     "distill_merge": "distillation",
     "open_space": "backbone",
     "open_task": "tasks",
     "rank": "library",
     "read_inputs": "tasks",
+    "read_recipe": "recipes",
+    "read_run": "recipes.reports",
+    "run_recipe": "recipes",
     "plan_move": "moving",
     "prepare_move": "moving",
     "save_portable": "storage",
@@ -186,6 +197,7 @@ _HOMES = {
     "distill_over_origins": "distillation",
     "with_origin": "backbone",
     "write_curves": "experiments",
+    "write_report": "recipes.reports",
 }
 
 __all__ = [
@@ -220,7 +232,12 @@ __all__ = [
     "PromptServer",
     "Provenance",
     "Ranking",
+    "Recipe",
     "Reply",
+    "RunConfig",
+    "RunDiff",
+    "RunRecord",
+    "RunResult",
     "SearchConfig",
     "SearchResult",
     "Selection",
@@ -244,6 +261,7 @@ __all__ = [
     "check_task",
     "check_task_origins",
     "combine",
+    "diff_runs",
     "distill_merge",
     "distill_over_origins",
     "encode_prompt",
@@ -267,6 +285,9 @@ __all__ = [
     "prepare_move",
     "rank",
     "read_inputs",
+    "read_recipe",
+    "read_run",
+    "run_recipe",
     "save_portable",
     "save_prompt",
     "save_vector",
@@ -280,6 +301,7 @@ __all__ = [
     "tune_jointly",
     "with_origin",
     "write_curves",
+    "write_report",
 ]
 
 

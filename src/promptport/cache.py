@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from promptport.errors import PromptPortError, StorageError
 from promptport.files import json_bytes, read_json, storage_error, write_atomic
+from promptport.scratch import MARK, sweep
 
 FOLDER_VARIABLE = "PROMPTPORT_CACHE"
 LIMIT_VARIABLE = "PROMPTPORT_CACHE_GB"
@@ -31,16 +32,27 @@ _USED = "used"
 
 
 def cache_folder() -> Path:
-    """`$PROMPTPORT_CACHE`, else `promptport` in the platform's folder for such things."""
+    """`$PROMPTPORT_CACHE`, else `promptport` in the platform's folder for such things.
+
+    Without a home it is a path at which nothing can be: what needs no cache works, and what needs
+    one is told to name it.
+    """
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named).expanduser()
     if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
+        base = _home() / "Library" / "Caches"
     elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        base = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        base = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return base / "promptport"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and a user that the system does not know
+        return Path(os.devnull)
 
 
 def cache_limit() -> int:
@@ -169,7 +181,11 @@ def mark_used(place: Path) -> None:
 
 def clear_cache() -> list[CacheEntry]:
     """Remove everything that no other process is using: what was removed."""
+    for folder in (cache_folder() / _MODELS, fetched_folder(), *_model_folders()):
+        sweep(folder)
     removed = [entry for entry in cache_entries() if _remove(entry)]
+    for file in (cache_folder() / _MODELS).glob(".*"):
+        _remove_lock(file)
     with contextlib.suppress(OSError):
         shutil.rmtree(cache_folder() / "hashes", ignore_errors=True)
     return removed
@@ -209,7 +225,7 @@ def _remove(entry: CacheEntry) -> bool:
         if not got:
             return False
         # Renamed first: nobody shall find half an entry.
-        gone = entry.place.with_name(f".gone-{os.getpid()}-{time.time_ns()}")
+        gone = entry.place.with_name(f".gone-{os.getpid()}-{time.time_ns()}{MARK}")
         try:
             os.replace(entry.place, gone)
         except OSError:
@@ -217,6 +233,16 @@ def _remove(entry: CacheEntry) -> bool:
         shutil.rmtree(gone, ignore_errors=True)
         _lock_file(entry.place).unlink(missing_ok=True)
     return True
+
+
+def _remove_lock(file: Path) -> None:
+    """Remove the lock of an entry that is not there, if nobody holds it."""
+    if file.suffix not in (".lock", ".making") or file.with_name(file.stem[1:]).exists():
+        return
+    with _flock(file, shared=False, wait=False) as got:
+        if got and not file.with_name(file.stem[1:]).exists():
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -235,6 +261,7 @@ def being_made(place: Path) -> Iterator[None]:
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        sweep(place.parent)
     except OSError as error:
         raise unwritable(storage_error(place, error, "a folder")) from error
     with in_use(place), _flock(place.with_name(f".{place.name}.making"), shared=False):

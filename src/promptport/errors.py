@@ -76,12 +76,20 @@ class TaskError(PromptPortError, ValueError):
     """A task file, template, verbalizer or data set that cannot be used."""
 
 
+class RecipeError(PromptPortError, ValueError):
+    """A recipe, or the folder of a run, that cannot be used."""
+
+
 class AnchorError(PromptPortError, ValueError):
     """Too few words shared by two backbones, or words that do not exist."""
 
 
 class TuningError(PromptPortError, ValueError):
     """Settings or states with which no prompt can be tuned."""
+
+
+class OutOfMemoryError(PromptPortError, MemoryError):
+    """More was asked for than fits into memory."""
 
 
 class UnknownNameError(PromptPortError, KeyError):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from promptport._version import __version__
 from promptport.errors import FileFormatError, StorageError
+from promptport.replacing import replace_folder
+from promptport.scratch import scratch_file, scratch_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def atomic_folder(target: Path, stale: Collection[str] = ()) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that replaces it when the block ends well.
 
-    Only the files written in the block are replaced; other files in an existing `target` stay.
+    Only the files written in the block are replaced; other files in an existing `target` stay. A
+    kill leaves the old files or the new ones (`replacing`), and what else it leaves is removed by
+    the next run (`scratch`).
 
     Args:
         target: the folder, made if missing.
@@ -32,24 +34,21 @@ def atomic_folder(target: Path, stale: Collection[str] = ()) -> Iterator[Path]:
     Raises:
         StorageError: the place is full, read-only or not a folder.
     """
-    staging: Path | None = None
+    place = target.resolve() if target.is_symlink() else target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(20, "a file is in the way", str(target))
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        yield staging
-        for file in staging.iterdir():
-            _flush(file)
-        os.chmod(staging, 0o777 & ~_umask())
-        _move_into(staging, target, stale)
+        with scratch_folder(place.parent, place.name) as staging:
+            yield staging
+            for file in staging.iterdir():
+                _flush(file)
+            os.chmod(staging, 0o777 & ~_umask())
+            replace_folder(staging, place, stale)
     except OSError as error:
         if isinstance(error, StorageError):
             raise
         raise storage_error(target, error, "a folder that can be written") from error
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _flush(file: Path) -> None:
@@ -67,58 +66,37 @@ def _umask() -> int:
     return mask
 
 
-def _move_into(staging: Path, target: Path, stale: Collection[str]) -> None:
-    """All files or, after an error, none: those that were there come back."""
-    if not target.exists():
-        os.replace(staging, target)
-        return
-    files = sorted(staging.iterdir())
-    old = Path(tempfile.mkdtemp(dir=staging))
-    moved: list[str] = []
-    try:
-        for file in files:
-            place = target / file.name
-            if place.is_dir():
-                raise IsADirectoryError(21, "a folder is in the way", str(place))
-            if place.exists():
-                os.replace(place, old / file.name)
-            moved.append(file.name)
-            os.replace(file, place)
-        for name in set(stale) - {file.name for file in files}:
-            if (target / name).is_file():
-                os.replace(target / name, old / name)
-                moved.append(name)
-    except OSError:
-        for name in moved:
-            if (old / name).exists():
-                os.replace(old / name, target / name)
-            else:
-                (target / name).unlink(missing_ok=True)
-        raise
-
-
 def write_atomic(target: Path, data: bytes) -> None:
     """Write a whole file or nothing.
 
     Raises:
         StorageError: the place is full or read-only.
     """
-    temporary: str | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with scratch_file(target) as (stream, temporary):
             stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-        temporary = None
+            take_place(stream, temporary, target)
     except OSError as error:
         raise storage_error(target, error, "a file that can be written") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+
+
+def take_place(stream: BinaryIO, temporary: Path, target: Path, mode: int | None = None) -> None:
+    """Let a temporary file take the place of another one, once it is on the disk.
+
+    Args:
+        stream: of the temporary file, open for writing.
+        temporary: its path.
+        target: the place.
+        mode: rights of the file; None for those of new files.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    stream.flush()
+    os.fsync(stream.fileno())
+    os.chmod(temporary, 0o666 & ~_umask() if mode is None else mode)
+    os.replace(temporary, target)
 
 
 def storage_error(place: Path, error: OSError, expected: str) -> StorageError:
@@ -264,11 +242,25 @@ def describe_foreign(path: Path, reason: str) -> str:
 
 
 def tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Tensors in safetensors form, contiguous copies, ready for an atomic write."""
+    """Tensors in safetensors form, contiguous copies, ready for an atomic write.
+
+    The same tensors and texts give the same bytes: the library writes texts in any order.
+    """
     from safetensors.torch import save
 
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return bytes(save(plain, metadata={"format": "pt", **(metadata or {})}))
+    return _in_order(bytes(save(plain, metadata={"format": "pt", **(metadata or {})})))
+
+
+def _in_order(data: bytes) -> bytes:
+    """A safetensors file with the texts of its header in the order of the alphabet."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    texts = dict(sorted(header.pop("__metadata__").items()))
+    plain = json.dumps({"__metadata__": texts, **header}, ensure_ascii=False, separators=(",", ":"))
+    head = plain.encode("utf-8", "surrogatepass")
+    head += b" " * (-len(head) % 8)  # tensors begin at a multiple of 8
+    return len(head).to_bytes(8, "little") + head + data[8 + size :]
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -241,7 +241,7 @@ class Objective:
             words = logits[:, 0, 0].index_select(1, columns)  # (Q, W), up to a constant per row
         else:
             words = self._long_word_scores(logits.log_softmax(-1), plan)
-        return _pool_words(words, self._label_of_word, len(self._labels))
+        return pool_words(words, self._label_of_word, len(self._labels))
 
     def _long_word_scores(self, log_probs: Tensor, plan: _LabelPlan) -> Tensor:
         """Chain rule over a word's tokens; in a masked model their mean, since words of different
@@ -343,7 +343,7 @@ def _refuse_clashes(
             )
 
 
-def _pool_words(words: Tensor, labels: Sequence[int], count: int) -> Tensor:
+def pool_words(words: Tensor, labels: Sequence[int], count: int) -> Tensor:
     """Log of the mean probability over the words of each label: (Q, W) -> (Q, C)."""
     if len(labels) == count:
         return words

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SHOWN = 60  # characters of a wrong value
+_PACKED = re.compile(r"([0-9]{1,9}):([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -103,3 +105,22 @@ def is_number(value: Any) -> bool:
     """Whether a JSON value is a finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and float("-inf") < value < float("inf")
+
+
+def packed(right: Sequence[bool]) -> str:
+    """Right or wrong per row as a bit each: their number, and hexadecimal digits."""
+    bits = "".join(str(int(r)) for r in right)
+    return f"{len(bits)}:{int(bits, 2):x}"
+
+
+def unpacked(bits: str) -> list[int]:
+    """Per row 1 for a right answer, else 0, of what `packed` made."""
+    length, _, digits = bits.partition(":")
+    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]
+
+
+def is_packed(value: Any) -> bool:
+    """Whether a JSON value is what `packed` makes of one row or more."""
+    if not isinstance(value, str) or not (match := _PACKED.fullmatch(value)):
+        return False
+    return int(match[1]) >= max(1, int(match[2], 16).bit_length())

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 _SPACE_MARKS = ("Ġ", "▁")
+# What a terminal acts on (all but line breaks and tabs), what turns the direction of the text
+# behind it, and what is no text.
+_ACTED_ON = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+
+
+def harmless(text: str) -> str:
+    """A text that others may have written, with escapes for what a terminal would act on.
+
+    Args:
+        text: of any number of lines, which it keeps.
+    """
+    return _ACTED_ON.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def readable(token: str) -> str:

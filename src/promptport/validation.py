@@ -6,6 +6,7 @@ read, not at start-up.
 
 from __future__ import annotations
 
+import reprlib
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -169,7 +170,7 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{type(value).__name__} {value!r}"[:120]
+    return f"{type(value).__name__} {reprlib.repr(value)}"[:120]
 
 
 def _fix(value: Any) -> str:

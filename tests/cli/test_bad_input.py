@@ -147,7 +147,7 @@ def test_a_read_only_place(run_cli, prompt, model_folder, tmp_path, monkeypatch)
     def refuse(*_args, **_options):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("promptport.files.tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("promptport.scratch.tempfile.mkdtemp", refuse)
     result = run_cli("transfer", prompt, "--to", model_folder("t5"), "--out", tmp_path / "q")
     fails(result, str(tmp_path / "q"), "Read-only file system", "free space")
 

@@ -1,9 +1,10 @@
-"""library list, show, add, remove, restore, tag, dedupe and verify, as they are typed."""
+"""library list, search, report, add, remove, restore, tag, verify and so on, as they are typed."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tests.unit.catalog.conftest import made, word_mixture
 from promptport import Catalog
 from promptport.cli.console import tables
 from promptport.storage import load_prompt, save_prompt
+from promptport.tuning import random_prompt
 
 
 @pytest.fixture
@@ -59,9 +61,11 @@ def test_list_filters_and_sorts_as_python_does(run_cli, run_printed, lib) -> Non
 
 
 def test_a_hint_runs_or_is_not_given(run_cli, run_printed, lib) -> None:
-    assert run_cli("library", "list", "lib")[2] == "", "one lies too deep for similarity"
-    shutil.move("lib/deep/b", "lib/b")
-    run_printed(run_cli("library", "list", "lib")[2])
+    (command,) = printed_commands(run_cli("library", "list", "lib")[2])
+    told = json.loads(run_cli(*command, "--json")[1])
+    assert told["names"] == listed(run_cli), "also those that lie deep"
+    Path("lib/c/promptport.json").write_text("{")
+    assert "similarity" not in run_cli("library", "list", "lib")[2], "it refuses damaged ones"
 
 
 def test_show_tells_all_and_what_to_do_next(run_cli, run_printed, lib) -> None:
@@ -99,6 +103,25 @@ def test_a_prompt_goes_in_out_and_back(run_cli, run_printed, lib) -> None:
     fails(run_cli("library", "remove", "mine", "lib"), "the name of one of its prompts")
     fails(run_cli("library", "remove", "a", "lib/a"), "a prompt folder itself")
     fails(run_cli("library", "remove", "a", "nowhere"), "got no such folder")
+
+
+def test_the_trash_is_emptied_when_it_is_said(run_cli, run_printed, lib) -> None:
+    assert run_cli("library", "empty-trash", "lib")[:2] == (0, "Nothing to delete.\n")
+    run_cli("library", "remove", "a", "lib")
+    assert run_cli("library", "empty-trash", "lib", "--older-than", "1")[1] == (
+        "Nothing to delete.\n"
+    )
+    code, out, err = run_cli("library", "empty-trash", "lib", "--dry-run")
+    assert (code, "would be deleted" in out) == (0, True)
+    assert len(list(Path("lib/.trash").iterdir())) == 1
+    run_printed(err)
+    assert list(Path("lib/.trash").iterdir()) == []
+    run_cli("library", "remove", "b", "lib")
+    told = json.loads(run_cli("library", "empty-trash", "lib", "--json")[1])
+    assert [gone["place"] for gone in told["deleted"]] == ["deep/b"]
+    fails(run_cli("library", "restore", "b", "lib"), "got an empty trash")
+    fails(run_cli("library", "empty-trash", "lib", "--older-than", "-1"), "days, 0 or more")
+    fails(run_cli("library", "empty-trash", "nowhere"), "got no such folder")
 
 
 def test_equal_prompts_are_told_then_removed(run_cli, run_printed, lib) -> None:
@@ -169,3 +192,74 @@ def test_a_long_table_is_written_as_a_short_one(monkeypatch, capsys) -> None:
                 monkeypatch.setattr(tables, "_MANY", 0)
                 tables.show_table(title, columns, rows)
                 assert capsys.readouterr().out == by_rich
+
+
+@pytest.fixture
+def strong(backbone, tmp_path, monkeypatch):
+    """A library of four prompts of a tiny model that stands in a folder, and a task file."""
+    monkeypatch.chdir(tmp_path)
+    model = backbone("bert")
+    for seed in range(4):
+        start = random_prompt(model, 2, seed)
+        loud = replace(start, vectors=start.vectors * 4).with_provenance(task="topic")
+        save_prompt(loud, Path("lib") / f"p{seed}")
+    Path("new.yaml").write_text(
+        "schema: 1\nname: new\nkind: classification\nmetric: accuracy\n"
+        "template: '{text} {soft} {answer} .'\nlabels:\n  good: [good]\n  bad: [bad]\n"
+        "data:\n  train: rows.jsonl\n"
+    )
+    texts = ("a great film", "a bad story", "the old river", "red and blue")
+    rows = [json.dumps({"text": text, "label": "good"}) for text in texts]
+    Path("rows.jsonl").write_text("\n".join(rows))
+    return model
+
+
+def test_search_by_a_task(run_cli, strong) -> None:
+    code, out, err = run_cli("library", "search", "lib", "--task", "new.yaml", "--shortlist", "2")
+    assert code == 0, err
+    assert "Asked now: 6; kept from earlier searches: 0." in out
+    tune = printed_commands(err)[-1]
+    assert tune[:2] == ["tune", "--backbone"]
+    asked = ("library", "search", "topic", "lib", "--task", "new.yaml", "--shortlist", "2")
+    told = json.loads(run_cli(*asked, "--json")[1])
+    assert (told["asked"], told["reused"], told["texts"]) == (0, 6, 4)
+    assert [own["by"] for own in told["entries"]] == ["texts"] * 2 + ["probes"] * 2
+    assert tune[tune.index("--origin") + 1] == f"lib/{told['best']}"
+    told = json.loads(run_cli("library", "search", "p2", "lib", "--task", "new.yaml", "--json")[1])
+    assert [own["name"] for own in told["entries"]] == ["p2"], "words narrow what is ranked"
+    assert (
+        "No prompt holds 'zebra'"
+        in run_cli("library", "search", "zebra", "lib", "--task", "new.yaml")[1]
+    )
+
+
+def test_search_refuses_in_a_line(run_cli, strong) -> None:
+    fails(run_cli("library", "search", "lib"), "search: expected words and the folder")
+    fails(run_cli("library", "search", "a", "lib", "--rows", "3"), "expected --task with it")
+    fails(run_cli("library", "search", "lib", "--task", "no.yaml"), "no.yaml")
+    save_prompt(made(1, length=2), "lib/other")
+    fails(run_cli("library", "search", "lib", "--task", "new.yaml"), "prompts of one backbone")
+
+
+def test_search_of_what_prompts_read_like(run_cli, strong) -> None:
+    river = strong.space.rows([strong.space.words["river"]] * 2)
+    save_prompt(replace(random_prompt(strong, 2, 9), vectors=river), "lib/q")
+    assert "No prompt holds 'river'" in run_cli("library", "search", "river", "lib")[1]
+    told = json.loads(run_cli("library", "search", "river", "lib", "--near", "--json")[1])
+    found = {hit["name"]: hit["where"] for hit in told["hits"]}
+    assert found["q"] == {"near words": ["river"]}
+
+
+def test_a_report_is_written_and_written_again(run_cli, strong) -> None:
+    assert run_cli("library", "report", "lib", "--out", "lib.html")[:2] == (0, "")
+    first = Path("lib.html").read_text()
+    assert first.count("<details") == 4
+    told = json.loads(
+        run_cli("library", "report", "lib", "--out", "lib.html", "--limit", "2", "--json")[1]
+    )
+    assert (told["prompts"], told["found"]) == (2, 4)
+    assert told["notes"] == ["2 more prompts are not shown"]
+    assert Path("lib.html").read_text().count("<details") == 2
+    Path("mine.html").write_text("<p>mine</p>")
+    fails(run_cli("library", "report", "lib", "--out", "mine.html"), "mine.html")
+    fails(run_cli("library", "report", "lib", "--out", "x.html", "--task", "no"), "none that fits")

@@ -215,3 +215,11 @@ def test_the_seed_of_an_origin_has_the_same_range(run_cli, prompt, task_file, tm
         ("vector", "widen", prompt, "--task", task_file),
     ):
         fails(run_cli(*command, *out), "seed: expected a number from 0 to 4294967295, got 9000")
+
+
+def test_groups_of_tasks(run_cli, tmp_path) -> None:
+    """A group is taken apart where prompts are tuned, and is no task elsewhere."""
+    tuning = ("tune", "--backbone", "nano-bert", "--out", tmp_path / "P")
+    fails(run_cli(*tuning, "--task", "glue:*"), "group 'glue:*': expected one that begins with")
+    fails(run_cli(*tuning, "--task", "lama:*"), "Give --data FOLDER with relations.jsonl")
+    fails(run_cli("tasks", "show", "pocket:*"), "task 'pocket:*': expected one task, got a group")

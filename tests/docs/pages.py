@@ -95,10 +95,35 @@ def written_answers(folder: Path) -> None:
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def sentences_folder(folder: Path) -> None:
+    """`data/sst2`, rows of one's own under the name of a data set."""
+    from promptport import open_task
+
+    rows = open_task("sentiment").load("train")[:200]
+    (folder / "data" / "sst2").mkdir(parents=True)
+    for split, first, last in (("train", 0, 120), ("dev", 120, 160), ("test", 160, 200)):
+        lines = [
+            json.dumps({"text": row.fields["text"], "label": row.answer}) + "\n"
+            for row in rows[first:last]
+        ]
+        file = folder / "data" / "sst2" / f"{split}.jsonl"
+        file.write_text("".join(lines), encoding="utf-8")
+
+
+def two_runs(folder: Path) -> None:
+    """`run` and `other-run`, of drawn numbers."""
+    from tests.runs import make_run
+
+    make_run(folder / "run")
+    make_run(folder / "other-run", better={"paper": 0.2})
+
+
 SETUPS: dict[str, Callable[[Path], None]] = {
     "docs/howto/csv.md": reviews_csv,
     "docs/howto/gguf.md": gguf_file,
+    "docs/howto/paper-data.md": sentences_folder,
     "docs/howto/peft-folder.md": peft_folder,
+    "docs/howto/reports.md": two_runs,
     "docs/howto/serve.md": gguf_file,
     "docs/howto/text-to-text.md": written_answers,
 }

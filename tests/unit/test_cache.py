@@ -114,3 +114,30 @@ def test_fetched_files_are_shown_and_cleared():
     assert cache.trim_cache(cache.model_entry("a")) == []
     assert [gone.what for gone in cache.clear_cache()] == ["a", "small.gguf, fetched"]
     assert not (folder / "small.gguf").exists()
+
+
+def test_without_a_home_nothing_can_be_kept(monkeypatch) -> None:
+    from pathlib import Path
+
+    from promptport.cache import cache_folder
+
+    def nobody() -> None:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("PROMPTPORT_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    assert cache_folder().parts[:2] == Path("/dev/null").parts[:2]
+    assert not cache_folder().exists()
+
+
+def test_locks_of_what_is_gone_are_removed(monkeypatch, tmp_path) -> None:
+    from promptport.cache import being_made, clear_cache
+
+    monkeypatch.setenv("PROMPTPORT_CACHE", str(tmp_path))
+    place = tmp_path / "gguf" / "key"
+    with being_made(place):
+        clear_cache()
+        assert len(list(place.parent.iterdir())) == 2, "both are held"
+    clear_cache()
+    assert list(place.parent.iterdir()) == []

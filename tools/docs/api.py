@@ -20,6 +20,7 @@ ROOMS = {
     "merging": "Combining task vectors.",
     "library": "Prompts of many tasks on one backbone.",
     "analysis": "Similarity, forecasts, robustness to origins, statistics.",
+    "recipes": "Experiments in files: read and run.",
     "experiments": "Whole comparisons: pairs, few-shot curves, the demo.",
     "storage": "Reading and writing folders and files.",
     "pages": "HTML pages that stand alone.",

@@ -258,7 +258,8 @@ class CausalStates:
         if past is not None:
             before = past.width
             attention = torch.cat([past.attention, attention], dim=1)
-            positions = positions + past.lengths[:, None]
+            # Padding behind a short rest of a long row would lie beyond the last position.
+            positions = (positions + past.lengths[:, None]) * (batch.attention != 0)
             cache = past.cache()
             if not keep:
                 _let_go(cache)

@@ -72,8 +72,6 @@ def render_chat(
     Raises:
         TaskError: the template fails on these messages.
     """
-    from jinja2 import TemplateError
-
     try:
         # Models that think before they answer are asked not to: their answer is what is scored.
         return str(
@@ -84,8 +82,8 @@ def render_chat(
                 enable_thinking=False,
             )
         )
-    except (TemplateError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # a program of others, which raises whatever it likes
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise _unusable(name, f"one that fails ({reason})") from error
 
 

@@ -37,8 +37,11 @@ from promptport.backbone.loading import (
     one_line,
     trusts_code,
 )
+from promptport.backbone.trusting import checked_shards
 from promptport.backbone.words import WORD_RULE, word_table
 from promptport.errors import BackboneError, FileFormatError
+from promptport.files import read_json
+from promptport.memory import is_out_of_memory, memory_error
 from promptport.progress import stage
 from promptport.space import EmbeddingSpace
 
@@ -311,7 +314,7 @@ def _files_to_try(checkpoint: Checkpoint, target: EmbeddingTarget) -> Iterator[s
         yield single
         path = _whole_file(checkpoint, index)
         if path is not None:
-            weight_map = json.loads(path.read_text())["weight_map"]
+            weight_map = checked_shards(read_json(path).get("weight_map"), str(path))
             named = [key for key in target.keys if key in weight_map]
             yield from dict.fromkeys(weight_map[key] for key in named)
             yield from dict.fromkeys(weight_map[key] for key in target.renamed(weight_map))
@@ -413,6 +416,8 @@ def _from_pickle_file(path: Path, target: EmbeddingTarget) -> Tensor | None:
         except RuntimeError:  # legacy (non-zip) files refuse mmap
             state = torch.load(path, **options)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise memory_error(error) from error
         raise FileFormatError(
             str(path),
             expected="tensors only (torch.load with weights_only)",

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 from promptport.backbone.gguf import find_gguf, front_folder, model_folder
 from promptport.backbone.kinds import Kind, model_class
 from promptport.backbone.quantised import quantised_line
+from promptport.backbone.trusting import check_attention, check_folder
 from promptport.errors import BackboneError, PromptPortError
+from promptport.memory import is_out_of_memory, memory_error
 from promptport.zoo import embedded_folder, embedded_names
 
 if TYPE_CHECKING:
@@ -66,6 +68,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
                 got="a folder without",
                 fix="Name the folder that save_pretrained wrote, or a GGUF file",
             )
+        check_folder(folder, name)
         return Checkpoint(name, str(folder), local=True)
     if not name or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise BackboneError(
@@ -93,6 +96,8 @@ def one_line(name: str) -> Iterator[None]:
     except PromptPortError:
         raise
     except Exception as error:  # a broken file can raise anything, from Rust even a bare one
+        if is_out_of_memory(error):
+            raise memory_error(error) from error
         text = str(error).strip()
         first = text.splitlines()[0].rstrip(".") if text else type(error).__name__
         raise BackboneError(
@@ -133,12 +138,11 @@ def load_config(checkpoint: Checkpoint) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     with one_line(checkpoint.name), _front(checkpoint) as place:
-        return cast(
-            "PreTrainedConfig",
-            AutoConfig.from_pretrained(
-                place, revision=checkpoint.revision, trust_remote_code=trusts_code()
-            ),
+        config = AutoConfig.from_pretrained(
+            place, revision=checkpoint.revision, trust_remote_code=trusts_code()
         )
+        check_attention(config, checkpoint.name)
+        return cast("PreTrainedConfig", config)
 
 
 def load_tokenizer(checkpoint: Checkpoint, **options: Any) -> PreTrainedTokenizerBase:

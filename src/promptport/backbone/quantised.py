@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from promptport.errors import BackboneError, PromptPortError
+from promptport.memory import is_out_of_memory
 
 # What transformers needs for a method, where that is not a package of the method's name.
 _PACKAGES = {
@@ -56,7 +57,7 @@ def quantised_line(name: str, config: Any) -> Iterator[None]:
     except PromptPortError:
         raise
     except (ImportError, OSError, ValueError, RuntimeError, AttributeError, KeyError) as error:
-        if method is None:
+        if method is None or is_out_of_memory(error):
             raise
         first = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         packages = _PACKAGES.get(method, method)

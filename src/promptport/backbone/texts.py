@@ -10,12 +10,10 @@ from typing import Any
 from promptport.backbone.checkpoint import open_space
 from promptport.backbone.loading import Checkpoint, find_checkpoint, load_tokenizer
 from promptport.backbone.model import Backbone, check_prompt
+from promptport.backbone.trusting import tokenizer_options
 from promptport.errors import BackboneError, MismatchError
 from promptport.prompt import SoftPrompt
 from promptport.space import EmbeddingSpace
-
-# A folder may say how a text is cut into tokens, but not run code or reach elsewhere.
-_NOT_FROM_FILES = ("trust_remote_code", "cache_dir", "proxies", "token")
 
 
 def text_ids(text: str, tokenizer: Any, length: int) -> list[int]:
@@ -69,10 +67,9 @@ def _opened(prompt: SoftPrompt, backbone: Backbone | str | None) -> tuple[Embedd
 
 def _tokenizer(made: Mapping[str, Any], backbone_reference: str, own: Any) -> Any:
     """The tokenizer that the text was cut by: that of the backbone, unless another is named."""
-    name, options = made["tokenizer"], dict(made.get("tokenizer_kwargs") or {})
+    name, options = made["tokenizer"], tokenizer_options(made.get("tokenizer_kwargs") or {})
     if name == backbone_reference and not options:
         return own
-    options = {key: value for key, value in options.items() if key not in _NOT_FROM_FILES}
     try:
         place = Checkpoint(name, name, local=True) if Path(name).is_dir() else find_checkpoint(name)
         return load_tokenizer(place, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -64,7 +65,7 @@ def word_table(tokenizer: Any) -> Words:
 
 
 def _read_table(place: Path) -> Words | None:
-    if not place.is_file():
+    if not os.path.isfile(place):  # also where it may not be looked for
         return None
     try:
         kept = read_json(place)

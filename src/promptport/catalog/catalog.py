@@ -208,12 +208,20 @@ class Catalog:
             fix=f"Did you mean {close[0]!r}?" if close else f"It has {some or 'none'}",
         )
 
-    def search(self, words: str, *, data: str | Path | None = None) -> tuple[SearchHit, ...]:
+    def search(
+        self,
+        words: str,
+        *,
+        data: str | Path | None = None,
+        near: Mapping[str, Sequence[str]] | None = None,
+    ) -> tuple[SearchHit, ...]:
         """Prompts whose names, tasks, labels, mixture words, templates or tags hold these words.
 
         Args:
             words: one or more, in any order and case.
             data: folder of `lama:` and `nlu:` tasks, whose labels are searched as well.
+            near: by the name of a prompt, the words next to its virtual tokens
+                (`library.near_words`), to be searched as well.
 
         Returns:
             The best match first; prompts that hold none of the words are left out.
@@ -222,7 +230,11 @@ class Catalog:
             PromptPortError: no word.
         """
         tasks = {name: known_task(name, data) for name in {e.task for e in self.entries} if name}
-        return search_entries([_Searched(e, tasks.get(e.task or "")) for e in self.entries], words)
+        near = near or {}
+        searched = [
+            _Searched(e, tasks.get(e.task or ""), tuple(near.get(e.name, ()))) for e in self.entries
+        ]
+        return search_entries(searched, words)
 
 
 @dataclass(frozen=True)
@@ -231,13 +243,15 @@ class _Searched:
 
     entry: CatalogEntry
     task: Task | None
+    near: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return self.entry.name
 
     def words(self) -> Mapping[str, Sequence[str]]:
-        return self.entry.words(self.task)
+        words = self.entry.words(self.task)
+        return {**words, "near words": self.near} if self.near else words
 
 
 def known_task(name: str | None, data: str | Path | None) -> Task | None:

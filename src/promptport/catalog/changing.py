@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shlex
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from promptport.catalog.headers import read_header
 from promptport.catalog.layout import (
     ATTENTION_FILE,
     DELTA_FILE,
+    FILES,
     LEGACY_WEIGHTS_FILE,
     MARKS,
     MIXTURE_FILE,
@@ -26,9 +25,11 @@ from promptport.catalog.layout import (
     WEIGHTS_FILE,
 )
 from promptport.catalog.tags import checked_tags, read_tags, write_tags
-from promptport.catalog.trash import Removed, from_trash, to_trash
+from promptport.catalog.trash import Removed, emptied, from_trash, tidy_trash, to_trash
 from promptport.errors import MismatchError, PromptPortError, StorageError
 from promptport.files import storage_error, what_is_at
+from promptport.scratch import scratch_folder, sweep
+from promptport.shell import quoted
 
 _LOCK = ".promptport-library.lock"
 _PATIENCE = 20.0  # seconds to wait for another writer
@@ -49,6 +50,8 @@ def changing(library: Path) -> Iterator[None]:
 
     try:
         with FileLock(library / _LOCK, timeout=_PATIENCE):
+            sweep(library)
+            tidy_trash(library)
             yield
     except Timeout:
         raise StorageError(
@@ -120,14 +123,11 @@ def add_folder(
     with changing(place):
         target = place / called
         _refuse_taken(place, target, called)
-        staging = Path(tempfile.mkdtemp(prefix=".adding-", dir=place))
-        try:
+        with scratch_folder(place, "adding") as staging:
             copy = staging / called
             _copy(source, copy)
             check(copy)
             os.rename(copy, target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     return target
 
 
@@ -181,6 +181,16 @@ def restore(name: str, library: str | Path) -> Path:
     _check_library(place)
     with changing(place):
         return from_trash(place, name)
+
+
+def empty_trash(
+    library: str | Path, older_than: float = 0.0, *, dry_run: bool = False
+) -> tuple[list[Removed], list[Path]]:
+    """Delete what lies in the trash of a library, for good; see `trash.emptied`."""
+    place = Path(library)
+    _check_library(place)
+    with changing(place):
+        return emptied(place, older_than, dry_run=dry_run)
 
 
 def tag(
@@ -360,7 +370,7 @@ def _refuse_taken(place: Path, target: Path, name: str) -> None:
                 expected=f"one that is free in {place}",
                 got=repr(name),
                 fix="Give another one with --name, or remove the old one: "
-                f"promptport library remove {shlex.quote(short)} {shlex.quote(str(place))}",
+                f"promptport library remove {quoted(short)} {quoted(place)}",
             )
     if os.path.lexists(target):
         raise StorageError(
@@ -368,6 +378,24 @@ def _refuse_taken(place: Path, target: Path, name: str) -> None:
             expected="a free place in the library",
             got="something that stands there",
             fix="Give another name with --name",
+        )
+
+
+def _refuse_foreign(file: Path, folder: Path) -> None:
+    """Refuse a link to a file that nobody asked for: a folder of others may name any place here.
+
+    Links of the Hub's cache lead to `blobs` beside the snapshot; files of a prompt are read and
+    checked wherever they lie.
+    """
+    if not file.is_symlink() or file.name in FILES:
+        return
+    place, own = file.resolve(), folder.resolve()
+    if not place.is_relative_to(own) and place.parent != own.parent.parent / "blobs":
+        raise StorageError(
+            str(file),
+            expected="a file in the folder of the prompt",
+            got=f"a link to {place}",
+            fix="Put the file in its place, or remove the link",
         )
 
 
@@ -381,6 +409,7 @@ def _copy(source: Path, target: Path) -> None:
         if file.name.startswith("."):
             continue
         if file.is_file():
+            _refuse_foreign(file, source)
             shutil.copy2(file, target / file.name)
         elif file.name == _AVERAGED and (source / ATTENTION_FILE).is_file():
             _copy(file, target / file.name)

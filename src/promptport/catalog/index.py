@@ -24,7 +24,7 @@ _MARK = 0x50_50_49_58  # application_id: "PPIX"
 _VERSION = 1  # of the columns; another one is thrown away
 _PATIENCE = 5.0  # seconds that another process may write
 # What is wrong with the place and not with the file: it stays, and the next place is tried.
-_PLACE = frozenset(
+OF_THE_PLACE = frozenset(
     (
         *(sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY),
         *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
@@ -72,16 +72,16 @@ class Index:
 
     def load(self) -> dict[str, Row]:
         """All rows by place, relative to the library; none without an index that can be used."""
-        for file in self._places():
+        for file in database_places(self._library, INDEX_FILE):
             try:
-                with contextlib.closing(_connect(file, create=False)) as database:
+                with contextlib.closing(connect_to(file, create=False)) as database:
                     if _is_ours(database):
                         return dict(map(_row, database.execute(_SELECT)))
             except sqlite3.Error as error:
-                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PLACE:
-                    _throw_away(file)
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_THE_PLACE:
+                    throw_away(file)
             except (ValueError, TypeError):
-                _throw_away(file)
+                throw_away(file)
         return {}
 
     def save(self, rows: Mapping[str, Row], gone: Iterable[str]) -> bool:
@@ -90,39 +90,59 @@ class Index:
         Returns:
             Whether it could be written.
         """
-        for file in self._places():
+        for file in database_places(self._library, INDEX_FILE):
             # A second try: what could not be read the first time is thrown away.
             for _ in range(2):
                 try:
-                    with contextlib.closing(_connect(file, create=True)) as database:
+                    with contextlib.closing(connect_to(file, create=True)) as database:
                         _write(database, rows, gone)
                     return True
                 except sqlite3.Error as error:
-                    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PLACE:
+                    if getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_THE_PLACE:
                         break
-                    _throw_away(file)
+                    throw_away(file)
         return False
 
-    def _places(self) -> Iterator[Path]:
-        """In the library, or in the cache where the library cannot be written."""
-        if os.access(self._library, os.W_OK):
-            yield self._library / INDEX_FILE
-        name = hashlib.sha256(os.fsencode(self._library.resolve())).hexdigest()[:32]
-        yield index_folder() / f"{name}.sqlite"
+
+def database_places(library: Path, name: str) -> Iterator[Path]:
+    """In the library, or in the cache where the library cannot be written.
+
+    Args:
+        library: its folder.
+        name: of the file in it; in the cache it has the hash of the library's path in front.
+    """
+    if os.access(library, os.W_OK):
+        yield library / name
+    own = hashlib.sha256(os.fsencode(library.resolve())).hexdigest()[:32]
+    tail = "" if name == INDEX_FILE else name.removeprefix(".promptport").removesuffix(".sqlite")
+    yield index_folder() / f"{own}{tail}.sqlite"
 
 
-def _throw_away(file: Path) -> None:
+def throw_away(file: Path) -> None:
+    """Remove a database that is damaged, or of others."""
     with contextlib.suppress(OSError):
         file.unlink()
 
 
-def _connect(file: Path, *, create: bool) -> sqlite3.Connection:
+def connect_to(file: Path, *, create: bool) -> sqlite3.Connection:
+    """Open a database.
+
+    Args:
+        file: it.
+        create: make it, and its folder, if it is missing.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
     if create:
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
     mode = "rwc" if create else "rw"
     address = f"{file.absolute().as_uri()}?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
+    database = sqlite3.connect(address, uri=True, timeout=_PATIENCE, isolation_level=None)
+    # A file of others: what its views and triggers would call is not called.
+    database.execute("PRAGMA trusted_schema = OFF")
+    return database
 
 
 def _is_ours(database: sqlite3.Connection) -> bool:

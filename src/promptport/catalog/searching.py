@@ -13,6 +13,7 @@ from promptport.errors import PromptPortError
 # How much a word counts where it stands: a name says more of a prompt than its template.
 WEIGHTS = {
     **{"name": 4.0, "task": 3.0, "tags": 3.0, "label words": 2.0, "mixture words": 2.0},
+    "near words": 1.5,
     "template": 1.0,
 }
 _WITHIN = 0.5  # of the weight, for a word that is only part of another

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from promptport.cli import groups, help_text
+from promptport.cli.stopping import ended_by_signals, stopped_code
 from promptport.errors import PromptPortError
 
 # What typer raises for wrong usage; typer carries its own copy of click, whose name is private.
@@ -48,7 +52,15 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    sys.exit(_exit_code(lambda: app()(arguments, prog_name="promptport", standalone_mode=False)))
+    with ended_by_signals():
+        code = _exit_code(lambda: _run(arguments))
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> Any:
+    code = app()(arguments, prog_name="promptport", standalone_mode=False)
+    sys.stdout.flush()  # while what goes wrong is still an error of this command
+    return code
 
 
 def _exit_code(run: Callable[[], Any]) -> int:
@@ -58,13 +70,50 @@ def _exit_code(run: Callable[[], Any]) -> int:
     except PromptPortError as error:
         typer.echo(f"error: {error}", err=True)
         return 1
+    except (MemoryError, RuntimeError, OSError) as error:
+        return _refused_code(error)
     except _Usage as error:
         typer.echo(f"error: {_usage_line(error)}", err=True)
         return 2
     except (typer.Abort, KeyboardInterrupt):
         typer.echo("interrupted", err=True)
-        return 130
+        return stopped_code()
     return code if isinstance(code, int) else 0
+
+
+def _refused_code(error: Exception) -> int:
+    """Too little memory, a closed output, or what the system refuses; all else is a fault."""
+    from promptport.memory import is_out_of_memory, memory_error
+
+    if is_out_of_memory(error):
+        typer.echo(f"error: {memory_error(error)}", err=True)
+    elif not isinstance(error, OSError):
+        raise error
+    elif not _output_is_closed(error):
+        typer.echo(f"error: {_system_line(error)}", err=True)
+    return 1
+
+
+def _output_is_closed(error: OSError) -> bool:
+    """Whether whoever read the output is gone (`| head`); output that cannot be written is dropped.
+
+    Python would try again at its end, and print a traceback.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return error.errno == errno.EPIPE
+
+
+def _system_line(error: OSError) -> str:
+    """What the system refuses, where no room below has words for it: a full disk, for instance."""
+    from promptport.files import storage_error
+
+    name = error.filename
+    where = os.fsdecode(name) if isinstance(name, str | bytes | os.PathLike) else "this command"
+    return str(storage_error(Path(where), error, "the system to do as asked"))
 
 
 def _usage_line(error: Any) -> str:

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from promptport.cli.help_text import Section, render, root_sections
 from promptport.cli.panels import COMMANDS, OTHER_NAMES, Command
 from promptport.cli.parsing import expression_last
+from promptport.cli.stopping import stopped_code
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -58,7 +59,7 @@ class LeafCommand(TyperCommand):
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             say_interrupted()
-            raise typer.Exit(130) from None
+            raise typer.Exit(stopped_code()) from None
 
 
 class LazyGroup(TyperGroup):

@@ -15,6 +15,7 @@ from promptport.cli.console import (
     print_json,
     quiet,
     say,
+    tell,
     written,
 )
 from promptport.progress import stage
@@ -76,7 +77,7 @@ def push(
         rows = [[name, f"{size:,} bytes"] for name, size in pushed.files.items()]
         print_facts(f"{prompt} as {repo}", rows)
         if dry_run:
-            typer.echo(pushed.card)
+            tell(pushed.card)
     if dry_run:
         say("Nothing was sent. Send it with the same command without --dry-run.")
         return

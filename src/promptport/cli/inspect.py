@@ -121,18 +121,19 @@ def _describe_library(place: Path, folders: list[Path]) -> Described:
 
     entries: list[Described] = []
     for folder in folders:
+        name = folder.relative_to(place).as_posix()
         if not (folder / CONFIG_FILE).is_file():
-            entries.append({"name": folder.name, "kind": "vector"})
+            entries.append({"name": name, "kind": "vector"})
             continue
         try:
             prompt = load_prompt(folder)
         except PromptPortError as error:
-            entries.append({"name": folder.name, "kind": "cannot be read", "error": str(error)})
+            entries.append({"name": name, "kind": "cannot be read", "error": str(error)})
             continue
         made = prompt.provenance
         entries.append(
             {
-                "name": folder.name,
+                "name": name,
                 "kind": "mixture prompt" if prompt.mixture else "prompt",
                 "task": made.task,
                 "backbone": made.backbone,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from shutil import rmtree
 from typing import TYPE_CHECKING
 
 from promptport.cli import move_options as o
@@ -166,6 +165,7 @@ def _dispatch(options: o.MoveOptions) -> None:
 
 def _move_prompts(options: o.MoveOptions, to: str) -> None:
     from promptport.cli.move_report import show_move
+    from promptport.scratch import discard
     from promptport.storage import save_prompt
 
     _check_options(options)
@@ -179,7 +179,7 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
     with goes_on("where it was", lambda: any(kept.glob("*"))):
         result = prepared.run()
     save_prompt(result.prompt, options.out)
-    rmtree(kept, ignore_errors=True)
+    discard(kept)
     if options.written_to is not None:
         _write_texts(result, options.written_to)
     scores = prepared.score(result.prompt) if options.score else None

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from promptport.cli.console import interval, print_facts, print_json, print_table, readable
+from promptport.cli.console import (
+    interval,
+    print_facts,
+    print_json,
+    print_table,
+    readable,
+    tell,
+)
 
 if TYPE_CHECKING:
     from promptport.cli.move_options import MoveOptions
@@ -59,7 +64,7 @@ def show_move(
     if result.check is not None:
         show_check(result.check)
     if result.expected is not None:
-        typer.echo(f"- {result.expected.line}")
+        tell(f"- {result.expected.line}")
     if scores is not None:
         rows = [[name, interval(score.to_dict()), score.rows] for name, score in scores.items()]
         print_table("test rows (labels are read for this table alone)", ["", "score", "rows"], rows)
@@ -130,11 +135,11 @@ def _share(agreement: Mapping[str, Any]) -> str:
 def show_check(check: AnswerCheck) -> None:
     """How far the answers agree, what to compare that with, and what it means."""
     for line in check.lines:
-        typer.echo(f"- {line}")
+        tell(f"- {line}")
     if check.labels:
         told = [f"{name} {a:.0%} and {b:.0%}" for name, (a, b) in check.labels.items()]
         most = "" if len(told) <= _LABELS else f" and {len(told) - _LABELS} labels more"
-        typer.echo(f"- answers of the source and here: {', '.join(told[:_LABELS])}{most}")
+        tell(f"- answers of the source and here: {', '.join(told[:_LABELS])}{most}")
 
 
 def show_transfer(report: Mapping[str, Any]) -> None:

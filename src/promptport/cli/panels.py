@@ -24,6 +24,7 @@ START_PANEL = "Where tuning starts"
 TRAINING_PANEL = "Training"
 WRITING_PANEL = "Writing (text to text)"
 SERVER_PANEL = "Server"
+RUN_PANEL = "Engine"
 MODEL_PANEL = "Model loading"
 OUTPUT_PANEL = "Output"
 
@@ -62,14 +63,16 @@ _TASKS = {
 _LIBRARY = {
     "list": Command("List the prompts and vectors of a library", "promptport.cli.library.listing"),
     "search": Command(
-        "Find prompts by words of their names, tasks, labels, tags or templates",
-        "promptport.cli.library.listing",
-        function="search",
+        "Find prompts by words, or as starts for a new task", "promptport.cli.library.search"
     ),
     "show": Command(
         "Show all that is known of one prompt of a library",
         "promptport.cli.library.listing",
         function="show",
+    ),
+    "report": Command(
+        "Write a library as one HTML file: table, every prompt, how alike they are",
+        "promptport.cli.library.report",
     ),
     "add": Command(
         "Copy a prompt folder into a library, if it is whole",
@@ -85,6 +88,11 @@ _LIBRARY = {
         "Bring a prompt back from the trash of its library",
         "promptport.cli.library.keeping",
         function="restore",
+    ),
+    "empty-trash": Command(
+        "Delete what lies in the trash of a library, for good",
+        "promptport.cli.library.keeping",
+        function="empty_trash",
     ),
     "tag": Command(
         "Give a prompt tags, or take some from it",
@@ -132,6 +140,18 @@ _VECTOR = {
     "check": Command(
         "Whether a task vector holds on other origins than its own",
         "promptport.cli.vector.check",
+    ),
+}
+_REPORT = {
+    "write": Command(
+        "Write the report of a run: a page, Markdown, CSV and LaTeX tables, SVG figures",
+        "promptport.cli.report",
+        function="write",
+    ),
+    "diff": Command(
+        "Compare two runs: cells beyond their noise, settings, environments",
+        "promptport.cli.report",
+        function="diff",
     ),
 }
 _CACHE = {
@@ -193,6 +213,9 @@ COMMANDS: dict[str, Command] = {
     "vector": Command(
         "Task vectors (prompt minus origin): make, combine, check", panel=MANY, commands=_VECTOR
     ),
+    "run": Command(
+        "Run a recipe: an experiment in a file, cell by cell", "promptport.cli.run", MANY
+    ),
     "inspect": Command(
         "Show what a prompt, vector, file, library or model is", "promptport.cli.inspect", LOOK
     ),
@@ -201,6 +224,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "compat": Command(
         "Which words models share, and how alike they place them", "promptport.cli.compat", LOOK
+    ),
+    "report": Command(
+        "Runs of recipes: write a report, compare two runs", panel=LOOK, commands=_REPORT
     ),
     "cache": Command(
         "Show what is kept on disk: unpacked GGUF models, fetched files, words of tokenizers",

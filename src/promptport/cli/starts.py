@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from promptport.cli.console import print_json, print_table
+from promptport.cli.console import command_line, print_json, print_table, say, tell
 from promptport.cli.library.shared import open_library
 from promptport.errors import TuningError
 
@@ -66,7 +64,7 @@ def started(
     begun = []
     for job in jobs:
         start = start_from(job, model, opened, way, config)
-        typer.echo(start.said, err=True)
+        say(start.said)
         begun.append(start.job)
     return begun
 
@@ -93,4 +91,5 @@ def report_together(result: TogetherResult, out: Path, seconds: float, json_outp
         return
     title = f"{len(scores)} tasks tuned together in {seconds:.1f} s ({result.steps} steps)"
     print_table(title, ["task", "dev score"], [list(item) for item in scores.items()])
-    typer.echo(f"Written to {out}. Start from it: promptport tune --task TASK --origin {out}")
+    following = command_line("tune", task="TASK", origin=out)
+    tell(f"Written to {out}. Start from it: {following}")

@@ -60,6 +60,7 @@ def listing(ctx: typer.Context, data: DataOption = None, json_output: JsonFlag =
     print_table(f"{len(rows)} tasks", columns, rows)
     if data is None:
         say("Add --data FOLDER for the lama: and nlu: tasks in that folder.")
+        say("From the Hugging Face Hub, with --data from a folder: tpv:mnli and 18 more.")
     say("A task of your own: promptport tasks init --help")
 
 

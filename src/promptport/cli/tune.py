@@ -51,7 +51,10 @@ def command(
     backbone: Annotated[str, typer.Option(help="The model: embedded name, folder or Hub id.")],
     task: Annotated[
         list[str],
-        typer.Option(help="Task or task file; repeat for several. See 'promptport tasks'."),
+        typer.Option(
+            help="Task or task file; repeat for several, or name a group such as 'lama:*'. "
+            "See 'promptport tasks'."
+        ),
     ],
     out: Annotated[
         Path, typer.Option(help="Prompt folder to write; of several prompts a folder of such.")
@@ -239,7 +242,7 @@ def command(
         promptport tune --backbone nano-bert --task opposite --task plural --out prompts
     """
     quiet()
-    from promptport.tasks import Template
+    from promptport.tasks import Template, expand_tasks
     from promptport.tuning import TuneConfig, usual_settings
     from promptport.tuning.jobs import JobSettings, make_jobs
 
@@ -271,7 +274,7 @@ def command(
     )
     TuneConfig(**wanted.given)  # refuses values out of their range before a model is opened
     _refuse_places(place, template)
-    tasks = [t.with_chat() if chat else t for t in open_tasks(task, data)]
+    tasks = [t.with_chat() if chat else t for t in open_tasks(expand_tasks(task, data), data)]
     own = None if template is None else Template.parse(template)
     if together is not None and len(tasks) < 2:
         raise TuningError(

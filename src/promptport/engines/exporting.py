@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from promptport.errors import PromptPortError
 from promptport.files import atomic_folder, json_bytes, write_atomic
 from promptport.history import public_name
 from promptport.progress import stage
+from promptport.scratch import scratch_folder, sweep
 from promptport.tasks import Task
 
 MANIFEST = "promptport-export.json"
@@ -65,6 +65,7 @@ def export_prompts(
         PromptPortError: what the engine cannot do, a place that is taken, prompts of several
             models, or a package that is missing.
     """
+    sweep(out.parent)
     _check_place(engine, out)
     material = gather(folders, backbone=backbone, base=base, tasks=tasks or {}, python=python)
     for item in material.items:
@@ -83,13 +84,13 @@ def export_prompts(
 def _written_file(engine: Engine, material: Material, out: Path) -> Export:
     """The file last, so that nothing stands there without what says how to use it."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-        staged = Path(scratch) / out.name
+    with scratch_folder(out.parent, out.name) as scratch:
+        staged = scratch / out.name
         facts = engine.write(material, staged)
         made = Export(engine, material, out, _manifest(engine, material, facts))
         write_atomic(beside(out, ".md"), readme(engine, material, made.manifest).encode())
         write_atomic(beside(out, ".json"), json_bytes(dict(made.manifest)))
-        shutil.move(staged, out)
+        os.replace(staged, out)
     return made
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from promptport.engines.material import Carried, Material, Part
 from promptport.history import public_name
+from promptport.pages.markdown import python_text
+from promptport.shell import quoted
 from promptport.zoo import embedded_folder
 
 _SHOWN = 100  # characters of a line
@@ -112,7 +114,7 @@ def _server() -> list[str]:
 def _slot(material: Material, facts: Mapping[str, Any]) -> str:
     item = material.items[0]
     base = public_name(material.base)
-    shell = f"```sh\nllama-server -m {base} --port 8080 --slot-save-path THIS-FOLDER/ \\\n"
+    shell = f"```sh\nllama-server -m {quoted(base)} --port 8080 --slot-save-path THIS-FOLDER/ \\\n"
     shell += "  --parallel 1 --no-cache-idle-slots --cache-ram 0\n```"
     return f"{shell}\n\n" + _python(
         [
@@ -134,7 +136,8 @@ def _embd(material: Material, facts: Mapping[str, Any]) -> str:
             "import ctypes",
             "import llama_cpp, numpy as np",
             "",
-            f'llama = llama_cpp.Llama("{public_name(material.base)}", n_ctx=512, verbose=False)',
+            f"MODEL = {python_text(public_name(material.base))}",
+            "llama = llama_cpp.Llama(MODEL, n_ctx=512, verbose=False)",
             f'PROMPT = np.load("{item.name}.npy")  # (n, d) float32',
             f"ROW = {_parts(item.parts)}",
             "",
@@ -179,7 +182,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
     head = ["import mlx.core as mx", "from mlx_lm import load"]
     opened = [
         f"CONFIG = {facts['model_config']}  # what mlx-lm does not read of config.json",
-        f'model, tokenizer = load("{_model(material)}", model_config=CONFIG)',
+        f"model, tokenizer = load({python_text(_model(material))}, model_config=CONFIG)",
     ]
     rows = _row(item, "tokenizer.encode(part, add_special_tokens=False)", parts=_behind(item))
     if facts.get("caches"):
@@ -191,7 +194,7 @@ def _mlx(material: Material, facts: Mapping[str, Any]) -> str:
                 "",
                 *opened,
                 *rows,
-                f'cache = load_prompt_cache("{facts["caches"][0]}")',
+                f"cache = load_prompt_cache({python_text(facts['caches'][0])})",
                 f"ids = mx.array({_call(item)})",
                 "steps = generate_step(ids, model, max_tokens=8, prompt_cache=cache)",
                 "print(tokenizer.decode([int(token) for token, _ in steps]))",
@@ -229,11 +232,11 @@ def _served(command: str, ask: Sequence[str]) -> Callable[[Material, Mapping[str
     def lines(material: Material, facts: Mapping[str, Any]) -> str:
         item = material.items[0]
         fields = ", ".join(f'{name}="A {name} of yours"' for name in item.template.fields)
-        shell = f"```sh\n{command.format(model=_model(material))}\n```"
+        shell = f"```sh\n{command.format(model=quoted(_model(material)))}\n```"
         code = [
             "from client import Client",
             "",
-            f'client = Client("{_model(material)}")  # reads the embedding table alone',
+            f"client = Client({python_text(_model(material))})  # reads the embedding table alone",
             f'print(client.ask("{item.name}", {fields}))',
             *(line.replace("FIELDS", fields) for line in ask),
         ]

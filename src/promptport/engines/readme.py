@@ -9,6 +9,7 @@ from promptport._version import __version__
 from promptport.engines.lines import LINES
 from promptport.engines.material import Carried, Material
 from promptport.history import public_name
+from promptport.pages.markdown import code, prose
 
 if TYPE_CHECKING:
     from promptport.engines.registry import Engine
@@ -26,8 +27,8 @@ def readme(engine: Engine, material: Material, facts: Mapping[str, Any]) -> str:
     what = "A soft prompt" if count == 1 else f"{count} soft prompts"
     parts = [
         f"# {', '.join(item.name for item in material.items)} for {engine.name}",
-        f"{what} of `{public_name(material.place.name)}`, exported by promptport {__version__}: "
-        f"{engine.summary}.",
+        f"{what} of {code(public_name(material.place.name))}, exported by promptport "
+        f"{__version__}: {engine.summary}.",
         *(_prompt(item, engine) for item in material.items),
         "## Answer a row",
         LINES[engine.name](material, facts),
@@ -40,8 +41,8 @@ def readme(engine: Engine, material: Material, facts: Mapping[str, Any]) -> str:
 
 def _prompt(item: Carried, engine: Engine) -> str:
     rows = {
-        "task": f"`{item.prompt.provenance.task}`" if item.prompt.provenance.task else "unknown",
-        "template": f"`{item.template.text}`",
+        "task": code(item.prompt.provenance.task) if item.prompt.provenance.task else "unknown",
+        "template": code(item.template.text),
         "virtual tokens": str(item.prompt.length),
     }
     if engine.in_vocabulary:
@@ -49,14 +50,14 @@ def _prompt(item: Carried, engine: Engine) -> str:
         rows["ids"] = f"{item.ids[0]} to {item.ids[-1]}"
     if item.label_ids and item.task is not None:
         words = [f"{label}: {', '.join(w)}" for label, w in (item.task.labels or {}).items()]
-        rows["label words"] = "; ".join(words)
-        rows["ids of label words"] = f"`{dict(item.label_ids)}`"
+        rows["label words"] = prose("; ".join(words))
+        rows["ids of label words"] = code(str(dict(item.label_ids)))
     table = ["| | |", "|---|---|", *(_line(key, value) for key, value in rows.items())]
     return f"## {item.name}\n\n" + "\n".join(table)
 
 
 def _line(key: str, value: str) -> str:
-    escaped = value.replace("|", "\\|")  # names of tokens have bars
+    escaped = value.replace("\\|", "|").replace("|", "\\|")  # names of tokens have bars
     return f"| {key} | {escaped} |"
 
 

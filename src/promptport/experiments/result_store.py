@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,20 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
+from promptport.records import packed, unpacked
 from promptport.tasks import Task
+
+__all__ = [
+    "CELLS_FILE",
+    "Cell",
+    "ResultStore",
+    "backbone_stamp",
+    "packed",
+    "rounded",
+    "stamp_of",
+    "task_stamp",
+    "unpacked",
+]
 
 Cell = dict[str, Any]
 CELLS_FILE = "cells.jsonl"  # in the folder of a comparison
@@ -151,15 +164,3 @@ def task_stamp(task: Task, split: str) -> str:
     labels = None if task.labels is None else list(task.labels.items())
     rows = [[sorted(row.fields.items()), row.answer] for row in task.load(split)]
     return stamp_of(task.name, task.kind, task.template.text, task.metric, labels, split, rows)
-
-
-def packed(right: Sequence[bool]) -> str:
-    """Right or wrong per row as a bit each: their number, and hexadecimal digits."""
-    bits = "".join(str(int(r)) for r in right)
-    return f"{len(bits)}:{int(bits, 2):x}"
-
-
-def unpacked(bits: str) -> list[int]:
-    """Per row 1 for a right answer, else 0, of what `packed` made."""
-    length, _, digits = bits.partition(":")
-    return [int(b) for b in f"{int(digits, 16):0{int(length)}b}"]

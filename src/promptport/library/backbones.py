@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from promptport.backbone import Backbone
 from promptport.catalog.backbones import Identity, grouped
 from promptport.errors import BackboneError, MismatchError, PromptPortError
 from promptport.library.entry import LibraryEntry
+from promptport.shell import quoted
 
 _MOST_NAMES = 5  # of prompts in one line
 
@@ -40,7 +40,7 @@ def only_backbone(groups: Mapping[str, Sequence[str]]) -> str:
         )
     if len(groups) > 1:
         each = "; ".join(f"{name}: {some_names(names)}" for name, names in groups.items())
-        first = shlex.quote(next(iter(groups)))
+        first = quoted(next(iter(groups)))
         raise MismatchError(
             "library",
             expected="prompts of one backbone",

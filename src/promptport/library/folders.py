@@ -8,12 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from promptport.catalog.layout import CONFIG_FILE, VECTOR_FILE
 from promptport.catalog.names import names_apart
+from promptport.catalog.walking import walk
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.files import what_is_at
 from promptport.prompt import SoftPrompt
-from promptport.storage import load_prompt, load_vector, prompt_folders
-from promptport.storage.prompt_folder import CONFIG_FILE
+from promptport.storage import load_prompt, load_vector
 from promptport.vector import TaskPromptVector
 
 Content = SoftPrompt | TaskPromptVector
@@ -25,7 +26,8 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
     A name is the last part of the path; where several end alike, as many parts as tell them apart.
 
     Args:
-        places: such folders, or folders of them.
+        places: such folders, or folders of them, which are looked through to any depth as by
+            `library list`; hidden ones are left out.
 
     Returns:
         name -> folder, and which folders were named again, in words.
@@ -38,26 +40,26 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
         raise PromptPortError(
             "library", expected="a folder of prompts", got="none", fix="Name one folder or more"
         )
-    by_target: dict[Path, Path] = {}  # by what the path leads to
-    again: list[tuple[Path, Path]] = []
+    found, _ = walk(places)
+    # Names are those of `library list`, which tells of more kinds.
+    named = dict(zip(found.things, names_apart(list(found.things)), strict=True))
+    by_name = {named[path]: Path(path) for path in found.things if _holds_content(path)}
+    again = {path: named[first] for path, first in found.again.items() if _holds_content(path)}
+    there = [*by_name.values(), *map(Path, again)]
     for place in map(Path, places):
-        own = prompt_folders(place)
-        if not own:
+        if not any(folder.is_relative_to(place) for folder in there):
             raise StorageError(
                 str(place),
                 expected="a prompt or vector folder, or a folder of such",
                 got=what_is_at(place, "neither"),
                 fix="Check the path",
             )
-        for folder in own:
-            target = folder.resolve()
-            if target in by_target:
-                again.append((folder, target))
-            else:
-                by_target[target] = folder
-    names = dict(zip(by_target, names_apart(list(by_target.values())), strict=True))
-    by_name = {names[target]: folder for target, folder in by_target.items()}
-    return by_name, [f"{folder} (as {names[target]})" for folder, target in again]
+    return by_name, [f"{path} (as {name})" for path, name in again.items()]
+
+
+def _holds_content(path: str) -> bool:
+    """Whether it is a folder of a prompt or a vector, whole or damaged."""
+    return any(Path(path, mark).is_file() for mark in (CONFIG_FILE, VECTOR_FILE))
 
 
 def read_folders(

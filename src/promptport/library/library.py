@@ -78,7 +78,7 @@ class Library(Mapping[str, SoftPrompt]):
         """Read prompt and vector folders.
 
         Args:
-            folders: such folders, or folders of them; hidden ones are left out.
+            folders: such folders, or folders of them, to any depth; hidden ones are left out.
             backbone: of the prompts that are wanted, if they belong to several; or where their
                 backbone is now, if it is not where the folders say.
             origin: what vectors are put on: `seed:3` (random words), `normal`, `mixture`,

@@ -146,7 +146,8 @@ def rank(
         touched = f"{len(picked)} labelled rows of {split}"
     else:
         task.refuse_text2text("Rank it by labelled rows: --labelled 10")
-        entries = _by_text(pool, prompts.tasks, task, picked)
+        answers = dict(zip(prompts, pool.answers(picked, blind=True), strict=True))
+        entries = by_text(backbone, answers, prompts.tasks, task)
         touched = f"the text of {len(picked)} rows of {split}, no labels"
     order = sorted(entries, key=lambda entry: -entry.score)
     return Ranking(task.name, "labels" if labelled else "text", touched, tuple(order))
@@ -184,26 +185,34 @@ def _by_labels(pool: OpinionPool, rows: Sequence[Row]) -> list[Ranked]:
     return ranked
 
 
-def _by_text(
-    pool: OpinionPool, tasks: Mapping[str, Task], task: Task, rows: Sequence[Row]
+def by_text(
+    backbone: Backbone, said: Mapping[str, Tensor], tasks: Mapping[str, Task], task: Task
 ) -> list[Ranked]:
-    answers = pool.answers(rows, blind=True)  # (U, C) each
-    opinions = [opinion(own) for own in answers]
-    together = torch.stack([weighted for weighted, _ in opinions]).sum(0)
+    """Prompts with the measures that need no label, in the order in which they are given.
+
+    Args:
+        backbone: of the prompts.
+        said: their log-probabilities (U, C) by name.
+        tasks: their own tasks, where they are known.
+        task: the new task.
+    """
+    opinions = {name: opinion(own) for name, own in said.items()}
+    together = torch.stack([weighted for weighted, _ in opinions.values()]).sum(0)
     ranked = []
-    for name, own, (weighted, confidence) in zip(pool.library, answers, opinions, strict=True):
+    for name, own in said.items():
+        weighted, confidence = opinions[name]
         measures: dict[str, float | None] = {
             "information": information(own),
             "confidence": confidence,
         }
         # What the others say together stands for the labels.
         others = together - weighted
-        if len(answers) == 1:
+        if len(said) == 1:
             measures |= {"fit": measures["information"], "agreement": None}
         else:
             measures["fit"] = fit_to_others(own, others)
             measures["agreement"] = float((own.argmax(1) == others.argmax(1)).float().mean())
-        measures["label_words"] = label_similarity(pool.backbone, tasks.get(name), task)
+        measures["label_words"] = label_similarity(backbone, tasks.get(name), task)
         ranked.append(Ranked(name, measures["fit"] or 0.0, measures))
     return ranked
 

@@ -11,6 +11,7 @@ from promptport.backbone import check_prompt
 from promptport.errors import PromptPortError
 from promptport.moving.places import Model, ModelPlace, place_of
 from promptport.parameters.mixtures import starting_mixture
+from promptport.shell import quoted
 from promptport.storage import is_vector, load_prompt, load_vector
 from promptport.transfers import TransferConfig
 from promptport.transfers.vectors import transfer_vector, transfer_word_vector
@@ -106,8 +107,9 @@ def _in_words(place: Path, to: Model, backbone: Model | None, config: TransferCo
             "--vector of a prompt",
             expected="a mixture prompt",
             got="one of free vectors",
-            fix=f"Make it a mixture first (promptport move {place} --only mixture --out Q), or "
-            f"carry the vector of its rows: promptport vector make {place} --out V, then "
+            fix="Make it a mixture first "
+            f"(promptport move {quoted(place)} --only mixture --out Q), or carry the "
+            f"vector of its rows: promptport vector make {quoted(place)} --out V, then "
             "promptport transfer V",
         )
     space = place_of(prompt.provenance, backbone, place).space

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 from functools import cache
 from pathlib import Path
@@ -35,6 +37,21 @@ def render_page(name: str, **values: Any) -> bytes:
         values: what it shows, by the names in the template.
     """
     return _environment().get_template(name).render(version=__version__, **values).encode()
+
+
+def script_of(name: str) -> tuple[Any, str]:
+    """A script of ours as it stands inside a page, and its hash for the page's content policy.
+
+    With such a policy nothing else runs in the page, whatever names in it are made of.
+
+    Args:
+        name: of the file, for instance `library.js`.
+    """
+    from markupsafe import Markup
+
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(text), f"sha256-{digest}"
 
 
 def svg_of(figure: Figure) -> Any:

@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from promptport._version import __version__
@@ -67,6 +68,7 @@ def make_app(pool: WorkerPool, limits: Limits | None = None, token: str | None =
     app.add_api_route("/health", routes.health, methods=["GET"])
     app.add_exception_handler(RefusedError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _not_so)
     app.add_exception_handler(Exception, _failed)
     metrics = _Metrics(pool)
     app.add_api_route("/metrics", metrics.text, methods=["GET"])
@@ -319,6 +321,13 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "body"
     return JSONResponse(error_body(f"{place}: {first['msg']}", 400), 400)
+
+
+async def _not_so(_request: Request, error: Exception) -> JSONResponse:
+    """What the framework refuses (a body that is no text, an unknown path), in the same form."""
+    assert isinstance(error, HTTPException)
+    body = error_body(str(error.detail), error.status_code)
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 async def _failed(_request: Request, error: Exception) -> JSONResponse:

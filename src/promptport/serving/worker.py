@@ -107,7 +107,7 @@ def _read(scheduler: Any, tell: Any) -> None:
             continue
         try:
             scheduler.submit(job_of(message))
-        except PromptPortError as error:
+        except Exception as error:  # the reader must not die of one job
             tell({"number": message["number"], "error": error_of(error)})
     scheduler.close()
 

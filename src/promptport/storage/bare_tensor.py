@@ -16,9 +16,11 @@ from promptport.files import (
     is_gguf_file,
     read_metadata,
     read_tensors,
+    storage_error,
 )
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
+from promptport.shell import quoted
 from promptport.space import EmbeddingSpace
 
 _OURS = "promptport"  # header field of portable files
@@ -41,7 +43,7 @@ def how_to_import(place: Path) -> tuple[str, str]:
     """What a file is that stands where a prompt folder was expected, and what to do with it."""
     if is_gguf_file(place):
         return "a GGUF file, which is a model", "Give it as --backbone, and a prompt folder here"
-    command = f"Make a prompt folder of it: promptport import {place} --to MODEL --out P"
+    command = f"Make a prompt folder of it: promptport import {quoted(place)} --to MODEL --out P"
     if is_bare_tensor(place):
         return _name_of(place), f"{command}, where MODEL is the one that it was tuned on"
     if _header(place) is not None:
@@ -108,7 +110,10 @@ def _name_of(place: Path) -> str:
 def _values(place: Path) -> Any:
     import tokenize
 
-    head = _first_bytes(place)
+    try:
+        head = _first_bytes(place)
+    except OSError as error:
+        raise storage_error(place, error, "a file with one tensor") from error
     if head[:6] == NUMPY_MAGIC:
         broken = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError)
         try:
@@ -129,7 +134,9 @@ def _unpickled(place: Path) -> Any:
     try:
         with warnings.catch_warnings():  # of pickles that torch did not write
             warnings.simplefilter("ignore")
-            return torch.load(place, weights_only=True, map_location="cpu")
+            # By its bytes: of a path, torch would go by the ending.
+            with place.open("rb") as stream:
+                return torch.load(stream, weights_only=True, map_location="cpu")
     except (*broken, LookupError, AttributeError, struct.error) as error:
         if "Unsupported global" in str(error):
             raise FileFormatError(

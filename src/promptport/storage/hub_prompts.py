@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from promptport.errors import PromptPortError, StorageError
 from promptport.files import atomic_folder
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
+from promptport.scratch import scratch_folder
 from promptport.storage.model_card import CARD_FILE, model_card
 from promptport.storage.prompt_folder import (
     MIXTURE_FILE,
@@ -111,8 +111,8 @@ def push_prompt(
     _check_id("push", repo)
     prompt = _with_base(load_prompt(folder), base_model, folder)
     card = model_card(prompt, repo.partition("/")[2], _fields_of(prompt.provenance, repo, licence))
-    with tempfile.TemporaryDirectory() as scratch:
-        staged = Path(scratch) / "prompt"
+    with scratch_folder() as scratch:
+        staged = scratch / "prompt"
         save_prompt(prompt, staged)
         (staged / CARD_FILE).write_text(card, "utf-8")
         files = {file.name: file.stat().st_size for file in sorted(staged.iterdir())}

@@ -15,6 +15,7 @@ import yaml
 from promptport._version import __version__
 from promptport.errors import PromptPortError
 from promptport.history import origin_text, public_name, step_sentence
+from promptport.pages.markdown import code, prose, python_text
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.tasks import Template
@@ -45,7 +46,7 @@ def model_card(prompt: SoftPrompt, name: str, published: Mapping[str, Any] | Non
     parts = [
         _front_matter(prompt.provenance, published or {}),
         f"{_MARK} {__version__}; a later save replaces it -->",
-        f"# {name}",
+        f"# {prose(name)}",
         _introduction(prompt),
         _facts(prompt),
         "## Scores",
@@ -82,31 +83,34 @@ def _front_matter(made: Provenance, published: Mapping[str, Any]) -> str:
         fields["pipeline_tag"] = _PIPELINES[made.kind]
     fields |= {**published, "tags": [*fields["tags"], *published.get("tags", ())]}
     text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
+    if not text.replace("\n", "").isprintable():  # signs that turn the text behind them
+        text = yaml.safe_dump(fields, sort_keys=False)
     return f"---\n{text}---"
 
 
 def _introduction(prompt: SoftPrompt) -> str:
     made = prompt.provenance
     kind = f"a {made.kind} language model" if made.kind else "a language model"
-    task = f" It was made for the task `{made.task}`." if made.task else ""
+    task = f" It was made for the task {code(made.task)}." if made.task else ""
     return (
-        f"A soft prompt of {prompt.length} virtual tokens for `{public_name(made.backbone)}`, "
+        f"A soft prompt of {prompt.length} virtual tokens for {code(public_name(made.backbone))}, "
         f"{kind} that stays as it is.{task}"
     )
 
 
 def _facts(prompt: SoftPrompt) -> str:
     made, mixture = prompt.provenance, prompt.mixture
+    origin = origin_text(made.origin)
     form = "free vectors" if mixture is None else f"mixtures of {len(mixture.words)} words"
-    revision = f", revision {made.revision}" if made.revision else ""
+    revision = f", revision {prose(made.revision)}" if made.revision else ""
     rows = {
-        "base model": f"`{public_name(made.backbone)}`{revision}",
-        "task": f"`{made.task}`" if made.task else None,
-        "template": f"`{made.template}`" if made.template else None,
+        "base model": f"{code(public_name(made.backbone))}{revision}",
+        "task": code(made.task) if made.task else None,
+        "template": code(made.template) if made.template else None,
         "virtual tokens": f"{prompt.length}, {prompt.width} wide, {form}",
-        "tuning started from": origin_text(made.origin),
+        "tuning started from": None if origin is None else prose(origin),
         "file of the base model": _file(made),
-        "embedding table": f"`{made.fingerprint}`" if made.fingerprint else None,
+        "embedding table": code(made.fingerprint) if made.fingerprint else None,
     }
     return _table(("", ""), [(key, value) for key, value in rows.items() if value is not None])
 
@@ -116,7 +120,7 @@ def _file(made: Provenance) -> str | None:
         return None
     known = [made.file.get(key) for key in ("name", "quantisation", "sha256")]
     name, quantisation, digest = (str(value) for value in known)
-    return f"`{name}`, {quantisation}, SHA-256 `{digest}`"
+    return f"{code(name)}, {prose(quantisation)}, SHA-256 {code(digest)}"
 
 
 def _scores(made: Provenance) -> str:
@@ -141,8 +145,8 @@ def _dev_score(backbone: str, tuning: dict[str, Any] | None) -> tuple[str, ...] 
     score = (tuning or {}).get("dev_score")
     if tuning is None or not isinstance(score, int | float):
         return None
-    model = f"`{public_name(backbone)}`" if backbone else "the same"
-    return str(tuning.get("metric", "score")), f"{score:.3f}", "dev", model
+    model = code(public_name(backbone)) if backbone else "the same"
+    return prose(str(tuning.get("metric", "score"))), f"{score:.3f}", "dev", model
 
 
 def _history(made: Provenance) -> str:
@@ -156,7 +160,7 @@ def _history(made: Provenance) -> str:
         lines.append(_tuned(made.backbone, made.tuning))
     if not lines:
         return "Nothing is recorded."
-    return "\n".join(f"{i}. {line}" for i, line in enumerate(lines, 1))
+    return "\n".join(f"{i}. {prose(line)}" for i, line in enumerate(lines, 1))
 
 
 def _tuned(backbone: str, tuning: Any) -> str:
@@ -191,9 +195,9 @@ def _usage_with_peft(made: Provenance) -> str:
     lines += [f"from transformers import {cls}", ""]
     if embedded:
         lines += ["from promptport.zoo import embedded_folder", ""]
-        lines.append(f'model = {cls}.from_pretrained(embedded_folder("{name}"))')
+        lines.append(f"model = {cls}.from_pretrained(embedded_folder({python_text(name)}))")
     else:
-        lines.append(f'model = {cls}.from_pretrained("{name}")')
+        lines.append(f"model = {cls}.from_pretrained({python_text(name)})")
     lines += ['model = PeftModel.from_pretrained(model, "FOLDER")', "```"]
     return "\n".join(lines)
 
@@ -208,8 +212,8 @@ def _leads_with_soft(template: str | None) -> bool:
 def _limits(made: Provenance) -> str:
     name = public_name(made.backbone)
     lines = [
-        f"It fits `{name}` alone. For another model, also a fine-tuned one with other embeddings, "
-        "carry it over with `promptport move`.",
+        f"It fits {code(name)} alone. For another model, also a fine-tuned one with other "
+        "embeddings, carry it over with `promptport move`.",
     ]
     if made.template:
         lines.append("It was made for texts laid out as in its template, and does less elsewhere.")
@@ -222,6 +226,8 @@ def _limits(made: Provenance) -> str:
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     def line(cells: tuple[str, ...]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return (
+            "| " + " | ".join(cell.replace("\\|", "|").replace("|", "\\|") for cell in cells) + " |"
+        )
 
     return "\n".join([line(columns), "|" + "---|" * len(columns), *map(line, rows)])

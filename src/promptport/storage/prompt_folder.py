@@ -35,6 +35,7 @@ from promptport.mixture import Mixture
 from promptport.prompt import SoftPrompt
 from promptport.provenance import SCHEMA_VERSION, Provenance
 from promptport.records import RecordFormat
+from promptport.shell import quoted
 from promptport.storage.bare_tensor import how_to_import
 from promptport.storage.model_card import CARD_FILE, may_write_card, model_card
 from promptport.storage.peft import (
@@ -105,7 +106,9 @@ def _no_prompt(place: Path) -> StorageError:
     got, fix = "no such file", "Check the path"
     if (place / VECTOR_FILES[1]).is_file():
         got = "a vector folder"
-        combine = f"promptport vector combine a --load a={place} --origin seed:3 --out P"
+        combine = (
+            f"promptport vector combine a --load {quoted(f'a={place}')} --origin seed:3 --out P"
+        )
         fix = f"Put it on an origin: {combine}"
     elif inside:
         more = f" and {len(inside) - _MOST_NAMED} more" if len(inside) > _MOST_NAMED else ""

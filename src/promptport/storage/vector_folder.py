@@ -7,6 +7,7 @@ vector.json         schema, written_by, checksum, coefficients {task: number}, v
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from promptport.backbone import with_origin
@@ -63,14 +64,30 @@ def save_vector(vector: TaskPromptVector, folder: str | Path) -> Path:
 
 
 def prompt_folders(place: str | Path) -> list[Path]:
-    """A folder, if it holds a prompt or a vector, and the folders in it that do.
+    """A folder, if it holds a prompt or a vector, and all folders in it that do, to any depth.
 
-    Hidden ones are left out: what a killed run was about to rename.
+    Hidden ones are left out: what a killed run was about to rename. Each is told of once.
     """
-    place = Path(place)
-    inside = sorted(place.iterdir()) if place.is_dir() else []
-    seen = (place, *(f for f in inside if not f.name.startswith(".")))
-    return [f for f in seen if any((f / mark).is_file() for mark in (CONFIG_FILE, RECORD_FILE))]
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    _look(Path(place), found, seen)
+    return found
+
+
+def _look(folder: Path, found: list[Path], seen: set[tuple[int, int]]) -> None:
+    try:
+        status = folder.stat()
+        names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    except OSError:  # no folder, or one of others
+        return
+    if (status.st_dev, status.st_ino) in seen:  # by a link that leads back
+        return
+    seen.add((status.st_dev, status.st_ino))
+    if any((folder / mark).is_file() for mark in (CONFIG_FILE, RECORD_FILE)):
+        found.append(folder)
+    for name in sorted(names):
+        if (folder / name).is_dir():
+            _look(folder / name, found, seen)
 
 
 def load_vector(

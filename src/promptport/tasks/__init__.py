@@ -3,6 +3,7 @@
 from promptport.tasks.catalog import TaskEntry, list_tasks, open_task
 from promptport.tasks.checking import SplitCheck, TaskCheck, check_task
 from promptport.tasks.data import FileSource, HubSource, Kind, MemorySource, Row, Source
+from promptport.tasks.groups import expand_tasks
 from promptport.tasks.importing import ImportConfig, ImportedTask, import_task
 from promptport.tasks.inputs import read_inputs
 from promptport.tasks.metrics import (
@@ -18,6 +19,7 @@ from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Answer, Chat, Field, Piece, Soft, Template, Text, escape
 from promptport.tasks.text_metrics import FREE_METRICS, require_metric
+from promptport.tasks.tpv import open_tpv, tpv_forms, tpv_names
 from promptport.tasks.writing import WritingConfig
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "bootstrap_score",
     "check_task",
     "escape",
+    "expand_tasks",
     "hits",
     "import_task",
     "list_tasks",
@@ -56,6 +59,9 @@ __all__ = [
     "majority_score",
     "normalise",
     "open_task",
+    "open_tpv",
     "read_inputs",
     "require_metric",
+    "tpv_forms",
+    "tpv_names",
 ]

@@ -15,6 +15,7 @@ from promptport.tasks.reading import count_records, read_records
 from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Template, escape
+from promptport.tasks.tpv import open_tpv
 
 _HERE = Path(__file__).parent
 _POCKET = _HERE / "pocket"
@@ -58,7 +59,8 @@ def open_task(reference: str | Path, data: str | Path | None = None) -> Task:
 
     Args:
         reference: path of a task file (YAML); name of an embedded task (`country-capital` or
-            `pocket:country-capital`); `lama:P36` or `nlu:sst2` with `data`.
+            `pocket:country-capital`); `lama:P36` or `nlu:sst2` with `data`; `tpv:mnli`, with
+            `data` or from the Hub (`open_tpv`).
         data: folder of a LAMA or NLU collection; the other references need none.
 
     Raises:
@@ -66,6 +68,13 @@ def open_task(reference: str | Path, data: str | Path | None = None) -> Task:
         TaskError: a task file or folder that cannot be used.
     """
     reference = str(reference)
+    if "*" in reference:
+        raise UnknownNameError(
+            f"task {reference!r}",
+            expected="one task",
+            got="a group",
+            fix="Name one; expand_tasks() lists those of a group",
+        )
     if reference.lower().endswith((".yaml", ".yml")):
         return load_task(Path(reference))
     family, colon, name = reference.partition(":")
@@ -75,12 +84,14 @@ def open_task(reference: str | Path, data: str | Path | None = None) -> Task:
         return _open_pocket(name)
     if family == "lama":
         return _open_lama(name, _folder(reference, data))
+    if family == "tpv":
+        return open_tpv(name, None if data is None else Path(data))
     if family == "nlu":
         _check_nlu_name(name)
         return _open_nlu(name, _folder(reference, data))
     raise UnknownNameError(
         "task",
-        expected="a name that begins with pocket:, lama: or nlu:",
+        expected="a name that begins with pocket:, lama:, nlu: or tpv:",
         got=repr(reference),
         fix="Correct the name, or give the path of a task file ending in .yaml",
     )
@@ -95,7 +106,7 @@ def list_tasks(data: str | Path | None = None) -> tuple[TaskEntry, ...]:
     Raises:
         TaskError: the folder is of neither layout, or a task file is damaged.
     """
-    entries = [_entry(f"pocket:{name}", _open_pocket(name)) for name in _pocket_names()]
+    entries = [_entry(f"pocket:{name}", _open_pocket(name)) for name in pocket_names()]
     if data is None:
         return tuple(entries)
     data = Path(data)
@@ -134,7 +145,7 @@ def _folder(reference: str, data: str | Path | None) -> Path:
     return data
 
 
-def _suggest(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
+def suggest(name: str, known: Iterable[str], aliases: Mapping[str, str] | None = None) -> str:
     """A question with the names that look alike, or an empty text.
 
     Args:
@@ -149,15 +160,35 @@ def _suggest(name: str, known: Iterable[str], aliases: Mapping[str, str] | None 
     return f"Did you mean {' or '.join(names)}? " if names else ""
 
 
-def _pocket_names() -> tuple[str, ...]:
+def lama_names(reference: str, data: str | Path | None) -> tuple[str, ...]:
+    """Relations of a LAMA folder, in the order of its list, that have rows.
+
+    Args:
+        reference: for messages.
+        data: the folder.
+
+    Raises:
+        TaskError: no folder, or none of this layout.
+    """
+    folder = _folder(reference, data)
+    return tuple(name for name in _relations(folder) if (folder / name).is_dir())
+
+
+def nlu_names(reference: str, data: str | Path | None) -> tuple[str, ...]:
+    """Tasks of an NLU folder that we have a template for; arguments as `lama_names`."""
+    return _nlu_names(_folder(reference, data))
+
+
+def pocket_names() -> tuple[str, ...]:
+    """Names of the embedded tasks."""
     return tuple(sorted(path.parent.name for path in _POCKET.glob("*/task.yaml")))
 
 
 def _open_pocket(name: str) -> Task:
-    names = _pocket_names()
+    names = pocket_names()
     if name in names:
         return load_task(_POCKET / name / "task.yaml")
-    hint = _suggest(
+    hint = suggest(
         name,
         [*names, *(f"nlu:{other}" for other in _builtin_nlu())],
         {other: f"nlu:{other}" for other in _builtin_nlu()},
@@ -205,7 +236,7 @@ def _open_lama(name: str, folder: Path) -> Task:
     there = [relation for relation in relations if (folder / relation).is_dir()]
     if name in there:
         return _make_lama(relations[name], folder)
-    hint = _suggest(name, there, {relations[r]["label"]: r for r in there})
+    hint = suggest(name, there, {relations[r]["label"]: r for r in there})
     raise TaskError(
         f"task 'lama:{name}'",
         expected=f"a relation of {folder} ({', '.join(there) or 'none'})",
@@ -256,7 +287,7 @@ def _check_nlu_name(name: str) -> None:
             f"task 'nlu:{name}'",
             expected=f"one of {', '.join(known)}",
             got=repr(name),
-            fix=f"{_suggest(name, known)}For data of your own write a task file (.yaml)",
+            fix=f"{suggest(name, known)}For data of your own write a task file (.yaml)",
         )
 
 
@@ -280,7 +311,7 @@ def _open_nlu(name: str, folder: Path) -> Task:
             f"task 'nlu:{name}'",
             expected=f"a task of {folder} ({', '.join(there) or 'none'})",
             got=repr(name),
-            fix=f"{_suggest(name, there)}Name a task that is there, or give another --data",
+            fix=f"{suggest(name, there)}Name a task that is there, or give another --data",
         )
     task = load_task(_NLU / f"{name}.yaml", folder=folder / name, name=f"nlu:{name}")
     _check_card(task, folder / name / "task.json")

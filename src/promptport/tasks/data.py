@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from promptport.errors import TaskError
 from promptport.tasks.reading import Record, read_records
@@ -70,7 +70,7 @@ class RowSpec:
 
 
 # What a source has read: it goes with the source, and is no part of its value.
-_Read = dict[tuple[str, RowSpec], tuple[Row, ...]]
+RowsRead = dict[tuple[str, RowSpec], tuple[Row, ...]]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class FileSource:
     files: Mapping[str, str | Path]
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
-    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: RowsRead = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class HubSource:
     names: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
     label_names: tuple[str, ...] = ()
-    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: RowsRead = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ class MemorySource:
     """
 
     rows: Mapping[str, tuple[Row, ...]]
-    _read: _Read = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: RowsRead = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -180,7 +180,32 @@ class MemorySource:
         return tuple(self.rows)
 
 
-Source = FileSource | HubSource | MemorySource
+class RecordSource(Protocol):
+    """What else rows can be read from: any source of records."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits that there are."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Our name -> the records' name, where they differ."""
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Label by number, if the records hold numbers."""
+
+    @property
+    def _read(self) -> RowsRead: ...
+
+    def records(self, split: str) -> Iterator[Record]:
+        """Raw records of a split."""
+
+    def place(self, split: str) -> str:
+        """Name of a split in messages."""
+
+
+Source = FileSource | HubSource | MemorySource | RecordSource
 
 
 def load_rows(source: Source, split: str, spec: RowSpec) -> tuple[Row, ...]:
@@ -291,7 +316,8 @@ class RowReader:
 
 def _text(value: Any, name: str, where: str) -> str:
     """A cell as text; numbers are taken as written, containers refused."""
-    if isinstance(value, str | int | float) and not isinstance(value, bool):
+    missing = isinstance(value, float) and math.isnan(value)
+    if isinstance(value, str | int | float) and not isinstance(value, bool) and not missing:
         text = str(value).strip()
         if text:
             return text

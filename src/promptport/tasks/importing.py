@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -231,19 +232,30 @@ def _gather(records: Sequence[Record], columns: Mapping[str, str]) -> _Gathered:
         texts = tuple(cells.values())
         if not label or not all(texts):
             gathered.empty.append(where)
-        elif texts not in labels:
-            labels[texts] = label
+        elif (same := tuple(map(_composed, texts))) not in labels:
+            labels[same] = label
             gathered.rows.append(Row(cells, label))
-        elif labels[texts] == label:
+        elif labels[same] == label:
             gathered.repeated += 1
         else:
             gathered.torn.append(texts[0])
     return gathered
 
 
+def _composed(text: str) -> str:
+    """The same for a letter with its accent, whether it is written as one sign or as two."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _look(label: str) -> str:
+    """The same for labels that look alike: in case, composition, width, or by signs unseen."""
+    plain = unicodedata.normalize("NFKC", label).casefold()
+    return "".join(c for c in plain if unicodedata.category(c) != "Cf")
+
+
 def _plain(value: Any, where: str) -> str:
     """A cell as text; whole numbers that a program wrote as 1.0 become 1."""
-    if value is None:
+    if value is None or value != value:  # NaN is how tables write that nothing is there
         return ""
     if isinstance(value, bool):
         return str(value).lower()
@@ -293,12 +305,14 @@ def _check_counts(table: Path, counts: Mapping[str, int], column: str) -> None:
             got=", ".join(f"{counts[label]} of {label!r}" for label in few[:5]),
             fix="Add rows of these labels, or remove them",
         )
-    cased = Counter(label.casefold() for label in counts)
-    if twice := [label for label in counts if cased[label.casefold()] > 1]:
+    alike = Counter(map(_look, counts))
+    if twice := [label for label in counts if alike[_look(label)] > 1]:
+        cased = all(label.isascii() for label in twice)
         raise TaskError(
             where,
-            expected="labels that differ in more than upper and lower case",
-            got=", ".join(map(repr, twice[:4])),
+            expected="labels that differ in more than "
+            + ("upper and lower case" if cased else "how their signs are written"),
+            got=", ".join(map(repr if cased else ascii, twice[:4])),
             fix="Write each label in one way",
         )
 

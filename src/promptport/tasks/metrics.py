@@ -308,6 +308,14 @@ def _numbers(values: Sequence[Any], metric: str) -> Floats:
     return numbers
 
 
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's correlation of two lists of finite numbers; 0 where one of them is constant."""
+    import numpy as np
+
+    ranks = [_ranks(np.unique(np.asarray(v), return_inverse=True)[1]) for v in (x, y)]
+    return _pearson(*ranks)
+
+
 def _ranks(codes: Ints) -> Floats:
     """Mean rank of each value among its equals; codes are 0, 1, 2 ... in the order of values."""
     import numpy as np

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from promptport.tasks.task_schema import TaskFile
 
 _NEEDED = ("schema", "name", "kind", "template", "metric", "data")
+_MOST_VALUES = 1_000_000
 
 
 def load_task(
@@ -113,6 +115,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             got=f"text that does not parse ({reason})",
             fix="Mend the file; text with ':' or '{' needs quotes",
         ) from error
+    _check_aliases(values, path)
     if not isinstance(values, dict):
         raise TaskError(
             str(path),
@@ -123,11 +126,42 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
+def _check_aliases(values: Any, path: Path) -> None:
+    """Refuse few lines that stand for billions of values, which anything that shows them would
+    write out."""
+    try:
+        count = _written_out(values, {})
+    except RecursionError:
+        count = None
+    if count is None or count > _MOST_VALUES:
+        raise TaskError(
+            str(path),
+            expected=f"at most {_MOST_VALUES:,} values",
+            got="a value that holds itself" if count is None else "more, by aliases of aliases",
+            fix="Write the values without aliases (&name, *name)",
+        )
+
+
+def _written_out(value: Any, known: dict[int, int | None]) -> int:
+    """Number of values in a value, each alias counted as what it stands for."""
+    if not isinstance(value, dict | list):
+        return 1
+    key = id(value)
+    if key not in known:
+        known[key] = None
+        parts = value.values() if isinstance(value, dict) else value
+        known[key] = 1 + sum(_written_out(part, known) for part in parts)
+    count = known[key]
+    if count is None:  # it is being counted
+        raise RecursionError
+    return count
+
+
 def _check_schema(values: dict[str, Any], where: str) -> None:
     schema = values.get("schema")
     if schema == SCHEMA_VERSION and type(schema) is int:
         return
     newer = type(schema) is int and schema > SCHEMA_VERSION
-    got = "no 'schema'" if schema is None else f"schema {schema!r}"
+    got = "no 'schema'" if schema is None else f"schema {reprlib.repr(schema)}"
     fix = "Update promptport" if newer else f"Write 'schema: {SCHEMA_VERSION}'"
     raise TaskError(where, expected=f"schema {SCHEMA_VERSION}", got=got, fix=fix)

@@ -76,6 +76,20 @@ def test_logits_and_gradients_are_those_of_whole_rows(causal, behind, answers, k
         torch.testing.assert_close(made, right, rtol=2e-4, atol=2e-4 * float(right.abs().max()))
 
 
+def test_a_long_text_beside_a_long_rest(causal):
+    """Padding behind the rest of the one would lie beyond the last of 64 positions."""
+    rows = []
+    for before, after in ((50, 2), (3, 50)):
+        ids = (*range(5, 5 + before), *[0] * LENGTH, *range(6, 6 + after))
+        soft = tuple(range(before, before + LENGTH))
+        rows.append(EncodedRow(ids, soft, (len(ids) - 1,), (5,)))
+    vectors = torch.randn(LENGTH, causal.width, generator=torch.Generator().manual_seed(3))
+    wanted = causal.plain_logits(rows, vectors, [0, 0])[..., :20]
+    with causal.keeping_texts():
+        made = causal.answer_logits(rows, vectors, [0, 0])[..., :20]
+    torch.testing.assert_close(made, wanted, rtol=2e-4, atol=2e-4 * float(wanted.abs().max()))
+
+
 def test_a_text_is_passed_once(causal, monkeypatch):
     rows = rows_of(causal, behind=True)
     vectors = torch.randn(LENGTH, causal.width)

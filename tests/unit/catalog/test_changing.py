@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.unit.catalog.conftest import made
@@ -67,7 +68,7 @@ def test_what_cannot_be_added(library, tmp_path) -> None:
     with pytest.raises(FileFormatError, match="an empty file"):
         changing.add_folder(source, library)
     assert tree(library) == before
-    assert not list(library.glob(".adding-*"))
+    assert not list(library.glob(".adding*"))
 
 
 def test_the_trash_gives_back_what_it_took(library) -> None:
@@ -127,6 +128,63 @@ def test_a_crash_leaves_a_prompt_in_one_place(library, monkeypatch) -> None:
     changing.remove("a", library)
     changing.restore("a", library)
     assert tree(library) == before
+
+
+def test_only_old_things_that_were_removed_are_deleted(library, tmp_path) -> None:
+    outside = save_prompt(made(9), tmp_path / "outside")
+    (library / "link").symlink_to(outside)
+    for name, days in (("a", 40), ("link", 20), ("c", 0)):
+        removed, _ = changing.remove(name, library)
+        file = removed.content.parent / "record.json"
+        when = (datetime.now(UTC) - timedelta(days=days)).isoformat(timespec="seconds")
+        file.write_text(json.dumps({**json.loads(file.read_text()), "removed": when}))
+    whole = tree(library)
+    (library / ".trash/mine").mkdir()
+    (library / ".trash/mine/notes.txt").write_text("keep")
+    (library / ".trash/out").symlink_to(outside)
+    for days, there in ((30, ["a"]), (10, ["a", "link"]), (0, ["a", "link", "c"])):
+        gone, foreign = changing.empty_trash(library, days, dry_run=True)
+        assert [each.name for each in gone] == there
+        assert foreign == [library / ".trash/mine"]
+    gone, _ = changing.empty_trash(library, 10)
+    assert [each.name for each in gone] == ["a", "link"]
+    assert [each.name for each in trash.in_trash(library)] == ["c"]
+    assert load_prompt(outside) == made(9), "a link is deleted, not what it leads to"
+    assert tree(library) == whole
+    changing.empty_trash(library)
+    assert sorted(f.name for f in (library / ".trash").iterdir()) == ["mine", "out"]
+    assert (library / ".trash/mine/notes.txt").read_text() == "keep"
+    for days in (-1, float("nan"), float("inf")):
+        with pytest.raises(PromptPortError, match="--older-than: expected days, 0 or more"):
+            changing.empty_trash(library, days)
+
+
+def test_what_is_half_deleted_is_not_restored(library, monkeypatch) -> None:
+    removed, _ = changing.remove("a", library)
+    (file, *_) = removed.content.iterdir()
+
+    def crash(folder, **_):
+        os.unlink(folder / "content" / file.name)
+        raise OSError(5, "the disk is gone")
+
+    monkeypatch.setattr(shutil, "rmtree", crash)
+    with pytest.raises(StorageError, match="the disk is gone"):
+        changing.empty_trash(library)
+    monkeypatch.undo()
+    assert trash.in_trash(library) == []
+    with pytest.raises(StorageError, match="got an empty trash"):
+        changing.restore("a", library)
+    assert len(list((library / ".trash").iterdir())) == 1
+    changing.empty_trash(library, 30)
+    assert list((library / ".trash").iterdir()) == [], "the next run ends what was begun"
+
+
+def test_a_trash_that_is_a_link_is_left_alone(library, tmp_path) -> None:
+    changing.remove("a", library)
+    (library / ".trash").rename(tmp_path / "elsewhere")
+    (library / ".trash").symlink_to(tmp_path / "elsewhere")
+    assert changing.empty_trash(library) == ([], [])
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 1
 
 
 def test_damaged_and_outer_folders_are_removed_and_restored(library) -> None:
@@ -213,3 +271,46 @@ def test_verify_finds_what_a_list_cannot_see(library) -> None:
     assert found.models["nano-bert"] == "another"
     assert found.models["some/hub-model"].startswith("not compared")
     assert not [file.name for file in library.iterdir() if file.name.startswith(".trash")]
+
+
+def test_a_clock_that_was_set_back_does_not_change_what_was_removed_last(
+    library, monkeypatch
+) -> None:
+    changing.remove("a", library)
+    save_prompt(made(8), library / "a")
+    monkeypatch.setattr(trash.time, "time_ns", lambda: 1)
+    changing.remove("a", library)
+    monkeypatch.undo()
+    assert load_prompt(changing.restore("a", library)) == made(8)
+
+
+def test_an_empty_folder_of_the_trash_is_removed_by_the_next_change(library) -> None:
+    left = library / ".trash" / "1-1"
+    left.mkdir(parents=True)
+    (left / "record.json").write_text("{}")
+    changing.remove("a", library)
+    assert not left.exists()
+    assert [removed.name for removed in trash.in_trash(library)] == ["a"]
+
+
+def test_an_interrupted_removal_leaves_everything(library, monkeypatch) -> None:
+    before = tree(library)
+
+    def stop(*_args) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trash.os, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        changing.remove("a", library)
+    assert tree(library) == before
+    assert list((library / ".trash").iterdir()) == []
+
+
+def test_what_a_killed_process_was_adding_is_removed_by_the_next_change(
+    library, monkeypatch
+) -> None:
+    monkeypatch.setattr("promptport.scratch._swept", set())
+    left = library / ".adding.0.promptport-tmp"
+    left.mkdir()
+    changing.remove("a", library)
+    assert not left.exists()

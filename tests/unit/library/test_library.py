@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from promptport import Library, PromptPortError
+from promptport import Catalog, Library, PromptPortError
 from promptport.catalog.names import names_apart
 from promptport.errors import BackboneError, FileFormatError, MismatchError, StorageError
 from promptport.library import adapt, rank
 from promptport.parameters import OriginSpec, make_origin
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
-from promptport.storage import load_prompt, save_prompt, save_vector
+from promptport.serving.server import PromptServer
+from promptport.storage import load_prompt, prompt_folders, save_prompt, save_vector
 from promptport.tuning import random_prompt
 from promptport.vector import TaskPromptVector
 
@@ -246,3 +247,21 @@ def test_a_library_and_its_mapping_give_the_same(backbone, films) -> None:
     assert Library.of(library) is library
     more = films.with_rows(train=films.load("train") * 2)
     assert adapt(model, library, more).prompt == adapt(model, prompts, more).prompt
+
+
+def test_list_library_server_and_inspect_tell_of_the_same_folders(folders, backbone) -> None:
+    """However deep; hidden ones are left out, and what a link leads to is told of once."""
+    place = folders
+    deep = place / "x" / "y" / "deep"
+    shutil.copytree(next(f for f in place.iterdir() if (f / "adapter_config.json").is_file()), deep)
+    shutil.copytree(deep, place / ".trash" / "1" / "content")
+    (place / "x" / "back").symlink_to(place)
+    (place / "x" / "z").symlink_to(deep)
+    listed = {entry.name: entry.folder for entry in Catalog.open(place).entries}
+    assert deep in listed.values()
+    opened = Library.open(place, keep_equal=True)
+    assert opened.folders == listed
+    assert set(opened) == set(listed)
+    assert {f.resolve() for f in prompt_folders(place)} == {f.resolve() for f in listed.values()}
+    own = {name for name, f in listed.items() if (f / "adapter_config.json").is_file()}
+    assert set(PromptServer(backbone("bert"), [place]).names) == own

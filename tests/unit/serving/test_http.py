@@ -252,3 +252,21 @@ def test_metrics_count_by_route_and_status_and_no_name_of_a_client(pool) -> None
     ):  # fmt: skip
         assert f'promptport_requests_total{{route="{route}",status="{status}"}} 1.0' in text
     assert "nowhere" not in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "status"),
+    [
+        ("POST", "/v1/completions", b"\xf6\xef\x01o", 400),  # no text at all
+        ("POST", "/v1/nothing", b"{}", 404),
+        ("POST", "/v1/models", b"{}", 405),
+    ],
+)
+def test_what_the_framework_refuses_has_the_form_of_every_error(
+    call, method, path, content, status
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = call(method, path, content=content, headers=headers)
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == status
+    assert answer.json()["error"]["message"]

@@ -164,7 +164,7 @@ def test_builtin_tasks_suit_every_kind_of_backbone(name):
         ("country-capitol", UnknownNameError, "Did you mean 'country-capital'?"),
         ("pocket:x", UnknownNameError, "expected an embedded task (country-capital), got 'x'"),
         ("sst2", UnknownNameError, "Did you mean 'nlu:sst2'"),
-        ("glue:sst2", UnknownNameError, "a name that begins with pocket:, lama: or nlu:"),
+        ("glue:sst2", UnknownNameError, "a name that begins with pocket:, lama:, nlu: or tpv:"),
         ("nlu:sstt2", UnknownNameError, "Did you mean 'sst2'"),
         ("lama:P36", TaskError, "got none. Give --data FOLDER with relations.jsonl"),
         ("nlu:sst2", TaskError, "got none. Give --data FOLDER with one folder per task"),

@@ -6,10 +6,7 @@ the model. The `gguf` package quantises the new rows.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import struct
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +21,8 @@ from promptport.backbone.gguf.needs import check_package
 from promptport.backbone.gguf.slim import copy_bytes, pad
 from promptport.backbone.gguf.table import table_blocks
 from promptport.errors import BackboneError
-from promptport.files import storage_error
+from promptport.files import storage_error, take_place
+from promptport.scratch import scratch_file
 
 HEAD = "output.weight"
 _F16 = 1
@@ -81,26 +79,16 @@ def append_tokens(
     check_package(str(header.path))
     _check_vocabulary(header, names)
     plan = [_planned(header, tensor, rows) for tensor in _by_place(header)]
-    temporary: str | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(handle, "wb") as out, header.path.open("rb") as source:
+        with scratch_file(target) as (out, temporary), header.path.open("rb") as source:
             _write_metadata(header, source, out, names, chat_template)
             _write_tensors(header, source, out, plan)
-            out.flush()
-            os.fsync(out.fileno())
-        os.chmod(temporary, header.path.stat().st_mode & 0o777)
-        os.replace(temporary, target)
-        temporary = None
+            take_place(out, temporary, target, header.path.stat().st_mode & 0o777)
     except OSError as error:
         if isinstance(error, BackboneError):
             raise
         raise storage_error(target, error, "a file that can be written") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
     table = next(part for part in plan if part.entry.name == EMBEDDING)
     return Appended(
         header.embedding.shape[0],

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +33,7 @@ from promptport.cache import (
 from promptport.errors import BackboneError, StorageError
 from promptport.files import atomic_folder, storage_error
 from promptport.progress import stage
+from promptport.scratch import scratch_folder
 
 _RULE = 1  # a new number whenever conversion changes, so that older folders are not found
 _FRONT, _MODEL = "front", "model"
@@ -119,9 +119,9 @@ def _copy(header: GgufHeader, write: Any, folder: Path | None = None) -> Iterato
 
     transformers would take a `tokenizer.json` beside the file for that of the file.
     """
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".copy-") as scratch:
-        write(header, Path(scratch) / "model.gguf")
-        yield scratch, "model.gguf"
+    with scratch_folder(folder, "copy") as scratch:
+        write(header, scratch / "model.gguf")
+        yield str(scratch), "model.gguf"
 
 
 def _config(header: GgufHeader) -> Any:

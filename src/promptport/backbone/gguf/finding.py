@@ -7,6 +7,7 @@ from pathlib import Path
 
 from promptport.errors import BackboneError
 from promptport.files import is_gguf_file
+from promptport.shell import quoted
 
 _SUFFIX = ".gguf"
 _ON_HUB = re.compile(r"(?P<id>[\w.-]{2,}(/[\w.-]+)?):(?P<file>[^:]+\.gguf)", re.IGNORECASE)
@@ -54,7 +55,8 @@ def _whole(place: Path) -> Path:
             str(place),
             expected="a model in one GGUF file",
             got=f"part {int(part[1])} of {int(part[2])}",
-            fix=f"Join them with llama.cpp: llama-gguf-split --merge {first} {whole}",
+            fix="Join them with llama.cpp: "
+            f"llama-gguf-split --merge {quoted(first)} {quoted(whole)}",
         )
     return place
 

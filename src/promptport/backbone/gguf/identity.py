@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from promptport.cache import cache_folder
@@ -17,7 +18,8 @@ _FOLDER = "hashes"
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
-    It is remembered by path, size and time of change; a cache that cannot be written is no error.
+    It is remembered by path, size, inode and times of change; a cache that cannot be written is no
+    error.
 
     Raises:
         StorageError: the file cannot be read.
@@ -27,7 +29,9 @@ def file_hash(path: Path) -> str:
         state = where.stat()
     except OSError as error:
         raise storage_error(path, error, "a readable file") from error
-    seen = {"path": str(where), "size": state.st_size, "changed": state.st_mtime_ns}
+    seen: dict[str, object] = {"path": str(where), "size": state.st_size, "inode": state.st_ino}
+    # The time of change can be set; that of the inode cannot.
+    seen |= {"changed": state.st_mtime_ns, "noted": state.st_ctime_ns}
     name = hashlib.sha256(str(where).encode()).hexdigest()[:32]
     place = cache_folder() / _FOLDER / f"{name}.json"
     if (known := _remembered(place, seen)) is not None:
@@ -39,7 +43,7 @@ def file_hash(path: Path) -> str:
 
 
 def _remembered(place: Path, seen: dict[str, object]) -> str | None:
-    if not place.is_file():
+    if not os.path.isfile(place):  # also where it may not be looked for
         return None
     try:
         kept = read_json(place)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class Vocabulary:
 def kept_vocabulary(entry: Path, rule: int) -> Vocabulary | None:
     """What was kept in an entry of the cache, by the same rule of what a word is."""
     file = entry / _FILE
-    if not file.is_file():
+    if not os.path.isfile(file):  # also where it may not be looked for
         return None
     mark_used(entry)
     try:

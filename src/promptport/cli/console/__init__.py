@@ -53,6 +53,7 @@ from promptport.cli.console.output import (
     print_table,
     say,
     shown,
+    tell,
     written,
 )
 from promptport.cli.console.progress import (
@@ -132,6 +133,7 @@ __all__ = [
     "shown",
     "task_of",
     "task_options",
+    "tell",
     "with_writing",
     "written",
 ]

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from promptport.cli.console.progress import View
+from promptport.token_text import harmless
 
 _FIRST = 0.5  # seconds before a bar appears
 _PARTS = 1000  # of a bar: how much of the work is done does not come in whole parts
@@ -37,16 +38,18 @@ class Bar:
         if view.key != self._key:  # a bar without an end must not keep the end of another one
             if self._key:
                 self._bar.remove_task(self._task)
-            self._task = self._bar.add_task(view.label, total=None, count="", left="", note="")
+            self._task = self._bar.add_task(
+                harmless(view.label), total=None, count="", left="", note=""
+            )
             self._key = view.key
         self._bar.update(
             self._task,
-            description=view.label,
+            description=harmless(view.label),
             total=_PARTS if view.total else None,
             completed=round(view.share * _PARTS),
             count=view.count,
             left=view.time,
-            note=view.note,
+            note=harmless(view.note),
         )
         self._bar.refresh()
 

@@ -61,7 +61,7 @@ DtypeOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option(help="Data folder of lama: and nlu: tasks.", rich_help_panel=TASK_PANEL),
+    typer.Option(help="Data folder of lama:, nlu: and tpv: tasks.", rich_help_panel=TASK_PANEL),
 ]
 SplitOption = Annotated[
     str, typer.Option(help="Split whose texts are read.", rich_help_panel=TASK_PANEL)

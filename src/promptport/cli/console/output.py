@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
+
+from promptport.shell import joined
+from promptport.token_text import harmless
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One JSON object on standard output; numbers that JSON has not become null."""
     plain = _plain(value)
     text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
-    if not text.isascii():
+    if harmless(text) != text:  # what a terminal acts on, and names of files that are no text
+        text = json.dumps(plain, indent=2, allow_nan=False)
+    elif not text.isascii():
         try:
             text.encode()
         except UnicodeEncodeError:  # names of files may be no text
@@ -45,7 +49,12 @@ def shown(text: str) -> str:
 
 def say(text: str) -> None:
     """A message for people, on standard error."""
-    typer.echo(text, err=True)
+    typer.echo(harmless(text), err=True)
+
+
+def tell(text: str) -> None:
+    """A line of a result for people, on standard output."""
+    typer.echo(harmless(text))
 
 
 def note(text: str) -> None:
@@ -61,7 +70,7 @@ def written(place: object, purpose: str = "", following: str = "") -> None:
         purpose: what the next command does, for instance `Score it`.
         following: the command, as `command_line` makes it.
     """
-    say(f"Written to {place}.")
+    say(f"Written to {shown(str(place))}.")
     if following:
         hint(purpose, following)
 
@@ -93,7 +102,7 @@ def command_line(*words: object, **options: object) -> str:
                 parts.append(option)
             elif one is not None and one is not False:
                 parts += [option, str(one)]
-    return shlex.join(parts)
+    return joined(parts)
 
 
 def print_facts(title: str, facts: Sequence[Sequence[Any]]) -> None:

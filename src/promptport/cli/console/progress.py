@@ -18,7 +18,9 @@ from typing import Protocol
 
 import typer
 
+from promptport.cli.stopping import stopped_code
 from promptport.progress import Stage, listening
+from promptport.token_text import harmless
 
 Clock = Callable[[], float]  # seconds
 
@@ -237,7 +239,7 @@ class Log:
         if not self._is_due(view, now - self._last):
             return
         self._key, self._last, self._share = view.key, now, view.share
-        typer.echo(view.line, err=True)
+        typer.echo(harmless(view.line), err=True)
 
     def _is_due(self, view: View, waited: float) -> bool:
         """Whether it is time for a line, so many seconds after the last one or the beginning."""
@@ -291,7 +293,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def goes_on(since: str | None, kept: Path | Callable[[], bool] | None = None) -> Iterator[None]:
-    """End an interrupted command with a line that says what is kept, and exit code 130.
+    """End an interrupted command with a line that says what is kept, and its exit code.
 
     Args:
         since: what the same command goes on from; None where nothing is kept.
@@ -306,7 +308,7 @@ def goes_on(since: str | None, kept: Path | Callable[[], bool] | None = None) ->
             typer.echo(f"interrupted: the same command goes on from {since}", err=True)
         else:
             say_interrupted()
-        raise typer.Exit(130) from None
+        raise typer.Exit(stopped_code()) from None
 
 
 def say_interrupted() -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from promptport.token_text import harmless
+
 _PIPE_WIDTH = 140  # a pipe or file has no width of its own
 _MANY = (
     200  # rows, from which on a table is written line by line: rich takes a millisecond for each
@@ -23,6 +25,7 @@ _PIECES = re.compile(r"[^ \t/,;+|]+[/,;+|]*[ \t]*|[/,;+|]+[ \t]*|[ \t]+")
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """See `print_table`."""
+    title, columns = harmless(title), [harmless(name) for name in columns]
     values: list[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * len(columns)
     texts = [list(map(cell, column)) for column in values]
     right = [bool(rows) and set(map(type, column)) <= _NUMBERS for column in values]
@@ -152,16 +155,16 @@ def cell_len(text: str) -> int:
 def cell(value: Any) -> str:
     """A value as it stands in a table."""
     if type(value) is str:
-        return value
+        return harmless(value)
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Mapping):
-        return ", ".join(f"{name}\xa0{cell(part)}" for name, part in value.items())
+        return ", ".join(f"{harmless(str(name))}\xa0{cell(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(cell(part) for part in value) or "none"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else harmless(str(value))
 
 
 def fold(text: str, width: int) -> list[str]:

@@ -25,6 +25,7 @@ from promptport.cli.console import (
     print_table,
     quiet,
     seed_option,
+    tell,
     written,
 )
 from promptport.cli.library.shared import open_library, sentence
@@ -127,5 +128,5 @@ def _show(result: AdaptResult, task: str) -> None:
     ]
     rows = [fact for fact in facts if fact[1] is not None]
     print_table(f"adapted to {task}", ["what", "value"], rows)
-    typer.echo(_LEGEND)
-    typer.echo(sentence(result.verdict))
+    tell(_LEGEND)
+    tell(sentence(result.verdict))

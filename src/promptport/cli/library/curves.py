@@ -31,6 +31,7 @@ from promptport.cli.console import (
     print_table,
     quiet,
     seed_option,
+    tell,
     written,
 )
 from promptport.cli.library.shared import open_library, sentence
@@ -194,8 +195,8 @@ def _show(output: dict[str, Any]) -> None:
         [[c["start"], c["touched"], _chosen(c["chosen"])] for c in curves],
     )
     majority = interval(output["majority"])
-    typer.echo(f"Majority answer of all training rows: {majority}. A good start is above it.")
-    typer.echo(f"The area is the mean over the row counts. {sentence(output['verdict'])}")
+    tell(f"Majority answer of all training rows: {majority}. A good start is above it.")
+    tell(f"The area is the mean over the row counts. {sentence(output['verdict'])}")
     if output["folder"] is not None:
         written(f"{output['folder']}: curves.json, curves.html")
 

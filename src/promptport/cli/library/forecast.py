@@ -26,6 +26,7 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
+    tell,
 )
 from promptport.cli.library.shared import TasksOption, combining, open_library
 from promptport.cli.panels import TASK_PANEL
@@ -96,7 +97,7 @@ def command(
         print_json(output)
         return
     show(output)
-    typer.echo(_LEGEND)
+    tell(_LEGEND)
     _show_reliability(output["reliability"])
     if combined is None:
         _say_next(placed, output, task, data)
@@ -153,7 +154,7 @@ def _say_next(
 
 def _show_reliability(known: dict[str, Any] | None) -> None:
     if known is None:
-        typer.echo("How often forecasts of such a combination come true was not measured.")
+        tell("How often forecasts of such a combination come true was not measured.")
         return
     words = {"kept": "right", "lost": "right", "at risk": "kept"}
     parts = [
@@ -161,7 +162,7 @@ def _show_reliability(known: dict[str, Any] | None) -> None:
         for name, r in known["verdicts"].items()
     ]
     ways = {"sum": "sums", "mean": "means", "select": "selections"}
-    typer.echo(
+    tell(
         f"On three small embedded models, {known['pairs']} {ways[known['way']]} of two tasks that "
         f"were tuned from one origin and that the formula had not seen: {', '.join(parts)}."
     )

@@ -1,4 +1,4 @@
-"""promptport library add, remove, restore, tag, dedupe and verify: keeping a library in order."""
+"""promptport library add, remove, restore, tag, verify and so on: keeping a library in order."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from promptport.cli.console import (
     quiet,
     say,
     shown,
+    tell,
 )
 from promptport.cli.library.listing import ListedArgument
 
@@ -66,7 +67,7 @@ def add(
 def remove(name: NameArgument, library: FolderArgument, json_output: JsonFlag = False) -> None:
     """Move a prompt to the trash of its library.
 
-    The trash is the folder .trash in the library. Nothing empties it: delete it to free the room.
+    The trash is the folder .trash in the library; library empty-trash deletes what is in it.
 
     Example:
         promptport library remove capital-of-mine prompts
@@ -106,6 +107,45 @@ def restore(
     hint("What there is", command_line("library", "list", library))
 
 
+def empty_trash(
+    library: FolderArgument,
+    older_than: Annotated[
+        float,
+        typer.Option(
+            "--older-than", help="Only what was removed so many days ago; 0: all.", metavar="DAYS"
+        ),
+    ] = 0.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be deleted, and delete nothing.")
+    ] = False,
+    json_output: JsonFlag = False,
+) -> None:
+    """Delete what lies in the trash of a library, for good.
+
+    Example:
+        promptport library empty-trash prompts --older-than 30 --dry-run
+    """
+    from promptport.catalog import changing
+
+    gone, foreign = changing.empty_trash(library, older_than, dry_run=dry_run)
+    if json_output:
+        told = [{"name": r.name, "place": r.place, "removed": r.removed} for r in gone]
+        kept = [str(folder) for folder in foreign]
+        print_json({"deleted": told, "kept": kept, "dry_run": dry_run})
+        return
+    for folder in foreign:
+        note(f"left alone, nothing that library remove put there: {shown(str(folder))}")
+    if not gone:
+        typer.echo("Nothing to delete.")
+        return
+    rows = [[shown(r.name), shown(r.place), shown(r.removed)] for r in gone]
+    title = "would be deleted" if dry_run else "deleted"
+    print_table(title, ["name", "was at", "removed (UTC)"], rows)
+    if dry_run:
+        words = {"older_than": f"{older_than:g}" if older_than else None}
+        hint("Delete it", command_line("library", "empty-trash", library, **words))
+
+
 def tag(
     name: NameArgument,
     library: FolderArgument,
@@ -134,7 +174,7 @@ def tag(
     if json_output:
         print_json({"name": name, "tags": list(tags)})
         return
-    typer.echo(f"Tags of {shown(name)}: {', '.join(tags) or 'none'}")
+    tell(f"Tags of {shown(name)}: {', '.join(tags) or 'none'}")
     if tags:
         hint("All that have it", command_line("library", "list", library, tag=tags[0]))
 
@@ -165,7 +205,7 @@ def dedupe(
         print_json({"equal": told, "removed": remove})
         return
     if not groups:
-        typer.echo("No two prompts are equal.")
+        tell("No two prompts are equal.")
         return
     rows = [[shown(g.oldest.name), ", ".join(shown(e.name) for e in g.others)] for g in groups]
     print_table("equal prompts", ["oldest", "in the trash now" if remove else "the same"], rows)
@@ -196,13 +236,13 @@ def verify(library: ListedArgument, json_output: JsonFlag = False) -> None:
         print_json(found.to_dict())
     else:
         for wrong in found.wrong:
-            typer.echo(shown(f"{wrong.name}: {wrong.problem}"))
+            tell(shown(f"{wrong.name}: {wrong.problem}"))
         models = [[shown(name), shown(said)] for name, said in found.models.items()]
         if models:
             print_table("models", ["model", "embedding matrix"], models)
         bare = len(found.without_checksum)
         without = f", {bare} of them without a checksum to compare" if bare else ""
-        typer.echo(f"{found.checked} looked at{without}; {len(found.wrong)} wrong.")
+        tell(f"{found.checked} looked at{without}; {len(found.wrong)} wrong.")
         _hint_after(library, [wrong.name for wrong in found.wrong])
     if found.wrong:
         raise typer.Exit(1)

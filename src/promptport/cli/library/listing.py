@@ -1,4 +1,4 @@
-"""promptport library list, search and show: what there is. Nothing here needs torch."""
+"""promptport library list and show: what there is. Nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from promptport.cli.console import (
     print_json,
     print_table,
     shown,
+    tell,
 )
 from promptport.errors import PromptPortError
 
@@ -128,9 +129,9 @@ def command(
         return
     _show_tables(chosen)
     if len(chosen) < found:
-        typer.echo(f"{found - len(chosen)} more are not shown (--limit).")
+        tell(f"{found - len(chosen)} more are not shown (--limit).")
     if any(entry.dev_score is not None for entry in chosen.entries):
-        typer.echo("The dev score was measured while tuning; scores of different tasks differ.")
+        tell("The dev score was measured while tuning; scores of different tasks differ.")
     _hint_similarity(chosen, library, whole=len(chosen) == len(opened))
 
 
@@ -141,11 +142,12 @@ def _show_tables(chosen: Catalog) -> None:
         del columns["tags"]
     by_name = {entry.name: entry for entry in chosen.entries}
     for model, names in chosen.backbones.items():
-        rows = [[_cell(by_name[name], column) for column in columns] for name in names]
+        rows = [[cell(by_name[name], column) for column in columns] for name in names]
         print_table(f"{len(rows)} on {shown(model)}", list(columns.values()), rows)
 
 
-def _cell(entry: CatalogEntry, column: str) -> Any:
+def cell(entry: CatalogEntry, column: str) -> Any:
+    """What stands in a column of the table."""
     value = getattr(entry, column)
     if value is None:
         return value
@@ -155,48 +157,12 @@ def _cell(entry: CatalogEntry, column: str) -> Any:
 
 
 def _hint_similarity(chosen: Catalog, library: list[Path], *, whole: bool) -> None:
-    """Only where that command can compare all of them: it looks through no deeper folders."""
-    near = all(
-        entry.folder in library or entry.folder.parent in library for entry in chosen.entries
-    )
+    """Only where that command can compare all of them."""
     kinds = {entry.kind for entry in chosen.entries}
     sizes = {(entry.length, entry.width) for entry in chosen.entries}
     alike = kinds <= set(_LOADABLE) and len(sizes) == 1 and len(chosen.backbones) == 1
-    if near and alike and whole and len(chosen) > 1 and not chosen.damaged:
+    if alike and whole and len(chosen) > 1 and not chosen.damaged:
         hint("How alike they are", command_line("library", "similarity", *library))
-
-
-def search(
-    words: Annotated[str, typer.Argument(help="One word or more, in quotes if several.")],
-    library: ListedArgument,
-    task: TaskFilter = None,
-    backbone: BackboneFilter = None,
-    data: DataOption = None,
-    json_output: JsonFlag = False,
-) -> None:
-    """Find prompts by words of their names, tasks, labels, tags or templates.
-
-    The words of mixture prompts are searched as well. No model is opened.
-
-    Example:
-        promptport library search "capital city" prompts
-    """
-    opened = open_catalog(library)
-    hits = opened.filter(task=task, backbone=backbone).search(words, data=data)
-    if json_output:
-        print_json({"words": words, "hits": [hit.to_dict() for hit in hits]})
-        return
-    if not hits:
-        typer.echo(f"No prompt holds {words!r}.")
-        hint("What there is", command_line("library", "list", *library, data=data))
-        return
-    by_name = {entry.name: entry for entry in opened.entries}
-    rows = [
-        [shown(hit.name), _cell(by_name[hit.name], "task"), hit.score, _places(hit.where)]
-        for hit in hits
-    ]
-    print_table(f"prompts for {words!r}, best first", ["name", "task", "score", "where"], rows)
-    hint("Look at the first", command_line("inspect", by_name[hits[0].name].folder))
 
 
 def show(
@@ -280,16 +246,12 @@ def open_catalog(library: list[Path], *, quiet: bool = False) -> Catalog:
     return opened
 
 
-def _places(where: dict[str, tuple[str, ...]]) -> str:
-    return ", ".join(f"{place} ({' '.join(words)})" for place, words in where.items())
-
-
 def _show_empty(opened: Catalog, filters: dict[str, Any]) -> None:
     given = {name: value for name, value in filters.items() if name != "tags"}
     asked = [f"{name.replace('_', ' ')} {v}" for name, v in given.items() if v is not None]
     asked += [f"tag {tag}" for tag in filters["tags"]]
     tasks = dict.fromkeys(entry.task or "not known" for entry in opened.entries)
-    typer.echo(
+    tell(
         shown(
             f"No prompt of {' and '.join(asked) or 'this library'}. "
             f"Tasks: {', '.join(tasks) or 'none'}. "

@@ -28,6 +28,7 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
+    tell,
 )
 from promptport.cli.library.shared import TasksOption, combining, open_library, sentence
 from promptport.cli.panels import METHOD_PANEL, OUTPUT_PANEL, TASK_PANEL
@@ -207,7 +208,7 @@ def _show(backbone: str, ways: tuple[str, ...], pairs: Pairs) -> None:
     ]
     title = f"retention: share of its own prompt's score that each task keeps on {backbone}"
     print_table(f"{title}, worst first", ["together", *ways], rows)
-    typer.echo(_LEGEND)
+    tell(_LEGEND)
     print_table(
         f"{len(sets)} sets",
         [
@@ -224,8 +225,8 @@ def _show(backbone: str, ways: tuple[str, ...], pairs: Pairs) -> None:
         ],
     )
     for verdict, (given, kept) in pairs.forecasts.items():
-        typer.echo(f"forecast {verdict}: {given} tasks, of which {kept} were kept.")
-    typer.echo(sentence(pairs.verdict))
+        tell(f"forecast {verdict}: {given} tasks, of which {kept} were kept.")
+    tell(sentence(pairs.verdict))
 
 
 def _retentions(combined: Combined) -> str:

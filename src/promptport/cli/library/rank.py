@@ -25,6 +25,7 @@ from promptport.cli.console import (
     quiet,
     refuse_together,
     seed_option,
+    tell,
 )
 from promptport.cli.library.shared import open_library, sentence
 from promptport.cli.panels import TASK_PANEL
@@ -103,7 +104,7 @@ def command(
         print_json({"backbone": model.name, **ranking.to_dict()})
         return
     show_ranking(ranking.to_dict())
-    typer.echo(sentence(ranking.verdict))
+    tell(sentence(ranking.verdict))
     if "dev" in new.splits:  # tuning chooses its epoch there
         _say_next(opened, ranking.best, model.name, task, data)
 
@@ -118,7 +119,7 @@ def show_ranking(ranking: dict[str, Any]) -> None:
     ]
     title = f"starts for {ranking['task']}, best first (read: {ranking['touched']})"
     print_table(title, ["place", "prompt", "score", *columns.values()], rows)
-    typer.echo(_LABEL_LEGEND if labels else _TEXT_LEGEND)
+    tell(_LABEL_LEGEND if labels else _TEXT_LEGEND)
 
 
 def _say_next(library: Library, best: str, model: str, task: str, data: Path | None) -> None:

@@ -19,6 +19,7 @@ from promptport.cli.console import (
     print_json,
     print_table,
     quiet,
+    tell,
     written,
 )
 from promptport.cli.library.shared import open_library, sentence
@@ -106,5 +107,5 @@ def _show(similarity: Similarity) -> None:
     if groups := similarity.groups():
         rows = [[group, *mean.values()] for group, mean in groups.items()]
         print_table("means over pairs", ["of", "pairs", "cosine", "token cosine"], rows)
-    typer.echo(_LEGEND)
-    typer.echo(sentence(similarity.verdict))
+    tell(_LEGEND)
+    tell(sentence(similarity.verdict))

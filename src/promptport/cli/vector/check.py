@@ -30,6 +30,7 @@ from promptport.cli.console import (
     seed_option,
     task_of,
     task_options,
+    tell,
 )
 from promptport.cli.panels import MODEL_PANEL, TRAINING_PANEL
 from promptport.errors import PromptPortError
@@ -272,9 +273,9 @@ def _show_task(output: dict[str, Any], seed: int) -> None:
     title = f"{output['task']} on {output['backbone']}, majority answer {output['majority']:.3f}"
     print_table(title, [*columns, "no origin"], rows)
     if output["kept"] is not None:
-        typer.echo(f"Kept share {_share(output['kept'])}.")
-    typer.echo(_scale())
-    typer.echo(f"Verdict: {output['movement']}: {output['reason']}.")
+        tell(f"Kept share {_share(output['kept'])}.")
+    tell(_scale())
+    tell(f"Verdict: {output['movement']}: {output['reason']}.")
 
 
 def _check_prompts(
@@ -321,13 +322,13 @@ def _show_prompts(model: str, places: list[Path], checks: list[PromptCheck], uns
     ]
     asked = {v["task"]: f"{v['task']} (majority answer {v['majority']:.3f})" for v in vectors}
     print_table(f"{', '.join(asked.values())} on {model}, {unseen} origins", columns, rows)
-    typer.echo(_scale())
+    tell(_scale())
 
 
 def _say_verdict(place: Path, prompt: SoftPrompt, check: PromptCheck, asked: _Asked) -> None:
     from promptport.analysis.origin_checks import is_wide
 
-    typer.echo(f"{place}: {check.result.movement}: {check.result.reason}.")
+    tell(f"{place}: {check.result.movement}: {check.result.reason}.")
     if check.result.movement in _LOSES and not is_wide(prompt):
         _hint_widen(place, asked, asked.task)
 

@@ -6,9 +6,11 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-import typer
-
-from promptport.cli.console import interval, print_table
+from promptport.cli.console import (
+    interval,
+    print_table,
+    tell,
+)
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -90,7 +92,7 @@ def show_search(search: dict[str, Any]) -> None:
             for name, s in search["tasks"].items()
         ],
     )
-    typer.echo(
+    tell(
         f"Chosen by labels of the {search['split']} split. kept: the score as a share of the best "
         "single vector's; 1 is all of it."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from promptport.engines.running import run_engine
 from promptport.engines.writers import gguf
 from promptport.engines.writers.bases import base_header
 from promptport.progress import stage
+from promptport.scratch import scratch_folder
 
 RUNNER, PACKAGES = "run_llama_server", "xllamacpp numpy"
 _CONTEXT = 512
@@ -29,8 +29,8 @@ def write(material: Material, target: Path) -> dict[str, Any]:
     """
     header = base_header(material)
     rows = header.embedding.shape[0]
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".slot-") as scratch:
-        baked = Path(scratch) / "baked.gguf"
+    with scratch_folder(target.parent, "slot") as scratch:
+        baked = scratch / "baked.gguf"
         gguf.write(material, baked)
         longest = max(item.prompt.length for item in material.items)
         ids = [list(item.ids) for item in material.items]

@@ -1,0 +1,142 @@
+"""What kinds of cells work with: backbones, tasks and prompts of one run, each opened once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from promptport.backbone import Backbone, silence_libraries
+from promptport.evaluation import Evaluation
+from promptport.experiments.pretrained import MODELS
+from promptport.experiments.result_store import packed
+from promptport.prompt import SoftPrompt
+from promptport.recipes.cells import Cell, digest
+from promptport.recipes.kinds.base import Context
+from promptport.recipes.run_folder import RunFolder
+from promptport.storage import load_prompt, save_prompt
+from promptport.tasks import Score, Task, open_task
+
+_MOST_OPEN = 3  # backbones in memory: source, target, and the one that is likely to come next
+
+
+class Bench:
+    """One worker's backbones, tasks and prompts.
+
+    Args:
+        folder: of the run.
+        context: settings and methods of its recipe.
+        data: folder with `lama/` and `nlu/`; None for none.
+        models: folder of pretrained models by name; None for the usual one.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        context: Context,
+        data: Path | None = None,
+        models: Path | None = None,
+    ) -> None:
+        self.folder, self.context, self.data, self.models = folder, context, data, models
+        self.settings = context.settings
+        self._backbones: OrderedDict[str, Backbone] = OrderedDict()
+        self._tasks: dict[str, Task] = {}
+        silence_libraries()
+        torch.set_flush_denormal(True)
+
+    def backbone(self, name: str) -> Backbone:
+        """A frozen model; a few of them stay open."""
+        if name not in self._backbones:
+            while len(self._backbones) >= _MOST_OPEN:
+                self._backbones.popitem(last=False)
+            self._backbones[name] = Backbone.load(model_place(name, self.models))
+        self._backbones.move_to_end(name)
+        return self._backbones[name]
+
+    def task(self, name: str) -> Task:
+        """A task with the rows that the recipe asks for."""
+        if name not in self._tasks:
+            opened = open_task(name, data_folder(name, self.data))
+            self._tasks[name] = limited(opened, self.settings.rows, self.settings.words)
+        return self._tasks[name]
+
+    def keep(self, cell: Cell, prompt: SoftPrompt) -> None:
+        """Write the prompt of a cell."""
+        save_prompt(prompt, self.folder.prompt(cell.id))
+
+    def prompt(self, cell: Cell) -> SoftPrompt:
+        """The prompt of a finished cell."""
+        return load_prompt(self.folder.prompt(cell.id))
+
+    def state(self, cells: list[Cell]) -> Path:
+        """Where an unfinished run of these cells is kept."""
+        return self.folder.unfinished / digest([cell.id for cell in cells])
+
+
+def model_place(name: str, models: Path | None) -> str | Path:
+    """What opens a backbone: the folder or GGUF file of a pretrained model, else its name.
+
+    Args:
+        name: as recipes write it.
+        models: folder of pretrained models; None for the name alone.
+    """
+    if name in MODELS and models is not None:
+        for path in (models / name, models / f"{name}.gguf"):
+            if (path / "config.json").is_file() or path.is_file():
+                return path
+    return name
+
+
+def data_folder(task: str, data: Path | None) -> Path | None:
+    """The folder of a collection (`data/lama`, `data/nlu`) that a task belongs to."""
+    family, colon, _ = task.partition(":")
+    return data / family if data is not None and colon and family != "pocket" else None
+
+
+def limited(task: Task, rows: Mapping[str, int], words: int) -> Task:
+    """A task with a seeded sample of its rows, texts cut to their first words.
+
+    Args:
+        task: any task.
+        rows: most rows of a split; 0 or none for all.
+        words: of every field; 0 for all.
+    """
+    parts = {}
+    for split in ("train", "dev", "test"):
+        everything = task.load(split)
+        most = rows.get(split, 0) or len(everything)
+        order = np.random.default_rng(0).permutation(len(everything))[:most]
+        chosen = [everything[i] for i in sorted(order)]
+        if words:
+            chosen = [
+                replace(row, fields={k: " ".join(v.split()[:words]) for k, v in row.fields.items()})
+                for row in chosen
+            ]
+        parts[split] = tuple(chosen)
+    return task.with_rows(**parts)
+
+
+def scored(evaluation: Evaluation) -> dict[str, Any]:
+    """Score, interval, and a bit per row, of an evaluation."""
+    return {
+        **score_values(evaluation.score, evaluation.right),
+        "skipped": evaluation.skipped,
+        "nll": evaluation.loss,
+    }
+
+
+def score_values(score: Score, right: tuple[bool, ...] | None) -> dict[str, Any]:
+    """The same of a score alone; no bits where it is no share of rows."""
+    return {
+        "score": score.value,
+        "low": score.low,
+        "high": score.high,
+        "rows": score.rows,
+        "metric": score.metric,
+        "right": None if right is None else packed(right),
+    }

@@ -1,0 +1,124 @@
+"""`few_shot`: starts for a new task, tuned on few labelled rows (paper B, RQ3)."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from promptport.recipes.cells import Cell
+from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
+from promptport.recipes.kinds.together import TOGETHER
+from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
+    from promptport.recipes.bench import Bench
+
+_WAYS = {"together": "one", "factors": "factors"}  # start -> method of `together`
+_MADE = ("best_single", *_WAYS)  # starts that are given as prompts
+
+
+class FewShot(Kind):
+    """A start for a new task, tuned on so many labelled rows and scored on the test rows.
+
+    `best_single` is the source prompt with the best score on all dev rows of the target, as in
+    SPoT and in paper B: it reads their labels. All starts of one number of rows are tuned on the
+    same rows in the same batches.
+    """
+
+    name = "few_shot"
+    keys: Mapping[str, Key] = {
+        "backbone": Key("backbone"),
+        "task": Key("task"),
+        "sources": Key("tasks", least=1),
+        "method": Key("method"),
+        "shots": Key("number"),
+        "seed": SEED,
+    }
+    methods: Mapping[str, Method] = {
+        name: {}
+        for name in (
+            *("random", "picked", "ranked", "mean", "sum", "attention", "adapt"),
+            *_MADE,
+        )
+    }
+    reads = (*TUNING_SETTINGS, "steps")
+    alike = ("backbone", "task", "sources", "shots", "seed")
+    whole = True
+
+    def needs(self, place: Mapping[str, Any], context: Context) -> list[Cell]:
+        found = [
+            tuned_cell(place, context, backbone=place["backbone"], task=task)
+            for task in place["sources"]
+        ]
+        if place["method"] in _WAYS:
+            own = {name: place[name] for name in ("backbone", "seed")}
+            way = {"method": _WAYS[place["method"]], "tasks": place["sources"]}
+            found.append(TOGETHER.cell({**own, **way}, context))
+        return found
+
+    def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        from promptport.analysis.statistics import bootstrap_share
+        from promptport.experiments.few_shot import CurvesConfig, few_shot_curves
+        from promptport.experiments.result_store import unpacked
+
+        place = cells[0].place
+        backbone, task = bench.backbone(place["backbone"]), bench.task(place["task"])
+        count = len(place["sources"])
+        needs = self.needs(place, bench.context)[:count]
+        library = {
+            name: bench.prompt(need) for name, need in zip(place["sources"], needs, strict=True)
+        }
+        given = {cell.place["method"]: self._given(cell, library, bench) for cell in cells}
+        prompts = {name: prompt for name, prompt in given.items() if prompt is not None}
+        starts = tuple(name for name, prompt in given.items() if prompt is None)
+        config = CurvesConfig(
+            rows=(place["shots"],),
+            starts=starts,
+            seeds=(place["seed"],),
+            reference=next(iter(given)) if not starts else starts[0],
+            steps=bench.settings.steps,
+            truncate=True,
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            few_shot_curves(backbone, task, library, config, prompts=prompts, out=folder)
+            lines = (Path(folder) / "cells.jsonl").read_text(encoding="utf-8").splitlines()
+        found = {cell["start"]: cell for cell in map(json.loads, lines)}
+        for cell in cells:
+            known = found[cell.place["method"]]
+            told = {"score": known["score"], "right": known["right"], "chosen": known["chosen"]}
+            if known["right"] is not None:
+                share = bootstrap_share(unpacked(known["right"]))
+                told |= {
+                    "low": share.low,
+                    "high": share.high,
+                    "rows": len(unpacked(known["right"])),
+                }
+            yield cell, told
+
+    def _given(
+        self, cell: Cell, library: Mapping[str, SoftPrompt], bench: Bench
+    ) -> SoftPrompt | None:
+        """The prompt of a start that is made here."""
+        from promptport.evaluation import evaluate
+
+        method = cell.place["method"]
+        if method == "best_single":
+            backbone, task = bench.backbone(cell.place["backbone"]), bench.task(cell.place["task"])
+            return max(
+                library.values(),
+                key=lambda prompt: (
+                    evaluate(
+                        backbone, task, prompt, template=task.template, split="dev", truncate=True
+                    ).score.value
+                ),
+            )
+        if method in _MADE:
+            return bench.prompt(self.needs(cell.place, bench.context)[-1])
+        return None
+
+
+FEW_SHOT = FewShot()

@@ -1,0 +1,117 @@
+"""`transfer`: a prompt of one backbone, or of several, moved to another (paper A)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptport.recipes.cells import Cell
+from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
+from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
+    from promptport.recipes.bench import Bench
+
+TABLES = (
+    *("copy", "discretize", "projector", "procrustes", "linear_map", "weighted_sum", "omp"),
+    *("least_squares", "operator", "random", "gradient"),
+)
+
+
+class Transfer(Kind):
+    """A prompt moved from one backbone, or from several, to another, and its score there.
+
+    The road `tables` reads the two embedding tables. The road `answers` asks both models.
+    """
+
+    name = "transfer"
+    keys: Mapping[str, Key] = {
+        "source": Key("backbones", least=1),
+        "target": Key("backbone"),
+        "task": Key("task"),
+        "method": Key("method"),
+        "seed": SEED,
+    }
+    methods: Mapping[str, Method] = {
+        **{name: {"method": name} for name in TABLES},
+        # Eq. 5 and 7 of arXiv 2310.01691, with its 2,000 updates.
+        "paper": {"method": "gradient", "magnitude": "paper", "options": {"steps": 2000}},
+        "anchored": {"method": "mixture", "tuned": "anchored"},
+        "move": {"road": "answers"},
+        "move_words": {"road": "answers", "texts": "words"},
+        "move_written": {"road": "answers", "texts": "write"},
+        "move_labels": {"road": "answers", "labelled": 32},
+    }
+    options = (
+        *("road", "method", "options", "magnitude", "anchors", "lengths", "own_anchors"),
+        *("texts", "labelled", "start", "tuned"),
+    )
+    reads = (*TUNING_SETTINGS, "distill")
+    alike = ("source", "target")
+
+    def needs(self, place: Mapping[str, Any], context: Context) -> list[Cell]:
+        how = self.method(place["method"], context).get("tuned", "free")
+        return [
+            tuned_cell(place, context, method=how, backbone=name, task=place["task"])
+            for name in sources_of(place)
+        ]
+
+    def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        from promptport.evaluation import evaluate
+        from promptport.recipes.bench import scored
+
+        for cell in cells:
+            options = dict(cell.settings["method"])
+            prompts = [bench.prompt(need) for need in self.needs(cell.place, bench.context)]
+            by_answers = options.pop("road", "tables") == "answers"
+            options.pop("tuned", None)
+            made = _by_answers if by_answers else _by_tables
+            prompt, told = made(cell, prompts, options, bench)
+            target, task = bench.backbone(cell.place["target"]), bench.task(cell.place["task"])
+            yield cell, {**scored(evaluate(target, task, prompt, truncate=True)), **told}
+
+
+def sources_of(place: Mapping[str, Any]) -> list[str]:
+    """The backbones that a prompt comes from: one by its name, or a list."""
+    source = place["source"]
+    return source if isinstance(source, list) else [source]
+
+
+def _by_tables(
+    cell: Cell, prompts: list[SoftPrompt], options: dict[str, Any], bench: Bench
+) -> tuple[SoftPrompt, dict[str, Any]]:
+    from promptport.transfers import Source, transfer
+
+    spaces = [bench.backbone(name).space for name in sources_of(cell.place)]
+    goal = bench.backbone(cell.place["target"]).space
+    parts = [Source(prompt, space) for prompt, space in zip(prompts, spaces, strict=True)]
+    seed = cell.place["seed"]
+    moved = transfer(parts, target=goal, seed=seed, roundtrip=False, **options)
+    return moved.prompt, {"matching_loss": 1 - moved.report.matching}
+
+
+def _by_answers(
+    cell: Cell, prompts: list[SoftPrompt], options: dict[str, Any], bench: Bench
+) -> tuple[SoftPrompt, dict[str, Any]]:
+    from promptport.moving import MoveConfig, move
+
+    config = MoveConfig(
+        learning={"seed": cell.place["seed"], "truncate": True, **bench.settings.distill},
+        start=options.get("start", "auto"),
+        labelled=options.get("labelled", 0),
+    )
+    moved = move(
+        prompts,
+        to=bench.backbone(cell.place["target"]),
+        backbone=[bench.backbone(name) for name in sources_of(cell.place)],
+        task=bench.task(cell.place["task"]),
+        method="answers",
+        texts=options.get("texts", "task"),
+        config=config,
+    )
+    check = moved.check
+    return moved.prompt, {} if check is None else {"same": check.same}
+
+
+TRANSFER = Transfer()

@@ -1,0 +1,119 @@
+"""`tune`: a prompt tuned on labelled rows; other kinds read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from promptport.errors import TuningError
+from promptport.recipes.cells import Cell
+from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
+
+if TYPE_CHECKING:
+    from promptport.backbone import Backbone
+    from promptport.recipes.bench import Bench
+    from promptport.tuning import TuneConfig, TuneJob
+
+TUNING_SETTINGS = ("rows", "words", "length", "place", "relative_lr", "tune")
+
+
+class Tune(Kind):
+    """A prompt tuned on the training rows of a task, and its score on the test rows.
+
+    Prompts of one backbone are tuned in shared batches. An interrupted run goes on.
+    """
+
+    name = "tune"
+    keys: Mapping[str, Key] = {
+        "backbone": Key("backbone"),
+        "task": Key("task"),
+        "method": Key("method", "free"),
+        "seed": SEED,
+    }
+    methods: Mapping[str, Method] = {
+        "free": {},
+        "anchored": {"origin": "mixture"},
+        "front": {"place": "front"},
+        "behind": {"place": "behind"},
+    }
+    options = ("origin", "origins", "rest", "noise", "lr", "relative_lr", "length", "place")
+    reads = TUNING_SETTINGS
+    makes_prompt = True
+    whole = True
+
+    def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        from promptport.evaluation import evaluate
+        from promptport.recipes.bench import scored
+        from promptport.tuning import tune
+
+        backbone = bench.backbone(cells[0].place["backbone"])
+        jobs = [tuning_job(cell, backbone, bench) for cell in cells]
+        config = tuning_config(backbone, bench)
+        state = bench.state(list(cells))
+        state.parent.mkdir(parents=True, exist_ok=True)
+        results = tune(backbone, jobs, config, state=state)
+        for cell, result in zip(cells, results, strict=True):
+            if result.prompt is None:
+                raise TuningError(
+                    str(cell),
+                    expected="a finite loss",
+                    got=str(result.error),
+                    fix="Lower relative_lr in the settings of the recipe",
+                )
+            bench.keep(cell, result.prompt)
+            task = bench.task(cell.place["task"])
+            evaluation = evaluate(backbone, task, result.prompt, truncate=True)
+            told = {"dev": result.dev_score, "steps": result.steps}
+            yield cell, {**scored(evaluation), **told}
+
+
+def tuning_job(cell: Cell, backbone: Backbone, bench: Bench) -> TuneJob:
+    """The job of a cell: options of its method, else settings of the recipe, else what is usual."""
+    from promptport.tuning import TuneJob
+    from promptport.tuning.jobs import written_origin
+    from promptport.tuning.usual import placed, usual_settings
+
+    usual, settings = usual_settings(backbone), bench.settings
+    options = dict(cell.settings["method"])
+    task, seed = bench.task(cell.place["task"]), cell.place["seed"]
+    place = options.pop("place", settings.place)
+    if place == "template":
+        place = usual.place
+    length = options.pop("length", 0) or settings.length or usual.length
+    rate = options.pop("relative_lr", 0) or settings.relative_lr or usual.relative_lr
+    return TuneJob(
+        task,
+        written_origin(options.pop("origin", "vocabulary"), seed),
+        length,
+        seed,
+        relative_lr=rate,
+        template=placed(task.template, place),
+        name=cell.id,
+        **options,
+    )
+
+
+def tuning_config(backbone: Backbone, bench: Bench) -> TuneConfig:
+    """What the prompts of a run share: the recipe's settings over the usual ones."""
+    from promptport.tuning.usual import usual_settings
+
+    return replace(usual_settings(backbone).config, truncate=True, **bench.settings.tune)
+
+
+def tuned_cell(
+    place: Mapping[str, Any], context: Context, *, method: str = "free", **keys: Any
+) -> Cell:
+    """The cell whose prompt another cell reads.
+
+    Args:
+        place: of the other cell; gives the seed.
+        context: of the recipe.
+        method: how it is tuned.
+        keys: its backbone and task.
+    """
+    own = {"method": method, "seed": place["seed"], **keys}
+    return TUNE.cell(own, context)
+
+
+TUNE = Tune()

@@ -1,0 +1,134 @@
+"""Settings of a recipe: what all its cells share, and the methods that it defines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any
+
+from promptport.errors import PromptPortError, RecipeError
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all cells of a recipe share.
+
+    Attributes:
+        rows: most rows of each split, a seeded sample; 0, or a split that is not named, for all.
+        words: of every field of a row the first ones; 0 for all.
+        length: virtual tokens of tuned prompts; 0 for what is usual on the backbone.
+        place: where they stand: `template` (as the task says), `front` or `behind` (the text).
+        relative_lr: see `promptport.tuning.TuneJob`; 0 for what is usual on the backbone.
+        tune: fields of `promptport.TuneConfig` in place of what is usual on the backbone.
+        distill: fields of `promptport.DistillConfig`, for methods that learn answers.
+        steps: updates of a few-shot run.
+        together: most prompts that are tuned in one run, and most cells of a unit of work.
+        attempts: how often a cell is tried whose worker died, 1 or more.
+    """
+
+    rows: Mapping[str, int] = field(default_factory=dict)
+    words: int = 0
+    length: int = 0
+    place: str = "template"
+    relative_lr: float = 0.0
+    tune: Mapping[str, Any] = field(default_factory=dict)
+    distill: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 32
+    together: int = 8
+    attempts: int = 3
+
+    def only(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Some of the settings, by name: what a kind of cell depends on."""
+        return {name: getattr(self, name) for name in names}
+
+
+def settings_of(given: Mapping[str, Any], where: str) -> Settings:
+    """Settings as a recipe writes them, over the usual ones.
+
+    Args:
+        given: by name.
+        where: the file, for the error.
+
+    Raises:
+        RecipeError: an unknown name, or a value of another type or range.
+    """
+    known = {f.name: f for f in fields(Settings)}
+    for name in given:
+        if name not in known:
+            raise unknown(f"{where}, settings", name, list(known))
+    usual = Settings()
+    for name, value in given.items():
+        _check_type(f"{where}, settings, {name!r}", value, getattr(usual, name))
+    made = Settings(**given)
+    for split, most in made.rows.items():
+        if split not in SPLITS:
+            raise unknown(f"{where}, settings, 'rows'", str(split), list(SPLITS))
+        _check_type(f"{where}, settings, rows of {split}", most, 0)
+    for name, least in (("words", 0), ("length", 0), ("steps", 1), ("together", 1)):
+        _check_least(f"{where}, settings, {name!r}", getattr(made, name), least)
+    _check_least(f"{where}, settings, 'attempts'", made.attempts, 1)
+    _check_parts(made, where)
+    if made.place not in ("template", "front", "behind"):
+        raise unknown(f"{where}, settings, 'place'", made.place, ["template", "front", "behind"])
+    return made
+
+
+def _check_parts(made: Settings, where: str) -> None:
+    """Settings that go to tuning and to distillation."""
+    from promptport.distillation import DistillConfig
+    from promptport.tuning import TuneConfig
+
+    for part, shape, given in (
+        ("tune", TuneConfig, made.tune),
+        ("distill", DistillConfig, made.distill),
+    ):
+        for name in given:
+            if name not in (known := [f.name for f in fields(shape)]):
+                raise unknown(f"{where}, settings, {part!r}", str(name), known)
+        try:
+            shape(**given)
+        except PromptPortError as error:
+            raise RecipeError.of_line(f"{where}, settings, {part!r}, {error}", where) from None
+        except TypeError:
+            raise RecipeError(
+                f"{where}, settings, {part!r}",
+                expected="values of the types that its fields have",
+                got=repr(dict(given))[:120],
+                fix="Correct the value",
+            ) from None
+
+
+def unknown(place: str, name: str, known: list[str]) -> RecipeError:
+    """An error for a name that nobody knows, with what may have been meant."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return RecipeError(
+        place,
+        expected=f"one of {', '.join(known) or 'no names'}",
+        got=repr(name),
+        fix=f"{hint}Correct the spelling, or remove it",
+    )
+
+
+def _check_type(place: str, value: Any, usual: Any) -> None:
+    wanted = (int, float) if isinstance(usual, float) else type(usual)
+    if isinstance(usual, Mapping):
+        wanted = Mapping
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        names = {int: "a whole number", float: "a number", str: "a word"}
+        raise RecipeError(
+            place,
+            expected=names.get(type(usual), "a mapping"),
+            got=f"{type(value).__name__} {value!r}"[:80],
+            fix="Correct the value",
+        )
+
+
+def _check_least(place: str, value: float, least: int) -> None:
+    if value < least:
+        raise RecipeError(
+            place, expected=f"{least} or more", got=str(value), fix="Correct the value"
+        )

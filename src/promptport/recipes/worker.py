@@ -1,0 +1,107 @@
+"""A worker process of the local engine: units of work in, finished cells out, as lines of JSON.
+
+It ends at once when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TextIO
+
+from promptport.errors import PromptPortError, StorageError
+from promptport.progress import Stage
+
+_EVERY = 2.0  # seconds between two words about what is being done
+
+
+def main() -> None:
+    """Serve until there is no more input. Arguments: the settings as one JSON object."""
+    settings = json.loads(sys.argv[1])
+    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever libraries print
+    orders: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin, orders), daemon=True).start()
+    try:
+        _serve(settings, orders, out)
+    except PromptPortError as error:
+        _say(out, {"stop": str(error)})
+
+
+def _listen(lines: TextIO, orders: SimpleQueue[Mapping[str, Any]]) -> None:
+    for line in lines:
+        orders.put(json.loads(line))
+    os._exit(0)  # nobody is left to tell
+
+
+def _say(out: TextIO, message: Mapping[str, Any]) -> None:
+    out.write(json.dumps(message) + "\n")
+    out.flush()
+
+
+class _Teller:
+    """Tells the run what its worker is doing, every few seconds."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out, self.last = out, 0.0
+        self.inside: list[Stage] = []
+
+    def begins(self, stage: Stage) -> None:
+        self.inside.append(stage)
+
+    def moves(self, stage: Stage) -> None:
+        now = time.monotonic()
+        if now - self.last >= _EVERY and stage.total:
+            self.last = now
+            label = next((s.label for s in reversed(self.inside) if s.label), "")
+            _say(self.out, {"at": f"{label} {stage.done}/{stage.total}".strip()})
+
+    def ends(self, stage: Stage) -> None:
+        self.inside.remove(stage)
+
+
+def _serve(
+    settings: Mapping[str, Any], orders: SimpleQueue[Mapping[str, Any]], out: TextIO
+) -> None:
+    from promptport.progress import listening
+    from promptport.recipes.bench import Bench
+    from promptport.recipes.cells import Cell
+    from promptport.recipes.measuring import measure_unit
+    from promptport.recipes.recipe import recipe_of
+    from promptport.recipes.run_folder import RunFolder
+
+    folder = RunFolder(Path(settings["folder"]))
+    values = folder.read("recipe.json")["resolved"]
+    recipe = recipe_of(values, values["name"])
+    places = {key: Path(settings[key]) if settings[key] else None for key in ("data", "models")}
+    bench = Bench(folder, recipe.context, **places)
+    _say(out, {"ready": True})
+    with listening(_Teller(out)):
+        while True:
+            order = orders.get()
+            cells = [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]
+            told = {"worker": settings["name"], "attempt": order["attempt"]}
+            try:
+                for made in measure_unit(bench, cells, order["stamps"], told):
+                    if made.cell.id not in order["wanted"]:
+                        continue
+                    if made.record:
+                        folder.add(made.record)
+                        seconds = made.record["processor_seconds"]
+                        _say(out, {"done": made.cell.id, "seconds": seconds})
+                    else:
+                        said = {"failed": made.cell.id, "error": made.error}
+                        _say(out, {**said, "again": made.again})
+            except StorageError as error:
+                _say(out, {"stop": str(error)})
+            _say(out, {"end": True})
+
+
+if __name__ == "__main__":
+    main()
