@@ -8,17 +8,10 @@ import sys
 import pytest
 import torch
 
-from promptport.app.facts import (
-    curve_of,
-    fitting,
-    free_name,
-    history_sentences,
-    one_model,
-    score_facts,
-    text_fields,
-)
+from promptport.app.facts import fitting, free_name, one_model, text_fields
 from promptport.app.filters import Filters
 from promptport.catalog import Catalog
+from promptport.catalog.showing import curve_of, history_sentences, score_facts
 from promptport.catalog.tags import write_tags
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from nicegui import ui
 
-from promptport.app.facts import Curve
 from promptport.app.views.elements import attributes, scrolled, table, tag, textual
+from promptport.catalog.showing import Curve
 
 _WIDTH, _HEIGHT = 640, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 48, 14, 34

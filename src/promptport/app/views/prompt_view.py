@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptport.app.facts import (
-    LOADABLE,
-    curve_of,
-    fitting,
-    history_sentences,
-    score_facts,
-)
+from promptport.app.facts import LOADABLE, fitting
 from promptport.app.state import AppState, asked_of
 from promptport.app.views.curve import show_curve
 from promptport.app.views.elements import (
@@ -29,6 +23,7 @@ from promptport.app.views.elements import (
 )
 from promptport.app.views.waiting import answer_of
 from promptport.catalog import Catalog, CatalogEntry
+from promptport.catalog.showing import curve_of, history_sentences, score_facts
 from promptport.errors import PromptPortError
 
 _MOST_OTHERS = 300  # prompts that one is compared with
