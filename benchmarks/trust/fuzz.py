@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks._result import environment, write_runs, write_summary
+from benchmarks._result import environment, merge_summary, write_runs
 from benchmarks.trust.readers import Reader, make_seeds, readers
 
 from promptport.backbone import silence_libraries
@@ -69,7 +69,7 @@ def main() -> int:
         "fuzz_hangs": totals["hang"],
         "fuzz_long_lines": totals["not one line"],
     }
-    write_summary(given.results, summary, recorded)
+    merge_summary(given.results, summary, "fuzz", recorded)
     write_runs(given.results, faults)
     for key, told in faults.items():
         print(f"\n{key}\n{told}")
