@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks._result import environment, merge_summary, write_runs
+from benchmarks._result import environment, merge_summary
 from benchmarks.trust.readers import Reader, make_seeds, readers
 
 from promptport.backbone import silence_libraries
@@ -69,8 +69,7 @@ def main() -> int:
         "fuzz_hangs": totals["hang"],
         "fuzz_long_lines": totals["not one line"],
     }
-    merge_summary(given.results, summary, "fuzz", recorded)
-    write_runs(given.results, faults)
+    merge_summary(given.results, summary, recorded, "fuzz.json", {"faults": faults})
     for key, told in faults.items():
         print(f"\n{key}\n{told}")
     print(summary)
