@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,7 @@ class Front:
     def __init__(self, server: PromptServer) -> None:
         self._app = make_app(_Pool(server), Limits(new_tokens=_MOST_TOKENS, rows=4))  # type: ignore[arg-type]
         self._loop = asyncio.new_event_loop()
+        weakref.finalize(self, self._loop.close)
 
     def ask(self, sent: Sent) -> int:
         """Send a request.

@@ -88,7 +88,7 @@ class TuningError(PromptPortError, ValueError):
     """Settings or states with which no prompt can be tuned."""
 
 
-class OutOfMemoryError(PromptPortError, MemoryError):
+class OutOfMemoryError(PromptPortError, RuntimeError):
     """More was asked for than fits into memory."""
 
 

@@ -337,11 +337,10 @@ def test_equal_prompts_count_once(run_cli, library) -> None:
         "--json",
     )
     code, out, err = run_cli(*ranked)
-    assert code == 0
+    assert code == 0, err
     assert [e["name"] for e in json.loads(out)["entries"]].count("b") == 0
     assert {e["name"] for e in json.loads(out)["entries"]} == {"films-seed4", "other-seed4", "a"}
-    again = "runs/../runs/films-seed4 (as films-seed4), runs/../runs/other-seed4 (as other-seed4)"
-    assert err == f"note: the same prompts again are left out: {again}, b (as films-seed4)\n"
+    assert err == "note: the same prompts again are left out: b (as films-seed4)\n"
     alone = run_cli("library", "rank", "runs", "vectors/a", "--task", "films.yaml", "--json")[1]
     assert json.loads(alone) == json.loads(out)
 

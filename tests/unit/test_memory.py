@@ -34,8 +34,8 @@ CPU = (
 def test_the_line_says_how_much_and_what_to_lower(error, line) -> None:
     assert is_out_of_memory(error)
     made = memory_error(error)
+    assert isinstance(made, OutOfMemoryError)
     assert isinstance(made, PromptPortError)
-    assert isinstance(made, MemoryError)
     assert line in str(made)
     assert str(made).endswith("--dtype bfloat16 or --device-map auto.")
     assert memory_error(made) is made

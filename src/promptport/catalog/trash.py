@@ -140,8 +140,8 @@ def tidy_trash(library: Path) -> None:
 
     Nobody else may be changing the library.
     """
-    for folder in sorted((library / TRASH).glob("*/")):
-        if not os.path.lexists(folder / _CONTENT) and not folder.is_symlink():
+    for folder in _folders(library):
+        if {path.name for path in folder.iterdir()} <= {_RECORD}:  # what is not ours stays
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -47,7 +47,8 @@ def library_folders(places: Sequence[str | Path]) -> tuple[dict[str, Path], list
     again = {path: named[first] for path, first in found.again.items() if _holds_content(path)}
     there = [*by_name.values(), *map(Path, again)]
     for place in map(Path, places):
-        if not any(folder.is_relative_to(place) for folder in there):
+        real = place.resolve()
+        if not any(f.is_relative_to(place) or f.resolve().is_relative_to(real) for f in there):
             raise StorageError(
                 str(place),
                 expected="a prompt or vector folder, or a folder of such",
