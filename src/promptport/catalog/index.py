@@ -36,7 +36,7 @@ _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM things"
 _INSERT = f"INSERT OR REPLACE INTO things VALUES ({', '.join('?' * len(_COLUMNS))})"
 
 
-class _Foreign(sqlite3.DatabaseError):
+class ForeignError(sqlite3.DatabaseError):
     """A database of another make or version."""
 
     sqlite_errorcode = sqlite3.SQLITE_NOTADB
@@ -75,7 +75,7 @@ class Index:
         for file in database_places(self._library, INDEX_FILE):
             try:
                 with contextlib.closing(connect_to(file, create=False)) as database:
-                    if _is_ours(database):
+                    if is_of(database, _MARK, _VERSION):
                         return dict(map(_row, database.execute(_SELECT)))
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_THE_PLACE:
@@ -145,20 +145,26 @@ def connect_to(file: Path, *, create: bool) -> sqlite3.Connection:
     return database
 
 
-def _is_ours(database: sqlite3.Connection) -> bool:
-    """Whether it is an index of this version, or else new and empty.
+def is_of(database: sqlite3.Connection, mark: int, version: int) -> bool:
+    """Whether a database is one of this kind and version, or else new and empty.
+
+    Args:
+        database: an open one.
+        mark: `application_id` of the kind.
+        version: `user_version` of it.
 
     Raises:
-        sqlite3.Error: it is neither.
+        ForeignError: it is neither.
+        sqlite3.Error: it cannot be read.
     """
     marks = [
         database.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("application_id", "user_version")
     ]
-    if marks == [_MARK, _VERSION]:
+    if marks == [mark, version]:
         return True
     if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise _Foreign("an index of another kind")
+        raise ForeignError("a file of another kind")
     return False
 
 
@@ -182,7 +188,7 @@ def _names(text: object) -> tuple[str, ...]:
 def _write(database: sqlite3.Connection, rows: Mapping[str, Row], gone: Iterable[str]) -> None:
     """One transaction: another process sees all of it or nothing, and so does the next run."""
     database.execute("BEGIN IMMEDIATE")
-    if not _is_ours(database):
+    if not is_of(database, _MARK, _VERSION):
         database.execute(_CREATE)
         database.execute(f"PRAGMA application_id = {_MARK}")
         database.execute(f"PRAGMA user_version = {_VERSION}")

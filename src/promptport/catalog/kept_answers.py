@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from promptport.catalog.entry import CatalogEntry
-from promptport.catalog.index import OF_THE_PLACE, connect_to, database_places, throw_away
+from promptport.catalog.index import OF_THE_PLACE, connect_to, database_places, is_of, throw_away
 from promptport.catalog.layout import MARKS
 
 ANSWERS_FILE = ".promptport-answers.sqlite"
@@ -48,7 +48,7 @@ class KeptAnswers:
         for file in database_places(self._library, ANSWERS_FILE):
             try:
                 with contextlib.closing(connect_to(file, create=False)) as database:
-                    if _is_ours(database):
+                    if is_of(database, _MARK, _VERSION):
                         return _select(database, wanted)
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF not in OF_THE_PLACE:
@@ -77,30 +77,13 @@ class KeptAnswers:
 
     def _write(self, database: sqlite3.Connection, values: Mapping[str, bytes]) -> None:
         database.execute("BEGIN IMMEDIATE")
-        if not _is_ours(database):
+        if not is_of(database, _MARK, _VERSION):
             database.execute(_CREATE)
             database.execute(f"PRAGMA application_id = {_MARK}")
             database.execute(f"PRAGMA user_version = {_VERSION}")
         database.executemany(_PUT, values.items())
         database.execute(_TRIM, (self._most,))
         database.execute("COMMIT")
-
-
-def _is_ours(database: sqlite3.Connection) -> bool:
-    """Whether it is a file of this version, or else new and empty.
-
-    Raises:
-        sqlite3.Error: it is neither.
-    """
-    marks = [
-        database.execute(f"PRAGMA {name}").fetchone()[0]
-        for name in ("application_id", "user_version")
-    ]
-    if marks == [_MARK, _VERSION]:
-        return True
-    if database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise sqlite3.DatabaseError("a file of another kind")
-    return False
 
 
 def _select(database: sqlite3.Connection, names: list[str]) -> dict[str, bytes]:
