@@ -91,7 +91,11 @@ def test_a_prompt_goes_in_out_and_back(run_cli, run_printed, lib) -> None:
     assert (code, out) == (0, "")
     assert "note: the same values are there as a" in err
     run_printed(err)
-    fails(run_cli("library", "add", "mine", "lib"), "one that is free in lib", "--name")
+    before = {file: file.read_bytes() for file in Path("lib/mine").iterdir()}
+    assert run_cli("library", "add", "mine", "lib")[0] == 0  # the same once more: nothing to do
+    assert {file: file.read_bytes() for file in Path("lib/mine").iterdir()} == before
+    save_prompt(made(2, task="topic"), "other/mine")
+    fails(run_cli("library", "add", "other/mine", "lib"), "one that is free in lib", "--name")
     code, out, err = run_cli("library", "remove", "mine", "lib")
     assert (code, out) == (0, "")
     assert not Path("lib/mine").exists()

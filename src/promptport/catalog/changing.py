@@ -95,10 +95,10 @@ def add_folder(
             of the copy, before anybody sees that.
 
     Returns:
-        The copy.
+        The copy; what is there already, with the same bytes, is not copied again.
 
     Raises:
-        PromptPortError: a damaged folder, no such name, or one that is taken.
+        PromptPortError: a damaged folder, no such name, or one that other contents have.
         StorageError: the library cannot be written.
     """
     source, place = Path(folder), Path(library)
@@ -122,13 +122,25 @@ def add_folder(
         raise storage_error(place, error, "a library that can be written") from error
     with changing(place):
         target = place / called
-        _refuse_taken(place, target, called)
         with scratch_folder(place, "adding") as staging:
             copy = staging / called
             _copy(source, copy)
             check(copy)
+            if _bytes_in(copy) == _bytes_in(target):  # added before; perhaps its end was not told
+                return target
+            _refuse_taken(place, target, called)
             os.rename(copy, target)
     return target
+
+
+def _bytes_in(path: Path) -> dict[str, str] | None:
+    """Digests of the files of a folder by their names, or of one file; None for neither."""
+    if path.is_symlink() or not path.exists():
+        return None
+    files = sorted(f for f in path.rglob("*") if f.is_file()) if path.is_dir() else [path]
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
 
 
 def checked_name(name: str) -> str:

@@ -25,6 +25,7 @@ from promptport.progress import Stage, stage
 # steps of up to two seconds. It is read again the next time.
 _SETTLED = 2_000_000_000  # nanoseconds
 _DEEPEST = 64  # folders within each other
+_AGAIN = 8  # times that a folder is read that others move about
 _TELL = 100  # things between two words of progress
 _FORGED = (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 
@@ -165,7 +166,7 @@ class _Walk:
                 self._add(path, row.facts)
             return
         if any(mark in there for mark in MARKS):
-            made = _read(path)
+            made = _read_whole(path)
             if isinstance(made, str):  # told anew each time, with the path as it is written then
                 if os.path.isdir(path):
                     self._add(path, made)
@@ -251,6 +252,25 @@ def _stamp(prefix: str, names: Sequence[str]) -> tuple[int, int, set[str]]:
         if changed > newest:
             newest = changed
     return hash(tuple(told)), newest, there
+
+
+def _read_whole(path: str) -> Facts | str:
+    """As `_read`; a folder that was moved away or replaced meanwhile is read again."""
+    made: Facts | str = ""
+    before: object = None
+    for _ in range(_AGAIN):
+        made = _read(path)
+        if not isinstance(made, str):
+            return made
+        try:
+            status = os.stat(path)
+        except OSError:
+            return made
+        now = (status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+        if now == before:
+            return made
+        before = now
+    return made
 
 
 def _read(path: str) -> Facts | str:

@@ -52,8 +52,12 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait by spinning slow a run down many times over as
     # soon as anything else runs on the machine (benchmarks/LOG.md, "Threads").
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    with ended_by_signals():
-        code = _exit_code(lambda: _run(arguments))
+    try:
+        with ended_by_signals():
+            code = _exit_code(lambda: _run(arguments))
+    except KeyboardInterrupt:  # before the command began, or after its end
+        typer.echo("interrupted", err=True)
+        code = stopped_code()
     sys.exit(code)
 
 

@@ -198,7 +198,7 @@ def test_processes_that_list_and_change_at_once_see_whole_prompts(library) -> No
     ]
     while any(process.poll() is None for process in running):
         catalog = Catalog.open(library)
-        assert not catalog.damaged
+        assert not catalog.damaged, catalog.damaged[0].problem
         assert {"a", "b"} <= {entry.name for entry in catalog.entries}
     assert [process.returncode for process in running] == [0, 0]
     catalog = Catalog.open(library)
