@@ -18,6 +18,7 @@ from promptport.errors import PromptPortError
 Model = TypeVar("Model", bound=BaseModel)
 
 _ORDER = ("extra_forbidden", "invalid_key", "missing")  # what explains other errors comes first
+_MOST_VALUES = 1_000_000  # of a file
 _ALIKE = 0.7  # of 1, from which on another key may have been meant
 
 
@@ -79,6 +80,46 @@ def validated(
         details = caught.errors(include_url=False)
         first = min(details, key=lambda d: _ORDER.index(d["type"]) if d["type"] in _ORDER else 9)
         raise _one_line(first, model, where, error) from None
+
+
+def refuse_aliases(values: Any, where: str, error: type[PromptPortError]) -> None:
+    """Refuse few lines of YAML that stand for billions of values, which anything that shows them
+    would write out.
+
+    Args:
+        values: as they were read.
+        where: the file, for the error.
+        error: its class.
+
+    Raises:
+        PromptPortError: of that class.
+    """
+    try:
+        count: int | None = _written_out(values, {})
+    except RecursionError:
+        count = None
+    if count is None or count > _MOST_VALUES:
+        raise error(
+            where,
+            expected=f"at most {_MOST_VALUES:,} values",
+            got="a value that holds itself" if count is None else "more, by aliases of aliases",
+            fix="Write the values without aliases (&name, *name)",
+        )
+
+
+def _written_out(value: Any, known: dict[int, int | None]) -> int:
+    """Number of values in a value, each alias counted as what it stands for."""
+    if not isinstance(value, dict | list):
+        return 1
+    key = id(value)
+    if key not in known:
+        known[key] = None
+        parts = value.values() if isinstance(value, dict) else value
+        known[key] = 1 + sum(_written_out(part, known) for part in parts)
+    count = known[key]
+    if count is None:  # it is being counted
+        raise RecursionError
+    return count
 
 
 def _one_line(

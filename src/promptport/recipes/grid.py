@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
+from math import comb, prod
 from typing import Any
 
 from promptport.errors import RecipeError
 from promptport.recipes.settings import unknown
 
 RESERVED = ("kind", "with", "except")
+_MOST = 100_000  # places of a grid
 _FORMS = ("choose", "of", "range")
 Place = dict[str, Any]
 
@@ -39,6 +41,7 @@ def expand(grid: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], where: s
     places = []
     for overlay in overlays:
         more = {k: _values(v, lists, f"{where}, 'with', {k!r}") for k, v in overlay.items()}
+        _refuse_many(prod(map(len, {**choices, **more}.values())), where)
         for values in _product({**choices, **more}):
             if not any(matches(values, e, where) for e in exceptions):
                 places.append(values)
@@ -102,10 +105,12 @@ def _form(value: Mapping[str, Any], lists: Mapping[str, Sequence[Any]], where: s
         if key not in _FORMS:
             raise unknown(where, str(key), list(_FORMS))
     if set(value) == {"range"} and isinstance(value["range"], int) and value["range"] > 0:
+        _refuse_many(value["range"], where)
         return list(range(value["range"]))
     if set(value) == {"choose", "of"} and isinstance(value["choose"], int):
         items = _values(value["of"], lists, where)
         if 1 <= value["choose"] <= len(items):
+            _refuse_many(comb(len(items), value["choose"]), where)
             return [list(chosen) for chosen in combinations(items, value["choose"])]
     raise _bad(where, "{range: COUNT}, or {choose: COUNT, of: [values, as many at least]}", value)
 
@@ -115,6 +120,16 @@ def _named(value: str, lists: Mapping[str, Sequence[Any]], where: str) -> Sequen
     if name not in lists:
         raise unknown(f"{where}, list", name, sorted(lists))
     return lists[name]
+
+
+def _refuse_many(count: int, where: str) -> None:
+    if count > _MOST:
+        raise RecipeError(
+            where,
+            expected=f"at most {_MOST:,} cells",
+            got=f"{count:,}",
+            fix="Name fewer values, or divide the recipe",
+        )
 
 
 def _bad(where: str, expected: str, value: Any) -> RecipeError:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from promptport.errors import RecipeError, StorageError
 from promptport.files import storage_error
-from promptport.validation import FileModel, FileText, validated
+from promptport.validation import FileModel, FileText, refuse_aliases, validated
 
 _LONGEST = 1 << 20  # bytes of a recipe
 
@@ -52,6 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _bad(path, "YAML", " ".join(str(error).split())[:160]) from None
+    refuse_aliases(values, str(path), RecipeError)
     if not isinstance(values, dict):
         raise _bad(path, "a mapping", type(values).__name__)
     return values

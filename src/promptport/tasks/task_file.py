@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from promptport.tasks.task_schema import TaskFile
 
 _NEEDED = ("schema", "name", "kind", "template", "metric", "data")
-_MOST_VALUES = 1_000_000
 
 
 def load_task(
@@ -94,6 +93,8 @@ def _source(file: TaskFile, folder: Path) -> Source:
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
+    from promptport.validation import refuse_aliases
+
     if not path.is_file():
         raise TaskError(
             str(path), expected="a task file", got="nothing at this path", fix="Check the path"
@@ -115,7 +116,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             got=f"text that does not parse ({reason})",
             fix="Mend the file; text with ':' or '{' needs quotes",
         ) from error
-    _check_aliases(values, path)
+    refuse_aliases(values, str(path), TaskError)
     if not isinstance(values, dict):
         raise TaskError(
             str(path),
@@ -124,37 +125,6 @@ def _read_yaml(path: Path) -> dict[str, Any]:
             fix=f"Write the keys {', '.join(_NEEDED)}",
         )
     return values
-
-
-def _check_aliases(values: Any, path: Path) -> None:
-    """Refuse few lines that stand for billions of values, which anything that shows them would
-    write out."""
-    try:
-        count = _written_out(values, {})
-    except RecursionError:
-        count = None
-    if count is None or count > _MOST_VALUES:
-        raise TaskError(
-            str(path),
-            expected=f"at most {_MOST_VALUES:,} values",
-            got="a value that holds itself" if count is None else "more, by aliases of aliases",
-            fix="Write the values without aliases (&name, *name)",
-        )
-
-
-def _written_out(value: Any, known: dict[int, int | None]) -> int:
-    """Number of values in a value, each alias counted as what it stands for."""
-    if not isinstance(value, dict | list):
-        return 1
-    key = id(value)
-    if key not in known:
-        known[key] = None
-        parts = value.values() if isinstance(value, dict) else value
-        known[key] = 1 + sum(_written_out(part, known) for part in parts)
-    count = known[key]
-    if count is None:  # it is being counted
-        raise RecursionError
-    return count
 
 
 def _check_schema(values: dict[str, Any], where: str) -> None:

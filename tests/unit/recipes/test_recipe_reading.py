@@ -119,6 +119,14 @@ def test_what_is_refused(values: dict[str, Any], said: str) -> None:
         (b"question: [", "YAML"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b"", "a mapping"),
+        (
+            b"a: &a [1,1,1,1,1,1,1,1,1]\n"
+            + b"".join(
+                b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9))
+                for c in range(98, 108)
+            ),
+            "aliases",
+        ),
         (b"question: !!python/object/apply:os.system [id]", "YAML"),
     ],
 )
