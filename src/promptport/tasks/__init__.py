@@ -2,7 +2,15 @@
 
 from promptport.tasks.catalog import TaskEntry, list_tasks, open_task
 from promptport.tasks.checking import SplitCheck, TaskCheck, check_task
-from promptport.tasks.data import FileSource, HubSource, Kind, MemorySource, Row, Source
+from promptport.tasks.data import (
+    FileSource,
+    HubSource,
+    Kind,
+    MemorySource,
+    RecordSource,
+    Row,
+    Source,
+)
 from promptport.tasks.groups import expand_tasks
 from promptport.tasks.importing import ImportConfig, ImportedTask, import_task
 from promptport.tasks.inputs import read_inputs
@@ -35,6 +43,7 @@ __all__ = [
     "Kind",
     "MemorySource",
     "Piece",
+    "RecordSource",
     "Row",
     "Score",
     "Soft",

@@ -5,13 +5,13 @@ Nothing here needs torch or a model.
 
 from promptport.recipes.reports.differences import CellChange, RunDiff, diff_runs
 from promptport.recipes.reports.report import Report, make_report
-from promptport.recipes.reports.run_record import Cell, RunRecord, read_run
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord, read_run
 from promptport.recipes.reports.specs import ReportSpec, read_report_spec
 from promptport.recipes.reports.writing import write_report
 
 __all__ = [
-    "Cell",
     "CellChange",
+    "MeasuredCell",
     "Report",
     "ReportSpec",
     "RunDiff",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from promptport.errors import PromptPortError
-from promptport.recipes.reports.run_record import Cell
+from promptport.recipes.reports.run_record import MeasuredCell
 
 WATTS = 15.0  # of a busy core, assumed; see `Cost.assumption`
 _HOUR = 3600
@@ -69,7 +69,7 @@ class Cost:
         )
 
 
-def cost_of(cells: Sequence[Cell], watts: float = WATTS) -> Cost:
+def cost_of(cells: Sequence[MeasuredCell], watts: float = WATTS) -> Cost:
     """Add up what finished cells cost.
 
     Args:
@@ -95,7 +95,7 @@ def cost_of(cells: Sequence[Cell], watts: float = WATTS) -> Cost:
     )
 
 
-def _line(kind: str, cells: Sequence[Cell]) -> CostLine:
+def _line(kind: str, cells: Sequence[MeasuredCell]) -> CostLine:
     return CostLine(
         kind,
         len(cells),
@@ -104,7 +104,7 @@ def _line(kind: str, cells: Sequence[Cell]) -> CostLine:
     )
 
 
-def _span(cells: Sequence[Cell]) -> float | None:
+def _span(cells: Sequence[MeasuredCell]) -> float | None:
     told = [
         (datetime.fromisoformat(cell.finished), timedelta(seconds=cell.seconds or 0.0))
         for cell in cells

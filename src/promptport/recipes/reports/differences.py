@@ -10,7 +10,7 @@ from typing import Any
 
 from promptport.analysis.statistics import Interval, bootstrap_mean, holm, sign_flip_test
 from promptport.files import write_atomic
-from promptport.recipes.reports.run_record import SCORE, Cell, RunRecord, read_run
+from promptport.recipes.reports.run_record import SCORE, MeasuredCell, RunRecord, read_run
 from promptport.recipes.reports.selecting import place_text
 from promptport.recipes.reports.summaries import FEWEST, right_rows, row_test
 from promptport.recipes.reports.tables import LEVEL
@@ -171,7 +171,7 @@ def diff_runs(
     return told
 
 
-def _key(cell: Cell) -> str:
+def _key(cell: MeasuredCell) -> str:
     return json.dumps([cell.kind, sorted(cell.place.items())], ensure_ascii=False)
 
 
@@ -192,7 +192,7 @@ def _values(*runs: RunRecord) -> list[str]:
     return list(names)
 
 
-def _compare(first: Cell, second: Cell, value: str) -> CellChange | None:
+def _compare(first: MeasuredCell, second: MeasuredCell, value: str) -> CellChange | None:
     """A number of a cell in both runs, its test not yet corrected; None if one lacks it."""
     a, b = first.number(value), second.number(value)
     if a is None or b is None:
@@ -225,7 +225,9 @@ def _corrected(changes: Sequence[CellChange]) -> list[CellChange]:
     ]
 
 
-def _overall(shared: Sequence[tuple[Cell, Cell]], values: Sequence[str]) -> list[Overall]:
+def _overall(
+    shared: Sequence[tuple[MeasuredCell, MeasuredCell]], values: Sequence[str]
+) -> list[Overall]:
     lines = []
     for kind in dict.fromkeys(first.kind for first, _ in shared):
         for value in values:
@@ -245,7 +247,9 @@ def _overall(shared: Sequence[tuple[Cell, Cell]], values: Sequence[str]) -> list
     return lines
 
 
-def _only(own: Mapping[str, Cell], others: Mapping[str, Cell]) -> tuple[tuple[str, str], ...]:
+def _only(
+    own: Mapping[str, MeasuredCell], others: Mapping[str, MeasuredCell]
+) -> tuple[tuple[str, str], ...]:
     """Cells that the other run has not finished, and how they stand there."""
     lines = []
     for key, cell in own.items():

@@ -10,7 +10,7 @@ from promptport.progress import stage
 from promptport.recipes.reports.cost import WATTS, Cost, cost_of
 from promptport.recipes.reports.figures import Drawn, draw
 from promptport.recipes.reports.published import Published, match_published
-from promptport.recipes.reports.run_record import Cell, RunRecord
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import place_text
 from promptport.recipes.reports.tables import Table, make_table
 
@@ -138,7 +138,7 @@ def _not_run(run: RunRecord) -> list[NotRun]:
     return [*_first(failed, _MOST_FAILED), *_first(missing, _MOST), *_first(out, _MOST)]
 
 
-def _why_failed(cell: Cell) -> str:
+def _why_failed(cell: MeasuredCell) -> str:
     if not cell.attempts:
         return str(cell.error)
     return f"{cell.error} (tried {'once' if cell.attempts == 1 else f'{cell.attempts} times'})"

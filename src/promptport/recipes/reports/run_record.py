@@ -33,7 +33,7 @@ _SAID_ELSEWHERE = frozenset(
 
 
 @dataclass(frozen=True)
-class Cell:
+class MeasuredCell:
     """One cell that was asked for.
 
     Attributes:
@@ -100,7 +100,7 @@ class RunRecord:
     folder: Path
     recipe: Mapping[str, Any]
     environment: Mapping[str, Any]
-    cells: tuple[Cell, ...]
+    cells: tuple[MeasuredCell, ...]
     left_out: tuple[LeftOut, ...]
     others: int
     report: ReportSpec
@@ -179,12 +179,14 @@ def _ids(folder: Path) -> set[str]:
     return {file.stem for file in folder.glob("*.json") if not file.name.startswith(".")}
 
 
-def _cell(folder: Path, asked: Mapping[str, Any], finished: set[str], failed: set[str]) -> Cell:
+def _cell(
+    folder: Path, asked: Mapping[str, Any], finished: set[str], failed: set[str]
+) -> MeasuredCell:
     own = {"id": asked["id"], "kind": asked["kind"], "place": _place(asked["place"])}
     if asked["id"] in finished:
         path = folder / CELLS_FOLDER / f"{asked['id']}.json"
         told = _same(path, _clean(_checked(path, _FINISHED)), own)
-        return Cell(
+        return MeasuredCell(
             **own,
             state="finished",
             values=told["values"],
@@ -197,10 +199,10 @@ def _cell(folder: Path, asked: Mapping[str, Any], finished: set[str], failed: se
     if asked["id"] in failed:
         path = folder / FAILED_FOLDER / f"{asked['id']}.json"
         told = _same(path, _clean(_checked(path, _FAILED)), own)
-        return Cell(
+        return MeasuredCell(
             **own, state="failed", values={}, attempts=told.get("attempts"), error=told["error"]
         )
-    return Cell(**own, state="missing", values={})
+    return MeasuredCell(**own, state="missing", values={})
 
 
 def _same(path: Path, told: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from promptport.recipes.reports.run_record import Cell, Value
+from promptport.recipes.reports.run_record import MeasuredCell, Value
 
 SEED = "seed"  # cells that differ in it alone repeat one thing
 KIND = "kind"
@@ -62,13 +62,13 @@ def labels_of(place: Mapping[str, Value], keys: Sequence[str]) -> Labels:
     return tuple(label(place[key]) if key in place else "–" for key in keys)
 
 
-def rest_of(cell: Cell, but: Iterable[str]) -> tuple[tuple[str, Hashable], ...]:
+def rest_of(cell: MeasuredCell, but: Iterable[str]) -> tuple[tuple[str, Hashable], ...]:
     """A place without some of its keys, to find its partners by."""
     left_out = set(but)
     return tuple(sorted((k, v) for k, v in cell.place.items() if k not in left_out))
 
 
-def varying(cells: Sequence[Cell], but: Iterable[str]) -> list[str]:
+def varying(cells: Sequence[MeasuredCell], but: Iterable[str]) -> list[str]:
     """The keys, without some, that are not the same in all places, in the order of the places."""
     left_out = set(but)
     keys = dict.fromkeys(key for cell in cells for key in cell.place if key not in left_out)

@@ -15,13 +15,13 @@ from promptport.analysis.statistics import (
     compare_crossed,
     sign_flip_test,
 )
-from promptport.recipes.reports.run_record import RIGHT, SCORE, Cell
+from promptport.recipes.reports.run_record import RIGHT, SCORE, MeasuredCell
 from promptport.recipes.reports.selecting import SEED, rest_of, varying
 from promptport.records import unpacked
 
 FEWEST = 3  # cells that an interval over cells takes
 _SAME = 1e-4  # numbers of cells may be rounded
-Pair = tuple[Cell, Cell]
+Pair = tuple[MeasuredCell, MeasuredCell]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Test:
     cells: int
 
 
-def mean_of(cells: Sequence[Cell], key: str) -> Mean | None:
+def mean_of(cells: Sequence[MeasuredCell], key: str) -> Mean | None:
     """The mean of a number over cells; None if none has it.
 
     From three cells on the interval is a bootstrap over cells. Cells that repeat each other (they
@@ -99,7 +99,9 @@ def mean_of(cells: Sequence[Cell], key: str) -> Mean | None:
     return Mean(mean, interval.low, interval.high, len(values), drawn)
 
 
-def paired(left: Sequence[Cell], right: Sequence[Cell], apart: Sequence[str]) -> list[Pair]:
+def paired(
+    left: Sequence[MeasuredCell], right: Sequence[MeasuredCell], apart: Sequence[str]
+) -> list[Pair]:
     """Cells of both sides whose places agree in all but some keys.
 
     Args:
@@ -107,7 +109,7 @@ def paired(left: Sequence[Cell], right: Sequence[Cell], apart: Sequence[str]) ->
         right: finished cells.
         apart: the keys in which the sides differ.
     """
-    others: dict[Hashable, Cell] = {rest_of(cell, apart): cell for cell in right}
+    others: dict[Hashable, MeasuredCell] = {rest_of(cell, apart): cell for cell in right}
     found = [(cell, others.get(rest_of(cell, apart))) for cell in left]
     return [(cell, other) for cell, other in found if other is not None]
 
@@ -143,13 +145,13 @@ def compare(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> Test | Non
     return Test(difference, low, high, p, None, len(known), "cells", len(known))
 
 
-def _value(cell: Cell, key: str) -> float:
+def _value(cell: MeasuredCell, key: str) -> float:
     value = cell.number(key)
     assert value is not None, key
     return value
 
 
-def right_rows(cell: Cell, key: str) -> list[int] | None:
+def right_rows(cell: MeasuredCell, key: str) -> list[int] | None:
     """Per row 1 for a right answer, if that is what the number counts; else None."""
     bits, value = cell.values.get(RIGHT), cell.number(key)
     if not isinstance(bits, str) or value is None:

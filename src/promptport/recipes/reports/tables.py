@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from promptport.analysis.statistics import holm
-from promptport.recipes.reports.run_record import Cell, LeftOut, RunRecord
+from promptport.recipes.reports.run_record import LeftOut, MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import SEED, Labels, fits, label, labels_of, varying
 from promptport.recipes.reports.specs import TableSpec
 from promptport.recipes.reports.summaries import Mean, Test, compare, mean_of, paired
@@ -34,7 +34,7 @@ class Entry:
     why: str = ""
     test: Test | None = None
     best: bool = False
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[MeasuredCell, ...] = ()
 
     @property
     def star(self) -> bool:
@@ -86,7 +86,7 @@ def make_table(run: RunRecord, spec: TableSpec) -> Table:
     """
     cells = [cell for cell in run.cells if fits(cell.kind, cell.place, spec.of)]
     keys = [*spec.rows, *([spec.columns] if spec.columns else [])]
-    groups: dict[tuple[Labels, str], list[Cell]] = {}
+    groups: dict[tuple[Labels, str], list[MeasuredCell]] = {}
     for cell in cells:
         groups.setdefault((labels_of(cell.place, spec.rows), _column(cell, spec)), []).append(cell)
     out = [
@@ -113,11 +113,11 @@ def make_table(run: RunRecord, spec: TableSpec) -> Table:
     )
 
 
-def _column(cell: Cell | LeftOut, spec: TableSpec) -> str:
+def _column(cell: MeasuredCell | LeftOut, spec: TableSpec) -> str:
     return spec.value if spec.columns is None else labels_of(cell.place, [spec.columns])[0]
 
 
-def _entry(cells: Sequence[Cell], left_out: bool, spec: TableSpec) -> Entry | None:
+def _entry(cells: Sequence[MeasuredCell], left_out: bool, spec: TableSpec) -> Entry | None:
     if not cells:
         return Entry(None, 0, "left out") if left_out else None
     mean = mean_of([cell for cell in cells if cell.state == "finished"], spec.value)
@@ -159,7 +159,7 @@ def _tested(
     ]
 
 
-def _finished(entry: Entry) -> list[Cell]:
+def _finished(entry: Entry) -> list[MeasuredCell]:
     return [cell for cell in entry.cells if cell.state == "finished"]
 
 
@@ -177,7 +177,7 @@ def _with_best(line: Sequence[Entry | None], spec: TableSpec) -> list[Entry | No
 
 
 def _notes(
-    cells: Sequence[Cell],
+    cells: Sequence[MeasuredCell],
     lines: Sequence[Sequence[Entry | None]],
     columns: Labels,
     spec: TableSpec,
@@ -208,7 +208,7 @@ def _notes(
     return notes
 
 
-def _listed(keys: Sequence[str], cells: Sequence[Cell]) -> str:
+def _listed(keys: Sequence[str], cells: Sequence[MeasuredCell]) -> str:
     parts = []
     for key in keys:
         values = list(dict.fromkeys(label(c.place[key]) for c in cells if key in c.place))

@@ -13,7 +13,7 @@ from promptport.recipes.reports.figures.style import (
     number_text,
     short,
 )
-from promptport.recipes.reports.run_record import Cell, RunRecord
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import JOINED, KIND, fits, labels_of, varying
 from promptport.recipes.reports.specs import FigureSpec
 from promptport.recipes.reports.summaries import Mean, mean_of
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _SHARE = "share kept"
 
 
-def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
+def plot(
+    run: RunRecord, spec: FigureSpec, cells: list[MeasuredCell]
+) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
     assert spec.rows is not None
     assert spec.value is not None
@@ -38,7 +40,7 @@ def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, l
         if lost := len(done) - len(shares):
             notes.append(f"{lost} cells have no one reference cell above 0, and are left out.")
         done, value = shares, _SHARE
-    groups: dict[str, list[Cell]] = {}
+    groups: dict[str, list[MeasuredCell]] = {}
     for cell in done:
         groups.setdefault(JOINED.join(labels_of(cell.place, spec.rows)), []).append(cell)
     means = {name: mean for name, own in groups.items() if (mean := mean_of(own, value))}
@@ -60,7 +62,9 @@ def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, l
     return figure, notes
 
 
-def kept_shares(run: RunRecord, spec: FigureSpec, cells: Sequence[Cell]) -> list[Cell]:
+def kept_shares(
+    run: RunRecord, spec: FigureSpec, cells: Sequence[MeasuredCell]
+) -> list[MeasuredCell]:
     """Each cell with its number over that of its reference cell.
 
     The reference of a cell is the one cell that the filter `relative_to` names whose other keys,
@@ -77,7 +81,7 @@ def kept_shares(run: RunRecord, spec: FigureSpec, cells: Sequence[Cell]) -> list
     assert spec.relative_to is not None
     assert spec.value is not None
     wanted = spec.relative_to
-    found: dict[tuple[Any, ...], list[Cell]] = {}
+    found: dict[tuple[Any, ...], list[MeasuredCell]] = {}
     references = [c for c in run.cells if c.state == "finished" and fits(c.kind, c.place, wanted)]
     shares = []
     for cell in cells:
@@ -97,7 +101,7 @@ def kept_shares(run: RunRecord, spec: FigureSpec, cells: Sequence[Cell]) -> list
     return shares
 
 
-def _same_others(cell: Cell, reference: Cell, wanted: Mapping[str, Any]) -> bool:
+def _same_others(cell: MeasuredCell, reference: MeasuredCell, wanted: Mapping[str, Any]) -> bool:
     keys = (set(cell.place) & set(reference.place)) - set(wanted)
     return all(cell.place[key] == reference.place[key] for key in keys)
 
@@ -106,7 +110,7 @@ def _named(wanted: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {labels_of(wanted, [key])[0]}" for key in wanted)
 
 
-def _points(cells: Sequence[Cell], value: str) -> list[float]:
+def _points(cells: Sequence[MeasuredCell], value: str) -> list[float]:
     numbers = [cell.number(value) for cell in cells]
     return [number for number in numbers if number is not None] if len(cells) > 1 else []
 

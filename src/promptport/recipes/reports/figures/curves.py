@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from promptport.recipes.reports.figures.style import line_look, new_figure, short
-from promptport.recipes.reports.run_record import Cell, RunRecord, Value
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord, Value
 from promptport.recipes.reports.selecting import label, labels_of, varying
 from promptport.recipes.reports.specs import FigureSpec
 from promptport.recipes.reports.summaries import Mean, mean_of
@@ -21,7 +21,9 @@ _NEAR = 1.45  # ratio below which the labels of two steps would run into each ot
 _BAND = 0.14  # opacity
 
 
-def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
+def plot(
+    run: RunRecord, spec: FigureSpec, cells: list[MeasuredCell]
+) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
     assert spec.x is not None
     assert spec.lines is not None
@@ -57,7 +59,7 @@ def _steps(values: Sequence[Value], *, numbers: bool) -> list[Value]:
 
 
 def _points(
-    cells: Sequence[Cell], order: Sequence[Value], key: str, value: str, *, numbers: bool
+    cells: Sequence[MeasuredCell], order: Sequence[Value], key: str, value: str, *, numbers: bool
 ) -> list[tuple[float, Mean]]:
     found = []
     for place, step in enumerate(order):
@@ -96,7 +98,7 @@ def _ticks(axes: Axes, order: Sequence[Value], *, numbers: bool) -> None:
 
 
 def _notes(
-    asked: Sequence[Cell], done: Sequence[Cell], keys: Sequence[str], *, bands: bool
+    asked: Sequence[MeasuredCell], done: Sequence[MeasuredCell], keys: Sequence[str], *, bands: bool
 ) -> list[str]:
     averaged = varying(done, keys)
     notes = [f"Means over {' and '.join(averaged)}."] if averaged else []

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from promptport.recipes.reports.figures import bars, curves, heat_map, scatter
 from promptport.recipes.reports.figures.style import styled, svg_text
-from promptport.recipes.reports.run_record import Cell, RunRecord
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import fits
 from promptport.recipes.reports.specs import FigureSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Plot = Callable[[RunRecord, FigureSpec, list[Cell]], "tuple[Figure, list[str]] | None"]
+Plot = Callable[[RunRecord, FigureSpec, list[MeasuredCell]], "tuple[Figure, list[str]] | None"]
 _PLOTS: dict[str, Plot] = {
     "heat_map": heat_map.plot,
     "curves": curves.plot,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptport.pages import ColourScale
 from promptport.recipes.reports.figures.style import WIDTH, new_figure, number_text, short
-from promptport.recipes.reports.run_record import Cell, RunRecord
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import JOINED, labels_of, varying
 from promptport.recipes.reports.specs import FigureSpec
 from promptport.recipes.reports.summaries import mean_of
@@ -22,12 +22,14 @@ _MOST_NUMBERS = 16  # columns, beyond which colours alone are shown
 _EMPTY = "#eef1f4"
 
 
-def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
+def plot(
+    run: RunRecord, spec: FigureSpec, cells: list[MeasuredCell]
+) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
     assert spec.rows is not None
     assert spec.columns is not None
     assert spec.value is not None
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str], list[MeasuredCell]] = {}
     for cell in cells:
         row = JOINED.join(labels_of(cell.place, spec.rows))
         groups.setdefault((row, labels_of(cell.place, [spec.columns])[0]), []).append(cell)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from promptport.recipes.reports.figures.style import COLOURS, MARKERS, new_figure, short
-from promptport.recipes.reports.run_record import Cell, RunRecord
+from promptport.recipes.reports.run_record import MeasuredCell, RunRecord
 from promptport.recipes.reports.selecting import labels_of
 from promptport.recipes.reports.specs import FigureSpec
 from promptport.tasks.metrics import rank_correlation
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _FEWEST = 4  # points that a correlation takes
 
 
-def plot(run: RunRecord, spec: FigureSpec, cells: list[Cell]) -> tuple[Figure, list[str]] | None:
+def plot(
+    run: RunRecord, spec: FigureSpec, cells: list[MeasuredCell]
+) -> tuple[Figure, list[str]] | None:
     """See `drawing.draw`."""
     assert spec.x is not None
     assert spec.y is not None
