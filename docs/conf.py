@@ -30,7 +30,12 @@ include_patterns = [
     "CONTRIBUTING.md",
     "SECURITY.md",
 ]
-exclude_patterns = ["docs/methods/cards/**", "build/**", ".venv/**"]
+exclude_patterns = [
+    "docs/methods/cards/**",
+    "benchmarks/grid/results/runs/**",  # reports, which have pages of their own
+    "build/**",
+    ".venv/**",
+]
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "myst_nb", "sphinx_copybutton"]
 
 html_theme = "furo"
