@@ -61,12 +61,14 @@ def reviews_csv(folder: Path) -> None:
 
 def peft_folder(folder: Path) -> None:
     """`my-peft`, written by PEFT for nano-bert, and the reader's data as JSON lines."""
+    import torch
     from peft import PromptTuningConfig, get_peft_model
     from transformers import AutoModelForMaskedLM
 
     from promptport import open_task
     from promptport.zoo import embedded_folder
 
+    torch.manual_seed(0)  # the prompt is drawn
     base = AutoModelForMaskedLM.from_pretrained(embedded_folder("nano-bert"))
     config = PromptTuningConfig(task_type="FEATURE_EXTRACTION", num_virtual_tokens=5)
     get_peft_model(base, config).save_pretrained(folder / "my-peft")
