@@ -100,7 +100,8 @@ def test_a_text_is_passed_once(causal, monkeypatch):
         passed.append(sum(len(row.ids) for row in rows))
         return real(self, rows, vectors, starts, past, keep=keep)
 
-    causal.answer_logits(rows, vectors, [0] * 3)  # tries whether sharing works
+    with causal.keeping_texts():
+        causal.answer_logits(rows, vectors, [0] * 3)  # tries whether sharing works
     monkeypatch.setattr(CausalStates, "_pass", counting)
     behind = sum(len(row.ids) - row.soft[0] for row in rows)
     with causal.keeping_texts():
