@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from promptport.backbone import Backbone, silence_libraries
 from promptport.distillation import DistillConfig
-from promptport.tasks import Task
+from promptport.tasks.limiting import limited
 from promptport.tuning import TuneConfig
 from promptport.zoo import ZOO_FOLDER
+
+__all__ = ["backbone", "digest_of", "limited", "weights_of"]
 
 
 @cache
@@ -40,25 +40,3 @@ def digest_of(config: TuneConfig | DistillConfig, *more: Any) -> str:
     settings = {k: v for k, v in asdict(config).items() if v != usual[k]}
     text = json.dumps([*more, settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:4]
-
-
-def limited(task: Task, rows: Mapping[str, int], words: int | None = None) -> Task:
-    """The same task with a seeded sample of its rows, texts cut to their first words.
-
-    Args:
-        task: any task.
-        rows: most rows of each split; other splits are left out.
-        words: of every field; None for all.
-    """
-    parts = {}
-    for split, most in rows.items():
-        everything = task.load(split)
-        order = np.random.default_rng(0).permutation(len(everything))[:most]
-        chosen = [everything[i] for i in sorted(order)]
-        if words is not None:
-            chosen = [
-                replace(row, fields={k: " ".join(v.split()[:words]) for k, v in row.fields.items()})
-                for row in chosen
-            ]
-        parts[split] = tuple(chosen)
-    return task.with_rows(**parts)

@@ -32,6 +32,7 @@ from benchmarks._result import ROOT, environment, write_summary
 
 from promptport.files import write_atomic
 from promptport.recipes.recipe import Recipe, read_recipe, recipe_of
+from promptport.recipes.reports import make_report, read_run
 from promptport.recipes.running import RunConfig, run_recipe
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -78,10 +79,11 @@ def _known(results: Path) -> dict[str, Any]:
 
 
 def _recipes() -> dict[str, int]:
-    """How many recipes there are, and how many published numbers their tables show."""
+    """How many recipes there are, and how many published numbers stand beside ours in the reports
+    of the runs that are kept."""
     files = sorted((ROOT / "recipes").rglob("*.yaml"))
-    rows = sum(len(read_recipe(file).report.get("published", [])) for file in files)
-    return {"recipes": len(files), "published_rows": rows}
+    reports = [read_run(place.parent) for place in (RESULTS / "runs").rglob("recipe.json")]
+    return {"recipes": len(files), "published_rows": sum(make_report(r).beside for r in reports)}
 
 
 def _recipe(grid: list[dict[str, Any]], **settings: Any) -> Recipe:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from promptport.backbone import Backbone, silence_libraries
@@ -19,8 +16,10 @@ from promptport.prompt import SoftPrompt
 from promptport.recipes.cells import Cell, digest
 from promptport.recipes.kinds.base import Context
 from promptport.recipes.run_folder import RunFolder
+from promptport.recipes.settings import SPLITS, Settings
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Score, Task, open_task
+from promptport.tasks.limiting import limited
 
 _MOST_OPEN = 3  # backbones in memory: source, target, and the one that is likely to come next
 
@@ -62,12 +61,15 @@ class Bench:
         """A task with the rows that the recipe asks for."""
         if name not in self._tasks:
             opened = open_task(name, data_folder(name, self.data))
-            self._tasks[name] = limited(opened, self.settings.rows, self.settings.words)
+            self._tasks[name] = asked_rows(opened, self.settings)
         return self._tasks[name]
 
     def keep(self, cell: Cell, prompt: SoftPrompt) -> None:
-        """Write the prompt of a cell."""
-        save_prompt(prompt, self.folder.prompt(cell.id))
+        """Write the prompt of a cell, unless it is there: units are measured whole, and the cells
+        of others may have read it."""
+        place = self.folder.prompt(cell.id)
+        if not place.is_dir():
+            save_prompt(prompt, place)
 
     def prompt(self, cell: Cell) -> SoftPrompt:
         """The prompt of a finished cell."""
@@ -98,27 +100,10 @@ def data_folder(task: str, data: Path | None) -> Path | None:
     return data / family if data is not None and colon and family != "pocket" else None
 
 
-def limited(task: Task, rows: Mapping[str, int], words: int) -> Task:
-    """A task with a seeded sample of its rows, texts cut to their first words.
-
-    Args:
-        task: any task.
-        rows: most rows of a split; 0 or none for all.
-        words: of every field; 0 for all.
-    """
-    parts = {}
-    for split in ("train", "dev", "test"):
-        everything = task.load(split)
-        most = rows.get(split, 0) or len(everything)
-        order = np.random.default_rng(0).permutation(len(everything))[:most]
-        chosen = [everything[i] for i in sorted(order)]
-        if words:
-            chosen = [
-                replace(row, fields={k: " ".join(v.split()[:words]) for k, v in row.fields.items()})
-                for row in chosen
-            ]
-        parts[split] = tuple(chosen)
-    return task.with_rows(**parts)
+def asked_rows(task: Task, settings: Settings) -> Task:
+    """A task with the rows and words that a recipe asks for."""
+    rows = {split: settings.rows.get(split, 0) for split in SPLITS}
+    return limited(task, rows, settings.words)
 
 
 def scored(evaluation: Evaluation) -> dict[str, Any]:

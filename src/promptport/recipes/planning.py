@@ -15,7 +15,7 @@ from promptport.recipes.cells import Cell, digest
 from promptport.recipes.kinds import KINDS, names_in
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
-from promptport.recipes.settings import Settings
+from promptport.recipes.settings import SPLITS, Settings, unknown
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,6 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
     Raises:
         RecipeError: a key that none of them has.
     """
-    from promptport.recipes.settings import unknown
-
     cells = list(cells)
     keys = {"kind", *(key for cell in cells for key in cell.place)}
     for key in only:
@@ -119,12 +117,16 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
 
     def has(cell: Cell) -> bool:
         place = {"kind": cell.kind, **cell.place}
-        return all(
-            key in place and (place[key] in wanted or place[key] == wanted)
-            for key, wanted in only.items()
-        )
+        return all(key in place and _is_one_of(place[key], only[key]) for key in only)
 
     return [cell for cell in cells if has(cell)]
+
+
+def _is_one_of(value: Any, wanted: Sequence[Any]) -> bool:
+    """Whether a value is wanted; of several (the tasks of a sum), whether all of them are."""
+    if isinstance(value, list):
+        return value in wanted or all(each in wanted for each in value)
+    return value in wanted
 
 
 def units_of(plan: Plan, recipe: Recipe) -> list[Unit]:
@@ -183,13 +185,13 @@ class _Inputs:
 
     def _look_at_task(self, name: str) -> tuple[str, str | None]:
         from promptport.experiments.result_store import task_stamp
-        from promptport.recipes.bench import data_folder, limited
+        from promptport.recipes.bench import asked_rows, data_folder
         from promptport.tasks import open_task
 
         try:
             opened = open_task(name, data_folder(name, self.data))
-            task = limited(opened, self.settings.rows, self.settings.words)
-            return digest([task_stamp(task, split) for split in ("train", "dev", "test")]), None
+            task = asked_rows(opened, self.settings)
+            return digest([task_stamp(task, split) for split in SPLITS]), None
         except PromptPortError as error:
             return "", str(error)
 

@@ -217,17 +217,7 @@ def _check_place(kind: Kind, place: Place, context: Context, where: str) -> None
     for name in names_in(kind, {**{k: "" for k in kind.keys}, **place}, "task"):
         if ":" not in name and not name.endswith((".yaml", ".yml")):
             _check_task(where, name)
-    if kind.name == "transfer" and place["target"] in _listed(place["source"]):
-        raise RecipeError(
-            where,
-            expected="a target that is no source",
-            got=f"{place['target']!r} as both",
-            fix='Add `except: [{source: "=target"}]` to this grid',
-        )
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    kind.check(place, where)
 
 
 def _check_task(where: str, name: str) -> None:

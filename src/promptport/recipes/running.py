@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,7 +121,8 @@ def run_recipe(
         dispatch = _Dispatch(recipe, plan, folder)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)
-        _tidy(folder, dispatch)
+        if not dispatch.missing and not config.only:  # nothing is left to go on with
+            shutil.rmtree(folder.unfinished, ignore_errors=True)
     return RunResult(
         folder=folder.path,
         cells=len(plan.cells),
@@ -253,11 +256,11 @@ def _check_some(plan: Plan, recipe: Recipe) -> None:
 def _write(folder: RunFolder, recipe: Recipe, plan: Plan, source: str) -> None:
     """What the report reads, besides the cells."""
     shown = recipe.to_dict()
-    cells = {cell.id: cell for cell in plan.asked}
+    cells = {cell.id: cell for cell in recipe.cells()}  # also those that --only leaves for later
     record = {
         **{name: shown[name] for name in ("name", "question", "expected", "time", "reference")},
         "command": source,
-        "cells": [cell.to_dict() for cell in plan.asked],
+        "cells": [cell.to_dict() for cell in cells.values()],
         "left_out": [
             {"kind": cells[i].kind, "place": dict(cells[i].place), "why": why}
             for i, why in plan.left_out.items()
@@ -306,8 +309,7 @@ def _settings(
     memory = _memory_of_a_worker(units, config.models)
     workers = config.workers
     if not workers:
-        room = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-        workers = max(1, min(cores, len(units), int(room / memory)))
+        workers = max(1, min(cores, len(units), int(_free_memory() / memory)))
     return RunnerSettings(
         folder=folder,
         data=config.data,
@@ -320,6 +322,15 @@ def _settings(
     )
 
 
+def _free_memory() -> int:
+    """Bytes that programs may take; what files are cached in counts as free."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
 def _memory_of_a_worker(units: list[Unit], models: Path | None) -> int:
     """Bytes: weights of the largest unit, as much again for caches, and room for libraries."""
     from promptport.backbone import weights_at_hand
@@ -330,14 +341,6 @@ def _memory_of_a_worker(units: list[Unit], models: Path | None) -> int:
         for name in {name for unit in units for name in unit.backbones}
     }
     return int(_ROOM + 2 * max(sum(sizes[name] for name in unit.backbones) for unit in units))
-
-
-def _tidy(folder: RunFolder, dispatch: _Dispatch) -> None:
-    """Remove states of unfinished tunings when nothing is left to go on with."""
-    if not dispatch.missing and folder.unfinished.is_dir():
-        import shutil
-
-        shutil.rmtree(folder.unfinished, ignore_errors=True)
 
 
 def estimate_seconds(recipe: Recipe, folder: RunFolder, cells: list[Cell]) -> float | None:

@@ -88,6 +88,14 @@ def test_tune_is_tune(measure: Measure) -> None:
         assert known["dev"] == pytest.approx(result.dev_score, abs=1e-5)
         assert known["rows"] == 40
         assert known["right"].startswith("40:")
+    # What other cells may have read is not written again.
+    (cell,) = recipe_of(
+        changed(settings=SETTINGS, grid=[{**TUNE, "task": "topic"}]), "kinds"
+    ).cells()
+    kept = bench.folder.prompt(cell.id) / "adapter_model.safetensors"
+    before = kept.stat().st_mtime_ns
+    bench.keep(cell, bench.prompt(cell))
+    assert kept.stat().st_mtime_ns == before
 
 
 def test_baselines(measure: Measure) -> None:

@@ -214,7 +214,14 @@ def test_units_do_not_depend_on_what_is_finished(fake: Any, recipe: Recipe, tmp_
 def test_only(fake: Any, recipe: Recipe, tmp_path: Path) -> None:
     result = run_recipe(recipe, tmp_path / "run", RunConfig(only={"task": ["topic"]}))
     assert result.cells == 2
+    told = RunFolder(tmp_path / "run").read("recipe.json")["cells"]
+    assert len(told) == 8  # the report says that the others are missing
     assert len(chosen(recipe.cells(), {"kind": ["baseline"], "method": ["manual"]})) == 2
+    pairs = {"kind": "sum", "backbone": "nano-bert", "method": "sum"}
+    tasks = {"choose": 2, "of": ["sentiment", "topic", "question"]}
+    sums = recipe_of(changed(grid=[{**pairs, "tasks": tasks}]), "small").cells()
+    assert len(chosen(sums, {"tasks": ["sentiment", "topic"]})) == 1
+    assert chosen(sums, {"tasks": ["sentiment"]}) == []
     with pytest.raises(RecipeError, match="Did you mean 'task'"):
         chosen(recipe.cells(), {"tsk": ["topic"]})
 

@@ -91,6 +91,14 @@ class Kind(ABC):
         """Cells whose prompts it reads."""
         return []
 
+    def check(self, place: Mapping[str, Any], where: str) -> None:
+        """Refuse a place whose values do not go together.
+
+        Raises:
+            RecipeError: they do not.
+        """
+        return
+
     @abstractmethod
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         """Measure cells of one unit of work, and yield each as soon as it is there.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
 from promptport.recipes.kinds.together import TOGETHER
 from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
+from promptport.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
@@ -63,7 +62,7 @@ class FewShot(Kind):
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.analysis.statistics import bootstrap_share
         from promptport.experiments.few_shot import CurvesConfig, few_shot_curves
-        from promptport.experiments.result_store import unpacked
+        from promptport.experiments.result_store import CELLS_FILE, unpacked
 
         place = cells[0].place
         backbone, task = bench.backbone(place["backbone"]), bench.task(place["task"])
@@ -83,9 +82,9 @@ class FewShot(Kind):
             steps=bench.settings.steps,
             truncate=True,
         )
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             few_shot_curves(backbone, task, library, config, prompts=prompts, out=folder)
-            lines = (Path(folder) / "cells.jsonl").read_text(encoding="utf-8").splitlines()
+            lines = (folder / CELLS_FILE).read_text(encoding="utf-8").splitlines()
         found = {cell["start"]: cell for cell in map(json.loads, lines)}
         for cell in cells:
             known = found[cell.place["method"]]

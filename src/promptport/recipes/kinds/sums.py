@@ -50,6 +50,7 @@ class Sums(Kind):
 
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.evaluation import score_prompts
+        from promptport.experiments.retention import LOST, retention_of
 
         for cell in cells:
             backbone = bench.backbone(cell.place["backbone"])
@@ -59,14 +60,14 @@ class Sums(Kind):
             needs = self.needs(cell.place, bench.context)
             alone = [bench.folder.values(need.id)["score"] for need in needs]
             scores = [evaluation.score.value for evaluation in evaluations]
-            kept = [s / own if own else 1.0 for s, own in zip(scores, alone, strict=True)]
+            kept = [retention_of(s, own) for s, own in zip(scores, alone, strict=True)]
             yield (
                 cell,
                 {
                     "score": fmean(kept),
                     "kept": kept,
                     "least": min(kept),
-                    "lost": float(min(kept) < _LOST),
+                    "lost": float(min(kept) < LOST),
                     "scores": scores,
                     "alone": alone,
                     "coefficients": None if made.coefficients is None else list(made.coefficients),
@@ -95,5 +96,4 @@ class Sums(Kind):
         return combine_by(way, bench.backbone(cell.place["backbone"]), parts, config)
 
 
-_LOST = 0.8  # as promptport.experiments.retention.LOST, which needs torch to be imported
 SUMS = Sums()

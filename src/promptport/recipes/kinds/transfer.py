@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptport.errors import RecipeError
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
 from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
@@ -56,6 +57,15 @@ class Transfer(Kind):
             tuned_cell(place, context, method=how, backbone=name, task=place["task"])
             for name in sources_of(place)
         ]
+
+    def check(self, place: Mapping[str, Any], where: str) -> None:
+        if place["target"] in sources_of(place):
+            raise RecipeError(
+                where,
+                expected="a target that is no source",
+                got=f"{place['target']!r} as both",
+                fix='Add `except: [{source: "=target"}]` to this grid',
+            )
 
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.evaluation import evaluate

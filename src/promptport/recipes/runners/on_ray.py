@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from promptport.files import atomic_folder
 from promptport.recipes.cells import Cell
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.runners.base import Event, Order, RunnerSettings
+from promptport.scratch import scratch_folder
 
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 _WAIT = 1.0  # seconds between two looks at the tasks
@@ -132,7 +133,9 @@ class RayRunner:
         return self._prompts[cell]
 
 
-_OPEN: dict[str, Any] = {}  # of this process: the bench of the last recipe, with its backbones
+# Of this process: the bench of the last recipe with its backbones, and the folder that it works in.
+_OPEN: dict[str, Any] = {}
+_KEEPING = contextlib.ExitStack()
 
 
 def _measure(
@@ -150,7 +153,8 @@ def _measure(
     key = digest(values, given["data"], given["models"])
     if _OPEN.get("key") != key:
         recipe = recipe_of(values, values["name"])
-        place = RunFolder(Path(tempfile.mkdtemp(prefix="promptport-run-")))
+        _KEEPING.close()  # what the last recipe needed
+        place = RunFolder(_KEEPING.enter_context(scratch_folder(name="promptport-run")))
         places = {name: Path(given[name]) if given[name] else None for name in ("data", "models")}
         _OPEN.update(key=key, bench=Bench(place, recipe.context, **places))
     bench: Bench = _OPEN["bench"]
