@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from promptport.app.guard import LOOPBACK, Guard
+from promptport.app.guard import Guard
 from promptport.app.jobs import Desk
 from promptport.app.state import AppState
-from promptport.errors import MissingPackageError, PromptPortError
+from promptport.errors import MissingPackageError
+from promptport.serving.listening import (
+    address_of,
+    listen,
+    refuse_without_token,
+    serve_until_told,
+)
 
 Ready = Callable[[str], None]
 
@@ -38,14 +42,7 @@ class AppConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.host not in LOOPBACK and self.token is None:
-            raise PromptPortError(
-                f"--host {self.host}",
-                expected="a token, since others than this machine can reach the page",
-                got="none",
-                fix="Write one (openssl rand -hex 32 > token) and add --token-file token, or leave "
-                "--host out",
-            )
+        refuse_without_token(self.host, self.token)
 
 
 def need_packages() -> None:
@@ -77,7 +74,7 @@ def run_app(config: AppConfig, ready: Ready | None = None) -> None:
         PromptPortError: an address that is taken, or a library that cannot be read.
     """
     need_packages()
-    place = _listen(config)
+    place = listen(config.host, config.port)
     try:
         desk = Desk(config.settings)
         state = AppState(config.places, desk, config.settings.get("data"))
@@ -107,45 +104,13 @@ async def _serve(
         server_header=False,
     )
 
-    class Server(uvicorn.Server):
-        """Ends with 0 when it is told to end, and says when it takes requests."""
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.handle_exit, number, None)
-            yield
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if ready is not None and not self.should_exit:
-                host, port = place.getsockname()[:2]
-                name = f"[{host}]" if ":" in host else host
-                token = "" if config.token is None else f"/?token={config.token}"
-                ready(f"http://{name}:{port}{token}")
-            state.desk.warm("quick")
+    def tell() -> None:
+        if ready is not None:
+            token = "" if config.token is None else f"/?token={config.token}"
+            ready(f"{address_of(place)}{token}")
+        state.desk.warm("quick")
 
     try:
-        await Server(settings).serve([place])
+        await serve_until_told(settings, place, tell)
     finally:
         state.desk.close()
-
-
-def _listen(config: AppConfig) -> socket.socket:
-    """A socket that is bound, before anything is loaded: a taken port is told at once."""
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    place = socket.socket(family, socket.SOCK_STREAM)
-    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        place.bind((config.host, config.port))
-        place.listen()
-    except (OSError, OverflowError) as error:
-        place.close()
-        raise PromptPortError(
-            f"{config.host}:{config.port}",
-            expected="an address of this machine with a free port",
-            got=str(getattr(error, "strerror", None) or error),
-            fix="Choose another port with --port (0: any that is free)",
-        ) from error
-    return place

@@ -22,6 +22,7 @@ from promptport.catalog.layout import (
     MARKS,
     MIXTURE_FILE,
     ORIGIN_FILE,
+    TAGS_FILE,
     WEIGHTS_FILE,
 )
 from promptport.catalog.tags import checked_tags, read_tags, write_tags
@@ -397,9 +398,9 @@ def _refuse_foreign(file: Path, folder: Path) -> None:
     """Refuse a link to a file that nobody asked for: a folder of others may name any place here.
 
     Links of the Hub's cache lead to `blobs` beside the snapshot; files of a prompt are read and
-    checked wherever they lie.
+    checked wherever they lie. Tags that cannot be read are only told of, so theirs is no such file.
     """
-    if not file.is_symlink() or file.name in FILES:
+    if not file.is_symlink() or (file.name in FILES and file.name != TAGS_FILE):
         return
     place, own = file.resolve(), folder.resolve()
     if not place.is_relative_to(own) and place.parent != own.parent.parent / "blobs":

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from promptport.errors import MissingPackageError, PromptPortError
+from promptport.serving.listening import (
+    MOST_CONNECTIONS,
+    address_of,
+    listen,
+    refuse_without_token,
+    serve_until_told,
+)
 from promptport.serving.worker import WorkerSettings
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-MOST_CONNECTIONS = 2048
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,7 @@ class ServeConfig:
     limits: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.host not in LOOPBACK and not self.token:
-            raise PromptPortError(
-                "--host",
-                expected=f"a token for an address beyond this machine ({self.host})",
-                got="none",
-                fix="Put one into a file and name it with --token-file, or into the environment "
-                "variable PROMPTPORT_TOKEN",
-            )
+        refuse_without_token(self.host, self.token)
 
 
 def need_packages() -> None:
@@ -98,7 +92,7 @@ async def _serve(config: ServeConfig, ready: Any) -> None:
     from promptport.serving.openai import Limits
     from promptport.serving.pool import WorkerPool
 
-    listening = _listen(config)
+    listening = listen(config.host, config.port)
     pool = WorkerPool(config.worker, workers=config.workers, most_waiting=config.most_waiting)
     try:
         await pool.start()
@@ -116,46 +110,14 @@ async def _serve(config: ServeConfig, ready: Any) -> None:
         server_header=False,
     )
 
-    class Server(uvicorn.Server):
-        """Ends with 0 when it is told to end; uvicorn's own would die of the signal."""
+    def tell() -> None:
+        if ready is not None:
+            ready(address_of(listening), pool.facts)
 
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, self.handle_exit, number, None)
-            yield
-
-    server = Server(settings)
-    if ready is not None:
-        host, port = listening.getsockname()[:2]
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{port}", pool.facts)
     try:
-        await server.serve([listening])
+        await serve_until_told(settings, listening, tell)
     finally:
         await pool.close()
-
-
-def _listen(config: ServeConfig) -> Any:
-    """A listening socket, before the model is loaded: a taken port is told at once."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-    # With its protocol named, asyncio turns Nagle's waiting off: 40 ms of every request else.
-    place = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        place.bind((config.host, config.port))
-        place.listen(MOST_CONNECTIONS)
-    except (OSError, OverflowError) as error:
-        place.close()
-        raise PromptPortError(
-            f"{config.host}:{config.port}",
-            expected="an address of this machine with a free port",
-            got=str(getattr(error, "strerror", None) or error),
-            fix="Choose another port with --port (0: any that is free)",
-        ) from error
-    return place
 
 
 def read_token(file: Path | None, environment: str | None) -> str | None:

@@ -45,6 +45,18 @@ def test_a_folder_is_copied_whole(library, tmp_path) -> None:
     assert names(tmp_path / "fresh/lib") == ["called"]
 
 
+@pytest.mark.parametrize("name", ["tags.json", "notes.json"])
+def test_a_linked_file_brings_nothing_in(library, tmp_path, name) -> None:
+    source = save_prompt(made(7, task="new"), tmp_path / "mine")
+    secret = tmp_path / "secret"
+    secret.write_text("the key of another")
+    (source / name).symlink_to(secret)
+    before = tree(library)
+    with pytest.raises(StorageError, match=f"{name}: expected a file in the folder .* a link to"):
+        add(source, library)
+    assert tree(library) == before
+
+
 def test_what_cannot_be_added(library, tmp_path) -> None:
     source = save_prompt(made(7, task="new"), tmp_path / "mine")
     before = tree(library)
