@@ -40,6 +40,7 @@ class Sums(Kind):
     options = ("way", "dev_rows", "tuned", "distill")
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("backbone", "tasks", "seed")
+    whole = True  # methods share the keys and values of texts
 
     def needs(self, place: Mapping[str, Any], context: Context) -> list[Cell]:
         how = self.method(place["method"], context).get("tuned", "free")
@@ -49,30 +50,32 @@ class Sums(Kind):
         ]
 
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
+        with bench.backbone(cells[0].place["backbone"]).keeping_texts():
+            for cell in cells:
+                yield cell, self._kept(cell, bench)
+
+    def _kept(self, cell: Cell, bench: Bench) -> dict[str, Any]:
+        """What each task keeps of its own prompt's score."""
         from promptport.evaluation import score_prompts
         from promptport.experiments.retention import LOST, retention_of
 
-        for cell in cells:
-            backbone = bench.backbone(cell.place["backbone"])
-            tasks = [bench.task(name) for name in cell.place["tasks"]]
-            made = self._combined(cell, bench)
-            (evaluations,) = score_prompts(backbone, [made.prompt], tasks, truncate=True)
-            needs = self.needs(cell.place, bench.context)
-            alone = [bench.folder.values(need.id)["score"] for need in needs]
-            scores = [evaluation.score.value for evaluation in evaluations]
-            kept = [retention_of(s, own) for s, own in zip(scores, alone, strict=True)]
-            yield (
-                cell,
-                {
-                    "score": fmean(kept),
-                    "kept": kept,
-                    "least": min(kept),
-                    "lost": float(min(kept) < LOST),
-                    "scores": scores,
-                    "alone": alone,
-                    "coefficients": None if made.coefficients is None else list(made.coefficients),
-                },
-            )
+        backbone = bench.backbone(cell.place["backbone"])
+        tasks = [bench.task(name) for name in cell.place["tasks"]]
+        made = self._combined(cell, bench)
+        (evaluations,) = score_prompts(backbone, [made.prompt], tasks, truncate=True)
+        needs = self.needs(cell.place, bench.context)
+        alone = [bench.folder.values(need.id)["score"] for need in needs]
+        scores = [evaluation.score.value for evaluation in evaluations]
+        kept = [retention_of(s, own) for s, own in zip(scores, alone, strict=True)]
+        return {
+            "score": fmean(kept),
+            "kept": kept,
+            "least": min(kept),
+            "lost": float(min(kept) < LOST),
+            "scores": scores,
+            "alone": alone,
+            "coefficients": None if made.coefficients is None else list(made.coefficients),
+        }
 
     def _combined(self, cell: Cell, bench: Bench) -> WayResult:
         from promptport.distillation import INTO_MERGE
