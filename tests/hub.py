@@ -72,6 +72,27 @@ def serving(storage: Path | None = None) -> Iterator[HubServer]:
             thread.join()
 
 
+@contextmanager
+def instead_of_the_hub(monkeypatch: Any, folder: Path) -> Iterator[HubServer]:
+    """A server in the place of the Hub, for this process.
+
+    Args:
+        monkeypatch: of the test.
+        folder: for repositories and the cache.
+    """
+    import huggingface_hub.constants as constants
+
+    with serving(folder / "hub") as server:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "cache"))
+        monkeypatch.setenv("HF_TOKEN", server.token)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+        yield server
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: HubServer
     protocol_version = "HTTP/1.1"

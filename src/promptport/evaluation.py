@@ -244,6 +244,8 @@ def evaluation_of(
 def choose_template(task: Task, prompt: SoftPrompt | None) -> Template:
     """The template of a prompt if its fields are the task's, else the task's own.
 
+    A prompt that was put together of several tasks' has one for each of these.
+
     Raises:
         TaskError: no prompt is given and the task has no manual template.
     """
@@ -256,10 +258,12 @@ def choose_template(task: Task, prompt: SoftPrompt | None) -> Template:
                 fix="Add 'manual:' to the task file, or give a prompt",
             )
         return task.manual
-    if prompt.provenance.template is not None:
-        own = Template.parse(prompt.provenance.template)
-        if set(own.fields) <= set(task.template.fields):
-            return own
+    made = prompt.provenance
+    for text in (made.template, (made.templates or {}).get(task.name)):
+        if text is not None:
+            own = Template.parse(text)
+            if set(own.fields) <= set(task.template.fields):
+                return own
     return task.template
 
 

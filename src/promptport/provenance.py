@@ -40,6 +40,7 @@ class Provenance:
         revision: Hub revision of the backbone.
         fingerprint: hash of the backbone's embedding matrix (`EmbeddingSpace.fingerprint`).
         template: where the prompt stands among the text: `{subject} {soft} {answer} .`
+        templates: of prompts of several tasks that were put together: task -> template.
         task: name of the task that it was tuned on.
         origin: what it started from: `{"kind": "vocabulary", "seed": 3}`.
         tuning: settings and dev scores of the tuning run.
@@ -57,12 +58,20 @@ class Provenance:
     tuning: dict[str, Any] | None = None
     history: tuple[dict[str, Any], ...] = ()
     file: dict[str, Any] | None = None
+    templates: dict[str, str] | None = None
+
+    @property
+    def known_templates(self) -> tuple[str, ...]:
+        """Its template, or those of all its tasks."""
+        given = (self.template, *(self.templates or {}).values())
+        return tuple(dict.fromkeys(text for text in given if text))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
         values = {**asdict(self), "history": list(self.history)}
-        if self.file is None:  # most have none
-            del values["file"]
+        for name in ("file", "templates"):  # most have none
+            if values[name] is None:
+                del values[name]
         return values
 
     @classmethod
@@ -100,6 +109,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "origin": dict,
     "tuning": dict,
     "file": dict,
+    "templates": dict,
     "history": (list, tuple),
 }
 
@@ -107,6 +117,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 def _check_type(name: str, value: Any, where: str) -> None:
     wanted = _TYPES.get(name, str)
     if (value is None and name != "backbone") or isinstance(value, wanted):
+        if name == "templates" and isinstance(value, dict):
+            for task, template in value.items():
+                _check_type(f"template of {task!r}", template or 0, where)
         return
     label = wanted.__name__ if isinstance(wanted, type) else "list"
     raise FileFormatError(

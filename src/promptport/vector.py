@@ -275,7 +275,11 @@ class TaskPromptVector:
 
 
 def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
-    """What two parts on the same backbone have in common; what differs becomes None."""
+    """What two parts on the same backbone have in common; what differs becomes None.
+
+    The templates of different tasks are all kept, since each task is asked in its own.
+    """
+    templates = {**_templates_of(right), **_templates_of(left)}
     return Provenance(
         backbone=left.backbone,
         kind=left.kind or right.kind,
@@ -286,7 +290,14 @@ def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
         origin=left.origin if left.origin == right.origin else None,
         history=left.history + tuple(e for e in right.history if e not in left.history),
         file=left.file or right.file,
+        templates=templates if len(templates) > 1 else None,
     )
+
+
+def _templates_of(made: Provenance) -> dict[str, str]:
+    if made.templates is not None:
+        return made.templates
+    return {made.task: made.template} if made.task and made.template else {}
 
 
 def unique_labels(vectors: Mapping[str, TaskPromptVector]) -> list[TaskPromptVector]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 import torch
+from tests.hub import HubServer, serving
 
 pytest.importorskip("nicegui", reason="NiceGUI is not installed: pip install 'promptport[app]'")
 sync_api = pytest.importorskip(
@@ -61,9 +63,18 @@ def library(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(library) -> Iterator[str]:
+def hub(tmp_path_factory) -> Iterator[HubServer]:
+    with serving(tmp_path_factory.mktemp("hub")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def server(library, hub, tmp_path_factory) -> Iterator[str]:
     command = [sys.executable, "-m", "promptport", "app", str(library), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    own = {"HF_ENDPOINT": hub.url, "HF_TOKEN": hub.token, "HF_HUB_CACHE": cache}
+    environment = {**os.environ, **own, "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         said = ""
         while not (found := re.search(r"Open (http://\S+) in", said)):
             line = process.stderr.readline()
@@ -232,6 +243,54 @@ def test_a_move_survives_a_reload_can_be_cancelled_and_ends_with_a_report(page, 
     assert not (library.parent / "out").exists()
 
 
+def test_a_prompt_is_tagged_removed_and_brought_back(page, library) -> None:
+    page.goto(address("/prompt", name="mood"))
+    page.get_by_label("New tag").fill("<b>best</b>")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Take the tag <b>best</b> away").wait_for()
+    page.get_by_label("New tag").fill("a, b")
+    page.keyboard.press("Enter")
+    page.get_by_text("expected").first.wait_for()
+    page.goto("/")
+    assert page.locator(".pp-chip").all_inner_texts() == ["<b>best</b>"]
+    page.goto(address("/prompt", name="mood"))
+    page.get_by_role("button", name="Take the tag <b>best</b> away").click()
+    page.get_by_text("No longer tagged").wait_for()
+    assert not (library / "mood" / "tags.json").exists()
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert (library / "mood").is_dir()
+    page.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.get_by_role("button", name="Bring mood back").click()
+    page.get_by_role("link", name="mood", exact=True).wait_for()
+    sync_api.expect(page.get_by_role("button", name="Bring mood back")).to_have_count(0)
+    assert load_prompt(library / "mood").length == 3
+
+
+def test_a_prompt_goes_to_the_hub_and_comes_back(page, library, hub) -> None:
+    page.goto(address("/hub", p="warm"))
+    page.get_by_label("Repository to send to").fill("ann/warm")
+    page.get_by_role("button", name="Look first").click()
+    page.get_by_text("Nothing was sent yet.").wait_for()
+    page.get_by_text("The model card").click()
+    assert "base_model" in page.locator(".pp-card-text").inner_text()
+    assert hub.repositories == {}
+    page.get_by_role("button", name="Send", exact=True).click()
+    page.get_by_text(f"Sent: {hub.url}/ann/warm").wait_for()
+    page.get_by_label("Repository to get").fill("ann/warm")
+    page.get_by_role("button", name="Get", exact=True).click()
+    page.get_by_role("link", name="warm-2").wait_for()
+    assert torch.equal(
+        load_prompt(library / "warm-2").vectors, load_prompt(library / "warm").vectors
+    )
+    page.get_by_label("Repository to get").fill("ann/none")
+    page.get_by_label("Name of the new prompt").fill("none")
+    page.get_by_role("button", name="Get", exact=True).click()
+    page.get_by_role("alert").first.wait_for()
+    assert not (library / "none").exists()
+
+
 PAGES = {
     "/": {},
     "/prompt": {"name": EVIL},
@@ -239,6 +298,7 @@ PAGES = {
     "/compare": {"p": NAMES},
     "/move": {"p": EVIL},
     "/combine": {"p": NAMES},
+    "/hub": {"p": EVIL},
     "/jobs": {},
 }
 UNNAMED = """

@@ -131,10 +131,10 @@ class Desk:
         with self._lock:
             return self._jobs.get(number)
 
-    def jobs(self, *, kind: str | None = None) -> list[Job]:
-        """Jobs that are listed, the newest first."""
+    def jobs(self, *, kinds: Sequence[str] = ()) -> list[Job]:
+        """Jobs that are listed, the newest first; of some kinds only, if any is named."""
         with self._lock:
-            own = [j for j in self._jobs.values() if j.listed and kind in (None, j.kind)]
+            own = [j for j in self._jobs.values() if j.listed and (not kinds or j.kind in kinds)]
         return own[::-1]
 
     def running(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from promptport.library.combining import Combination, CombineConfig, combine
 from promptport.moving import MoveConfig, prepare_move
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt
+from promptport.scratch import scratch_folder
 from promptport.storage import load_vector, save_prompt
 from promptport.storage.vector_folder import is_vector
 from promptport.tasks import Task
@@ -136,8 +136,8 @@ def keep(prompt: SoftPrompt, library: str, name: str) -> Path:
     Raises:
         PromptPortError: the name is taken, or the library cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="promptport-") as place:
-        return add_folder(save_prompt(prompt, Path(place) / "prompt"), library, name)
+    with scratch_folder() as place:
+        return add_folder(save_prompt(prompt, place / "prompt"), library, name)
 
 
 def _combined(session: Session, asked: Asked) -> Combination:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from promptport.app.jobs import Desk
-from promptport.catalog import Catalog, CatalogEntry
+from promptport.catalog import Catalog, CatalogEntry, changing
+from promptport.catalog.trash import Removed, in_trash
 from promptport.errors import PromptPortError
 
 _FRESH = 1.0  # seconds for which a library is not read again
@@ -49,6 +50,48 @@ class AppState:
             if self._read is None or time.monotonic() - self._read[0] > _FRESH:
                 self._read = (time.monotonic(), Catalog.open(list(self.places)))
             return self._read[1]
+
+    def reread(self) -> Catalog:
+        """What is in the library after a change of ours.
+
+        Raises:
+            PromptPortError: as `catalog`.
+        """
+        with self._lock:
+            self._read = None
+        return self.catalog()
+
+    def tag(
+        self, entry: CatalogEntry, *, add: Sequence[str] = (), drop: Sequence[str] = ()
+    ) -> None:
+        """Give a prompt tags, and take some from it.
+
+        Raises:
+            PromptPortError: no such tag, or the folder cannot be written.
+        """
+        changing.tag(entry.path, self._place_of(entry), add=add, drop=drop)
+
+    def remove(self, entry: CatalogEntry) -> list[str]:
+        """Move a prompt to the trash of its library.
+
+        Returns:
+            Names of what lay in its folder and went with it.
+
+        Raises:
+            PromptPortError: it is gone, or cannot be moved.
+        """
+        return changing.remove(entry.path, self._place_of(entry))[1]
+
+    def removed(self) -> list[tuple[Path, Removed]]:
+        """What can be restored, with the folder of its library: the latest of every name, the
+        latest first."""
+        found = {(place, each.name): each for place in self.places for each in in_trash(place)}
+        latest = sorted(found.items(), key=lambda own: own[1].removed, reverse=True)
+        return [(place, each) for (place, _), each in latest]
+
+    def _place_of(self, entry: CatalogEntry) -> Path:
+        """The folder of the library in which a prompt lies."""
+        return next(place for place in self.places if entry.folder.is_relative_to(place))
 
 
 def find(catalog: Catalog, names: Sequence[str]) -> tuple[list[CatalogEntry], list[str]]:

@@ -28,6 +28,8 @@ WORK: Mapping[str, str] = {
     "move": "promptport.app.making:move_prompt",
     "score sum": "promptport.app.making:score_sum",
     "combine": "promptport.app.making:combine_prompts",
+    "push": "promptport.app.hub:push",
+    "pull": "promptport.app.hub:pull",
 }
 Tell = Callable[[Mapping[str, Any]], None]
 Asked = Mapping[str, Any]

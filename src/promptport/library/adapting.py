@@ -31,6 +31,7 @@ from promptport.seeds import check_seed
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled, few_shot
 from promptport.tuning.trainer import backward
+from promptport.tuning.usual import placed_like, templates_of
 
 _FEWEST_TEXTS = 8
 _LITTLE = 0.2  # information, or agreement with labels, below which a consensus says little
@@ -166,6 +167,7 @@ def adapt(
         "Free answers cannot be compared word by word; tune on labelled rows instead"
     )
     library = library_on(library, backbone)
+    task = placed_like(task, backbone, templates_of(library.values()))
     check_labelled(task, labelled)
     few = few_shot(task, labelled, config.seed).load("train") if labelled else ()
     pool = OpinionPool(backbone, library, task, truncate=config.truncate)

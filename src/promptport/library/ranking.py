@@ -24,6 +24,7 @@ from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning.multitask import check_labelled
+from promptport.tuning.usual import placed_like, templates_of
 
 LITTLE = 0.2  # information from 0 to 1, below which texts hardly decide the answers
 
@@ -138,6 +139,7 @@ def rank(
     backbone, task = as_backbone(backbone), as_task(task)
     check_labelled(task, labelled, split)
     prompts = library_on(library, backbone)
+    task = placed_like(task, backbone, templates_of(prompts.values()))
     pool = OpinionPool(backbone, prompts, task, truncate=truncate)
     there = task.load(split) if labelled else task.texts(split)
     picked = pick_rows(there, labelled or rows, seed)

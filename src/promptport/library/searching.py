@@ -28,6 +28,7 @@ from promptport.prompt import SoftPrompt
 from promptport.storage import load_prompt
 from promptport.storage.prompt_folder import checksum
 from promptport.tasks import Row, Task, TaskLike, as_task
+from promptport.tuning.usual import placed_like
 
 SHORTLIST = 16
 KINDS = ("free", "mixture")
@@ -132,11 +133,13 @@ class _Search:
     """One search; what was computed is kept beside the indexes of the library."""
 
     def __init__(self, catalog: Catalog, backbone: Backbone, task: Task) -> None:
-        self.backbone, self.task = backbone, task
+        self.backbone = backbone
         self.notes: list[str] = []
         self.asked = self.reused = 0
         self.places = catalog.places
         self.entries = {entry.name: entry for entry in self._own(catalog)}
+        known = [entry.template for entry in self.entries.values() if entry.template]
+        self.task = placed_like(task, backbone, known)
         self.loaded: dict[str, SoftPrompt] = {}
         self.marks: dict[str, str] = {}  # checksums
         with stage("reading the prompts"):

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from promptport.errors import PromptPortError
+from promptport.errors import PromptPortError, RecipeError
 from promptport.recipes.cells import Cell, digest
 from promptport.recipes.kinds import KINDS, names_in
 from promptport.recipes.recipe import Recipe
@@ -107,7 +107,7 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
     """Cells whose places (and `kind`) have some values.
 
     Raises:
-        RecipeError: a key that none of them has.
+        RecipeError: a key that none of them has, or values that no cell has together.
     """
     cells = list(cells)
     keys = {"kind", *(key for cell in cells for key in cell.place)}
@@ -119,7 +119,16 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
         place = {"kind": cell.kind, **cell.place}
         return all(key in place and _is_one_of(place[key], only[key]) for key in only)
 
-    return [cell for cell in cells if has(cell)]
+    found = [cell for cell in cells if has(cell)]
+    if cells and not found:
+        told = " ".join(f"{key}={','.join(map(str, only[key]))}" for key in only)
+        raise RecipeError(
+            "--only",
+            expected="values that one of the recipe's cells has, or more",
+            got=f"{told}, which none has",
+            fix="List the cells with --dry-run and without --only; of a pair name both tasks",
+        )
+    return found
 
 
 def _is_one_of(value: Any, wanted: Sequence[Any]) -> bool:

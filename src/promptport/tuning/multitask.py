@@ -200,11 +200,16 @@ class _TogetherPrompts:
             self._prompt(best[part.rows], part.job.task.name, part.objective.template.text, score)
             for part, score in zip(run.parts, run.best_scores, strict=True)
         ]
-        texts = {part.objective.template.text for part in run.parts}
-        template = texts.pop() if len(texts) == 1 else None
-        names = " + ".join(part.job.task.name for part in run.parts)
+        templates = {part.job.task.name: part.objective.template.text for part in run.parts}
+        texts = set(templates.values())
+        shared = self._prompt(
+            self.parameters.start(),
+            " + ".join(templates),
+            texts.pop() if len(texts) == 1 else None,
+            run.best[0],
+        )
         return TogetherResult(
-            self._prompt(self.parameters.start(), names, template, run.best[0]),
+            shared.with_provenance(templates=templates if len(templates) > 1 else None),
             tuple(single),
             run.best_scores,
             run.step,

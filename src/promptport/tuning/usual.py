@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from promptport.backbone import Backbone
-from promptport.tasks import Template
+from promptport.prompt import SoftPrompt
+from promptport.tasks import Task, Template
 from promptport.tuning.config import TuneConfig
 
 Place = Literal["template", "front", "behind"]
@@ -65,3 +67,26 @@ def placed(template: Template, place: Place) -> Template:
     if place == "behind" and template.leads_with_soft:
         return template.with_soft_behind()
     return template
+
+
+def templates_of(prompts: Iterable[SoftPrompt]) -> list[str]:
+    """All templates that prompts are known to be asked in."""
+    return [text for prompt in prompts for text in prompt.provenance.known_templates]
+
+
+def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Task:
+    """A task whose virtual tokens stand where those of its causal backbone's prompts do.
+
+    Prompts that were tuned behind the text say little in front of it. If all of them were, a task
+    in whose template virtual tokens stand in front of everything is asked behind the text too.
+
+    Args:
+        task: the new task.
+        backbone: of the prompts.
+        templates: of prompts of other tasks.
+    """
+    found = set(templates)
+    behind = found and not any(Template.parse(text).leads_with_soft for text in found)
+    if backbone.kind != "causal" or not behind or not task.template.leads_with_soft:
+        return task
+    return task.with_template(placed(task.template, "behind").text)

@@ -117,7 +117,7 @@ def test_the_list_has_the_newest_first_and_not_what_pages_ask_by_themselves(desk
     second = desk.submit("refuse", "Second", {})
     over(second)
     assert desk.jobs() == [second, first]
-    assert desk.jobs(kind="echo") == [first]
+    assert desk.jobs(kinds=["echo"]) == [first]
     assert desk.running() == 0
 
 

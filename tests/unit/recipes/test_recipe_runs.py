@@ -221,7 +221,8 @@ def test_only(fake: Any, recipe: Recipe, tmp_path: Path) -> None:
     tasks = {"choose": 2, "of": ["sentiment", "topic", "question"]}
     sums = recipe_of(changed(grid=[{**pairs, "tasks": tasks}]), "small").cells()
     assert len(chosen(sums, {"tasks": ["sentiment", "topic"]})) == 1
-    assert chosen(sums, {"tasks": ["sentiment"]}) == []
+    with pytest.raises(RecipeError, match="got tasks=sentiment,nothing, which none has"):
+        chosen(sums, {"tasks": ["sentiment", "nothing"]})
     with pytest.raises(RecipeError, match="Did you mean 'task'"):
         chosen(recipe.cells(), {"tsk": ["topic"]})
 

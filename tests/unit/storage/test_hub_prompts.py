@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import yaml
-from tests.hub import serving
+from tests.hub import instead_of_the_hub
 
 from promptport.backbone import Backbone
 from promptport.errors import PromptPortError
@@ -20,17 +20,7 @@ from promptport.tuning.baselines import random_prompt
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A server in the place of the Hub, for this process."""
-    import huggingface_hub.constants as constants
-
-    with serving(tmp_path / "hub") as server:
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setenv("HF_TOKEN", server.token)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    with instead_of_the_hub(monkeypatch, tmp_path) as server:
         yield server
 
 

@@ -24,15 +24,15 @@ def jobs_page(state: AppState) -> None:
         "prompts that they made stay in the library.",
         "pp-note",
     )
-    job_list(state, None, "Nothing was asked yet: try, move or combine prompts.", level="h2")
+    job_list(state, (), "Nothing was asked yet: try, move or combine prompts.", level="h2")
 
 
-def job_list(state: AppState, kind: str | None, empty: str, *, level: str = "h3") -> None:
+def job_list(state: AppState, kinds: Sequence[str], empty: str, *, level: str = "h3") -> None:
     """Cards of jobs, the newest first; new ones appear by themselves.
 
     Args:
         state: of the server.
-        kind: only these; None for all.
+        kinds: only these; none for all.
         empty: what is said where there is none.
         level: tag of the headings.
     """
@@ -40,7 +40,7 @@ def job_list(state: AppState, kind: str | None, empty: str, *, level: str = "h3"
     shown: list[int] = [-1]
 
     def look() -> None:
-        jobs: Sequence[Job] = state.desk.jobs(kind=kind)
+        jobs: Sequence[Job] = state.desk.jobs(kinds=kinds)
         numbers = [job.number for job in jobs]
         if numbers == shown:
             return

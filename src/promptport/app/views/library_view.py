@@ -10,7 +10,7 @@ from nicegui import run, ui
 
 from promptport.app.facts import LOADABLE
 from promptport.app.filters import Filters
-from promptport.app.state import AppState
+from promptport.app.state import AppState, find
 from promptport.app.views.elements import (
     address,
     attributes,
@@ -21,6 +21,7 @@ from promptport.app.views.elements import (
     tag,
     textual,
 )
+from promptport.app.views.keeping_view import remove_button, removed_section
 from promptport.catalog import Catalog, CatalogEntry
 from promptport.catalog.facts import KINDS
 from promptport.errors import PromptPortError
@@ -60,6 +61,7 @@ class _Library:
             with section("Damaged", note="These cannot be read; nothing of them was changed."):
                 for entry in catalog.damaged:
                     textual("p", f"{entry.name}: {entry.problem}", "pp-problem")
+        removed_section(state, ui.navigate.reload)
 
     def _form(self) -> None:
         catalog, filters = self.catalog, self.filters
@@ -215,6 +217,8 @@ class _Library:
                 link_button("Combine", address("/combine", p=names))
             if count == 1:
                 link_button("Move", address("/move", p=names[0]))
+            if count:
+                remove_button(self.state, lambda: find(self.catalog, names)[0], ui.navigate.reload)
 
 
 def _score(score: float | None) -> None:

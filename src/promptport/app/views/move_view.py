@@ -114,4 +114,4 @@ def move_page(state: AppState, catalog: Catalog, name: str) -> None:
         problem(line)
     _Move(state, catalog, "" if lines else name)
     textual("h2", "Moves")
-    job_list(state, "move", "None yet.")
+    job_list(state, ("move",), "None yet.")

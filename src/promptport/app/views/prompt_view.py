@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from nicegui import ui
+
 from promptport.app.facts import LOADABLE, fitting
 from promptport.app.state import AppState, asked_of
 from promptport.app.views.curve import show_curve
@@ -21,6 +23,7 @@ from promptport.app.views.elements import (
     tag,
     textual,
 )
+from promptport.app.views.keeping_view import remove_button, tags_form
 from promptport.app.views.waiting import answer_of
 from promptport.catalog import Catalog, CatalogEntry
 from promptport.catalog.showing import curve_of, history_sentences, score_facts
@@ -39,7 +42,7 @@ def prompt_page(state: AppState, catalog: Catalog, name: str) -> None:
     if entry.problem is not None:
         problem(entry.problem)
         return
-    _show_facts(entry)
+    _show_facts(state, entry)
     with tag("div", "pp-two"):
         with section("Scores"):
             _show_scores(entry)
@@ -64,7 +67,7 @@ def prompt_page(state: AppState, catalog: Catalog, name: str) -> None:
             _show_similar(state, catalog, entry)
 
 
-def _show_facts(entry: CatalogEntry) -> None:
+def _show_facts(state: AppState, entry: CatalogEntry) -> None:
     with tag("div", "pp-card"):
         size = "" if entry.width is None else f" x {entry.width}"
         pairs = [
@@ -76,9 +79,8 @@ def _show_facts(entry: CatalogEntry) -> None:
             ("Template", entry.template or "not recorded"),
             ("Folder", entry.path),
         ]
-        if entry.tags:
-            pairs.append(("Tags", ", ".join(entry.tags)))
         facts(pairs)
+        tags_form(state, entry)
         with tag("div", "pp-row", role="group", aria_label="With this prompt"):
             if entry.kind in LOADABLE:
                 link_button("Try it", address("/try", p=entry.name))
@@ -86,6 +88,9 @@ def _show_facts(entry: CatalogEntry) -> None:
                     link_button("Move it", address("/move", p=entry.name))
                 link_button("Combine it", address("/combine", p=entry.name))
                 link_button("Compare it", address("/compare", p=entry.name))
+                if entry.kind != "vector":
+                    link_button("Send it to the Hub", address("/hub", p=entry.name))
+            remove_button(state, lambda: [entry], lambda: ui.navigate.to("/"))
 
 
 def _show_scores(entry: CatalogEntry) -> None:

@@ -23,6 +23,8 @@ def show_result(job: Job, result: dict[str, Any]) -> None:
         "combine": show_combined,
         "try": show_answers,
         "forecast": show_forecast,
+        "push": show_pushed,
+        "pull": show_pulled,
     }[job.kind](result)
 
 
@@ -60,6 +62,34 @@ def show_combined(result: dict[str, Any]) -> None:
     with tag("p"):
         textual("span", "Saved as ")
         link(result["name"], address("/prompt", name=result["name"]))
+    for line in result["notes"]:
+        textual("p", f"Note: {line}", "pp-note")
+
+
+def show_pushed(result: dict[str, Any]) -> None:
+    """What was sent to the Hub, or would be."""
+    if result["url"] is None:
+        whose = "only you see it" if result["private"] else "everybody sees it"
+        said = f"Nothing was sent yet. If {result['repo']} is made anew, {whose}."
+    else:
+        said = f"Sent: {result['url']}"
+    textual("p", said)
+    rows = [[name, f"{size:,} bytes"] for name, size in result["files"].items()]
+    table("Files", ["file", "size"], rows, numbers=(1,))
+    with tag("details"):
+        textual("summary", "The model card")
+        textual("pre", result["card"], "pp-card-text")
+
+
+def show_pulled(result: dict[str, Any]) -> None:
+    """What came from the Hub."""
+    with tag("p"):
+        textual("span", "Whole and readable; saved as ")
+        link(result["name"], address("/prompt", name=result["name"]))
+    told = (
+        f"{result['model']}, {result['task'] or 'no task recorded'}; commit {result['commit'][:12]}"
+    )
+    textual("p", told, "pp-note")
     for line in result["notes"]:
         textual("p", f"Note: {line}", "pp-note")
 

@@ -13,7 +13,9 @@ from promptport.app.state import AppState
 from promptport.app.views.combine_view import combine_page
 from promptport.app.views.compare_view import compare_page
 from promptport.app.views.elements import problem
+from promptport.app.views.hub_view import hub_page
 from promptport.app.views.jobs_view import jobs_page
+from promptport.app.views.keeping_view import removed_section
 from promptport.app.views.library_view import library_page
 from promptport.app.views.move_view import move_page
 from promptport.app.views.prompt_view import prompt_page
@@ -59,6 +61,14 @@ def add_pages(state: AppState) -> None:
     async def combine(p: Annotated[list[str], Query()] = []) -> None:  # noqa: B006
         await _shown(state, "Combine", lambda catalog: combine_page(state, catalog, p))
 
+    async def hub(p: str = "") -> None:
+        try:
+            catalog = await run.io_bound(state.catalog)
+        except PromptPortError:  # nothing is there yet: something can be got
+            catalog = None
+        with shell(state, "Hub"):
+            hub_page(state, catalog, p)
+
     async def jobs() -> None:
         with shell(state, "Jobs"):
             jobs_page(state)
@@ -70,6 +80,7 @@ def add_pages(state: AppState) -> None:
         "/compare": compare,
         "/move": move,
         "/combine": combine,
+        "/hub": hub,
         "/jobs": jobs,
     }
     for path, build in pages.items():
@@ -83,6 +94,7 @@ async def _shown(state: AppState, title: str, show: Callable[[Catalog], Any]) ->
     except PromptPortError as error:
         with shell(state, title):
             problem(str(error))
+            removed_section(state, ui.navigate.reload)
         return
     with shell(state, title):
         show(catalog)

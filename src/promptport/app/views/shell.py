@@ -18,6 +18,7 @@ PAGES = {
     "Compare": "/compare",
     "Move": "/move",
     "Combine": "/combine",
+    "Hub": "/hub",
     "Jobs": "/jobs",
 }
 # Colours: what a click makes of it, and what is said of it.

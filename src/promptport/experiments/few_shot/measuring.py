@@ -34,6 +34,7 @@ from promptport.progress import stage
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
+from promptport.tuning.usual import placed_like, templates_of
 
 _VALUES = ("score", "right", "skipped", "chosen", "vectors")  # of a cell
 
@@ -54,7 +55,8 @@ def few_shot_curves(
 
     Args:
         backbone: the frozen model of all prompts.
-        task: the new task; every start is asked in its template.
+        task: the new task; every start is asked in its template, behind the text where the
+            library's prompts are (`tuning.usual.placed_like`).
         library: prompts of other tasks, one or more by name; of a `Library` those on this model.
         config: what is measured.
         prompts: further starts by name.
@@ -105,8 +107,10 @@ class _Measurement:
         prompts: Mapping[str, SoftPrompt],
         out: str | Path | None,
     ) -> None:
-        self.backbone, self.task, self.config = backbone, task, config
+        self.backbone, self.config = backbone, config
         self.starts = Starts(backbone, library, prompts, config.starts, truncate=config.truncate)
+        task = placed_like(task, backbone, templates_of(self.starts.library.values()))
+        self.task = task
         self.notes = [*self.starts.left_out, *self.starts.knowing(task)]
         self.starts.check_reference(config.reference)
         compared = [name for name in config.starts if name in COMPARE_ANSWERS]

@@ -103,10 +103,12 @@ class FewShot(Kind):
     ) -> SoftPrompt | None:
         """The prompt of a start that is made here."""
         from promptport.evaluation import evaluate
+        from promptport.tuning.usual import placed_like, templates_of
 
         method = cell.place["method"]
         if method == "best_single":
             backbone, task = bench.backbone(cell.place["backbone"]), bench.task(cell.place["task"])
+            task = placed_like(task, backbone, templates_of(library.values()))
             return max(
                 library.values(),
                 key=lambda prompt: (
