@@ -29,6 +29,7 @@ from typing import Any
 import yaml
 from benchmarks._command import measured
 from benchmarks._result import ROOT, environment, write_summary
+from benchmarks.grid.outcomes import outcomes
 
 from promptport.files import write_atomic
 from promptport.recipes.recipe import Recipe, read_recipe, recipe_of
@@ -65,7 +66,7 @@ def _run(given: argparse.Namespace) -> int:
     for part in given.part:
         known |= {"overhead": overhead, "speedup": speedup}.get(part, lambda: kills(given.kills))()
         write_summary(given.results, known, recorded)
-    known |= _recipes()
+    known |= _recipes() | outcomes(RESULTS / "runs")
     write_summary(given.results, known, recorded)
     lines = [f"| `{name}` | {value} |" for name, value in sorted(known.items())]
     text = "\n".join(["| figure | value |", "|---|---|", *lines, ""])
