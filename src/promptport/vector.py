@@ -279,7 +279,8 @@ def shared_provenance(left: Provenance, right: Provenance) -> Provenance:
 
     The templates of different tasks are all kept, since each task is asked in its own.
     """
-    templates = {**_templates_of(right), **_templates_of(left)}
+    # What the left part says counts, and stands first.
+    templates = _templates_of(left) | _templates_of(right) | _templates_of(left)
     return Provenance(
         backbone=left.backbone,
         kind=left.kind or right.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -656,3 +657,23 @@ def test_printed_commands_run(run_cli, run_printed, library, task_file) -> None:
     tasks = ("--task", task_file, "--grid", "0,1")
     (scored,) = run_printed(run_cli(*base, *tasks, "--search")[2])
     assert "capitals" in scored[1]
+
+
+def test_a_sum_tells_and_uses_the_template_of_each_task(run_cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["--backbone", "nano-llama", "--epochs", 1, "--max-train-rows", 32]
+    template = "{text} {soft} is {answer} ."
+    assert run_cli("tune", *short, "--task", "sentiment", "--out", "a")[0] == 0
+    asked = ["--task", "topic", "--template", template, "--out", "b"]
+    assert run_cli("tune", *short, *asked)[0] == 0
+    assert run_cli("vector", "combine", "a + b", "--out", "c")[0] == 0
+    _, out, err = run_cli("eval", "c", "--task", "topic", "--json")
+    assert json.loads(out)["template"] == template
+    assert "names no template" not in err
+    shown = run_cli("inspect", "c")[1]
+    assert re.search(r"template of sentiment.*\{text\} \{soft\} \{answer\} \.", shown)
+    assert re.search(r"template of topic.*is \{answer\} \.", shown)
+    assert run_cli("export", "c", "--to", "hf", "--out", "d")[0] == 0
+    told = (tmp_path / "d" / "README.md").read_text()
+    assert "made for several templates" in told
+    assert f"`{template}`" in told

@@ -117,9 +117,12 @@ def test_a_combination_keeps_what_its_parts_share():
     left = Provenance("m", "masked", "r1", None, "{soft} a", "x", {"seed": 1}, {"steps": 2})
     right = Provenance("m", None, None, "f", "{soft} b", "y", {"seed": 1}, None, ({"step": "t"},))
     found = (vector([[1.0]], "x", left) + vector([[1.0]], "y", right)).provenance
+    templates = {"x": "{soft} a", "y": "{soft} b"}
     assert found == Provenance(
-        "m", "masked", "r1", "f", None, "x + y", {"seed": 1}, None, ({"step": "t"},)
+        *("m", "masked", "r1", "f", None, "x + y", {"seed": 1}, None, ({"step": "t"},)),
+        templates=templates,
     )
+    assert list(found.templates) == ["x", "y"]
 
 
 def test_a_vector_on_its_own_origin_is_the_prompt():

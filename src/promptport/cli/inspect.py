@@ -264,6 +264,7 @@ def _show_prompt(described: Described) -> None:
         ["virtual tokens", f"{described['length']} x {described['width']}"],
         ["task", source["task"]],
         ["template", source["template"]],
+        *([f"template of {task}", text] for task, text in source.get("templates", {}).items()),
         ["origin", source["origin"]],
         ["dev score", (source["tuning"] or {}).get("dev_score")],
         ["fingerprint", source["fingerprint"]],

@@ -101,7 +101,14 @@ def _traps(engine: Engine, material: Material, facts: Mapping[str, Any]) -> Sequ
         ]
     if engine.name == "llama.cpp-embd":
         lines.append("llama.cpp scales tokens alone: these rows are scaled already.")
-    if any(item.prompt.provenance.template is None for item in material.items):
-        lines.append("The prompt names no template: the row above puts it in front of the text.")
+    for item in material.items:
+        made = item.prompt.provenance
+        if made.template is None:
+            said = "The prompt names no template: the row above puts it in front of the text."
+            if made.templates:
+                said = "The prompt was made for several templates; the row above is none of them: "
+                said += ", ".join(f"`{text}`" for text in made.known_templates) + "."
+            if said not in lines:
+                lines.append(said)
     lines.append("A prompt fits this very model alone; carry it to others with `promptport move`.")
     return lines

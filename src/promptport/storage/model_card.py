@@ -106,7 +106,7 @@ def _facts(prompt: SoftPrompt) -> str:
     rows = {
         "base model": f"{code(public_name(made.backbone))}{revision}",
         "task": code(made.task) if made.task else None,
-        "template": code(made.template) if made.template else None,
+        "template": ", ".join(map(code, made.known_templates)) or None,
         "virtual tokens": f"{prompt.length}, {prompt.width} wide, {form}",
         "tuning started from": None if origin is None else prose(origin),
         "file of the base model": _file(made),
@@ -183,7 +183,7 @@ def _usage(made: Provenance) -> str:
 
 
 def _usage_with_peft(made: Provenance) -> str:
-    if not _leads_with_soft(made.template):
+    if not all(map(_leads_with_soft, made.known_templates)):
         return (
             "PEFT puts the virtual tokens in front of everything. This prompt was made for another "
             "place, that of `{soft}` in its template, so use it with promptport."
@@ -202,9 +202,9 @@ def _usage_with_peft(made: Provenance) -> str:
     return "\n".join(lines)
 
 
-def _leads_with_soft(template: str | None) -> bool:
+def _leads_with_soft(template: str) -> bool:
     try:
-        return template is None or Template.parse(template).leads_with_soft
+        return Template.parse(template).leads_with_soft
     except PromptPortError:  # one that nobody can lay a text out in
         return False
 
@@ -215,11 +215,11 @@ def _limits(made: Provenance) -> str:
         f"It fits {code(name)} alone. For another model, also a fine-tuned one with other "
         "embeddings, carry it over with `promptport move`.",
     ]
-    if made.template:
+    if made.known_templates:
         lines.append("It was made for texts laid out as in its template, and does less elsewhere.")
     if made.tuning is None and made.history:
         lines.append("It was not tuned on labelled rows of this model: measure it before use.")
-    if made.template is None:
+    if not made.known_templates:
         lines.append("Its template is not recorded: try which layout of the text suits it.")
     return "\n".join(f"- {line}" for line in lines)
 

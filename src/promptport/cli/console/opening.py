@@ -124,7 +124,9 @@ def note_other_task(
 
 def note_no_template(prompt: SoftPrompt, task: Task) -> None:
     """Say that the task's template is used, where the prompt names none and it may be wrong."""
-    if prompt.provenance.template is None and not task.template.leads_with_soft:
+    made = prompt.provenance
+    known = made.template or (made.templates or {}).get(task.name)
+    if known is None and not task.template.leads_with_soft:
         note(
             "the prompt names no template, so that of the task is used: "
             f"{task.template.text} (PEFT puts its rows in front: --template '{{soft}} ...')"
