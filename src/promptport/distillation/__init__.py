@@ -10,6 +10,7 @@ from promptport.distillation.recipes import (
     align,
     distill_merge,
     fit_mixture,
+    merge_settings,
 )
 from promptport.distillation.selection import Selection, select_transfer
 from promptport.distillation.starts import Start, usual_distillation
@@ -37,6 +38,7 @@ __all__ = [
     "distill_merge",
     "distill_over_origins",
     "fit_mixture",
+    "merge_settings",
     "move_by_answers",
     "move_by_writing",
     "select_transfer",

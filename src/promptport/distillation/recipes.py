@@ -13,14 +13,14 @@ alike (`trainer`). Four recipes differ in what learns from what:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from promptport._version import __version__
-from promptport.backbone import BackboneLike, as_backbone
+from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.config import DistillConfig, Teacher
 from promptport.distillation.targets import DistillTargets
 from promptport.distillation.trainer import Distillation
@@ -34,6 +34,7 @@ from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.storage import PromptLike, as_prompt
 from promptport.tasks import TaskLike, as_task
+from promptport.tuning.usual import LARGE
 
 # Sums lie far from where their prompts answer: longer and more steps than to mend a ported prompt.
 INTO_MERGE = DistillConfig(
@@ -48,6 +49,36 @@ INTO_MERGE = DistillConfig(
     batch_size=4,
     relative_lr=0.06,
 )
+
+# Each update takes long there, and few bring most back (benchmarks/grid, SmolLM2-135M). The running
+# mean must be shorter than the run: the start counts in it.
+LARGE_MERGE = replace(
+    INTO_MERGE,
+    rows=128,
+    steps=60,
+    check=20,
+    patience=3,
+    average=10,
+    batch_size=8,
+    relative_lr=0.1,
+)
+MergeLearning = DistillConfig | Mapping[str, Any] | None
+
+
+def merge_settings(backbone: Backbone, given: MergeLearning = None) -> DistillConfig:
+    """How a combination of prompts learns on a backbone.
+
+    Args:
+        backbone: of the prompts.
+        given: all of it, or changes to what is usual for a backbone of this size.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+    if isinstance(given, DistillConfig):
+        return given
+    usual = LARGE_MERGE if backbone.parameters >= LARGE else INTO_MERGE
+    return replace(usual, **(given or {}))
 
 
 SAVE_SECONDS = 20.0  # between two savings of an unfinished run
@@ -176,7 +207,7 @@ def distill_merge(
     parts: Sequence[tuple[PromptLike, TaskLike]],
     *,
     split: str = "train",
-    config: DistillConfig | None = None,
+    config: MergeLearning = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DistillResult:
     """Let one prompt answer like each of several on the texts of its own task; no label is read.
@@ -193,7 +224,8 @@ def distill_merge(
         backbone: the frozen model of all prompts.
         parts: the single prompts with their tasks, one or more.
         split: the split whose texts are read.
-        config: budget and rates, `rows` of every task; None for `INTO_MERGE`.
+        config: budget and rates, `rows` of every task; or changes to what is usual
+            (`merge_settings`).
         progress: called with (steps done, steps in all).
 
     Returns:
@@ -204,8 +236,8 @@ def distill_merge(
         MismatchError: a prompt belongs to another backbone.
         TaskError: too few rows, or a text to text task.
     """
-    config = config or INTO_MERGE
     backbone = as_backbone(backbone)
+    config = merge_settings(backbone, config)
     begun = [prompt] if isinstance(prompt, SoftPrompt | str | Path) else prompt
     prompts = [as_prompt(each) for each in begun]
     learned = [(as_prompt(own), as_task(task)) for own, task in parts]

@@ -20,7 +20,8 @@ from promptport.analysis import forecast_pair
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.checks import is_once, refuse_out_of_range
-from promptport.distillation import INTO_MERGE, DistillConfig
+from promptport.distillation import merge_settings
+from promptport.distillation.recipes import MergeLearning
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.result_store import (
@@ -77,7 +78,8 @@ class PairsConfig:
         dev_rows: the same for searches, which read the labels of `dev`.
         forecast_rows: unlabelled training rows for a forecast of each pair that is combined by
             `sum`, `mean` or `select`; 0 for none.
-        distill: how `distill` learns; its seed and `truncate` are those given here.
+        distill: how `distill` learns, or changes to what is usual on the backbone; its seed and
+            `truncate` are those given here.
         seed: of the sets that are drawn, of methods that draw, and of `distill`.
         truncate: cut texts that are too long instead of refusing them.
 
@@ -92,7 +94,7 @@ class PairsConfig:
     rows: int = 0
     dev_rows: int = 0
     forecast_rows: int = 0
-    distill: DistillConfig = INTO_MERGE
+    distill: MergeLearning = None
     seed: int = 0
     truncate: bool = False
 
@@ -206,7 +208,7 @@ class _Comparison:
             more += [config.dev_rows, asdict(SEARCHED[way])]
         elif way == DISTILL:
             read.add("train")
-            more += [asdict(config.distill)]
+            more += [asdict(merge_settings(self.backbone, config.distill))]
         if config.forecast_rows and way in RELIABILITY:
             read.add("train")
             more += [config.forecast_rows]

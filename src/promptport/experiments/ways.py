@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from promptport.backbone import Backbone
-from promptport.distillation import INTO_MERGE, DistillConfig, DistillResult, distill_merge
+from promptport.distillation import DistillResult, distill_merge, merge_settings
+from promptport.distillation.recipes import MergeLearning
 from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, concatenate, list_merges, merge, search_coefficients
 from promptport.prompt import SoftPrompt
@@ -25,13 +26,14 @@ class WayConfig:
 
     Attributes:
         dev_rows: most labelled dev rows of each task that searches read; 0 for all.
-        distill: how `distill` learns; its seed and `truncate` are those given here.
+        distill: how `distill` learns, or changes to what is usual on the backbone; its seed and
+            `truncate` are those given here.
         seed: of methods that draw, and of `distill`.
         truncate: cut texts that are too long instead of refusing them.
     """
 
     dev_rows: int = 0
-    distill: DistillConfig = INTO_MERGE
+    distill: MergeLearning = None
     seed: int = 0
     truncate: bool = False
 
@@ -99,7 +101,9 @@ def combine_by(
         return WayResult(searched.prompt, tuple(searched.coefficients))
     if way == DISTILL:
         starts = [merge(vectors).apply(origin, made), concatenate(prompts)]
-        learning = replace(config.distill, seed=config.seed, truncate=config.truncate)
+        learning = replace(
+            merge_settings(backbone, config.distill), seed=config.seed, truncate=config.truncate
+        )
         pairs = list(zip(prompts, tasks, strict=True))
         distilled = distill_merge(starts, backbone, pairs, config=learning)
         return WayResult(distilled.prompt, distilled=distilled)

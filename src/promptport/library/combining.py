@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from promptport.backbone import Backbone, BackboneLike
-from promptport.distillation import DistillConfig, DistillResult, distill_merge
+from promptport.distillation import DistillResult, distill_merge
+from promptport.distillation.recipes import MergeLearning
 from promptport.errors import PromptPortError, UnknownNameError
 from promptport.library.terms import Combinable, Terms, find_terms
 from promptport.merging import (
@@ -46,7 +47,8 @@ class CombineConfig:
         seed: of random origins and methods.
         search: choose the coefficients by labelled dev rows; its method, options and seed are
             those of this configuration. None: take them from the expression.
-        distill: let the combination learn to answer like each of its prompts, without labels.
+        distill: let the combination learn to answer like each of its prompts, without labels: how,
+            or changes to what is usual for the backbone (`distillation.merge_settings`).
 
     Raises:
         PromptPortError: choices that do not fit together.
@@ -58,7 +60,7 @@ class CombineConfig:
     origin: OriginLike = OWN
     seed: int = 0
     search: SearchConfig | None = None
-    distill: DistillConfig | None = None
+    distill: MergeLearning = None
 
     def __post_init__(self) -> None:
         _check_method(self.method)
@@ -279,7 +281,7 @@ class _Work:
     def _distilled(
         self,
         starts: list[SoftPrompt],
-        config: DistillConfig,
+        config: MergeLearning,
         progress: Callable[[int, int], None] | None,
     ) -> DistillResult:
         added = self.terms.added

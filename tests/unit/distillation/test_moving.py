@@ -8,10 +8,12 @@ import pytest
 import torch
 
 from promptport.distillation import (
+    INTO_MERGE,
     DistillConfig,
     Teacher,
     agreement,
     choose_cue_word,
+    merge_settings,
     move_by_answers,
     recipes,
     starts,
@@ -265,6 +267,21 @@ def test_large_models_begin_anew_and_small_ones_from_the_prompt(backbone, monkey
     monkeypatch.setattr(starts, "LARGE", small.parameters)
     assert usual_start(small, [small]) == "vocabulary"
     assert usual_distillation(small).steps > 0
+
+
+def test_sums_learn_in_fewer_updates_on_large_models(backbone, monkeypatch) -> None:
+    small = backbone("bert")
+    assert merge_settings(small) == INTO_MERGE
+    assert merge_settings(small, {"steps": 7}) == replace(INTO_MERGE, steps=7)
+    assert merge_settings(small, CONFIG) == CONFIG
+    monkeypatch.setattr(recipes, "LARGE", small.parameters)
+    usual = merge_settings(small)
+    assert usual.steps < INTO_MERGE.steps
+    # The start counts in the running mean: by the end it is to be next to nothing.
+    assert (1 - 1 / usual.average) ** usual.steps < 0.01
+    assert merge_settings(small, {"rows": 9}).rows == 9
+    with pytest.raises(TuningError, match="rows"):
+        merge_settings(small, {"rows": 1})
 
 
 def test_bad_input(backbone, task) -> None:

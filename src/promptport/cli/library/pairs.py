@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -121,7 +120,6 @@ def command(
         promptport library pairs prompts --way sum --way separate --out pairs
     """
     quiet()
-    from promptport.distillation import INTO_MERGE
     from promptport.experiments import PairsConfig, score_pairs
     from promptport.files import json_bytes, write_atomic
 
@@ -133,7 +131,7 @@ def command(
         rows=rows,
         dev_rows=max_dev_rows,
         forecast_rows=forecast,
-        distill=INTO_MERGE if steps is None else replace(INTO_MERGE, steps=steps),
+        distill=None if steps is None else {"steps": steps},
         seed=seed,
         truncate=truncate,
     )

@@ -32,7 +32,7 @@ from promptport.cli.console import (
 )
 from promptport.cli.panels import METHOD_PANEL, TASK_PANEL
 from promptport.cli.parsing import parse_options
-from promptport.cli.vector.distilling import distill_settings
+from promptport.cli.vector.distilling import distill_changes
 from promptport.cli.vector.searching import USUAL, search_settings, show_search
 from promptport.errors import PromptPortError
 
@@ -187,7 +187,6 @@ def command(
         promptport vector combine "capital + currency" --method either --distill --out both
     """
     quiet()
-    from promptport.distillation import INTO_MERGE
     from promptport.library.combining import CombineConfig, combine
     from promptport.library.terms import find_terms
     from promptport.storage import save_prompt
@@ -213,7 +212,7 @@ def command(
         )
         if searching
         else None,
-        distill_settings(INTO_MERGE, texts, rows, steps, seed, truncate) if distill else None,
+        distill_changes(texts, rows, steps, seed, truncate) if distill else None,
     )
     check_out(out, *terms.folders.values(), *origin_folder(None if origin == _OWN else origin))
     if not config.needs_model and origin == _OWN and backbone is not None:

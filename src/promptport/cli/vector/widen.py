@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,7 +33,7 @@ from promptport.cli.console import (
     written,
 )
 from promptport.cli.panels import METHOD_PANEL, TASK_PANEL
-from promptport.cli.vector.distilling import distill_settings
+from promptport.cli.vector.distilling import distill_changes
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def command(
         source = _with_template(source, template)
     note_no_template(source, opened)
     spec = None if origin is None else read_origin(origin, seed)
-    config = distill_settings(OVER_ORIGINS, texts, rows, steps, seed, truncate)
+    config = replace(OVER_ORIGINS, **distill_changes(texts, rows, steps, seed, truncate))
     loading: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
     model = load_backbone(source.provenance, backbone, prompt, **loading)
     result = distill_over_origins(

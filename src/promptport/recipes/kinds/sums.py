@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +77,6 @@ class Sums(Kind):
         }
 
     def _combined(self, cell: Cell, bench: Bench) -> WayResult:
-        from promptport.distillation import INTO_MERGE
         from promptport.experiments.ways import WayConfig, combine_by
         from promptport.library import TaskPrompt
 
@@ -91,7 +89,7 @@ class Sums(Kind):
         learning = {**bench.settings.distill, **options.get("distill", {})}
         config = WayConfig(
             options.get("dev_rows", 0),
-            replace(INTO_MERGE, **learning),
+            learning,
             cell.place["seed"],
             truncate=True,
         )
