@@ -62,10 +62,11 @@ LARGE_MERGE = replace(
     batch_size=8,
     relative_lr=0.1,
 )
-MergeLearning = DistillConfig | Mapping[str, Any] | None
 
 
-def merge_settings(backbone: Backbone, given: MergeLearning = None) -> DistillConfig:
+def merge_settings(
+    backbone: Backbone, given: DistillConfig | Mapping[str, Any] | None = None
+) -> DistillConfig:
     """How a combination of prompts learns on a backbone.
 
     Args:
@@ -207,7 +208,7 @@ def distill_merge(
     parts: Sequence[tuple[PromptLike, TaskLike]],
     *,
     split: str = "train",
-    config: MergeLearning = None,
+    config: DistillConfig | Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DistillResult:
     """Let one prompt answer like each of several on the texts of its own task; no label is read.

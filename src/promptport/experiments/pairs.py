@@ -20,8 +20,7 @@ from promptport.analysis import forecast_pair
 from promptport.analysis.forecast import RELIABILITY
 from promptport.backbone import Backbone, BackboneLike, as_backbone, with_origin
 from promptport.checks import is_once, refuse_out_of_range
-from promptport.distillation import merge_settings
-from promptport.distillation.recipes import MergeLearning
+from promptport.distillation import DistillConfig, merge_settings
 from promptport.errors import PromptPortError, ShapeError, UnknownNameError
 from promptport.evaluation import Evaluation, score_prompts
 from promptport.experiments.result_store import (
@@ -94,7 +93,7 @@ class PairsConfig:
     rows: int = 0
     dev_rows: int = 0
     forecast_rows: int = 0
-    distill: MergeLearning = None
+    distill: DistillConfig | Mapping[str, Any] | None = None
     seed: int = 0
     truncate: bool = False
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from promptport.backbone import Backbone
-from promptport.distillation import DistillResult, distill_merge, merge_settings
-from promptport.distillation.recipes import MergeLearning
+from promptport.distillation import (
+    DistillConfig,
+    DistillResult,
+    distill_merge,
+    merge_settings,
+)
 from promptport.library import TaskPrompt
 from promptport.merging import SearchConfig, concatenate, list_merges, merge, search_coefficients
 from promptport.prompt import SoftPrompt
@@ -33,7 +38,7 @@ class WayConfig:
     """
 
     dev_rows: int = 0
-    distill: MergeLearning = None
+    distill: DistillConfig | Mapping[str, Any] | None = None
     seed: int = 0
     truncate: bool = False
 

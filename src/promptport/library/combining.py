@@ -10,8 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from promptport.backbone import Backbone, BackboneLike
-from promptport.distillation import DistillResult, distill_merge
-from promptport.distillation.recipes import MergeLearning
+from promptport.distillation import DistillConfig, DistillResult, distill_merge
 from promptport.errors import PromptPortError, UnknownNameError
 from promptport.library.terms import Combinable, Terms, find_terms
 from promptport.merging import (
@@ -60,7 +59,7 @@ class CombineConfig:
     origin: OriginLike = OWN
     seed: int = 0
     search: SearchConfig | None = None
-    distill: MergeLearning = None
+    distill: DistillConfig | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         _check_method(self.method)
@@ -281,7 +280,7 @@ class _Work:
     def _distilled(
         self,
         starts: list[SoftPrompt],
-        config: MergeLearning,
+        config: DistillConfig | Mapping[str, Any] | None,
         progress: Callable[[int, int], None] | None,
     ) -> DistillResult:
         added = self.terms.added
