@@ -61,6 +61,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!promptport\.).*"),
     ("py:.*", r"promptport\.[\w.]*\._\w+"),  # checks that stand in annotations of pydantic
+    ("py:class", r"promptport\.[\w.]* \| .*"),  # a union that Sphinx cuts at a comma within it
 ]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
