@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from promptport.experiments.ways import WayResult
     from promptport.recipes.bench import Bench
 
-# `paper`: the plain sum with one coefficient by the mean dev score. `distill`: reconciled.
+# `paper`: the plain sum with one coefficient by the mean dev score.
+# `distill`: learns the answers of the prompts.
 WAYS = (
     *("paper", "separate", "concatenate", "distill"),
     *("dare", "mean", "orthogonal", "select", "sum", "ties", "weighted"),
