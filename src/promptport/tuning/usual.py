@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from promptport.backbone import Backbone
+from promptport.errors import PromptPortError
 from promptport.prompt import SoftPrompt
 from promptport.tasks import Task, Template
 from promptport.tuning.config import TuneConfig
@@ -83,10 +85,13 @@ def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Tas
     Args:
         task: the new task.
         backbone: of the prompts.
-        templates: of prompts of other tasks.
+        templates: of prompts of other tasks; one that nobody can read says nothing.
     """
-    found = set(templates)
-    behind = found and not any(Template.parse(text).leads_with_soft for text in found)
+    found: list[Template] = []
+    for text in set(templates):
+        with contextlib.suppress(PromptPortError):  # of another software
+            found.append(Template.parse(text))
+    behind = found and not any(each.leads_with_soft for each in found)
     if backbone.kind != "causal" or not behind or not task.template.leads_with_soft:
         return task
     return task.with_template(placed(task.template, "behind").text)

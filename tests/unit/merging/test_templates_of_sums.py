@@ -74,6 +74,8 @@ def test_a_new_task_is_asked_where_the_library_s_prompts_are(backbone, parts, fi
     ranked = rank(model, library, front, rows=8)
     moved = placed_like(front, model, [BEHIND["films"]])
     assert not moved.template.leads_with_soft
+    assert placed_like(front, model, [BEHIND["films"], "{broken"]) == moved
+    assert placed_like(front, model, ["{broken"]) is front
     again = rank(model, library, moved, rows=8)
     assert again.to_dict() == ranked.to_dict()
     rows = [Row({"text": f"{word} film"}, "good") for word in "abcdefghi"]
