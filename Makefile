@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One worker per core; more than four gain little, since each of them loads torch.
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Tests start many processes, which read compiled modules in half the time.
+test test-long test-all examples: export PYTHONDONTWRITEBYTECODE =
 DOCS_STAMP := $(VENV)/.docs-installed
 
-.PHONY: demo demo-real test test-all examples papers lint docs compat audit clean
+.PHONY: demo demo-real test test-long test-all examples papers lint docs compat audit clean
 
 demo: $(STAMP)
 	$(BIN)/promptport demo --out promptport-demo.html
@@ -18,6 +20,10 @@ demo-real: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL)
+
+# Those of a second and more: whole commands, servers, worker processes.
+test-long: $(STAMP)
+	$(BIN)/python -m pytest $(PARALLEL) -m "long and not slow and not network and not gpu"
 
 test-all: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) -m "not network and not gpu"

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,10 @@ def speedup(pairs: int = 2) -> dict[str, Any]:
 
 
 def kills(count: int) -> dict[str, Any]:
-    """Kill workers and runs at random moments, go on each time, and compare with a calm run."""
+    """Kill workers and runs at random moments, go on each time, and compare with a calm run.
+
+    With Ray installed, half as many kills are of its workers and of runs on it.
+    """
     tasks = ["sentiment", "topic", "question"]
     grid: list[dict[str, Any]] = [
         {"kind": "tune", "backbone": "nano-bert", "task": tasks, "seed": [0, 1]},
@@ -164,7 +168,9 @@ def kills(count: int) -> dict[str, Any]:
     ]
     told = {"question": "What do kills change?", "expected": "Nothing.", "time": "a minute"}
     values = {**told, "settings": {**SETTINGS, "together": 2, "attempts": 1000}, "grid": grid}
-    rng, done, lost, twice, other = random.Random(0), 0, 0, 0, 0
+    rng, killed_runs, totals = random.Random(0), 0, Counter({"local": 0, "ray": 0})
+    lost = twice = other = 0
+    quotas = {"local": count, "ray": count // 2 if importlib.util.find_spec("ray") else 0}
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "kills.yaml"
         file.write_text(yaml.safe_dump(values))
@@ -172,25 +178,27 @@ def kills(count: int) -> dict[str, Any]:
         asked = {cell.id for cell in recipe.with_needs(recipe.cells())}
         run_recipe(recipe, Path(place) / "calm", RunConfig(workers=2))
         wanted = _values(Path(place) / "calm")
-        number = 0
-        while done < count:
-            out = Path(place) / f"run{number}"
-            number += 1
-            finished: dict[str, bytes] = {}
-            while True:
-                code, killed = _killed_run(file, out, rng, done < count)
-                done += killed
-                now = {f.name: f.read_bytes() for f in (out / "cells").glob("*.json")}
-                twice += sum(now.get(name) != content for name, content in finished.items())
-                finished = now
-                if code == 0:
-                    break
-            values_now = _values(out)
-            lost += len(asked - set(values_now))
-            other += sum(values_now[cell] != wanted[cell] for cell in set(values_now) & asked)
+        for engine, quota in quotas.items():
+            while totals[engine] < quota:
+                out = Path(place) / f"run{killed_runs}"
+                killed_runs += 1
+                finished: dict[str, bytes] = {}
+                while True:
+                    more = totals[engine] < quota
+                    code, killed = _killed_run(file, out, engine, rng if more else None)
+                    totals[engine] += killed
+                    now = {f.name: f.read_bytes() for f in (out / "cells").glob("*.json")}
+                    twice += sum(now.get(name) != content for name, content in finished.items())
+                    finished = now
+                    if code == 0:
+                        break
+                values_now = _values(out)
+                lost += len(asked - set(values_now))
+                other += sum(values_now[cell] != wanted[cell] for cell in set(values_now) & asked)
     return {
-        "kills": done,
-        "kill_runs": number,
+        "kills": totals.total(),
+        "kills_on_ray": totals["ray"],
+        "kill_runs": killed_runs,
         "cells_killed_at": len(asked),
         "cells_lost": lost,
         "cells_twice": twice,
@@ -203,21 +211,21 @@ def _values(folder: Path) -> dict[str, Any]:
     return {record["id"]: record["values"] for record in records}
 
 
-def _killed_run(file: Path, out: Path, rng: random.Random, kill: bool) -> tuple[int, int]:
-    """One run; perhaps a worker, or the run itself, is killed. Its exit status, and kills."""
+def _killed_run(file: Path, out: Path, engine: str, rng: random.Random | None) -> tuple[int, int]:
+    """One run; with `rng`, a worker or the run itself is killed. Its exit status, and kills."""
     words = ["run", str(file), "--out", str(out), "--workers", "2", "--no-report"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "promptport", *words],
+        [sys.executable, "-m", "promptport", *words, "--engine", engine],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     killed = 0
     stop = threading.Event()
 
-    def attack() -> None:
+    def attack(rng: random.Random) -> None:
         nonlocal killed
         while not stop.wait(rng.uniform(0.2, 3.0)):
-            there = _workers(process.pid)
+            there = workers_of(process.pid)
             if not there:  # not begun, or ending
                 continue
             victim = rng.choice([process.pid, *there])
@@ -227,26 +235,34 @@ def _killed_run(file: Path, out: Path, rng: random.Random, kill: bool) -> tuple[
             if victim == process.pid:
                 return
 
-    if kill:
-        thread = threading.Thread(target=attack)
+    thread = threading.Thread(target=attack, args=(rng,)) if rng is not None else None
+    if thread is not None:
         thread.start()
     code = process.wait()
     stop.set()
-    if kill:
+    if thread is not None:
         thread.join()
     return code, killed
 
 
-def _workers(parent: int) -> list[int]:
-    found = []
+def workers_of(ancestor: int) -> list[int]:
+    """Processes below this one that measure cells: workers of either engine."""
+    parents, found = {}, []
     for place in Path("/proc").iterdir():
         if place.name.isdigit():
             with contextlib.suppress(OSError, IndexError):
                 stat = (place / "stat").read_text().rsplit(")", 1)[1].split()
                 line = (place / "cmdline").read_bytes()
-                if int(stat[1]) == parent and b"promptport.recipes.worker" in line:
+                parents[int(place.name)] = int(stat[1])
+                if b"promptport.recipes.worker" in line or line.startswith(b"ray::_measure"):
                     found.append(int(place.name))
-    return found
+
+    def below(pid: int) -> bool:
+        while pid in parents and pid != ancestor:
+            pid = parents[pid]
+        return pid == ancestor
+
+    return [pid for pid in found if below(pid)]
 
 
 if __name__ == "__main__":

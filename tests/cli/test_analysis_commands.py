@@ -43,6 +43,7 @@ def library(backbone, tmp_path, monkeypatch):
     return model
 
 
+@pytest.mark.long
 def test_similarity_of_vectors(run_cli, library, tmp_path) -> None:
     arguments = ("library", "similarity", "a0", "a1", "b0.prompt", "--of", "vectors")
     code, out, _ = run_cli(*arguments, "--out", "heat.html", "--json")

@@ -116,6 +116,7 @@ def test_eval_without_a_prompt_scores_the_manual_template(run_cli, model_folder,
     assert json.loads(out)["template"] == "The capital of {subject} is {answer} ."
 
 
+@pytest.mark.long
 def test_inspect_compat_tasks_models(run_cli, model_folder, task_file, tmp_path) -> None:
     _tune(run_cli, model_folder("bert"), task_file, tmp_path / "P", "--mixture")
     code, out, _ = run_cli("inspect", tmp_path / "P", "--json")
@@ -159,6 +160,7 @@ def test_a_task_without_labels_is_shown(run_cli, tmp_path) -> None:
     assert "no 'text'" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "arguments",
     [

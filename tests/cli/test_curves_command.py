@@ -50,6 +50,7 @@ def _means(found):
     return {curve["start"]: curve["means"] for curve in found["curves"]}
 
 
+@pytest.mark.long
 def test_curves_at_no_rows_are_what_eval_says(run_cli, library) -> None:
     starts = [("--start", way) for way in ("single", "sum", "adapt", "own", "random")]
     options = [part for option in starts for part in option]
@@ -137,6 +138,7 @@ def test_prompts_of_the_task_itself_are_told(run_cli, library) -> None:
     assert f"{told} the few rows" in err.splitlines()
 
 
+@pytest.mark.long
 def test_starts_may_be_folders(run_cli, library) -> None:
     save = ("--start", "own", "--start", "runs/../own", "--reference", "runs/../own")
     code, out, err = run_cli(*COMMON, *save, "--rows", 0, "--json")

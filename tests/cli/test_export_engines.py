@@ -58,6 +58,7 @@ def test_hf_with_its_check(run_cli, prompt, tmp_path, monkeypatch):
     assert "Written to I." in shown[2]
 
 
+@pytest.mark.long
 def test_what_is_refused(run_cli, prompt, tmp_path):
     name = prompt()
     out = ("--out", "X")
@@ -75,6 +76,7 @@ def test_what_is_refused(run_cli, prompt, tmp_path):
     assert not (tmp_path / "X").exists()
 
 
+@pytest.mark.long
 def test_the_name_of_the_option_that_was(run_cli, prompt):
     assert run_cli("export", prompt(), "--format", "portable", "--out", "p.portable")[0] == 0
 
@@ -124,6 +126,7 @@ def test_mlx(run_cli, prompt):
     assert "load_prompt_cache" in code.text
 
 
+@pytest.mark.long
 def test_without_mlx_there_are_vectors_alone(run_cli, prompt, monkeypatch):
     monkeypatch.setattr("promptport.engines.writers.mlx.RUNNER", "run_nothing_of_the_kind")
     made = run_cli("export", prompt("nano-llama"), "--to", "mlx", "--out", "X", "--json")

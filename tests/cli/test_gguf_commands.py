@@ -33,6 +33,7 @@ def test_inspect(run_cli, gguf_file):
     assert "Q8_0" in out
 
 
+@pytest.mark.long
 def test_tune_eval_and_move(run_cli, gguf_file, task_file, tmp_path, run_printed):
     model, prompt = str(gguf_file), tmp_path / "P"
     few = ("--epochs", "1", "--max-train-rows", "8", "--max-dev-rows", "4")
@@ -88,6 +89,7 @@ def test_cache(run_cli, gguf_file, tmp_path, monkeypatch):
     assert told(run_cli("cache", "clear", "--json"))["removed"] == []
 
 
+@pytest.mark.long
 def test_import_rows(run_cli, tmp_path, run_printed):
     width = told(run_cli("inspect", "nano-gpt2", "--json"))["width"]
     np.save(tmp_path / "a.npy", np.ones((4, width), dtype=np.float32))

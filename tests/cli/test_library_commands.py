@@ -141,6 +141,7 @@ def test_equal_prompts_are_told_then_removed(run_cli, run_printed, lib) -> None:
     assert len(listed(run_cli)) == 4
 
 
+@pytest.mark.long
 def test_verify_ends_with_1_and_changes_nothing(run_cli, run_printed, lib) -> None:
     code, out, err = run_cli("library", "verify", "lib")
     assert (code, err) == (0, "")

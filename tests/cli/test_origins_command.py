@@ -18,6 +18,7 @@ def base(model_folder, task_file):
     return ("--backbone", model_folder("bert"), "--task", task_file, *few)
 
 
+@pytest.mark.long
 def test_origins(run_cli, base, model_folder, task_file, tmp_path) -> None:
     out = tmp_path / "kept"
     command = (
@@ -74,6 +75,7 @@ def test_origins_refuses_what_cannot_be(run_cli, base) -> None:
     fails(run_cli("vector", "check", *base, "--origin", "words"), "origin: expected vocabulary")
 
 
+@pytest.mark.long
 def test_an_origin_by_its_seed(run_cli, base, backbone, tmp_path) -> None:
     out = tmp_path / "P"
     seeds = ("--seed", 0, "--seed", 7)
@@ -207,6 +209,7 @@ def test_finished_prompts_are_judged_on_their_own_tasks(run_cli, base, task_file
     assert text.startswith("capitals (majority answer ")
 
 
+@pytest.mark.long
 def test_printed_commands_run(run_cli, run_printed, base, tmp_path, monkeypatch) -> None:
     """A vector that does not move: the command that makes it move runs as it stands."""
     from promptport.analysis import robustness

@@ -214,6 +214,7 @@ with showing(), stage("tuning") as told:
 """
 
 
+@pytest.mark.long
 def test_on_a_terminal_results_go_to_their_file() -> None:
     main, end = pty.openpty()
     run = subprocess.Popen(
@@ -400,6 +401,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_long_stage_of_a_command_has_its_line(run_cli, place, slow, line) -> None:
     words = [place.get(word, word) for word in line.split()]

@@ -21,6 +21,7 @@ def recipe(tmp_path):
     return file
 
 
+@pytest.mark.long
 def test_a_recipe_is_run_and_shown(run_cli, recipe, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = run_cli("run", recipe, "--workers", 1, "--out", "runs/small")
@@ -83,6 +84,7 @@ def test_refusals(run_cli, recipe, tmp_path, options, said) -> None:
     assert not (tmp_path / "run" / "recipe.json").exists()
 
 
+@pytest.mark.long
 def test_a_failed_cell_is_told(run_cli, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rows.jsonl").write_text(

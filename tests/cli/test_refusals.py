@@ -95,6 +95,7 @@ def test_a_cue_word_on_transfer(run_cli, prompt, model_folder, tmp_path) -> None
     assert load_prompt(tmp_path / "Q").provenance.template == "{subject} {soft} is {answer} ."
 
 
+@pytest.mark.long
 def test_a_chosen_cue_word_needs_a_task_and_is_told(
     run_cli,
     prompt,  # noqa: F811

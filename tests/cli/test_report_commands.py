@@ -15,6 +15,7 @@ def runs(tmp_path_factory):
     return make_run(place / "a"), make_run(place / "b", better={"paper": 0.2}, missing=0, failed=0)
 
 
+@pytest.mark.long
 def test_a_report_is_written_into_the_run(run_cli, runs) -> None:
     code, out, err = run_cli("report", "write", runs[0])
     assert code == 0
@@ -29,6 +30,7 @@ def test_a_report_is_written_into_the_run(run_cli, runs) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_whole_run_needs_no_more(run_cli, runs, tmp_path) -> None:
     code, _, err = run_cli("report", "write", runs[1], "--out", tmp_path / "r", "--watts", 30)
     assert code == 0
@@ -42,6 +44,7 @@ def test_a_whole_run_needs_no_more(run_cli, runs, tmp_path) -> None:
     assert told["tables"]["transfer"][0]["row"] == ["nano-bert", "nano-roberta"]
 
 
+@pytest.mark.long
 def test_two_runs_are_compared(run_cli, runs, tmp_path) -> None:
     code, out, err = run_cli("report", "diff", *runs, "--out", tmp_path / "d.md")
     assert code == 0

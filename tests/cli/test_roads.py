@@ -45,6 +45,7 @@ def tune(run_cli, model, task, out, *more):
     )
 
 
+@pytest.mark.long
 def test_joint_tuning_writes_one_mixture_per_backbone(
     run_cli, model_folder, task, tmp_path
 ) -> None:
@@ -62,6 +63,7 @@ def test_joint_tuning_writes_one_mixture_per_backbone(
     assert [report["kept_weight"] for report in reports] == pytest.approx([1, 1])
 
 
+@pytest.mark.long
 def test_two_prompts_become_one(run_cli, model_folder, task, tmp_path) -> None:
     for name in ("bert", "gpt2"):
         tune(run_cli, model_folder(name), task, tmp_path / name)
@@ -84,6 +86,7 @@ def test_two_prompts_become_one(run_cli, model_folder, task, tmp_path) -> None:
     assert "one per prompt (2), got 1" in err
 
 
+@pytest.mark.long
 def test_the_stages_one_by_one(run_cli, model_folder, task, tmp_path) -> None:
     target = model_folder("gpt2")
     tune(run_cli, model_folder("bert"), task, tmp_path / "P")
@@ -178,6 +181,7 @@ def test_words_of_needs_a_mixture_prompt(run_cli, model_folder, task, tmp_path) 
     assert "Add --mixture" in err
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("by", ["roundtrip", "agreement"])
 def test_the_best_of_several_ways(run_cli, model_folder, task, tmp_path, by) -> None:
     tune(run_cli, model_folder("bert"), task, tmp_path / "P")
@@ -194,6 +198,7 @@ def test_the_best_of_several_ways(run_cli, model_folder, task, tmp_path, by) -> 
     assert selection["touched"] == ("unlabelled text" if by == "agreement" else "nothing")
 
 
+@pytest.mark.long
 def test_auto_takes_the_answers_and_says_why(
     run_cli, run_printed, model_folder, task, tmp_path
 ) -> None:
@@ -221,6 +226,7 @@ def test_auto_takes_the_answers_and_says_why(
     ]
 
 
+@pytest.mark.long
 def test_a_free_prompt_by_its_tables_is_warned_of(
     run_cli, run_printed, model_folder, task, tmp_path
 ) -> None:
@@ -297,6 +303,7 @@ def test_a_stale_backbone_says_which_file_names_it(run_cli, model_folder, task, 
     assert "note: the prompt names no template" in err
 
 
+@pytest.mark.long
 def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None:
     tune(run_cli, model_folder("bert"), task, tmp_path / "P")
     ask = ("move", tmp_path / "P", "--to", model_folder("gpt2"), "--out", tmp_path / "Q")
@@ -332,6 +339,7 @@ def test_options_of_one_road_only(run_cli, model_folder, task, tmp_path) -> None
     assert err.startswith("road: embeddings, since --magnitude is given, of this road alone\n")
 
 
+@pytest.mark.long
 def test_a_move_that_starts_from_random_rows_of_the_target(
     run_cli, model_folder, task, tmp_path
 ) -> None:
@@ -368,6 +376,7 @@ def test_an_interrupted_move_says_that_nothing_is_kept(
     assert not (tmp_path / "Q").exists()
 
 
+@pytest.mark.long
 def test_an_interrupted_alignment_goes_on(
     run_cli, model_folder, task, tmp_path, monkeypatch
 ) -> None:
@@ -412,6 +421,7 @@ def test_transfer_has_the_options_of_move() -> None:
     assert theirs["method"].default == "embeddings"
 
 
+@pytest.mark.long
 def test_a_free_prompt_becomes_a_mixture_first_where_the_target_has_tables_alone(
     run_cli, run_printed, model_folder, task, tmp_path
 ) -> None:

@@ -46,6 +46,7 @@ def library(model_folder, run_cli, tmp_path, monkeypatch):
     return model
 
 
+@pytest.mark.long
 def test_rank_without_and_with_labels(run_cli, run_printed, library) -> None:
     code, out, _ = run_cli("library", "rank", "runs", "vectors/a", "--task", "films.yaml", "--json")
     assert code == 0
@@ -89,6 +90,7 @@ def test_a_library_of_vectors_reads_its_backbone_once(run_cli, library, monkeypa
     assert {entry["name"] for entry in json.loads(out)["entries"]} == {"a", "b"}
 
 
+@pytest.mark.long
 def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 1)
     for way in ("text", "labels", "mean", "sum"):
@@ -115,6 +117,7 @@ def test_tune_from_the_best_and_from_the_vectors(run_cli, library) -> None:
     assert (load_prompt("chosen").origin - wanted).abs().max() < 1e-5
 
 
+@pytest.mark.long
 def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--length", 2, "--epochs", 2)
     attention = (*common, "--start", "attention", "--library", "runs", "--library", "vectors/a")
@@ -156,6 +159,7 @@ def test_tune_with_attention_and_score_it(run_cli, library) -> None:
     assert "accuracy" in out
 
 
+@pytest.mark.long
 def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) -> None:
     from promptport.storage import attention_folder as interop
     from promptport.tuning import attention_training as tuning
@@ -194,6 +198,7 @@ def test_attention_goes_on_after_an_interruption(run_cli, library, monkeypatch) 
     assert not list(Path("Q").rglob("*.safetensors"))
 
 
+@pytest.mark.long
 def test_bad_attention(run_cli, library) -> None:
     common = ("tune", "--backbone", library, "--task", "films.yaml", "--start", "attention")
     runs = ("--library", "runs", "--out", "found")
@@ -270,6 +275,7 @@ def test_transfer_of_a_vector(run_cli, library, model_folder) -> None:
     fails(run_cli("transfer", "vectors/a", "runs/films-seed4", *common), "one vector")
 
 
+@pytest.mark.long
 def test_adapt_without_and_with_labels(run_cli, run_printed, library) -> None:
     lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS * 2]
     Path("rows.jsonl").write_text("\n".join(lines))
@@ -324,6 +330,7 @@ def test_a_library_stays_a_library(run_cli, library) -> None:
     assert {e["name"] for e in found["entries"]} == {"runs", "films-seed4", "other-seed4"}
 
 
+@pytest.mark.long
 def test_equal_prompts_count_once(run_cli, library) -> None:
     assert run_cli("vector", "make", "runs/films-seed4", "--out", "vectors/b")[0] == 0
     ranked = (
@@ -345,6 +352,7 @@ def test_equal_prompts_count_once(run_cli, library) -> None:
     assert json.loads(alone) == json.loads(out)
 
 
+@pytest.mark.long
 def test_options_of_rank_that_nothing_reads(run_cli, library) -> None:
     ranked = ("library", "rank", "runs", "--task", "films.yaml")
     fails(run_cli(*ranked, "--labelled", 4, "--rows", 5), "--labelled: expected no --rows with it")

@@ -58,6 +58,7 @@ def test_a_command_in_an_error_is_quoted(tmp_path) -> None:
         load_prompt(file)
 
 
+@pytest.mark.long
 def test_a_pickle_that_is_called_safetensors(tmp_path) -> None:
     file = tmp_path / "p.safetensors"
     file.write_bytes(pickle.dumps([print]))
@@ -67,6 +68,7 @@ def test_a_pickle_that_is_called_safetensors(tmp_path) -> None:
         prompt_of_tensor(tmp_path, open_space("nano-gpt2"))
 
 
+@pytest.mark.long
 def test_a_link_that_leads_elsewhere_is_not_copied(folder, tmp_path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x")
@@ -80,6 +82,7 @@ def test_a_link_that_leads_elsewhere_is_not_copied(folder, tmp_path) -> None:
     assert (added / "notes.txt").read_bytes() == (folder / "README.md").read_bytes()
 
 
+@pytest.mark.long
 def test_files_of_the_cache_of_the_hub_are_copied(folder, tmp_path) -> None:
     snapshot, blobs = tmp_path / "repo/snapshots/abc", tmp_path / "repo/blobs"
     snapshot.mkdir(parents=True)
@@ -92,6 +95,7 @@ def test_files_of_the_cache_of_the_hub_are_copied(folder, tmp_path) -> None:
     assert (added / "README.md").is_file()
 
 
+@pytest.mark.long
 def test_nothing_is_restored_through_a_link(folder, tmp_path) -> None:
     library = tmp_path / "library"
     add_folder(folder, library)

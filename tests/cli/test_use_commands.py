@@ -63,6 +63,7 @@ def test_a_moved_prompt_is_shown_beside_its_source(run_cli, saved, task_file) ->
     assert "Before it was moved it scored 0.875 on the dev rows, on elsewhere." in err
 
 
+@pytest.mark.long
 def test_predict_reads_arguments_files_and_standard_input(
     run_cli, saved, task_file, tmp_path, monkeypatch
 ) -> None:
@@ -124,6 +125,7 @@ def reviews(tmp_path, monkeypatch):
     (tmp_path / "reviews.csv").write_text("\n".join(["review,stars", *rows]) + "\n")
 
 
+@pytest.mark.long
 def test_a_table_becomes_a_task_and_the_printed_commands_run(run_cli, reviews, run_printed) -> None:
     code, out, err = run_cli("tasks", "init", "reviews.csv", "--out", "my reviews")
     assert code == 0
@@ -159,6 +161,7 @@ def test_problems_of_a_task_are_listed_and_fail(run_cli, reviews) -> None:
     assert "train is shown without its labels" in err
 
 
+@pytest.mark.long
 def test_prompts_that_a_template_does_as_well_as_are_named(run_cli, tmp_path) -> None:
     """nano-gpt2 was trained on the sentences of this template, so few updates do not beat it."""
     rows = ("--max-train-rows", 8, "--max-dev-rows", 12, "--epochs", 1, "--lr", 1e-9)

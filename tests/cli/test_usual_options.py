@@ -40,6 +40,7 @@ def tuned(run_cli, task, out, *more):
     return load_prompt(out)
 
 
+@pytest.mark.long
 def test_large_models_take_so_many_updates_behind_the_text(run_cli, reviews, tmp_path, monkeypatch):
     monkeypatch.setattr(usual, "LARGE", 1000)
     prompt = tuned(run_cli, reviews, tmp_path / "behind", "--steps", "3")
@@ -62,6 +63,7 @@ def test_a_prompt_to_start_from_stays_where_it_stood(run_cli, reviews, tmp_path,
     assert again.provenance.template == "{soft} {text} It was {answer} ."
 
 
+@pytest.mark.long
 def test_small_models_do_as_before(run_cli, reviews, tmp_path):
     prompt = tuned(run_cli, reviews, tmp_path / "p", "--epochs", "1")
     assert prompt.length == 5

@@ -81,6 +81,7 @@ def told(library):
     return "told"
 
 
+@pytest.mark.long
 def test_an_origin_that_peft_made_of_a_text(run_cli, library, told, task_file) -> None:
     wanted = [0, library.width**0.5, 0]
     code, out, _ = run_cli("vector", "make", told, "--json")
@@ -467,6 +468,7 @@ def test_a_vector_takes_no_options_of_prompts(run_cli, library, model_folder, mo
     fails(run_cli("transfer", "V", *to, *more), "a vector folder: expected no", f"got {more[0]}.")
 
 
+@pytest.mark.long
 def test_combine_and_reconcile(run_cli, library, task_file) -> None:
     tasks = ("--task", task_file, "--task", task_file)
     more = ("--texts", "words", "--rows", 8, "--steps", 5, "--json")
@@ -643,6 +645,7 @@ def test_mixed_models_name_the_folders(run_cli, library, backbone, method) -> No
         fails(result, "sst2 and lib/short: expected", "(3 virtual tokens", "(2 virtual tokens")
 
 
+@pytest.mark.long
 def test_printed_commands_run(run_cli, run_printed, library, task_file) -> None:
     """Every command that make, combine and widen print runs as it stands, spaces included."""
     _, _, err = run_cli("vector", "make", "sst2", "--out", "my vectors/sst2")
@@ -659,6 +662,7 @@ def test_printed_commands_run(run_cli, run_printed, library, task_file) -> None:
     assert "capitals" in scored[1]
 
 
+@pytest.mark.long
 def test_a_sum_tells_and_uses_the_template_of_each_task(run_cli, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     short = ["--backbone", "nano-llama", "--epochs", 1, "--max-train-rows", 32]

@@ -51,6 +51,7 @@ def prompt(backbone, task_of):
     return save_prompt(SoftPrompt(vectors, made), "prompt")
 
 
+@pytest.mark.long
 def test_eval_writes_as_told_and_shows_other_metrics(run_cli, prompt, task_of) -> None:
     asked = ("eval", prompt, "--task", task_of(), "--max-new-tokens", 4)
     code, out, err = run_cli(*asked, "--metric", "chrf", "--metric", "rouge-l")
@@ -64,6 +65,7 @@ def test_eval_writes_as_told_and_shows_other_metrics(run_cli, prompt, task_of) -
     assert told["other_metrics"]["exact-match"]["rows"] == 6
 
 
+@pytest.mark.long
 def test_predict_draws_and_stops(run_cli, prompt, task_of) -> None:
     asked = ("predict", prompt, "the old dog", "a red bird", "--task", task_of(), "--json")
 
@@ -116,6 +118,7 @@ def test_options_of_writing_need_answers_that_are_written(run_cli, prompt, task_
     fails(found, "metric: expected one of p@1, p@K", "got 'bleu'")
 
 
+@pytest.mark.long
 def test_a_prompt_of_a_chat_is_asked_in_it_again(run_cli, task_of, tmp_path) -> None:
     model = chatty()
     model.model.save_pretrained("chatty")

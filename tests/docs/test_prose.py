@@ -76,6 +76,7 @@ def _commands_shown() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.long
 def test_every_command_shown_has_the_options_that_it_shows() -> None:
     root = root_command()
     for page, line in _commands_shown():

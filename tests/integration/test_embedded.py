@@ -102,6 +102,7 @@ def test_anchored_prompts_learn_and_move_to_another_tokenizer_and_width(embedded
     assert fmean(away) >= 0.5 * fmean(backbone_reference)
 
 
+@pytest.mark.long
 def test_demo_compares_with_every_baseline_and_writes_one_file(tmp_path) -> None:
     settings = DemoSettings(tasks=("animal-class",), epochs=2, paper_steps=20)
     said: list[str] = []

@@ -27,6 +27,8 @@ from promptport.experiments.real_demo_page import write_real_report
 from promptport.storage import load_prompt
 from promptport.tasks import Score, open_task
 
+pytestmark = pytest.mark.long
+
 TINY = RealDemoSettings("nano-gpt2", "nano-llama", steps=4, paper_steps=5)
 STEPS = {
     *("tuned-source", "answers", "least-squares", "paper"),

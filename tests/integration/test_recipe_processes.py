@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.grid.run import workers_of
 from tests.small_recipe import changed
 
 from promptport.recipes.recipe import Recipe, recipe_of
@@ -44,19 +47,27 @@ def values_in(folder: Path) -> dict[str, Any]:
     return {record["id"]: record["values"] for record in records}
 
 
-def children(of: int) -> list[int]:
-    """Worker processes that a process has started."""
-    found = []
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                stat = (place / "stat").read_text().rsplit(")", 1)[1].split()
-                line = (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if int(stat[1]) == of and b"promptport.recipes.worker" in line:
-                found.append(int(place.name))
-    return found
+@contextmanager
+def killing(folder: Path, wanted: int) -> Iterator[list[int]]:
+    """Kill so many workers of this process, each after a few more cells are there."""
+    killed: list[int] = []
+    over = threading.Event()
+
+    def kill() -> None:
+        while len(killed) < wanted and not over.wait(0.05):
+            there = values_in(folder) if (folder / "cells").exists() else {}
+            alive = [pid for pid in workers_of(os.getpid()) if pid not in killed]
+            if alive and len(there) >= 3 * (len(killed) + 1):
+                os.kill(alive[0], signal.SIGKILL)
+                killed.append(alive[0])
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.slow
@@ -66,24 +77,10 @@ def test_kills_change_nothing(recipe: Recipe, tmp_path: Path) -> None:
     wanted = values_in(tmp_path / "calm")
 
     # Workers die while the run goes on.
-    kills = 0
-
-    def kill() -> None:
-        nonlocal kills
-        while kills < 2:
-            time.sleep(0.05)
-            there = values_in(tmp_path / "worker") if (tmp_path / "worker/cells").exists() else {}
-            for pid in children(os.getpid()):
-                if len(there) >= 3 * (kills + 1):
-                    os.kill(pid, signal.SIGKILL)
-                    kills += 1
-                    break
-
-    thread = threading.Thread(target=kill, daemon=True)
-    thread.start()
-    result = run_recipe(recipe, tmp_path / "worker", RunConfig(workers=1))
+    with killing(tmp_path / "worker", 2) as kills:
+        result = run_recipe(recipe, tmp_path / "worker", RunConfig(workers=1))
     assert result.complete
-    assert kills >= 1
+    assert kills
     assert values_in(tmp_path / "worker") == wanted
 
     # The run itself dies, and its workers with it; the same command goes on.
@@ -101,7 +98,7 @@ def test_kills_change_nothing(recipe: Recipe, tmp_path: Path) -> None:
     while not (out / "cells").exists() or len(values_in(out)) < 5:
         assert process.poll() is None
         time.sleep(0.05)
-    workers = children(process.pid)
+    workers = workers_of(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + 20
@@ -130,7 +127,15 @@ def test_ray_gives_the_same_cells(recipe: Recipe, tmp_path: Path) -> None:
     again = run_recipe(recipe, tmp_path / "ray", RunConfig("ray", workers=2))
     assert again.measured == 0
 
+    # Its workers die while the run goes on.
+    with killing(tmp_path / "killed", 2) as kills:
+        killed = run_recipe(recipe, tmp_path / "killed", RunConfig("ray", workers=1))
+    assert killed.complete
+    assert kills
+    assert values_in(tmp_path / "killed") == values_in(tmp_path / "local")
 
+
+@pytest.mark.long
 def test_two_workers(recipe: Recipe, tmp_path: Path) -> None:
     config = RunConfig(workers=2, only={"kind": ["baseline"], "task": ["sentiment", "topic"]})
     result = run_recipe(recipe, tmp_path / "run", config)

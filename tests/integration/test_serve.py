@@ -24,6 +24,8 @@ from promptport.storage import load_prompt, save_prompt  # noqa: E402
 from promptport.tasks import open_task  # noqa: E402
 from promptport.tuning.baselines import random_prompt  # noqa: E402
 
+pytestmark = pytest.mark.long
+
 TEXTS = [f"A {word} film , number {i} ." for i in range(8) for word in ("warm", "dull", "long")]
 DRAWN = {"max_tokens": 30, "temperature": 1.0}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,6 +39,7 @@ def same(left, right):
         assert abs(one - other) < 1e-9
 
 
+@pytest.mark.long
 @law
 @given(seeds, numbers, numbers)
 def test_vectors_form_a_vector_space(seed, x, y):
@@ -53,6 +55,7 @@ def test_vectors_form_a_vector_space(seed, x, y):
         same((x * a) / x, a)
 
 
+@pytest.mark.long
 @law
 @given(seeds, numbers, numbers)
 def test_applying_is_linear(seed, x, y):
@@ -71,6 +74,7 @@ def test_origin_plus_vector_is_the_prompt(seed):
     torch.testing.assert_close(again.vectors, prompt.vectors, rtol=0, atol=2e-6)
 
 
+@pytest.mark.long
 @law
 @given(seeds, st.permutations([0, 1, 2]), st.tuples(numbers, numbers, numbers))
 def test_merging_does_not_depend_on_the_order(seed, order, coefficients):

@@ -29,6 +29,7 @@ def seeds(tmp_path_factory):
     return place
 
 
+@pytest.mark.long
 def test_every_seed_is_read(seeds) -> None:
     own = [reader for reader in readers(seeds) if reader.read is not None]
     assert len(own) == 14
@@ -60,6 +61,7 @@ def test_submodules_that_are_no_number(place) -> None:
         load_prompt(place / "peft")
 
 
+@pytest.mark.long
 def test_an_array_whose_header_is_no_python(place) -> None:
     file = place / "tensor" / "p.npy"
     data = file.read_bytes()

@@ -45,6 +45,7 @@ def test_all_kinds_are_there() -> None:
     assert len({(each.kind, each.name) for each in ALL}) == len(ALL) > 300
 
 
+@pytest.mark.long
 def test_careless_readers_are_found_out(seeds, tmp_path) -> None:
     """Without this, zero faults would say nothing."""
     bad = next(each for each in ALL if "bare tensor, plain, .bin" in each.name)
@@ -83,6 +84,7 @@ def test_a_careless_card_or_page_is_found_out() -> None:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("bad", QUICK, ids=lambda bad: f"{bad.kind}, {bad.name!a}")
 def test_nothing_of_a_hostile_file_runs(bad, seeds, readers, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(hostile, "command_lines", lambda place, out: [["inspect", str(place)]])

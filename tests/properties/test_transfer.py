@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -97,6 +98,7 @@ def test_a_longer_prompt_is_ported_longer_and_otherwise_alike(seed, size):
     torch.testing.assert_close(scaled, size * plain, rtol=1e-3, atol=1e-4 * size)
 
 
+@pytest.mark.long
 @law
 @given(seeds)
 def test_virtual_tokens_travel_alone(seed):

@@ -64,6 +64,7 @@ def test_a_vector_is_taken_by_its_folder(prompt, model_folder, backbone, tmp_pat
         transfer_vector(3, model_folder("gpt2"))
 
 
+@pytest.mark.long
 def test_embedded_names():
     space = open_space("nano-bert")
     prompt = pp.SoftPrompt(space.rows([200, 300]), pp.Provenance("nano-bert"))

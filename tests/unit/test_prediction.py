@@ -106,6 +106,7 @@ def test_a_manual_template_answers_without_a_prompt(backbone, films) -> None:
     assert answer.answer in ("good", "bad")
 
 
+@pytest.mark.long
 def test_the_prompt_names_task_and_backbone() -> None:
     from promptport.backbone import Backbone
 

@@ -77,6 +77,7 @@ def test_half_precision_on_disk(folder):
         assert {weights.get_slice(name).get_dtype() for name in list(weights.keys())} == {"F16"}
 
 
+@pytest.mark.long
 def test_one_forward_pass_is_finite(folder):
     tokenizer, model = AutoTokenizer.from_pretrained(folder), load_model(folder)
     batch = tokenizer(TEXTS, return_tensors="pt", padding=True, padding_side="right")

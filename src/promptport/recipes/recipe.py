@@ -51,11 +51,13 @@ class Recipe:
             RecipeError: a grid that cannot be.
         """
         found: dict[str, Cell] = {}
+        known_tasks: set[str] = set()  # a grid names each task many times
         for number, grid in enumerate(self.grids, 1):
             where = f"{self.where or self.name}, grid {number}"
             kind = _kind_of(grid, where)
             for place in expand(grid, self.lists, where):
                 _check_place(kind, place, self.context, where)
+                _check_tasks(kind, place, known_tasks, where)
                 cell = kind.cell(place, self.context)
                 found[cell.id] = cell
         return list(found.values())
@@ -214,19 +216,21 @@ def _check_place(kind: Kind, place: Place, context: Context, where: str) -> None
         known = [*kind.methods, *context.methods.get(kind.name, {})]
         if method not in known:
             raise unknown(f"{where}, 'method'", str(method), known)
-    for name in names_in(kind, {**{k: "" for k in kind.keys}, **place}, "task"):
-        if ":" not in name and not name.endswith((".yaml", ".yml")):
-            _check_task(where, name)
     kind.check(place, where)
 
 
-def _check_task(where: str, name: str) -> None:
+def _check_tasks(kind: Kind, place: Place, known: set[str], where: str) -> None:
+    """Look whether there are embedded tasks of these names; `known` keeps those that are."""
     from promptport.tasks import open_task
 
-    try:
-        open_task(name)
-    except PromptPortError as error:
-        raise RecipeError.of_line(f"{where}: {error}", where) from None
+    for name in names_in(kind, {**{k: "" for k in kind.keys}, **place}, "task"):
+        if name in known or ":" in name or name.endswith((".yaml", ".yml")):
+            continue
+        try:
+            open_task(name)
+        except PromptPortError as error:
+            raise RecipeError.of_line(f"{where}: {error}", where) from None
+        known.add(name)
 
 
 def _check_value(where: str, key: Key, value: Any) -> None:

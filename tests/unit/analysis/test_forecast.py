@@ -88,6 +88,7 @@ def said(model, part, prompt):
     return torch.stack(rows).log_softmax(1)
 
 
+@pytest.mark.long
 def test_agreement_and_divergence_of_the_answers(trained, pair) -> None:
     parts, combined = pair
     found = forecast_pair(trained, *parts, split="dev")
@@ -104,6 +105,7 @@ def test_agreement_and_divergence_of_the_answers(trained, pair) -> None:
     assert min(shares) < 1
 
 
+@pytest.mark.long
 def test_the_forecast_comes_true(trained, pair) -> None:
     parts, combined = pair
     for part, one in zip(parts, forecast_pair(trained, *parts).tasks, strict=True):

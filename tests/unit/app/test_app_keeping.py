@@ -58,6 +58,7 @@ def test_what_is_removed_is_listed_once_and_comes_back(state, tmp_path) -> None:
     assert sorted(e.task for e in state.reread().entries) == ["task-1", "task-2", "task-4"]
 
 
+@pytest.mark.long
 def test_a_prompt_goes_to_the_hub_and_comes_back(tmp_path, monkeypatch) -> None:
     from promptport.backbone import Backbone
 

@@ -63,6 +63,7 @@ def silent(event) -> None:
     del event
 
 
+@pytest.mark.long
 def test_reading_tells_lengths_and_words(session, model, library) -> None:
     told = read_prompt(session, {"path": str(library / "warm")}, silent)
     prompt = load_prompt(library / "warm")
@@ -74,6 +75,7 @@ def test_reading_tells_lengths_and_words(session, model, library) -> None:
     assert (told["mixture"], told["problem"]) == (None, None)
 
 
+@pytest.mark.long
 def test_reading_a_prompt_whose_model_is_gone_tells_lengths_and_the_problem(
     session, library
 ) -> None:

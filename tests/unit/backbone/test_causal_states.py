@@ -53,6 +53,7 @@ def logits_and_gradient(ask, rows, vectors, starts):
     return logits.detach(), leaf.grad
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("behind", [True, False])
 @pytest.mark.parametrize("answers", [1, 3])
 @pytest.mark.parametrize("keep", [True, False])

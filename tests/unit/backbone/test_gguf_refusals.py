@@ -120,6 +120,7 @@ def test_no_embedding(tmp_path):
     refused(tmp_path / "model.gguf", "token_embd.weight")
 
 
+@pytest.mark.long
 def test_missing_weights(tmp_path):
     path = tmp_path / "model.gguf"
     write_llama(path, drop=("blk.1.ffn_up",))

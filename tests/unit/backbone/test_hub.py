@@ -86,6 +86,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.long
 def test_only_the_header_and_the_tensor_are_fetched(server, checkpoint, tmp_path) -> None:
     env = {
         **os.environ,

@@ -87,6 +87,7 @@ def test_shards_under_other_names(pair, tmp_path) -> None:
     assert open_space(tmp_path).fingerprint == open_space(text).fingerprint
 
 
+@pytest.mark.long
 def test_the_whole_model_answers_as_its_text_part(pair) -> None:
     models = [Backbone.load(folder, device="cpu", dtype="float32") for folder in pair]
     texts = ["a great film", "a bad story of the river", "the dog"]

@@ -27,6 +27,7 @@ def test_hits_by_hand() -> None:
     assert at_random([case(SCORES, {})]) == {"1": 0.25, "3": 0.75, "behind": pytest.approx(40.0)}
 
 
+@pytest.mark.long
 def test_fits_of_cells_are_no_scores() -> None:
     scores, fits = (cells_of("nano-bert", 0, value=value) for value in ("score", "fit"))
     assert scores.keys() == fits.keys()

@@ -261,6 +261,7 @@ def test_equal_prompts_are_told_and_all_but_the_oldest_removed(library) -> None:
     assert {**tree(library), "a/tags.json": b""} == {**before, "a/tags.json": b""}
 
 
+@pytest.mark.long
 def test_verify_finds_what_a_list_cannot_see(library) -> None:
     before = tree(library)
     found = verify(library)

@@ -242,6 +242,7 @@ def test_models_are_told_apart_by_one_rule() -> None:
             assert Identity(*one).is_same(Identity(*other)) is same, (one, other)
 
 
+@pytest.mark.long
 def test_a_list_imports_no_torch(library) -> None:
     code = (
         "import sys, promptport.cli as c\n"

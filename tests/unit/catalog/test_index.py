@@ -181,6 +181,7 @@ def test_an_index_that_another_process_is_writing_costs_no_result(
         database.close()
 
 
+@pytest.mark.long
 def test_processes_that_list_and_change_at_once_see_whole_prompts(library) -> None:
     code = (
         "import sys\n"

@@ -65,6 +65,7 @@ def test_no_row_is_read_with_random_words(backbone, task) -> None:
         move_by_answers([teacher], goal, empty, config=replace(CONFIG, texts="task"))
 
 
+@pytest.mark.long
 def test_of_several_sources_the_start_that_answers_most_like_all(backbone, task) -> None:
     sources = [backbone("bert"), backbone("t5")]
     goal = backbone("gpt2")
@@ -111,6 +112,7 @@ def test_where_alignment_starts(backbone, task, start, began, steps) -> None:
         assert begun == found.before
 
 
+@pytest.mark.long
 def test_the_manual_template_of_the_target_as_a_second_teacher(backbone, films) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
     rows = [replace(row, answer="good") for row in films.load("train") * 4]
@@ -135,6 +137,7 @@ def test_the_manual_template_of_the_target_as_a_second_teacher(backbone, films) 
     assert both.agreement(start.vectors) == alone.agreement(start.vectors)
 
 
+@pytest.mark.long
 def test_labels_are_learned_beside_the_answers(backbone, films) -> None:
     source, goal = backbone("bert"), backbone("gpt2")
     task = films.with_rows(
@@ -197,6 +200,7 @@ class Stopped(Exception):
     """Like a killed process."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("start", "average"), [("vocabulary", 0), ("port", 3), ("mixture", 0)])
 def test_a_stopped_move_goes_on_to_the_same_bits(
     backbone, task, tmp_path, monkeypatch, start, average

@@ -117,6 +117,7 @@ def test_labels_are_never_read(backbone, task) -> None:
     assert torch.equal(found.vectors, same.vectors)
 
 
+@pytest.mark.long
 def test_what_the_vector_is_measured_from(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)

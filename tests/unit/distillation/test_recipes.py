@@ -54,6 +54,7 @@ def task(request):
     return repeated(request.getfixturevalue(request.param))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("source", "target"), [("bert", "gpt2"), ("gpt2", "t5"), ("t5", "bert")])
 def test_aligning_comes_nearer_to_the_teacher(backbone, task, source, target) -> None:
     source, target = backbone(source), backbone(target)
@@ -67,6 +68,7 @@ def test_aligning_comes_nearer_to_the_teacher(backbone, task, source, target) ->
     assert (entry["step"], entry["labels_used"]) == ("align", False)
 
 
+@pytest.mark.long
 def test_labels_are_never_read(backbone, task) -> None:
     source, target = backbone("bert"), backbone("gpt2")
     prompt = tuned(source, task)
@@ -79,6 +81,7 @@ def test_labels_are_never_read(backbone, task) -> None:
     assert torch.equal(results[0].prompt.vectors, results[1].prompt.vectors)
 
 
+@pytest.mark.long
 def test_two_teachers_are_averaged(backbone, task) -> None:
     source, target = backbone("bert"), backbone("gpt2")
     prompt = tuned(source, task)
@@ -89,6 +92,7 @@ def test_two_teachers_are_averaged(backbone, task) -> None:
     torch.testing.assert_close(one.prompt.vectors, two.prompt.vectors, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_anchoring_finds_a_mixture_that_answers_alike(backbone, task) -> None:
     model = backbone("bert")
     prompt = tuned(model, task)
@@ -307,6 +311,7 @@ def test_calibrating_a_prompt_where_it_was_tuned_leaves_its_origin_behind(backbo
     assert found.provenance.history[-1]["tuning"] == prompt.provenance.tuning
 
 
+@pytest.mark.long
 def test_a_combination_is_brought_back_to_both_of_its_prompts(backbone, capitals, films) -> None:
     model = backbone("bert")
     tasks = [repeated(capitals), repeated(films)]
@@ -439,6 +444,7 @@ def test_looks_at_held_back_rows_are_counted_in_updates_of_each_task(
     assert looks == [0, 6, 12, 14]
 
 
+@pytest.mark.long
 def test_a_prompt_that_is_close_enough_is_done(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)
     prompt = tuned(model, task)
@@ -448,6 +454,7 @@ def test_a_prompt_that_is_close_enough_is_done(backbone, films) -> None:
     assert distill_merge(prompt, model, [(prompt, task)], config=whole).steps == 50
 
 
+@pytest.mark.long
 def test_the_mean_of_noisy_steps_is_what_is_kept(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)
     start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))

@@ -59,6 +59,7 @@ def says(monkeypatch):
 CONFIG = DistillConfig(rows=24, steps=12, seed=0)
 
 
+@pytest.mark.long
 def test_the_target_learns_what_the_source_writes(backbone, task, source, says) -> None:
     found = move_by_writing([source], backbone("gpt2"), task, config=CONFIG)
     backbone("gpt2").check_prompt(found.prompt)
@@ -87,6 +88,7 @@ def test_labels_join_and_several_sources_answer_in_turn(backbone, task, source, 
     assert sorted(says) == sorted(row.fields["text"] for row in task.load("train"))
 
 
+@pytest.mark.long
 def test_a_stopped_move_goes_on(backbone, task, source, says, tmp_path, monkeypatch) -> None:
     whole = move_by_writing([source], backbone("gpt2"), task, config=CONFIG)
     count = len(says)
@@ -124,6 +126,7 @@ def test_what_a_model_really_writes_is_learned(backbone, task) -> None:
         move_by_writing([source], backbone("t5"), task, config=CONFIG)
 
 
+@pytest.mark.long
 def test_the_front_door(backbone, task, source, says) -> None:
     config = MoveConfig(learning={"rows": 24, "steps": 12})
     place = source.backbone

@@ -102,6 +102,7 @@ def test_names_that_are_taken(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["base.gguf"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("write", [write_llama, write_gemma])
 def test_the_file_answers_as_the_backbone_does(write, tmp_path, saved):
     write(tmp_path / "base.gguf", Type.F32)
@@ -118,6 +119,7 @@ def test_the_file_answers_as_the_backbone_does(write, tmp_path, saved):
     assert beside(made.place, ".json").is_file()
 
 
+@pytest.mark.long
 def test_the_model_in_another_format(tmp_path, saved):
     model = write_llama(tmp_path / "base.gguf", Type.Q8_0)
     write_llama(tmp_path / "exact.gguf", Type.F32)

@@ -38,6 +38,7 @@ def logits_of(model, folder, made, place=0):
     return ours, theirs
 
 
+@pytest.mark.long
 def test_every_architecture(any_backbone, saved, tmp_path):
     folder = saved(any_backbone, template=BEHIND)
     made = exported([folder], tmp_path / "H")
@@ -47,6 +48,7 @@ def test_every_architecture(any_backbone, saved, tmp_path):
     assert ids == tuple(range(len(any_backbone.tokenizer), len(any_backbone.tokenizer) + 3))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["nano-gpt2", *(pytest.param(f"nano-{n}", marks=_SLOW) for n in ("llama", "t5", "bert"))],
@@ -77,6 +79,7 @@ def test_several_prompts_and_new_tokens_that_are_never_said(backbone, saved, tmp
     assert not set(said[0, 6:].tolist()) & set(new)
 
 
+@pytest.mark.long
 def test_an_own_head_has_nothing_to_say_of_new_tokens(backbone, saved, tmp_path):
     made = exported([saved(backbone("llama"))], tmp_path / "H")
     assert made.manifest["tied_head"] is False

@@ -241,6 +241,7 @@ def test_without_rows_a_start_is_scored_as_it_is(model, library, task, asked) ->
     assert scores(found, "attention") == {0: [heard.score.value]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["gpt2", "t5"])
 def test_every_kind_of_backbone_and_every_start(backbone, task, kind) -> None:
     model = backbone(kind)
@@ -328,6 +329,7 @@ def test_a_second_run_tunes_nothing(model, library, task, tuned, tmp_path) -> No
     assert sizes == [[4], [6, 6, 6], [4, 4, 4], [6, 6, 6]]  # of seed 0, 4 rows: the other prompt
 
 
+@pytest.mark.long
 def test_what_a_cell_depends_on_is_measured_anew(
     model, library, task, tuned, tmp_path, monkeypatch
 ) -> None:
@@ -472,6 +474,7 @@ def test_a_start_that_cannot_be_tuned_is_told(model, library, task, monkeypatch)
         few_shot_curves(model, task, library, QUICK)
 
 
+@pytest.mark.long
 def test_curves_are_written_as_json_and_as_a_page(model, library, task, tmp_path) -> None:
     strange = replace(task, name="a<b & c")
     found = few_shot_curves(model, strange, library, QUICK)

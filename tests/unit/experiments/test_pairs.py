@@ -206,6 +206,7 @@ def test_merged_as_combine_does(backbone, parts, way) -> None:
     assert coefficients is None
 
 
+@pytest.mark.long
 def test_searched_concatenated_and_distilled_as_combine_does(backbone, parts) -> None:
     model, learning = backbone("bert"), replace(INTO_MERGE, texts="words", steps=4, check=2, rows=8)
     config = PairsConfig(distill=learning, dev_rows=4, seed=3)

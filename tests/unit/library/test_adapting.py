@@ -48,6 +48,7 @@ def library(backbone):
     return get
 
 
+@pytest.mark.long
 def test_labels_choose_the_start_and_whom_to_hear(backbone, films, library) -> None:
     model, prompts = backbone("bert"), library("bert")
     task = repeated(films)
@@ -91,6 +92,7 @@ def test_what_all_say_together_is_learned(backbone, task, library, kind) -> None
     assert not torch.equal(found.prompt.vectors, start.vectors)
 
 
+@pytest.mark.long
 def test_labels_are_read_only_when_asked(backbone, task, library) -> None:
     model, prompts = backbone("bert"), library("bert")
     other = relabelled(task, task.load("train")[1].answer)
@@ -104,6 +106,7 @@ def test_labels_are_read_only_when_asked(backbone, task, library) -> None:
     assert seen.prompt.provenance.history[-1]["labels_used"] is True
 
 
+@pytest.mark.long
 def test_a_consensus_that_is_wrong_counts_less(backbone, films, library) -> None:
     model, prompts = backbone("bert"), library("bert")
     task = repeated(films)
@@ -186,6 +189,7 @@ def test_an_exam_over_many_rows(backbone, films) -> None:
             assert check.passed(prompt.vectors) == bool((own.argmax(1) == gold).all())
 
 
+@pytest.mark.long
 def test_order_and_seed(backbone, films, library) -> None:
     model, prompts = backbone("bert"), library("bert")
     task = repeated(films)

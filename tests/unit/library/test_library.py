@@ -239,6 +239,7 @@ def test_words_of_mixtures_are_found(backbone) -> None:
     assert library.entry("m").kind == "mixture"
 
 
+@pytest.mark.long
 def test_a_library_and_its_mapping_give_the_same(backbone, films) -> None:
     model = backbone("bert")
     prompts = {"a": made(model, 1), "b": made(model, 2)}

@@ -34,6 +34,7 @@ def make(backbone, task):
     return tuned
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("texts", ["words", "task"])
 def test_the_road_by_answers_is_that_of_move_by_answers(backbone, make, task, texts) -> None:
     source, target, prompt = backbone("bert"), backbone("gpt2"), make()
@@ -63,6 +64,7 @@ def test_fewer_equal_answers_after_alignment_are_commented_on(texts, fix) -> Non
     assert fewer_equal(after, before, texts) == ()
 
 
+@pytest.mark.long
 def test_names_folders_and_objects(backbone, model_folder, make, task, tmp_path) -> None:
     prompt = make()
     folder = save_prompt(prompt, tmp_path / "P")

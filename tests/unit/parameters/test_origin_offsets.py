@@ -63,6 +63,7 @@ def test_the_gradient_is_that_of_the_rows_on_their_own_origins(backbone, capital
     torch.testing.assert_close(gradient, total, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.long
 def test_the_vector_serves_every_origin_better_than_one_tuned_on_one(backbone, capitals) -> None:
     model = backbone("bert")
     config = TuneConfig(epochs=30, batch_size=6, patience=0)

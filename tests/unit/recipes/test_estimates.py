@@ -21,6 +21,7 @@ NANO = ["nano-bert", "nano-roberta", "nano-albert", "nano-gpt2", "nano-llama", "
 ZOO = Path(zoo.__file__).parent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NANO)
 def test_parameters_of_embedded_models_are_exact(name):
     model = Backbone.load(name).model
@@ -29,6 +30,7 @@ def test_parameters_of_embedded_models_are_exact(name):
     assert (shape.vocabulary, shape.width) == tuple(model.get_input_embeddings().weight.shape)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [  # as transformers' models of these configurations have them, known from their model cards
@@ -54,6 +56,7 @@ def test_parameters_of_the_papers_models(name, parameters):
     assert estimate(shape, Load(dtype="bfloat16")).weights == 2 * parameters
 
 
+@pytest.mark.long
 def test_every_shape_can_be_built():
     kinds = {name: shape_of(name).kind for name in SHAPES}
     assert {kinds[name] for name in kinds if "bert" in name} == {"masked"}

@@ -72,6 +72,7 @@ def bench_of(measure: Measure) -> Bench:
 TUNE = {"kind": "tune", "backbone": "nano-bert", "task": ["sentiment", "topic"]}
 
 
+@pytest.mark.long
 def test_tune_is_tune(measure: Measure) -> None:
     cells = measure(TUNE)
     bench = bench_of(measure)
@@ -98,6 +99,7 @@ def test_tune_is_tune(measure: Measure) -> None:
     assert kept.stat().st_mtime_ns == before
 
 
+@pytest.mark.long
 def test_baselines(measure: Measure) -> None:
     methods = ["majority", "manual", "manual_prior", "no_prompt", "random"]
     place = {"kind": "baseline", "backbone": "nano-bert", "task": "sentiment"}
@@ -113,6 +115,7 @@ def test_baselines(measure: Measure) -> None:
     assert found["manual_prior"] > found["majority"]
 
 
+@pytest.mark.long
 def test_transfer_by_tables_and_by_answers(measure: Measure) -> None:
     place = {"kind": "transfer", "source": "nano-bert", "target": "nano-roberta"}
     cells = measure(
@@ -133,6 +136,7 @@ def test_transfer_by_tables_and_by_answers(measure: Measure) -> None:
     assert 0 <= cells["transfer nano-bert nano-roberta sentiment move 0"]["same"] <= 1
 
 
+@pytest.mark.long
 def test_two_sources(measure: Measure) -> None:
     cells = measure(
         {
@@ -148,6 +152,7 @@ def test_two_sources(measure: Measure) -> None:
     assert 0 < known["matching_loss"] < 2
 
 
+@pytest.mark.long
 def test_origins(measure: Measure) -> None:
     cells = measure(
         {
@@ -178,6 +183,7 @@ def test_origins(measure: Measure) -> None:
     assert (wide["steps"], wide["own"]) == (6, known["own"])
 
 
+@pytest.mark.long
 def test_sums(measure: Measure) -> None:
     tasks = ["sentiment", "topic"]
     cells = measure(
@@ -201,6 +207,7 @@ def test_sums(measure: Measure) -> None:
     assert cells["sum nano-bert sentiment+topic paper 0"]["coefficients"] is not None
 
 
+@pytest.mark.long
 def test_few_shot(measure: Measure) -> None:
     methods = ["random", "best_single", "sum", "together", "factors", "adapt"]
     cells = measure(
@@ -231,6 +238,7 @@ def test_few_shot(measure: Measure) -> None:
     assert len(set(scores.values())) > 3
 
 
+@pytest.mark.long
 def test_an_error_of_one_cell_leaves_the_others(measure: Measure, tmp_path: Path) -> None:
     measure({**TUNE, "task": "sentiment"})
     bench = bench_of(measure)

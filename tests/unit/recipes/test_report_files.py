@@ -125,6 +125,7 @@ def _csv(path):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.long
 def test_the_files_of_a_report(out) -> None:
     names = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     told = json.loads((out / "report.json").read_text())
@@ -134,6 +135,7 @@ def test_the_files_of_a_report(out) -> None:
     assert (told["finished"], told["published"], told["published_beside"]) == (209, 2, 1)
 
 
+@pytest.mark.long
 def test_the_same_run_gives_the_same_bytes(run, out, tmp_path) -> None:
     write_report(read_run(run), tmp_path / "again")
     for path in out.rglob("*"):
@@ -141,6 +143,7 @@ def test_the_same_run_gives_the_same_bytes(run, out, tmp_path) -> None:
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(out)).read_bytes()
 
 
+@pytest.mark.long
 def test_the_csv_holds_every_entry_in_the_unit_of_the_table(out, report) -> None:
     table = report.tables[0]
     rows = _csv(out / "tables" / "transfer.csv")
@@ -170,6 +173,7 @@ def _latex_rows(text):
     return [[cell.strip() for cell in re.split(r"(?<!\\)&", line)] for line in lines]
 
 
+@pytest.mark.long
 def test_the_latex_holds_every_entry(out, report) -> None:
     text = (out / "tables" / "transfer.tex").read_text()
     assert text.count("{") == text.count("}")
@@ -285,6 +289,7 @@ def test_a_figure_without_numbers_says_so(tmp_path) -> None:
     assert "Nothing to draw" in (tmp_path / "out" / "index.html").read_text()
 
 
+@pytest.mark.long
 def test_hostile_names_are_shown_and_do_nothing_on_the_page(hostile) -> None:
     out, _ = hostile
     text = (out / "index.html").read_text()
@@ -296,6 +301,7 @@ def test_hostile_names_are_shown_and_do_nothing_on_the_page(hostile) -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.long
 def test_hostile_names_in_figures_are_text(hostile) -> None:
     out, _ = hostile
     for path in (out / "figures").iterdir():
@@ -332,6 +338,7 @@ def test_hostile_names_in_markdown_are_escaped(hostile) -> None:
     assert "<script" not in outside.replace(r"\<script", "")
 
 
+@pytest.mark.long
 def test_tables_and_figures_that_are_gone_are_removed(run, tmp_path) -> None:
     target = tmp_path / "out"
     write_report(run, target)
@@ -342,6 +349,7 @@ def test_tables_and_figures_that_are_gone_are_removed(run, tmp_path) -> None:
     assert names == {"index.html", "report.md", "report.json", "tables/mine.csv"}
 
 
+@pytest.mark.long
 def test_a_foreign_result_is_not_written_over(run, tmp_path) -> None:
     (tmp_path / "report.json").write_text('{"mine": 1}')
     with pytest.raises(FileFormatError, match="expected the result of an earlier report"):

@@ -38,6 +38,7 @@ def _cells(report, **wanted):
     return [c for c in cells if all(c.place[k] == v for k, v in wanted.items())]
 
 
+@pytest.mark.long
 def test_a_mean_is_that_of_its_cells(report) -> None:
     table = report.tables[0]
     assert table.columns == ("paper", "least-squares", "mixture")
@@ -282,6 +283,7 @@ def test_a_published_number_stands_beside_the_row_of_its_models(
         assert ("other models" in found.sentence) is not same
 
 
+@pytest.mark.long
 def test_the_cost_adds_up(report) -> None:
     done = [cell for cell in report.run.cells if cell.state == "finished"]
     total = report.cost.total

@@ -186,6 +186,7 @@ def test_texts_of_a_run_are_one_line_that_can_be_written(folder) -> None:
     assert read_run(folder).told("question") == "a b\\x1b[31m\\ud800"
 
 
+@pytest.mark.long
 def test_reading_and_reporting_need_no_torch(folder, tmp_path) -> None:
     code = (
         "import sys\nfrom promptport import write_report\n"

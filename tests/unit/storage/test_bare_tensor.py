@@ -40,6 +40,7 @@ def write(folder, rows):
     return sorted(folder.iterdir())
 
 
+@pytest.mark.long
 def test_rows_are_taken_as_they_are(tmp_path, rows, space):
     for file in write(tmp_path, rows):
         assert is_bare_tensor(file), file
@@ -50,6 +51,7 @@ def test_rows_are_taken_as_they_are(tmp_path, rows, space):
         assert prompt.provenance.history == ({"step": "import", "source": file.name},)
 
 
+@pytest.mark.long
 def test_they_become_a_prompt_folder(tmp_path, rows, space):
     np.save(tmp_path / "a.npy", rows.numpy())
     made = prompt_of_tensor(tmp_path / "a.npy", space)

@@ -40,6 +40,7 @@ def head_of(card: str) -> dict:
     return yaml.safe_load(card.split("---")[1])
 
 
+@pytest.mark.long
 def test_what_is_pushed_comes_back_equal(hub, prompt, tmp_path) -> None:
     pushed = push_prompt(tmp_path / "sentiment", "ann/sentiment-prompt", licence="apache-2.0")
     assert pushed.url == f"{hub.url}/ann/sentiment-prompt/commit/{'0123456789abcdef' * 2}01234567"
@@ -64,6 +65,7 @@ def test_what_is_pushed_comes_back_equal(hub, prompt, tmp_path) -> None:
     assert torch.equal(load_prompt("ann/sentiment-prompt@main").vectors, prompt.vectors)
 
 
+@pytest.mark.long
 def test_a_dry_run_sends_nothing_and_shows_what_would_be_sent(hub, prompt, tmp_path) -> None:
     pushed = push_prompt(tmp_path / "sentiment", "ann/p", public=True, dry_run=True)
     assert hub.repositories == {}
@@ -72,6 +74,7 @@ def test_a_dry_run_sends_nothing_and_shows_what_would_be_sent(hub, prompt, tmp_p
     assert head_of(pushed.card)["library_name"] == "peft"
 
 
+@pytest.mark.long
 def test_a_base_model_must_be_one_that_others_find(hub, prompt, tmp_path) -> None:
     local = prompt.with_provenance(backbone=str(tmp_path / "model"))
     save_prompt(local, tmp_path / "local")
@@ -88,6 +91,7 @@ def test_a_base_model_must_be_one_that_others_find(hub, prompt, tmp_path) -> Non
     )
 
 
+@pytest.mark.long
 def test_prompts_of_strangers_are_checked_and_what_is_not_known_is_told(hub, prompt, tmp_path):
     folder = hub.storage / "bob" / "peft"
     save_prompt(replace(prompt, origin=None), folder)
@@ -106,6 +110,7 @@ def test_prompts_of_strangers_are_checked_and_what_is_not_known_is_told(hub, pro
         assert part in told
 
 
+@pytest.mark.long
 def test_what_the_hub_refuses_is_one_line(hub, prompt, tmp_path, monkeypatch) -> None:
     with pytest.raises(PromptPortError, match="no such repository, or none that you may see"):
         pull_prompt("ann/nothing", tmp_path / "x")
@@ -131,6 +136,7 @@ def test_a_missing_folder_is_told_as_before_where_the_hub_has_none(hub, tmp_path
         load_prompt("ann/nothing")
 
 
+@pytest.mark.long
 def test_push_and_pull_on_the_command_line(hub, prompt, tmp_path, run_cli) -> None:
     code, out, err = run_cli("push", tmp_path / "sentiment", "ann/cli", "--dry-run")
     assert code == 0
@@ -148,6 +154,7 @@ def test_push_and_pull_on_the_command_line(hub, prompt, tmp_path, run_cli) -> No
     assert json.loads(out)["rows"][0]["answer"] in ("positive", "negative")
 
 
+@pytest.mark.long
 def test_a_slip_in_a_local_path_asks_nobody(hub, prompt, tmp_path, monkeypatch) -> None:
     hub.repositories["lib/sentimnt"] = tmp_path / "sentiment"
     monkeypatch.chdir(tmp_path)

@@ -87,6 +87,7 @@ def _fresh(backbone: Backbone):
     return Backbone.load(backbone.name, dtype="float32", device="cpu").model
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_peft_runs_our_folder_with_our_logits(backbone, tmp_path, name) -> None:
     model = backbone(name)
@@ -164,6 +165,7 @@ def _train(folder, row: int, by: float) -> None:
     save_file(tensors, folder / "adapter_model.safetensors")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("length", [2, 9])
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_the_vector_of_a_prompt_that_peft_made_of_a_text(backbone, tmp_path, name, length) -> None:

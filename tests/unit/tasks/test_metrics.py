@@ -53,6 +53,7 @@ def test_macro_f1_by_hand():
     assert bootstrap_score("macro-f1", list("aab"), list("abb")).value == pytest.approx(2 / 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("classes", [2, 5])
 def test_tables_agree_with_sklearn(classes):
     metrics = pytest.importorskip("sklearn.metrics")
@@ -141,6 +142,7 @@ def test_one_class_all_right():
     assert (score.value, score.low, score.high) == (1, 1, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("metric", ["accuracy", "macro-f1", "matthews", "pearson", "spearman"])
 def test_seeded_and_quick(metric):
     gold, predicted = noisy_labels(10_000, 14)

@@ -89,6 +89,7 @@ def test_pretraining_never_reads_dev_and_test_rows(monkeypatch) -> None:
         assert not [text for text in held if f"\n{text}" in read], name
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the tools are not part of the package")
 def test_the_tool_writes_the_same_bytes(tmp_path) -> None:
     command = [sys.executable, str(ROOT / "tools" / "make_pocket.py"), str(tmp_path)]

@@ -38,6 +38,7 @@ def test_token_f1_by_hand() -> None:
     assert found.value == pytest.approx(np.mean(by_hand))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["rouge-1", "rouge-2", "rouge-l"])
 def test_rouge_is_the_mean_of_the_librarys(name) -> None:
     from rouge_score.rouge_scorer import RougeScorer

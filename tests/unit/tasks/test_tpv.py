@@ -225,6 +225,7 @@ def cache(tmp_path, monkeypatch):
     datasets.enable_progress_bars()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NAMES)
 def test_data_sets_of_the_hub_are_divided_as_in_the_paper(name, hub):
     large = open_task(f"tpv:{name}").source.data.rule == "large"
@@ -254,6 +255,7 @@ def test_copies_of_the_hub(name, cache):
     assert {row.answer for row in task.load("test")} == set(task.label_names)
 
 
+@pytest.mark.long
 def test_rows_are_those_of_the_authors_own_calls(cache):
     from datasets import load_dataset
 
@@ -268,6 +270,7 @@ def test_rows_are_those_of_the_authors_own_calls(cache):
     assert [row.answer for row in rows] == [("negative", "positive")[k] for k in parts["label"]]
 
 
+@pytest.mark.long
 def test_rows_of_each_kind(hub):
     def rows(name, *splits):
         small = name.partition(":")[0] in ("stsb", "sst5", "rte")

@@ -39,6 +39,7 @@ def objective(problem, vectors):
     return float(1 - matching(problem.relative, problem.anchors_tgt, vectors).mean())
 
 
+@pytest.mark.long
 def test_reaches_the_closed_form_and_not_more(small):
     problem = small()
     best = objective(problem, find_method("least_squares")(problem))

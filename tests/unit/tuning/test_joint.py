@@ -45,6 +45,7 @@ def test_all_prompts_are_the_same_mixture(backbone, capitals) -> None:
         assert prompt.provenance.tuning["jointly_on"] == [m.name for m in models]
 
 
+@pytest.mark.long
 def test_the_mean_loss_falls(backbone, capitals) -> None:
     models = [backbone("bert"), backbone("roberta")]
     long = TuneConfig(epochs=30, batch_size=6, patience=0)

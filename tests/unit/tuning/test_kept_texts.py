@@ -45,6 +45,7 @@ def tuned(backbone, task):
     return tune(backbone, jobs, TuneConfig(epochs=3, batch_size=8, patience=0))
 
 
+@pytest.mark.long
 def test_prompts_are_those_of_whole_rows(gpt2, task, monkeypatch):
     kept = tuned(gpt2, task)
     monkeypatch.setattr(CausalStates, "logits", lambda *_: None)
@@ -54,6 +55,7 @@ def test_prompts_are_those_of_whole_rows(gpt2, task, monkeypatch):
         assert a.dev_score == b.dev_score
 
 
+@pytest.mark.long
 def test_texts_are_passed_once_in_all_epochs(gpt2, task, passed):
     tuned(gpt2, task)
     objective = TuneJob(task, template=BEHIND)
@@ -69,6 +71,7 @@ def test_texts_are_passed_once_in_all_epochs(gpt2, task, passed):
     assert sum(passed) >= kept + 2 * 3 * sum(behind)
 
 
+@pytest.mark.long
 def test_distilling_passes_texts_once(gpt2, task, passed):
     source = tuned(gpt2, task)[0].prompt
     start = tuned(gpt2, task)[1].prompt

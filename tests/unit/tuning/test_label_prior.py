@@ -50,6 +50,7 @@ def test_a_label_that_no_text_ever_has_stays_finite() -> None:
     assert torch.isfinite(freed).all()
 
 
+@pytest.mark.long
 def test_taking_the_prior_off_repairs_a_biased_template(nano, biased) -> None:
     both = score_prior_off(nano, biased, biased.manual)
     assert both.prior["negative"] == pytest.approx(0.84, abs=0.01)
@@ -58,6 +59,7 @@ def test_taking_the_prior_off_repairs_a_biased_template(nano, biased) -> None:
     assert both.plain == evaluate(nano, biased).score
 
 
+@pytest.mark.long
 def test_the_prior_is_the_mean_over_training_texts_and_reads_no_label(nano, biased) -> None:
     objective = Objective(nano, biased, biased.manual)
     rows = biased.texts("train")[:20]
@@ -73,6 +75,7 @@ def test_the_prior_is_the_mean_over_training_texts_and_reads_no_label(nano, bias
     )
 
 
+@pytest.mark.long
 def test_the_order_of_labels_and_texts_that_come_twice_change_nothing(nano, biased) -> None:
     turned = replace(biased, labels=dict(reversed(biased.labels.items())))
     first, other = (score_prior_off(nano, task, task.manual) for task in (biased, turned))
@@ -118,6 +121,7 @@ def test_probes_and_regressions_have_no_prior(backbone, films, capitals) -> None
     assert manual_scores(backbone("gpt2"), replace(films, manual=None)) == {}
 
 
+@pytest.mark.long
 def test_it_is_among_the_baselines(nano, biased) -> None:
     few = biased.with_rows(**{s: biased.load(s)[:40] for s in ("train", "dev", "test")})
     both = score_prior_off(nano, few, biased.manual)

@@ -43,6 +43,7 @@ def test_one_task_together_with_none_is_tuned_as_alone(backbone, capitals, kind)
     assert torch.equal(together.prompt.origin, alone.prompt.origin)
 
 
+@pytest.mark.long
 def test_factors_are_chosen_by_dev_and_average_to_the_start(backbone, capitals, films) -> None:
     model = backbone("bert")
     long = TuneConfig(epochs=25, batch_size=6, patience=0)
@@ -117,6 +118,7 @@ def test_each_row_has_the_prompt_of_its_attention(backbone, films, kind) -> None
     assert found.averaged().vectors.shape == (2, model.width)
 
 
+@pytest.mark.long
 def test_attention_is_chosen_by_dev(backbone, films) -> None:
     model = backbone("bert")
     sources = [random_prompt(model, 2, seed) for seed in (5, 6)]
@@ -135,6 +137,7 @@ def test_attention_is_chosen_by_dev(backbone, films) -> None:
     assert found[1] >= found[0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stop_at", [1, 4, 8, 12])
 def test_an_interrupted_attention_resumes_to_the_same_bits(
     backbone, films, tmp_path, stop_at

@@ -35,6 +35,7 @@ def _jobs(capitals, films):
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
 def test_prompts_tuned_together_equal_prompts_tuned_alone(backbone, capitals, films, name) -> None:
     model = backbone(name)
@@ -48,6 +49,7 @@ def test_prompts_tuned_together_equal_prompts_tuned_alone(backbone, capitals, fi
         assert result.steps == alone.steps == 12
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["bert", "gpt2", "t5"])
 def test_tuning_lowers_the_loss_and_leaves_every_byte_of_the_backbone(
     backbone, capitals, name

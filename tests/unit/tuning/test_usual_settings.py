@@ -60,6 +60,7 @@ def test_places_of_virtual_tokens(text, front, behind):
     assert placed(template, "behind").text == behind
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("limits", "steps", "looks"),
     [
