@@ -164,8 +164,12 @@ def _live(
     prepare: Callable[[], Any] | None,
 ) -> NoReturn:
     """The life of a child."""
+    import torch
+
     code = 1
     try:
+        # Torch makes its pool anew after a fork, and two threads must not do that at once.
+        torch.set_num_threads(1)
         for target, stream in zip((1, 2), streams, strict=True):
             os.dup2(stream, target)
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
