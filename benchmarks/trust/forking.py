@@ -166,7 +166,7 @@ def _live(
     """The life of a child."""
     import torch
 
-    code = 1
+    code, began = 1, False
     try:
         # Torch makes its pool anew after a fork, and two threads must not do that at once.
         torch.set_num_threads(1)
@@ -185,11 +185,15 @@ def _live(
         sys.addaudithook(_counting(kill))
         from promptport.cli import main
 
+        began = True
         main(list(arguments))
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 0
     except BaseException:
-        traceback.print_exc()
+        if began:
+            traceback.print_exc()
+        else:  # Ctrl-C before there is a command
+            code = 130
     finally:
         with contextlib.suppress(Exception):
             sys.stdout.flush()

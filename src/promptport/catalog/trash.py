@@ -21,6 +21,7 @@ from promptport.errors import PromptPortError, StorageError
 from promptport.files import json_bytes, storage_error, write_atomic
 from promptport.records import Field, RecordFormat
 from promptport.registry import unknown_name
+from promptport.scratch import sweep
 
 TRASH = ".trash"
 _RECORD, _CONTENT = "record.json", "content"
@@ -141,6 +142,7 @@ def tidy_trash(library: Path) -> None:
     Nobody else may be changing the library.
     """
     for folder in _folders(library):
+        sweep(folder)
         if {path.name for path in folder.iterdir()} <= {_RECORD}:  # what is not ours stays
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -142,6 +142,16 @@ def test_a_crash_leaves_a_prompt_in_one_place(library, monkeypatch) -> None:
     assert tree(library) == before
 
 
+def test_what_a_killed_removal_left_is_gone_after_the_next_change(library) -> None:
+    for name in (".record.json.x1.promptport-tmp", "record.json"):
+        (library / f".trash/1-{len(name)}").mkdir(parents=True)
+        (library / f".trash/1-{len(name)}" / name).write_text("{")
+    removed, _ = changing.remove("a", library)
+    assert [folder.name for folder in (library / ".trash").iterdir()] == [
+        removed.content.parent.name
+    ]
+
+
 def test_only_old_things_that_were_removed_are_deleted(library, tmp_path) -> None:
     outside = save_prompt(made(9), tmp_path / "outside")
     (library / "link").symlink_to(outside)
