@@ -319,29 +319,31 @@ def _named(name: str, seed: str = "prompt") -> Make:
     return make
 
 
+def _copied(seed: Path, place: Path) -> Path:
+    place.parent.mkdir(parents=True)  # a name with a slash is a folder and a file
+    shutil.copyfile(seed, place)
+    return place
+
+
 def _table_named(name: str) -> Make:
     def make(seeds: Path, place: Path, outside: Outside) -> Path:
-        place.mkdir()
-        shutil.copyfile(seeds / "task" / "rows.csv", place / f"{name}.csv")
-        return place / f"{name}.csv"
+        return _copied(seeds / "task" / "rows.csv", place / f"{name}.csv")
 
     return make
 
 
 def _tensor_named(name: str) -> Make:
     def make(seeds: Path, place: Path, outside: Outside) -> Path:
-        place.mkdir()
-        shutil.copyfile(seeds / "tensor" / "p.npy", place / f"{name}.npy")
-        return place / f"{name}.npy"
+        return _copied(seeds / "tensor" / "p.npy", place / f"{name}.npy")
 
     return make
 
 
-def _link(name: str, target: str = "secret.txt", seed: str = "prompt") -> Make:
+def _link(name: str) -> Make:
     def make(seeds: Path, place: Path, outside: Outside) -> Path:
-        shutil.copytree(seeds / seed, place)
+        shutil.copytree(seeds / "prompt", place)
         (place / name).unlink(missing_ok=True)
-        (place / name).symlink_to(outside.folder / target)
+        (place / name).symlink_to(outside.secret)
         return place
 
     return make
@@ -461,7 +463,6 @@ def all_hostile() -> list[Hostile]:
         *(Hostile("link", name, _link(name)) for name in (
             "README.md", "notes.txt", "tags.json", "promptport.json", "origin.safetensors",
             "adapter_model.safetensors", "adapter_config.json")),
-        Hostile("link", "rows of a task", _link("rows.jsonl", seed="task")),
         Hostile("link", "in a library", _library_link),
         *(Hostile("path", f"{name}, {'absolute' if absolute else '..'}",
                   _index(name, absolute=absolute), models)

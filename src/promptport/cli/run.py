@@ -59,7 +59,9 @@ def command(
     ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="local: processes here. ray: a Ray cluster.", rich_help_panel=RUN_PANEL),
+        typer.Option(
+            help="local: processes here. ray, slurm: a cluster.", rich_help_panel=RUN_PANEL
+        ),
     ] = "local",
     workers: Annotated[
         int,
@@ -75,8 +77,21 @@ def command(
     ] = None,
     gpus: Annotated[
         float,
-        typer.Option(min=0, help="GPUs of each worker, for Ray.", rich_help_panel=RUN_PANEL),
+        typer.Option(min=0, help="GPUs of each worker of a cluster.", rich_help_panel=RUN_PANEL),
     ] = 0.0,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE for sbatch, like partition=gpu or time=60 (minutes); repeat.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    track: Annotated[
+        str,
+        typer.Option(
+            help="mlflow or trackio: tell it of every finished cell.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = "",
     listing: Annotated[
         bool,
         typer.Option(
@@ -136,6 +151,7 @@ def command(
         "--only": only,
         "--engine": None if engine == "local" else engine,
         "--workers": workers or None,
+        "--slurm": slurm,
     }
     if validate:
         _validated(opened, recipe, json_output)
@@ -146,12 +162,20 @@ def command(
         return
     from promptport.recipes.running import RunConfig, run_recipe
 
-    config = RunConfig(engine, workers, address=address, gpus=gpus, **places)
+    config = RunConfig(
+        engine,
+        workers,
+        address=address,
+        gpus=gpus,
+        slurm=_sbatch(slurm or []),
+        track=track,
+        **places,
+    )
     line = _line(recipe, given)
     with goes_on("the last finished cell", lambda: (folder / "cells").is_dir()):
         result = run_recipe(opened, folder, config, source=line)
     page = _report(result, json_output) if report else None
-    _show(opened, result, page, json_output)
+    _show(opened, result, page, json_output, track)
     if result.failed:
         raise typer.Exit(1)
 
@@ -188,6 +212,21 @@ def _overrides(settings: list[str], backbones: list[str]) -> dict[str, Any]:
                 got=repr(text),
                 fix="Write for instance settings.steps=16",
             )
+    return found
+
+
+def _sbatch(texts: list[str]) -> dict[str, str | int]:
+    found: dict[str, str | int] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise PromptPortError(
+                "--slurm",
+                expected="KEY=VALUE",
+                got=repr(text),
+                fix="Write for instance partition=short",
+            )
+        found[name] = int(value) if value.isdecimal() else value
     return found
 
 
@@ -302,7 +341,9 @@ def _report(result: RunResult, json_output: bool) -> Path:
     return out / "index.html"
 
 
-def _show(recipe: Recipe, result: RunResult, page: Path | None, json_output: bool) -> None:
+def _show(
+    recipe: Recipe, result: RunResult, page: Path | None, json_output: bool, track: str
+) -> None:
     if json_output:
         print_json(
             {
@@ -316,6 +357,8 @@ def _show(recipe: Recipe, result: RunResult, page: Path | None, json_output: boo
                 "left_out": dict(result.left_out),
                 "seconds": result.seconds,
                 "report": None if page is None else str(page),
+                "tracked": result.tracked,
+                "track_error": result.track_error,
             }
         )
         return
@@ -327,6 +370,10 @@ def _show(recipe: Recipe, result: RunResult, page: Path | None, json_output: boo
     if result.waiting:
         say(f"{result.waiting} wait for the prompts of failed cells")
     _tell_reasons("left out", result.left_out)
+    if track:
+        say(f"{track} was told of {result.tracked} cells")
+    if result.track_error:
+        say(f"note: it took no more ({result.track_error}); the same command tells it the rest")
     if page is not None:
         written(page)
     else:

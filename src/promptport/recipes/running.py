@@ -26,7 +26,10 @@ from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.runners import RUNNERS, Runner, RunnerSettings
 from promptport.recipes.runners.base import Event, Order
 from promptport.recipes.settings import unknown
+from promptport.recipes.tracking import Tracking
 
+_QUEUED = 64  # jobs of a SLURM cluster at once, where nobody says otherwise
+_JOB_THREADS = 4  # of each of them
 _ROOM = 1.5 * 2**30  # bytes that a worker needs besides weights
 
 
@@ -35,13 +38,15 @@ class RunConfig:
     """Where and how a recipe runs.
 
     Attributes:
-        engine: `local` (processes of this machine) or `ray` (a cluster).
+        engine: `local` (processes of this machine), `ray` or `slurm` (a cluster).
         workers: that measure at once; 0: as many as cores and memory allow.
         data: folder with `lama/` and `nlu/`.
         models: folder of pretrained models by name; None for the usual one.
         only: measure only cells with these values (any of several), and those that they need.
         address: of a Ray cluster.
-        gpus: of each worker of a Ray cluster; may be a share.
+        gpus: of each worker of a cluster; for Ray it may be a share.
+        slurm: options of `sbatch` by name: `partition`, `time`, `cpus_per_task`, `mem`.
+        track: `mlflow` or `trackio` is told of every finished cell; empty for nobody.
     """
 
     engine: str = "local"
@@ -51,6 +56,8 @@ class RunConfig:
     only: Mapping[str, Any] = field(default_factory=dict)
     address: str | None = None
     gpus: float = 0.0
+    slurm: Mapping[str, str | int] = field(default_factory=dict)
+    track: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ class RunResult:
         waiting: that read the prompt of a failed cell.
         left_out: id -> why it cannot be measured here.
         seconds: wall time of this run.
+        tracked: cells that the tracker was told of by this run.
+        track_error: why it was told no more.
     """
 
     folder: Path
@@ -76,6 +85,8 @@ class RunResult:
     waiting: int
     left_out: Mapping[str, str]
     seconds: float
+    tracked: int = 0
+    track_error: str = ""
 
     @property
     def complete(self) -> bool:
@@ -112,13 +123,14 @@ def run_recipe(
     folder, began = RunFolder(Path(out)), time.perf_counter()
     with folder.locked():
         _check_same(folder, recipe)
+        tracking = Tracking(config.track, recipe.name, folder) if config.track else None
         with stage("looking at backbones and tasks"):
             plan = make_plan(recipe, folder, config.data, config.models, config.only)
         _check_some(plan, recipe)
         _write(folder, recipe, plan, source)
         for cell in plan.missing:
             folder.forget(cell.id)
-        dispatch = _Dispatch(recipe, plan, folder)
+        dispatch = _Dispatch(recipe, plan, folder, tracking)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)
         if not dispatch.missing and not config.only:  # nothing is left to go on with
@@ -132,20 +144,26 @@ def run_recipe(
         waiting=len(plan.missing) - len(dispatch.failed),
         left_out=plan.left_out,
         seconds=time.perf_counter() - began,
+        tracked=tracking.told if tracking else 0,
+        track_error=tracking.error if tracking else "",
     )
 
 
 class _Dispatch:
     """Units of work, given to an engine as soon as what they need is there."""
 
-    def __init__(self, recipe: Recipe, plan: Plan, folder: RunFolder) -> None:
-        self.recipe, self.plan, self.folder = recipe, plan, folder
+    def __init__(
+        self, recipe: Recipe, plan: Plan, folder: RunFolder, tracking: Tracking | None
+    ) -> None:
+        self.recipe, self.plan, self.folder, self.tracking = recipe, plan, folder, tracking
         self.settings = recipe.context.settings
         self.units = units_of(plan, recipe)
         self.missing = {cell.id for cell in plan.missing}
         self.failed: dict[str, str] = {}
         self.attempts: dict[str, int] = {}
         self.measured, self.at = 0, ""
+        if tracking is not None:
+            tracking.tell(sorted(plan.finished))
 
     def run(self, settings: RunnerSettings, engine: str) -> None:
         runner: Runner = import_module(RUNNERS[engine]).Runner(settings)
@@ -193,6 +211,8 @@ class _Dispatch:
             self.plan.finished.add(event.cell)
             self.missing.discard(event.cell)
             self.measured += 1
+            if self.tracking is not None:
+                self.tracking.tell([event.cell])
         elif event.what == "failed":
             self._again_or_fail([event.cell], event.error, event.again)
         elif event.what == "died" and event.order is not None:
@@ -304,21 +324,25 @@ def _processor() -> str:
 def _settings(
     folder: RunFolder, plan: Plan, config: RunConfig, units: list[Unit]
 ) -> RunnerSettings:
-    """As many workers as cores, units and memory allow."""
+    """As many workers as cores, units and memory allow; SLURM knows its machines itself."""
     cores = len(os.sched_getaffinity(0))
     memory = _memory_of_a_worker(units, config.models)
     workers = config.workers
-    if not workers:
+    if not workers and config.engine == "slurm":
+        workers = min(len(units), _QUEUED)
+    elif not workers:
         workers = max(1, min(cores, len(units), int(_free_memory() / memory)))
+    threads = _JOB_THREADS if config.engine == "slurm" else max(1, cores // workers)
     return RunnerSettings(
         folder=folder,
         data=config.data,
         models=config.models,
         workers=workers,
-        threads=max(1, cores // workers),
+        threads=threads,
         memory=memory,
         gpus=config.gpus,
         address=config.address,
+        slurm=config.slurm,
     )
 
 

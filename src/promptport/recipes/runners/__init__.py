@@ -1,4 +1,4 @@
-"""Engines that run units of work: processes of this machine, or a Ray cluster."""
+"""Engines that run units of work: processes of this machine, a Ray or a SLURM cluster."""
 
 from promptport.recipes.runners.base import RUNNERS, Runner, RunnerSettings
 

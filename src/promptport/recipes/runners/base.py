@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,11 @@ from promptport.recipes.planning import Unit
 from promptport.recipes.run_folder import RunFolder
 
 # name -> module of a class `Runner`
-RUNNERS = {"local": "promptport.recipes.runners.local", "ray": "promptport.recipes.runners.on_ray"}
+RUNNERS = {
+    "local": "promptport.recipes.runners.local",
+    "ray": "promptport.recipes.runners.on_ray",
+    "slurm": "promptport.recipes.runners.on_slurm",
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class RunnerSettings:
         memory: bytes that a worker may need, for engines that plan with it.
         gpus: of each worker, for engines that plan with it; may be a share.
         address: of a cluster; None for this machine.
+        slurm: options of `sbatch` by name.
     """
 
     folder: RunFolder
@@ -37,6 +42,7 @@ class RunnerSettings:
     memory: int = 0
     gpus: float = 0.0
     address: str | None = None
+    slurm: Mapping[str, str | int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
