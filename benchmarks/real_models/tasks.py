@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._inputs import limited
 
 from promptport.errors import TaskError, UnknownNameError
-from promptport.tasks import Task, open_task
+from promptport.tasks import Task, open_task, rightly_labelled
 
 NLU = ("sst2", "ag_news", "trec", "subj", "dbpedia", "rte", "yelp")
 # The relations whose manual template says most on training facts: see `relations`.
@@ -94,27 +93,12 @@ def _checked(data: Path | None) -> Path:
 
 def _of_data(data: Path, names: Sequence[str]) -> dict[str, Task]:
     return {
-        name: _rightly_labelled(open_task(f"nlu:{name}", data / "nlu"))
+        name: _labelled(open_task(f"nlu:{name}", data / "nlu"))
         if name in NLU
         else open_task(f"lama:{name}", data / "lama")
         for name in names
     }
 
 
-def _rightly_labelled(task: Task) -> Task:
-    """The task; copies of dbpedia whose rows name the class before their own are put right.
-
-    In such a copy a school is labelled "Company" and a novel "Film": companies are left out, and no
-    row is labelled "Book". A prompt can learn any names, but words of a template cannot.
-    """
-    splits = {split: task.load(split) for split in ("train", "dev", "test")}
-    names = task.label_names
-    if short_name(task) != "dbpedia" or any(row.answer == names[-1] for row in splits["train"]):
-        return task
-    following = dict(pairwise(names))
-    return task.with_rows(
-        **{
-            split: [replace(row, answer=following[row.answer]) for row in rows]
-            for split, rows in splits.items()
-        }
-    )
+def _labelled(task: Task) -> Task:
+    return rightly_labelled(task) if short_name(task) == "dbpedia" else task

@@ -175,3 +175,21 @@ def test_prompts_that_a_template_does_as_well_as_are_named(run_cli, tmp_path) ->
     made = json.loads(run_cli(*line, "--out", tmp_path / "one", "--json")[1])["prompts"][0]
     assert made["gains_over_template"] is False
     assert made["baselines"]["manual, prior off"] == 1
+
+
+def test_labels_on_no_training_row_are_told(run_cli, model_folder, tmp_path) -> None:
+    described = {
+        **{"schema": 1, "name": "kinds", "kind": "classification", "metric": "accuracy"},
+        "template": "{text} is {soft} {answer}",
+        "labels": {"one": ["good"], "two": ["bad"], "last": ["old"]},
+        "data": {split: "rows.jsonl" for split in ("train", "dev", "test")},
+    }
+    (tmp_path / "kinds.yaml").write_text(yaml.safe_dump(described))
+    rows = [{"text": f"a film {i}", "label": ("one", "two")[i % 2]} for i in range(4)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    line = ("tune", "--backbone", model_folder("bert"), "--task", tmp_path / "kinds.yaml")
+    code, _, told = run_cli(*line, "--epochs", 1, "--length", 2, "--out", tmp_path / "P")
+    assert code == 0
+    told = " ".join(told.split())
+    assert "note: no training row of kinds has the label last; look at its rows: " in told
+    assert f"promptport tasks show {tmp_path / 'kinds.yaml'}" in told

@@ -20,6 +20,7 @@ from promptport.cli.console import (
     ForceFlag,
     JsonFlag,
     TruncateFlag,
+    command_line,
     goes_on,
     note,
     open_tasks,
@@ -42,6 +43,7 @@ from promptport.errors import TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
+    from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
     from promptport.tuning.multitask import Way
     from promptport.tuning.usual import Place, UsualSettings
@@ -309,6 +311,7 @@ def command(
     settings = replace(settings, length=wanted.length_of(usual))
     jobs = [wanted.placed(job, usual) for job in make_jobs(tasks, seed or [0], settings)]
     config = replace(usual.config, **wanted.given)
+    _note_absent_labels(tasks, task, data)
     run = _Run(jobs, config, out, task, data, json_output, began)
     if together_with:
         _tune_jointly(run, models, words)
@@ -434,6 +437,22 @@ def _note_place(jobs: list[TuneJob]) -> None:
             f"virtual tokens stand behind the text, {moved[0].template.text!r}, where tuning is "
             "quickest; PEFT needs them in front: --place front"
         )
+
+
+def _note_absent_labels(tasks: list[Task], names: list[str], data: Path | None) -> None:
+    """Say which labels are on no training row: wrongly read labels often look like that."""
+    named = names if len(names) == len(tasks) else [task.name for task in tasks]
+    for name, task in zip(named, tasks, strict=True):
+        if task.kind != "classification" or task.is_regression:
+            continue
+        there = {row.answer for row in task.load("train")}
+        absent = [label for label in task.label_names if label not in there]
+        if absent:
+            given = [] if data is None else ["--data", data]
+            note(
+                f"no training row of {task.name} has the label {', '.join(absent)}; look at its "
+                f"rows: {command_line('tasks', 'show', name, *given)}"
+            )
 
 
 def _note_first_words(model: Backbone, jobs: list[TuneJob]) -> None:

@@ -18,7 +18,7 @@ from promptport.recipes.kinds.base import Context
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.settings import SPLITS, Settings
 from promptport.storage import load_prompt, save_prompt
-from promptport.tasks import Score, Task, open_task
+from promptport.tasks import Score, Task, open_task, rightly_labelled
 from promptport.tasks.limiting import limited
 
 _MOST_OPEN = 3  # backbones in memory: source, target, and the one that is likely to come next
@@ -101,7 +101,9 @@ def data_folder(task: str, data: Path | None) -> Path | None:
 
 
 def asked_rows(task: Task, settings: Settings) -> Task:
-    """A task with the rows and words that a recipe asks for."""
+    """A task with the rows, labels and words that a recipe asks for."""
+    if task.name in settings.labels_moved:
+        task = rightly_labelled(task)
     rows = {split: settings.rows.get(split, 0) for split in SPLITS}
     return limited(task, rows, settings.words)
 

@@ -19,6 +19,8 @@ class Settings:
     Attributes:
         rows: most rows of each split, a seeded sample; 0, or a split that is not named, for all.
         words: of every field of a row the first ones; 0 for all.
+        labels_moved: tasks whose rows name the label before their own, where a copy of their data
+            is like that (`promptport.tasks.rightly_labelled`).
         length: virtual tokens of tuned prompts; 0 for what is usual on the backbone.
         place: where they stand: `template` (as the task says), `front` or `behind` (the text).
         relative_lr: see `promptport.tuning.TuneJob`; 0 for what is usual on the backbone.
@@ -31,6 +33,7 @@ class Settings:
 
     rows: Mapping[str, int] = field(default_factory=dict)
     words: int = 0
+    labels_moved: list[str] = field(default_factory=list)
     length: int = 0
     place: str = "template"
     relative_lr: float = 0.0
@@ -118,7 +121,7 @@ def _check_type(place: str, value: Any, usual: Any) -> None:
     if isinstance(usual, Mapping):
         wanted = Mapping
     if isinstance(value, bool) or not isinstance(value, wanted):
-        names = {int: "a whole number", float: "a number", str: "a word"}
+        names = {int: "a whole number", float: "a number", str: "a word", list: "a list"}
         raise RecipeError(
             place,
             expected=names.get(type(usual), "a mapping"),

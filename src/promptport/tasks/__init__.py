@@ -23,6 +23,7 @@ from promptport.tasks.metrics import (
     normalise,
 )
 from promptport.tasks.opening import TaskLike, as_task
+from promptport.tasks.relabelling import rightly_labelled
 from promptport.tasks.task import Task
 from promptport.tasks.task_file import load_task
 from promptport.tasks.template import Answer, Chat, Field, Piece, Soft, Template, Text, escape
@@ -71,6 +72,7 @@ __all__ = [
     "open_tpv",
     "read_inputs",
     "require_metric",
+    "rightly_labelled",
     "tpv_forms",
     "tpv_names",
 ]
