@@ -187,7 +187,7 @@ async def _load(
     command += ["--dtype", "float32", "--device", "cpu"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            address = await asyncio.to_thread(_address, process)
+            address = await asyncio.to_thread(address_of, process)
             figures: dict[str, Any] = {}
             wrong = lost = 0
             for clients in CLIENTS:
@@ -220,7 +220,8 @@ async def _load(
     }
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def address_of(process: subprocess.Popen[str]) -> str:
+    """Where a server that was just started listens."""
     assert process.stderr is not None
     for line in process.stderr:
         if found := re.search(r"curl (http://\S+)/v1/models", line):
