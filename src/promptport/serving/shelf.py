@@ -25,6 +25,7 @@ from promptport.tasks import Task, Template
 
 MOST_LOADED = 256
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folders
+_OF = "#"  # between the name of a prompt and one of several tasks that it answers
 Known = dict[tuple[str, str, int], AskedTask]  # by task, template and length
 _BARE = "{soft}{text}{answer}"  # of a prompt that says neither task nor template
 
@@ -76,7 +77,7 @@ class ServedPrompt:
 
 
 class Shelf(Protocol):
-    """Prompts by name."""
+    """Prompts by name. Of a prompt that answers several tasks, `NAME#TASK` asks one of them."""
 
     def names(self) -> list[str]:
         """All that can be asked now."""
@@ -103,13 +104,19 @@ class MemoryShelf:
         self, backbone: Backbone, prompts: Mapping[str, SoftPrompt], tasks: Mapping[str, Task]
     ) -> None:
         asked: Known = {}
-        self._served = {
-            name: serve(backbone, name, prompt, tasks, asked) for name, prompt in prompts.items()
-        }
+        self._served: dict[str, ServedPrompt] = {}
+        self._names = list(prompts)
+        for name, prompt in prompts.items():
+            self._served[name] = serve(backbone, name, prompt, tasks, asked)
+            for about in tasks_of(prompt):
+                if about in tasks:
+                    full = name + _OF + about
+                    one = serve(backbone, full, prompt, tasks, asked, about)
+                    self._served.setdefault(full, one)
 
     def names(self) -> list[str]:
         """See `Shelf`."""
-        return list(self._served)
+        return list(self._names)
 
     def get(self, name: str) -> ServedPrompt:
         """See `Shelf`."""
@@ -173,9 +180,9 @@ class FolderShelf:
 
     def get(self, name: str) -> ServedPrompt:
         """See `Shelf`."""
-        if name not in self._folders:
+        if self._folder_of(name) is None:
             self._look()
-        if name not in self._folders:
+        if self._folder_of(name) is None:
             raise _no_such(name, self._folders)
         known = self._loaded.get(name)
         now = time.monotonic()
@@ -186,9 +193,14 @@ class FolderShelf:
             self._loaded.popitem(last=False)
         return known.served
 
+    def _folder_of(self, name: str) -> Path | None:
+        """The folder of a prompt, asked by its name or as `NAME#TASK`."""
+        return self._folders.get(name) or self._folders.get(name.rpartition(_OF)[0])
+
     def _as_it_is(self, name: str, known: _Loaded | None, now: float) -> _Loaded:
         """What is in a folder now: read, unless it is what is known."""
-        folder = self._folders[name]
+        folder = self._folder_of(name)
+        assert folder is not None
         try:
             age = _age(folder)
             if known is not None and known.age == age:
@@ -204,12 +216,14 @@ class FolderShelf:
 
     def _read(self, name: str, folder: Path) -> ServedPrompt:
         prompt = load_prompt(folder)
-        named = prompt.provenance.task
+        whole = name in self._folders
+        named = prompt.provenance.task if whole else name.rpartition(_OF)[2]
         if named is not None and named not in self._tasks:
             known = known_task(named, self._data)
             if known is not None:
                 self._tasks[named] = known
-        return serve(self._backbone, name, prompt, self._tasks, self._asked)
+        about = None if whole else named
+        return serve(self._backbone, name, prompt, self._tasks, self._asked, about)
 
     def _look(self) -> None:
         if time.monotonic() - self._looked < _LOOK_AGAIN:
@@ -233,6 +247,7 @@ def serve(
     prompt: SoftPrompt,
     tasks: Mapping[str, Task],
     asked: Known,
+    about: str | None = None,
 ) -> ServedPrompt:
     """A prompt with the task that it remembers; without one its answers are written.
 
@@ -243,19 +258,25 @@ def serve(
         tasks: by the names that prompts remember.
         asked: tasks that are asked already, which prompts of one task, template and length share;
             this one is added.
+        about: of a prompt that answers several tasks, the one that it is asked.
 
     Raises:
         MismatchError: it belongs to another backbone.
+        UnknownNameError: it does not answer the task that it is asked about.
         PromptPortError: its template or label words do not fit, or a masked backbone would write.
     """
     backbone.check_prompt(prompt)
     made = prompt.provenance
-    task = None if made.task is None else tasks.get(made.task)
+    if about is not None and about not in tasks_of(prompt):
+        raise _no_such(name, [name.rpartition(_OF)[0] + _OF + each for each in tasks_of(prompt)])
+    named = about or made.task
+    task = None if named is None else tasks.get(named)
     notes: tuple[str, ...] = ()
     if task is None:
-        template = Template.parse(made.template or _BARE)
-        task = Task(made.task or name, "text2text", template, "exact-match")
-        notes = (_unknown_task(made.task),)
+        several = () if about else tasks_of(prompt)
+        notes = (_ask_one(name, several) if several else _unknown_task(named),)
+        text = (made.templates or {}).get(about or "") or made.template or _BARE
+        task = Task(named or name, "text2text", Template.parse(text), "exact-match")
     if task.kind == "text2text" and backbone.kind == "masked":
         raise PromptPortError(
             f"prompt {name}",
@@ -266,6 +287,16 @@ def serve(
     made_so = AskedTask(backbone, task, prompt)
     key = (task.name, made_so.objective.template.text, prompt.length)
     return ServedPrompt(name, prompt, asked.setdefault(key, made_so), notes)
+
+
+def tasks_of(prompt: SoftPrompt) -> tuple[str, ...]:
+    """Tasks that a prompt answers which was put together from prompts of several; else none."""
+    return tuple(prompt.provenance.templates or ())
+
+
+def _ask_one(name: str, tasks: Sequence[str]) -> str:
+    ways = " or ".join(f"{name}{_OF}{task}" for task in tasks)
+    return f"it answers several tasks: ask for {ways}; under this name its answers are written"
 
 
 def _unknown_task(named: str | None) -> str:

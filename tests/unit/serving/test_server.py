@@ -271,3 +271,52 @@ def test_rows_that_ended_or_stopped_leave_the_others_alone(backbone, served) -> 
     assert writing.ended(2) == "stopped"
     with pytest.raises(TaskError, match="whose last message is the user's"):
         Ask(None, messages=[{"role": "assistant", "content": "a"}])
+
+
+@pytest.fixture
+def of_two(backbone, films):
+    """A prompt that answers two tasks, each with virtual tokens at a place of its own."""
+    model = backbone("gpt2")
+    kinds = replace(
+        films,
+        name="kinds",
+        template=Template.parse("{text} {soft} is {answer}"),
+        labels={"old": ("old",), "sad": ("sad",)},
+    )
+    made = prompt_of(model, films, 3, 0).with_provenance(
+        task="films + kinds",
+        template=None,
+        templates={"films": films.template.text, "kinds": kinds.template.text},
+    )
+    return model, made, {"films": films, "kinds": kinds}
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_prompt_of_several_tasks_is_asked_each_as_it_was_tuned(of_two, tmp_path, in_memory):
+    model, made, tasks = of_two
+    save_prompt(made, tmp_path / "both")
+    prompts = {"both": made} if in_memory else tmp_path
+    server = PromptServer(model, prompts, tasks=list(tasks.values()))
+    assert server.names == ["both"]
+    replies = server.answer([Ask(f"both#{name}", text) for name in tasks for text in TEXTS])
+    alone = [
+        own for task in tasks.values() for own in predict(made, TEXTS, backbone=model, task=task)
+    ]
+    assert [reply.text for reply in replies] == [own.answer for own in alone]
+    for reply, own in zip(replies, alone, strict=True):
+        assert dict(reply.probabilities) == pytest.approx(dict(own.probabilities), abs=2e-5)
+    told = server.shelf.get("both#kinds").to_dict()
+    assert (told["task"], told["template"]) == ("kinds", "{text} {soft} is {answer}")
+    (note,) = server.shelf.get("both").notes
+    assert note.startswith("it answers several tasks: ask for both#films or both#kinds")
+    for name in ("both#film", "both#", "other#films"):
+        with pytest.raises(UnknownNameError, match="prompt: expected the name of a prompt"):
+            server.answer([Ask(name, "a film")])
+
+
+def test_a_name_with_the_sign_of_a_task_is_itself(of_two, tmp_path) -> None:
+    model, made, tasks = of_two
+    save_prompt(made, tmp_path / "both")
+    save_prompt(made.with_provenance(task="kinds", templates=None), tmp_path / "both#films")
+    server = PromptServer(model, tmp_path, tasks=list(tasks.values()))
+    assert server.shelf.get("both#films").task.name == "kinds"
