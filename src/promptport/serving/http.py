@@ -126,7 +126,8 @@ class _Routes:
         asks = [{"prompt": prompt, "text": row, "top": body.top} for row in rows]
         replies = await self._replies(asks, request)
         if any(reply["probabilities"] is None for reply in replies):
-            raise RefusedError(f"{prompt} writes its answers: use /v1/completions", 400)
+            of_one = f", or {prompt}#TASK for one of several tasks" if "#" not in prompt else ""
+            raise RefusedError(f"{prompt} writes its answers: use /v1/completions{of_one}", 400)
         results = [
             {
                 "label": reply["text"],
