@@ -43,14 +43,17 @@ class Session:
         data: folder of `lama:` and `nlu:` tasks; None for none.
         tasks: task files of prompts whose tasks do not come with promptport.
         loading: device, dtype and device_map of models.
+        models: places of models that prompts may belong to, where they are not where those say.
         scores: of single prompts on dev rows, by prompt, task and rows.
     """
 
     data: str | None = None
     tasks: Sequence[str] = ()
     loading: Mapping[str, Any] = field(default_factory=dict)
+    models: Sequence[str] = ()
     scores: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     _models: OrderedDict[tuple[str, str | None], Backbone] = field(default_factory=OrderedDict)
+    _places: dict[str, str] | None = None
     _own_tasks: dict[str, Task] | None = None
 
     def backbone(self, name: str, revision: str | None = None) -> Backbone:
@@ -72,15 +75,25 @@ class Session:
         return self._models[key]
 
     def backbone_of(self, prompt: SoftPrompt) -> Backbone:
-        """The model that a prompt names.
+        """The model that a prompt belongs to: one of `models`, else the one that it names.
 
         Raises:
             BackboneError: it cannot be opened.
             MismatchError: the prompt does not belong to it.
         """
-        model = self.backbone(prompt.provenance.backbone, prompt.provenance.revision)
+        made = prompt.provenance
+        place = self._place_of(made.fingerprint)
+        model = self.backbone(*((made.backbone, made.revision) if place is None else (place,)))
         model.check_prompt(prompt)
         return model
+
+    def _place_of(self, fingerprint: str | None) -> str | None:
+        """Where among `models` the one of this fingerprint is."""
+        from promptport.backbone import open_space
+
+        if self._places is None:
+            self._places = {open_space(place).fingerprint: place for place in self.models}
+        return None if fingerprint is None else self._places.get(fingerprint)
 
     def task(self, name: str | None) -> Task | None:
         """The task of a name, as prompts record it; None if it is not known."""

@@ -8,8 +8,15 @@ from typing import Annotated
 
 import typer
 
-from promptport.cli.console import DataOption, DeviceMapOption, DeviceOption, DtypeOption, say
-from promptport.cli.panels import SERVER_PANEL, TASK_PANEL
+from promptport.cli.console import (
+    DataOption,
+    DeviceMapOption,
+    DeviceOption,
+    DtypeOption,
+    quiet,
+    say,
+)
+from promptport.cli.panels import MODEL_PANEL, SERVER_PANEL, TASK_PANEL
 
 
 def command(
@@ -52,6 +59,13 @@ def command(
         ),
     ] = None,
     data: DataOption = None,
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A model that prompts belong to, if it is not where they say; repeat for several.",
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
@@ -69,10 +83,12 @@ def command(
     from promptport.serving.running import read_token
 
     need_packages()
+    _check_models(backbone or [])
     token = read_token(token_file, os.environ.get("PROMPTPORT_TOKEN"))
     settings = {
         "data": None if data is None else str(data),
         "tasks": [str(file) for file in task or ()],
+        "models": list(backbone or ()),
         "loading": {"device": device, "device_map": device_map, "dtype": dtype},
     }
     config = AppConfig(tuple(library or [Path()]), host, port, token, settings)
@@ -86,3 +102,17 @@ def command(
 
     say("reading the library ...")
     run_app(config, ready)
+
+
+def _check_models(places: list[str]) -> None:
+    """Refuse what is no model before anything is shown.
+
+    Raises:
+        BackboneError: one cannot be opened.
+    """
+    if places:
+        quiet()
+        from promptport.backbone import open_space
+
+        for place in places:
+            open_space(place)

@@ -15,7 +15,7 @@ from promptport.app.making import combine_prompts, move_prompt, score_sum
 from promptport.app.work import Session
 from promptport.app.worker import Teller
 from promptport.backbone import Backbone
-from promptport.errors import PromptPortError, StorageError
+from promptport.errors import BackboneError, PromptPortError, StorageError
 from promptport.evaluation import score_prompts
 from promptport.library.entry import TaskPrompt
 from promptport.prediction import predict
@@ -244,3 +244,18 @@ def test_a_worker_reads_a_prompt_and_tells_what_it_cannot_do_in_a_line(library) 
         assert fault.error == "a fault of promptport: KeyError: 'path'"
     finally:
         desk.close()
+
+
+def test_a_model_that_is_elsewhere_is_found_by_its_words(model_folder, tmp_path) -> None:
+    """A prompt of a stranger names a place on another machine."""
+    places = [str(model_folder(name)) for name in ("gpt2", "bert")]
+    elsewhere = Backbone.load(places[1], device="cpu", dtype="float32")
+    moved = random_prompt(elsewhere, 2, 0).with_provenance(backbone="/on/another/machine")
+    with pytest.raises(BackboneError, match="/on/another/machine"):
+        Session().backbone_of(moved)
+    session = Session(models=places)
+    found = session.backbone_of(moved)
+    assert found.space.fingerprint == elsewhere.space.fingerprint
+    assert session.backbone_of(moved) is found
+    with pytest.raises(BackboneError, match="/on/another/machine"):
+        session.backbone_of(moved.with_provenance(fingerprint="0" * 32))
