@@ -72,7 +72,9 @@ def test_backbones_and_settings_in_place_of_the_recipe(run_cli, tmp_path) -> Non
         (("--set", "settings.steps=[1"), "--set: expected NAME=VALUE"),
         (("--only", "task"), "--only: expected KEY=VALUE[,VALUE], got 'task'"),
         (("--only", "tsk=a"), "Did you mean 'task'?"),
-        (("--engine", "slurm"), "--engine: expected one of local, ray, got 'slurm'"),
+        (("--slurm", "partition"), "--slurm: expected KEY=VALUE, got 'partition'"),
+        (("--track", "trakio"), "Did you mean 'trackio'?"),
+        (("--engine", "slrum"), "--engine: expected one of local, ray, slurm, got 'slrum'"),
     ],
 )
 def test_refusals(run_cli, recipe, tmp_path, options, said) -> None:

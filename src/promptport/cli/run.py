@@ -218,14 +218,7 @@ def _overrides(settings: list[str], backbones: list[str]) -> dict[str, Any]:
 def _sbatch(texts: list[str]) -> dict[str, str | int]:
     found: dict[str, str | int] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name or not value:
-            raise PromptPortError(
-                "--slurm",
-                expected="KEY=VALUE",
-                got=repr(text),
-                fix="Write for instance partition=short",
-            )
+        name, value = _pair("--slurm", "KEY=VALUE", text, "partition=short")
         found[name] = int(value) if value.isdecimal() else value
     return found
 
@@ -233,17 +226,19 @@ def _sbatch(texts: list[str]) -> dict[str, str | int]:
 def _only(texts: list[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for text in texts:
-        name, equals, values = text.partition("=")
-        if not equals or not name or not values:
-            raise PromptPortError(
-                "--only",
-                expected="KEY=VALUE[,VALUE]",
-                got=repr(text),
-                fix="Write for instance task=sentiment",
-            )
+        name, values = _pair("--only", "KEY=VALUE[,VALUE]", text, "task=topic")
         parts = values.split(",")
         found.setdefault(name, []).extend([*parts, *(int(p) for p in parts if p.isdecimal())])
     return found
+
+
+def _pair(option: str, form: str, text: str, example: str) -> tuple[str, str]:
+    """Both sides of an equals sign."""
+    name, _, value = text.partition("=")
+    if not name or not value:
+        fix = f"Write for instance {example}"
+        raise PromptPortError(option, expected=form, got=repr(text), fix=fix)
+    return name, value
 
 
 def _list(folder: Path, json_output: bool) -> None:

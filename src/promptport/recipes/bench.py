@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,21 @@ class Bench:
     def state(self, cells: list[Cell]) -> Path:
         """Where an unfinished run of these cells is kept."""
         return self.folder.unfinished / digest([cell.id for cell in cells])
+
+
+def bench_of(values: Mapping[str, Any], folder: RunFolder, given: Mapping[str, Any]) -> Bench:
+    """The bench of a process that measures for a run.
+
+    Args:
+        values: of the recipe, as `recipe.json` has them.
+        folder: where cells and prompts are read and written.
+        given: `data` and `models`, paths or None.
+    """
+    from promptport.recipes.recipe import recipe_of
+
+    recipe = recipe_of(values, values["name"])
+    places = {key: Path(given[key]) if given[key] else None for key in ("data", "models")}
+    return Bench(folder, recipe.context, **places)
 
 
 def model_place(name: str, models: Path | None) -> str | Path:

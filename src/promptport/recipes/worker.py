@@ -70,22 +70,18 @@ def _serve(
     settings: Mapping[str, Any], orders: SimpleQueue[Mapping[str, Any]], out: TextIO
 ) -> None:
     from promptport.progress import listening
-    from promptport.recipes.bench import Bench
-    from promptport.recipes.cells import Cell
+    from promptport.recipes.bench import bench_of
     from promptport.recipes.measuring import measure_unit
-    from promptport.recipes.recipe import recipe_of
     from promptport.recipes.run_folder import RunFolder
+    from promptport.recipes.runners.base import cells_of
 
     folder = RunFolder(Path(settings["folder"]))
-    values = folder.read("recipe.json")["resolved"]
-    recipe = recipe_of(values, values["name"])
-    places = {key: Path(settings[key]) if settings[key] else None for key in ("data", "models")}
-    bench = Bench(folder, recipe.context, **places)
+    bench = bench_of(folder.read("recipe.json")["resolved"], folder, settings)
     _say(out, {"ready": True})
     with listening(_Teller(out)):
         while True:
             order = orders.get()
-            cells = [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]
+            cells = cells_of(order)
             told = {"worker": settings["name"], "attempt": order["attempt"]}
             try:
                 for made in measure_unit(bench, cells, order["stamps"], told):

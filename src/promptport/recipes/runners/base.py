@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from promptport.recipes.cells import Cell
 from promptport.recipes.planning import Unit
 from promptport.recipes.run_folder import RunFolder
 
@@ -72,6 +73,11 @@ class Order:
             "stamps": {cell.id: self.stamps[cell.id] for cell in self.unit.cells},
             "attempt": self.attempt,
         }
+
+
+def cells_of(order: Mapping[str, Any]) -> list[Cell]:
+    """The cells of an order as plain JSON values."""
+    return [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]
 
 
 @dataclass(frozen=True)

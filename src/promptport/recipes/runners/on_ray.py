@@ -10,9 +10,8 @@ from typing import Any
 
 from promptport.errors import MissingPackageError, PromptPortError
 from promptport.files import atomic_folder
-from promptport.recipes.cells import Cell
 from promptport.recipes.run_folder import RunFolder
-from promptport.recipes.runners.base import Event, Order, RunnerSettings
+from promptport.recipes.runners.base import Event, Order, RunnerSettings, cells_of
 from promptport.scratch import scratch_folder
 
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -144,19 +143,16 @@ def _measure(
     """Measure a unit in a process of the cluster."""
     import torch
 
-    from promptport.recipes.bench import Bench
+    from promptport.recipes.bench import Bench, bench_of
     from promptport.recipes.cells import digest
     from promptport.recipes.measuring import measure_unit
-    from promptport.recipes.recipe import recipe_of
 
     torch.set_num_threads(given["threads"])
     key = digest(values, given["data"], given["models"])
     if _OPEN.get("key") != key:
-        recipe = recipe_of(values, values["name"])
         _KEEPING.close()  # what the last recipe needed
         place = RunFolder(_KEEPING.enter_context(scratch_folder(name="promptport-run")))
-        places = {name: Path(given[name]) if given[name] else None for name in ("data", "models")}
-        _OPEN.update(key=key, bench=Bench(place, recipe.context, **places))
+        _OPEN.update(key=key, bench=bench_of(values, place, given))
     bench: Bench = _OPEN["bench"]
     folder = bench.folder
     for name, need in zip(names, needs, strict=True):
@@ -167,7 +163,7 @@ def _measure(
                 _unpack(need["files"], folder.prompt(name))
             folder.add(need["record"])
     order = given["order"]
-    cells = [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]
+    cells = cells_of(order)
     told = {"worker": f"ray-{os.uname().nodename}-{os.getpid()}", "attempt": order["attempt"]}
     results: list[dict[str, Any]] = []
     for made in measure_unit(bench, cells, order["stamps"], told):

@@ -16,7 +16,7 @@ from typing import Any
 
 from promptport.errors import MissingPackageError, PromptPortError
 from promptport.files import json_bytes, read_json, write_atomic
-from promptport.recipes.runners.base import Event, Order, RunnerSettings
+from promptport.recipes.runners.base import Event, Order, RunnerSettings, cells_of
 
 _WAIT = 1.0  # seconds between two looks at the jobs and the folder
 CHECK = 60.0  # seconds between two questions to the scheduler about a job without a result
@@ -183,20 +183,15 @@ def _measure(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     import torch
 
     from promptport.errors import StorageError
-    from promptport.recipes.bench import Bench
-    from promptport.recipes.cells import Cell
+    from promptport.recipes.bench import bench_of
     from promptport.recipes.measuring import measure_unit
-    from promptport.recipes.recipe import recipe_of
     from promptport.recipes.run_folder import RunFolder
 
     torch.set_num_threads(given["threads"])
     folder = RunFolder(Path(given["folder"]))
-    values = folder.read("recipe.json")["resolved"]
-    recipe = recipe_of(values, values["name"])
-    places = {name: Path(given[name]) if given[name] else None for name in ("data", "models")}
-    bench = Bench(folder, recipe.context, **places)
+    bench = bench_of(folder.read("recipe.json")["resolved"], folder, given)
     order = given["order"]
-    cells = [Cell(c["kind"], c["place"], c["settings"]) for c in order["cells"]]
+    cells = cells_of(order)
     told = {"worker": f"slurm-{os.uname().nodename}", "attempt": order["attempt"]}
     failed: list[dict[str, Any]] = []
     try:
