@@ -49,7 +49,7 @@ def run(given: argparse.Namespace) -> int:
             print(f"left out: {error}", file=sys.stderr)
             engines.setdefault(name, {"left_out": str(error).partition(" in ")[0]})
             continue
-        engines[name] = {**found.to_dict(), **_place(engine)}
+        engines[name] = {**found.to_dict(), **_place(engine, given.front)}
         failed += not found.passed
         _write(given.results, engines, recorded)
     _write(given.results, engines, recorded)
@@ -61,7 +61,7 @@ def _checked(
 ) -> Check:
     """Export the prompt for an engine, and ask both the same rows."""
     base = str(given.gguf if engine.name in NEEDS_FILE else given.model)
-    prompt = load_prompt(given.prompt)
+    prompt = load_prompt(given.prompt if engine.anywhere else given.front or given.prompt)
     if not engine.anywhere:
         front = Template.parse(prompt.provenance.template or "{soft} {text} {answer}")
         prompt = prompt.with_provenance(template=front.with_soft_in_front().text)
@@ -92,8 +92,9 @@ def _reference(base: str, loaded: Mapping[str, Reference]) -> Reference:
     return next(same, Reference(model))
 
 
-def _place(engine: Engine) -> dict[str, str]:
-    return {"virtual_tokens": "as tuned" if engine.anywhere else "put in front"}
+def _place(engine: Engine, front: Path | None) -> dict[str, str]:
+    as_tuned = engine.anywhere or front is not None
+    return {"virtual_tokens": "as tuned" if as_tuned else "put in front"}
 
 
 def _write(
@@ -131,6 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--prompt", type=Path, required=True, help="tuned prompt folder")
+    add("--front", type=Path, help="one tuned in front, for engines that keep a prefix")
     add("--model", type=Path, required=True, help="folder of its model")
     add("--gguf", type=Path, required=True, help="the same model as a GGUF file")
     add("--task", help="task of the prompt, if it names none")
