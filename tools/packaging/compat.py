@@ -78,6 +78,7 @@ def main() -> int:
         given.results.parent.mkdir(parents=True, exist_ok=True)
         given.results.write_text(json.dumps(found, indent=2) + "\n")
         print(json.dumps({name: found[name]}), flush=True)
+        _write_summary(given.results.parent / "summary.json", found)
     return 0 if all(found[name]["ok"] for name in given.cases or cases()) else 1
 
 
@@ -107,17 +108,18 @@ def run_case(place: Path, wanted: list[str]) -> dict[str, Any]:
     versions = json.loads(_output([str(python), "-c", _ASK]))
     tests = subprocess.run(
         # Warnings of other versions are no failures; the locked ones are watched by `make test`.
-        [str(python), "-m", "pytest", "-q", "-o", "filterwarnings=default", *TESTS],
+        [str(python), "-m", "pytest", "-o", "filterwarnings=default", *TESTS],
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
     lines = tests.stdout.strip().splitlines() or ["nothing"]
+    ends = [line for line in lines if re.search(r"\d+ (passed|failed|error)", line)]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
     return {
         "ok": tests.returncode == 0,
         "versions": versions,
-        "said": re.sub(r" in [\d.:ms() ]+.*$", "", lines[-1]).strip("= "),
+        "said": re.sub(r" in [\d.:ms() ]+.*$", "", (ends or lines)[-1]).strip("= "),
         **({"failed": failed[:20]} if failed else {}),
     }
 
@@ -134,6 +136,13 @@ def versions_tested(found: dict[str, Any]) -> dict[str, list[str]]:
             for name in PACKAGES:
                 passed[name].add(case["versions"][name])
     return {name: sorted(those, key=_numbers) for name, those in passed.items()}
+
+
+def _write_summary(file: Path, found: dict[str, Any]) -> None:
+    """Add the versions to the figures that are there."""
+    known = json.loads(file.read_text()) if file.is_file() else {}
+    known["versions_tested"] = versions_tested(found)
+    file.write_text(json.dumps(known, indent=2) + "\n")
 
 
 def _numbers(version: str) -> list[int]:
