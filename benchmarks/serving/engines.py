@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._command import measured
-from benchmarks._result import environment
+from benchmarks._result import environment, merge_summary
 
 from promptport.backbone import Backbone, find_checkpoint, silence_libraries
 from promptport.engines import ENGINES, Check, Engine, Reference, check_export, export_prompts
 from promptport.errors import PromptPortError
-from promptport.files import json_bytes, read_json, write_atomic
+from promptport.files import read_json, write_atomic
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Task, Template, open_task
 
@@ -100,7 +100,7 @@ def _place(engine: Engine, front: Path | None) -> dict[str, str]:
 def _write(
     results: Path, engines: Mapping[str, Mapping[str, Any]], recorded: Mapping[str, Any]
 ) -> None:
-    """`engines.json`: figures by name, and all that a check said; `table.md`."""
+    """Figures in `summary.json`; `engines.json` with all that a check said, and `table.md`."""
     ran = {name: found for name, found in engines.items() if "gap" in found}
     figures: dict[str, Any] = {"engines_checked": sum(bool(f["passed"]) for f in ran.values())}
     for name, found in ran.items():
@@ -108,8 +108,7 @@ def _write(
         figures[f"{name}.answers_equal"] = found["answers_equal"]
         figures[f"{name}.labels_equal"] = found["labels_equal"]
         figures[f"{name}.slip"] = found["slip"]
-    body = {**figures, "engines": dict(engines), "environment": dict(recorded)}
-    write_atomic(results / "engines.json", json_bytes(body))
+    merge_summary(results, figures, recorded, "engines.json", {"engines": dict(engines)})
     write_atomic(results / "table.md", _table(ran).encode())
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import re
@@ -24,7 +23,7 @@ from typing import Any
 
 import httpx2
 import torch
-from benchmarks._result import environment, write_runs, write_summary
+from benchmarks._result import environment, merge_summary
 from benchmarks.serving.table import table
 
 from promptport.backbone import Backbone, silence_libraries
@@ -66,12 +65,9 @@ def main() -> None:
         figures |= asyncio.run(_load(given, mixed, rows, backbone))
     given.results.mkdir(parents=True, exist_ok=True)
     runs = {name: value for name, value in figures.items() if not isinstance(value, int | float)}
-    write_runs(given.results, runs)
     summary = {name: value for name, value in figures.items() if name not in runs}
-    engines = given.results / "engines.json"
-    known = json.loads(engines.read_text()) if engines.is_file() else {}
-    of_engines = {k: v for k, v in known.items() if isinstance(v, int | float)}
-    write_summary(given.results, summary | of_engines, recorded | {"backbone": given.backbone})
+    asked = recorded | {"backbone": given.backbone}
+    merge_summary(given.results, summary, asked, "load.json", runs)
     write_atomic(given.results / "load.md", table(summary).encode())
     print((given.results / "load.md").read_text())
 

@@ -16,11 +16,10 @@ from typing import Any
 
 import httpx2
 import torch
-from benchmarks._result import environment
+from benchmarks._result import environment, merge_summary
 from benchmarks.serving.load import address_of
 
 from promptport.backbone import Backbone, silence_libraries
-from promptport.files import json_bytes, read_json, write_atomic
 from promptport.objective import Objective, blind_rows
 from promptport.prediction import Prediction, predict
 from promptport.progress import stage
@@ -64,12 +63,9 @@ def _run(given: argparse.Namespace) -> int:
             peft = _peft(model, task, template, prompt, rows, library / NAME)
         with stage("asking the server"):
             server = _server(given, library, rows, ours)
-    known_file = given.results / "summary.json"
-    known = read_json(known_file) if known_file.is_file() else {}
     figures = {**peft, **server}
-    write_atomic(known_file, json_bytes({**known, **figures}))
-    body = {**figures, "rows": len(rows), "environment": dict(recorded)}
-    write_atomic(given.results / "roads.json", json_bytes(body))
+    runs = {**figures, "rows": len(rows)}
+    merge_summary(given.results, figures, recorded, "roads.json", runs)
     print(figures)
     return int(figures["peft.labels_equal"] < 1 or figures["server.labels_equal"] < 1)
 

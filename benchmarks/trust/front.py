@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import random
 import weakref
@@ -10,7 +11,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from benchmarks.trust.breaking import ODD, break_bytes, break_value
+from safetensors.torch import save
 
 from promptport.errors import PromptPortError
 from promptport.serving.http import make_app
@@ -21,6 +24,8 @@ from promptport.serving.scheduler import Scheduler, error_of
 from promptport.serving.server import PromptServer
 
 _MOST_TOKENS = 4
+_WIDTH = 144  # of nano-gpt2
+_FILE = base64.b64encode(save({"prompt_embeddings": torch.ones(2, _WIDTH)})).decode()
 _BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("/v1/completions", {"model": "films", "prompt": ["A warm film ."], "max_tokens": 2}),
     ("/v1/completions",
@@ -33,6 +38,14 @@ _BODIES: tuple[tuple[str, dict[str, Any]], ...] = (
      {"model": "films", "stream": True,
       "messages": [{"role": "user", "content": [{"type": "text", "text": "A film ."}]}]}),
     ("/classify", {"model": "films", "input": [{"text": "A warm film ."}, "A dull one"], "top": 2}),
+    ("/classify",
+     {"model": "films", "input": "A film .",
+      "soft_prompt": {"vectors": [[0.5] * _WIDTH, [0.25] * _WIDTH], "virtual_tokens": 1,
+                      "template": "{soft} {text} It was {answer} .",
+                      "labels": {"good": "great", "bad": ["bad", "dull"]}}}),
+    ("/v1/completions",
+     {"model": "nano-gpt2", "prompt": "A film", "max_tokens": 2,
+      "soft_prompt": {"safetensors": _FILE}}),
 )  # fmt: skip
 _PATHS = ("/v1/models", "/v1/models/films", "/health", "/metrics", "/v1/models/nano-gpt2:films")
 
@@ -150,13 +163,19 @@ class _Pool:
         """As a worker lists them."""
         return list(self._events({"list": name})[-1]["prompts"])
 
-    async def ask(self, asks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    async def ask(
+        self, asks: Sequence[Mapping[str, Any]], soft_prompt: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """As a worker answers them."""
-        return list(self._events({"asks": asks, "streams": False})[-1]["replies"])
+        content = {"asks": asks, "streams": False, "soft_prompt": soft_prompt}
+        return list(self._events(content)[-1]["replies"])
 
-    async def stream(self, ask: Mapping[str, Any]) -> AsyncIterator[Any]:
+    async def stream(
+        self, ask: Mapping[str, Any], soft_prompt: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[Any]:
         """The pieces, and the whole reply."""
-        for event in self._events({"asks": [ask], "streams": True}):
+        content = {"asks": [ask], "streams": True, "soft_prompt": soft_prompt}
+        for event in self._events(content):
             yield event["piece"] if "piece" in event else event["replies"][0]
 
     def _events(self, content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from promptport.recipes.reports import RunDiff, RunRecord, diff_runs, read_run, write_report
     from promptport.relative import encode_relative
     from promptport.serving.asks import Ask, Reply
+    from promptport.serving.sent import SentPrompt
     from promptport.serving.server import PromptServer
     from promptport.space import EmbeddingSpace
     from promptport.storage import (
@@ -141,6 +142,7 @@ _HOMES = {
     "SearchConfig": "merging",
     "SearchResult": "merging",
     "Selection": "distillation",
+    "SentPrompt": "serving.sent",
     "SoftPrompt": "prompt",
     "Source": "transfers",
     "Task": "tasks",
@@ -241,6 +243,7 @@ __all__ = [
     "SearchConfig",
     "SearchResult",
     "Selection",
+    "SentPrompt",
     "SoftPrompt",
     "Source",
     "Task",

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,33 @@ async def written(client, number: int) -> str:
             if line.startswith("data: {"):
                 text += json.loads(line[6:])["choices"][0]["text"]
     return text
+
+
+def test_a_prompt_that_a_client_sends_is_answered_as_if_it_lay_in_the_library(
+    served, library
+) -> None:
+    sent = load_prompt(library / "opposite").vectors
+
+    async def both(client):
+        body = {"model": "topic", "input": TEXTS, "top": 9}
+        given = {"vectors": sent.tolist()}
+        answers = [
+            await client.post("/classify", json={**body, "soft_prompt": given}),
+            await client.post("/classify", json=body),
+            await client.post("/classify", json={**body, "soft_prompt": {"vectors": [[1, 2]]}}),
+        ]
+        return [answer.json() for answer in answers]
+
+    of_sent, of_topic, refused = run(served, both)
+    model = Backbone.load("nano-gpt2", device="cpu", dtype="float32")
+    prompt = load_prompt(library / "topic")
+    wanted = predict(replace(prompt, vectors=sent), TEXTS, backbone=model)
+    for got, own in zip(of_sent["results"], wanted, strict=True):
+        assert got["label"] == own.answer
+        assert got["probabilities"] == pytest.approx(dict(own.probabilities), abs=1e-4)
+    assert of_sent["results"] != of_topic["results"]
+    assert "expected" in refused["error"]["message"]
+    assert "144" in refused["error"]["message"]
 
 
 def test_answers_are_those_of_predict_for_many_clients_at_once(served, library) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from promptport.errors import TaskError
+from promptport.serving.sent import SentPrompt
 
 Message = Mapping[str, str]  # role and content
 ROLES = ("system", "user", "assistant")
@@ -23,6 +24,8 @@ class Ask:
         writing: how an answer is written: fields of `WritingConfig` in place of those of the
             prompt's task. A label is not written.
         top: words to give of a probe.
+        soft_prompt: virtual tokens in place of those of `prompt`, whose task and template they take
+            unless they bring their own.
 
     Raises:
         TaskError: neither a text nor messages, both, or messages that are no chat.
@@ -33,6 +36,7 @@ class Ask:
     messages: Sequence[Message] | None = None
     writing: Mapping[str, Any] = field(default_factory=dict)
     top: int = 5
+    soft_prompt: SentPrompt | None = None
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.messages is None):

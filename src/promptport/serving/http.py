@@ -26,10 +26,12 @@ from promptport.serving.openai import (
     Chunks,
     Classification,
     Completion,
+    GivenPrompt,
     Limits,
     chat_completion,
     completion,
     error_body,
+    message_of,
     messages_of,
     rows_of,
 )
@@ -103,10 +105,10 @@ class _Routes:
         rows = rows_of(body.prompt, self._limits)
         asks = [{"prompt": prompt, "text": row, "writing": writing} for row in rows]
         if not body.stream:
-            return completion(body.model, await self._replies(asks, request))
+            return completion(body.model, await self._replies(asks, request, body.soft_prompt))
         if len(asks) != 1:
             raise RefusedError(f"stream: expected one row, got {len(asks)}", 400)
-        return await self._streamed(asks[0], Chunks(body.model, chat=False))
+        return await self._streamed(asks[0], Chunks(body.model, chat=False), body.soft_prompt)
 
     async def chat(self, body: ChatCompletion, request: Request) -> Any:
         """A chat with the bare model or a prompt; one message fills any prompt's template."""
@@ -114,19 +116,24 @@ class _Routes:
         prompt = self._prompt(body.model, request)
         ask = {"prompt": prompt, "messages": messages, "writing": body.writing(self._limits)}
         if not body.stream:
-            return chat_completion(body.model, (await self._replies([ask], request))[0])
-        return await self._streamed(ask, Chunks(body.model, chat=True))
+            replies = await self._replies([ask], request, body.soft_prompt)
+            return chat_completion(body.model, replies[0])
+        return await self._streamed(ask, Chunks(body.model, chat=True), body.soft_prompt)
 
     async def classify(self, body: Classification, request: Request) -> dict[str, Any]:
         """Label and probabilities of every row."""
         prompt = self._prompt(body.model, request)
-        if prompt is None:
-            raise RefusedError(f"model: expected MODEL:PROMPT, got {body.model!r}", 400)
+        sent = body.soft_prompt
+        if prompt is None and (sent is None or sent.labels is None):
+            raise RefusedError(
+                f"model: expected MODEL:PROMPT, or soft_prompt with labels, got {body.model!r}", 400
+            )
         rows = rows_of(body.input, self._limits)
         asks = [{"prompt": prompt, "text": row, "top": body.top} for row in rows]
-        replies = await self._replies(asks, request)
+        replies = await self._replies(asks, request, sent)
         if any(reply["probabilities"] is None for reply in replies):
-            of_one = f", or {prompt}#TASK for one of several tasks" if "#" not in prompt else ""
+            whole = "#" not in str(prompt)
+            of_one = f", or {prompt}#TASK for one of several tasks" if whole else ""
             raise RefusedError(f"{prompt} writes its answers: use /v1/completions{of_one}", 400)
         results = [
             {
@@ -144,9 +151,11 @@ class _Routes:
         told = {"status": "ready" if ready else "loading", "waiting": self._pool.waiting}
         return JSONResponse(told, 200 if ready else 503)
 
-    async def _replies(self, asks: Sequence[Mapping[str, Any]], request: Request) -> Any:
+    async def _replies(
+        self, asks: Sequence[Mapping[str, Any]], request: Request, sent: GivenPrompt | None
+    ) -> Any:
         """The replies; the rows of a client that goes away are not answered any more."""
-        work = asyncio.ensure_future(self._pool.ask(asks))
+        work = asyncio.ensure_future(self._pool.ask(asks, message_of(sent)))
         try:
             while not (await asyncio.wait({work}, timeout=_LOOK_SECONDS))[0]:
                 if await request.is_disconnected():
@@ -155,9 +164,11 @@ class _Routes:
         finally:
             work.cancel()
 
-    async def _streamed(self, ask: Mapping[str, Any], chunks: Chunks) -> StreamingResponse:
+    async def _streamed(
+        self, ask: Mapping[str, Any], chunks: Chunks, sent: GivenPrompt | None
+    ) -> StreamingResponse:
         """Server-sent events. What is refused is refused before the first of them."""
-        pieces = self._pool.stream(ask)
+        pieces = self._pool.stream(ask, message_of(sent))
         first = await anext(pieces)
 
         async def events() -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from promptport.serving.pool import RefusedError
 
@@ -32,6 +32,37 @@ class Limits(BaseModel):
     body: int = 4 << 20
 
 
+class GivenPrompt(BaseModel):
+    """A soft prompt that comes with the request: `vectors` or `safetensors`, and how it is asked.
+
+    Attributes:
+        vectors: n lists of d numbers.
+        safetensors: in their place a safetensors file, as base64.
+        virtual_tokens: so many of its rows, the first ones; None for all.
+        template: where the virtual tokens stand.
+        labels: label -> label word or words.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    vectors: list[list[float]] | None = None
+    safetensors: str | None = None
+    virtual_tokens: int | None = Field(None, ge=1)
+    template: str | None = Field(None, max_length=10_000)
+    labels: dict[str, str | list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> GivenPrompt:
+        if (self.vectors is None) == (self.safetensors is None):
+            raise ValueError("expected vectors or safetensors, one of them")
+        return self
+
+
+def message_of(given: GivenPrompt | None) -> dict[str, Any] | None:
+    """What `SentPrompt.of_message` reads."""
+    return None if given is None else given.model_dump(exclude_none=True)
+
+
 class _Written(BaseModel):
     """What requests that write have in common. What would change an answer and is not known is
     refused; anything else that a client sends is not looked at."""
@@ -52,6 +83,7 @@ class _Written(BaseModel):
     logit_bias: None = None
     tools: None = None
     response_format: None = None
+    soft_prompt: GivenPrompt | None = None
 
     def writing(self, limits: Limits) -> dict[str, Any]:
         """Fields of `WritingConfig` that the client set.
@@ -94,6 +126,7 @@ class Classification(BaseModel):
     model: str = Field(max_length=1000)
     input: Row | list[Row]
     top: int = Field(5, ge=1, le=100)
+    soft_prompt: GivenPrompt | None = None
 
 
 def rows_of(given: Row | list[Row], limits: Limits) -> list[Row]:

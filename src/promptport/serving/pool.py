@@ -132,28 +132,34 @@ class WorkerPool:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
-    async def ask(self, asks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    async def ask(
+        self, asks: Sequence[Mapping[str, Any]], soft_prompt: Mapping[str, Any] | None = None
+    ) -> list[dict[str, Any]]:
         """The replies to some rows.
 
         Args:
             asks: fields of `Ask`.
+            soft_prompt: of all of them, as `SentPrompt.of_message` reads it; None for none.
 
         Raises:
             RefusedError: too much is waiting, or a row cannot be answered.
         """
-        async for event in self._events({"asks": asks}):
+        async for event in self._events({"asks": asks, "soft_prompt": soft_prompt}):
             if "replies" in event:
                 replies: list[dict[str, Any]] = event["replies"]
                 return replies
         raise RefusedError(_CLOSING, 503)
 
-    async def stream(self, ask: Mapping[str, Any]) -> AsyncIterator[str | dict[str, Any]]:
+    async def stream(
+        self, ask: Mapping[str, Any], soft_prompt: Mapping[str, Any] | None = None
+    ) -> AsyncIterator[str | dict[str, Any]]:
         """Pieces of one answer as they are written, then the whole reply.
 
         Raises:
             RefusedError: as `ask`.
         """
-        async for event in self._events({"asks": [ask], "streams": True}):
+        content = {"asks": [ask], "streams": True, "soft_prompt": soft_prompt}
+        async for event in self._events(content):
             if "piece" in event:
                 yield event["piece"]
             elif "replies" in event:

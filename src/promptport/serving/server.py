@@ -19,6 +19,7 @@ from promptport.objective import Question
 from promptport.prediction import AskedTask, LaidOutTexts, answers_of
 from promptport.prompt import SoftPrompt
 from promptport.serving.asks import Ask, Reply
+from promptport.serving.sent import SentPrompts
 from promptport.serving.shelf import (
     FolderShelf,
     MemoryShelf,
@@ -98,6 +99,7 @@ class PromptServer:
     ) -> None:
         self.backbone: Backbone = as_backbone(backbone)
         self.shelf: Shelf = _shelf(self.backbone, prompts, tasks, data)
+        self._sent = SentPrompts(self.backbone, self.shelf)
         self._kept = KeptTexts(memory, disk=0)
         text = Task("text", "text2text", _BARE, "exact-match")
         self._bare = AskedTask(self.backbone, text, template=_BARE)
@@ -158,7 +160,7 @@ class PromptServer:
         Raises:
             PromptPortError: as `answer`.
         """
-        served = None if ask.prompt is None else self.shelf.get(ask.prompt)
+        served = self._served(ask)
         asked = self._bare if served is None else served.asked
         task = asked.objective.task
         if served is None:
@@ -184,7 +186,8 @@ class PromptServer:
         """
         together: dict[tuple[int, str], list[int]] = {}
         for i, ask in enumerate(asks):
-            own = self._bare if ask.prompt is None else self.shelf.get(ask.prompt).asked
+            served = self._served(ask)
+            own = self._bare if served is None else served.asked
             alike = str(ask.writing) if ask.messages is None else f"chat {i}"
             together.setdefault((id(own), alike), []).append(i)
         laid_out: dict[int, LaidOut] = {}
@@ -196,10 +199,15 @@ class PromptServer:
             texts = [asks[i].text for i in places[1:]]
             found = self._asked(first).lay_out([text for text in texts if text is not None])
             for number, i in enumerate(places[1:]):
-                name = asks[i].prompt
-                served = None if name is None else self.shelf.get(name)
+                served = self._served(asks[i])
                 laid_out[i] = self._row(asks[i], served, found, number, first.writing)
         return [laid_out[i] for i in range(len(asks))]
+
+    def _served(self, ask: Ask) -> ServedPrompt | None:
+        """The prompt of an ask; None for the bare model."""
+        if ask.soft_prompt is not None:
+            return self._sent.get(ask.prompt, ask.soft_prompt)
+        return None if ask.prompt is None else self.shelf.get(ask.prompt)
 
     def _row(
         self,

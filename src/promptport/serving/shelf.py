@@ -27,7 +27,7 @@ MOST_LOADED = 256
 _LOOK_AGAIN = 1.0  # seconds between two looks at the folders
 _OF = "#"  # between the name of a prompt and one of several tasks that it answers
 Known = dict[tuple[str, str, int], AskedTask]  # by task, template and length
-_BARE = "{soft}{text}{answer}"  # of a prompt that says neither task nor template
+BARE = "{soft}{text}{answer}"  # of a prompt that says neither task nor template
 
 
 @dataclass(frozen=True)
@@ -275,18 +275,34 @@ def serve(
     if task is None:
         several = () if about else tasks_of(prompt)
         notes = (_ask_one(name, several) if several else _unknown_task(named),)
-        text = (made.templates or {}).get(about or "") or made.template or _BARE
+        text = (made.templates or {}).get(about or "") or made.template or BARE
         task = Task(named or name, "text2text", Template.parse(text), "exact-match")
-    if task.kind == "text2text" and backbone.kind == "masked":
-        raise PromptPortError(
-            f"prompt {name}",
-            expected="a task whose answers are chosen, since a masked model cannot write",
-            got="text to text" if not notes else notes[0],
-            fix="Name its task file (--task FILE)",
-        )
+    got = None if not notes else notes[0]
+    refuse_masked_writer(backbone, task, f"prompt {name}", got)
     made_so = AskedTask(backbone, task, prompt)
     key = (task.name, made_so.objective.template.text, prompt.length)
     return ServedPrompt(name, prompt, asked.setdefault(key, made_so), notes)
+
+
+def refuse_masked_writer(backbone: Backbone, task: Task, what: str, got: str | None = None) -> None:
+    """Refuse a task whose answers a masked backbone would have to write.
+
+    Args:
+        backbone: the frozen model.
+        task: what it is asked.
+        what: who asks, for the message.
+        got: why its answers are written; None: the task is such a one.
+
+    Raises:
+        PromptPortError: it would have to write.
+    """
+    if task.kind == "text2text" and backbone.kind == "masked":
+        raise PromptPortError(
+            what,
+            expected="a task whose answers are chosen, since a masked model cannot write",
+            got=got or "text to text",
+            fix="Name its task file (--task FILE)" if got else "Name labels, or a prompt with some",
+        )
 
 
 def tasks_of(prompt: SoftPrompt) -> tuple[str, ...]:

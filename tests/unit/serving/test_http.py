@@ -24,6 +24,7 @@ class Pool:
         self.facts = {"backbone": "tiny", "kind": "causal", "prompts": ["films"]}
         self.is_ready = True
         self.asked: list[dict] = []
+        self.sent: list[dict | None] = []
         self.closed = False
 
     async def close(self) -> None:
@@ -34,14 +35,16 @@ class Pool:
             return ["films", "a:b"]
         return [{"name": name, "labels": ["good"]}]
 
-    async def ask(self, asks):
+    async def ask(self, asks, soft_prompt=None):
         self.asked += asks
+        self.sent.append(soft_prompt)
         if any(ask.get("text") == "busy" for ask in asks):
             raise RefusedError("too many requests are waiting: try again later", 503)
         return [reply(ask) for ask in asks]
 
-    async def stream(self, ask):
+    async def stream(self, ask, soft_prompt=None):
         self.asked.append(ask)
+        self.sent.append(soft_prompt)
         if ask["prompt"] == "nothing":
             raise RefusedError("no such prompt", 404)
         yield "one"
@@ -270,3 +273,35 @@ def test_what_the_framework_refuses_has_the_form_of_every_error(
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == status
     assert answer.json()["error"]["message"]
+
+
+def test_a_soft_prompt_of_the_request_reaches_the_worker_once(call, pool) -> None:
+    given = {"vectors": [[0.5, 1]], "template": "{soft} {text} {answer}", "labels": {"a": "b"}}
+    call("POST", "/classify", json={"model": "tiny", "input": ["x", "y"], "soft_prompt": given})
+    body = {"model": "tiny:films", "prompt": "x", "soft_prompt": {"safetensors": "QUJD"}}
+    call("POST", "/v1/completions", json=body)
+    call("POST", "/v1/completions", json={**body, "stream": True})
+    chat = {"model": "tiny", "messages": [{"role": "user", "content": "x"}]}
+    call("POST", "/v1/chat/completions", json={**chat, "soft_prompt": {"vectors": [[1.0]]}})
+    call("POST", "/v1/completions", json={"model": "tiny", "prompt": "x"})
+    of_file = {"safetensors": "QUJD"}
+    assert pool.sent == [given, of_file, of_file, {"vectors": [[1.0]]}, None]
+    assert [ask["prompt"] for ask in pool.asked] == [None, None, "films", "films", None, None]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "expected vectors or safetensors, one of them"),
+        ({"vectors": [[1]], "safetensors": "QUJD"}, "expected vectors or safetensors, one of them"),
+        ({"vectors": [["much"]]}, "soft_prompt.vectors.0.0"),
+        ({"vectors": [[1]], "path": "/etc/passwd"}, "soft_prompt.path: Extra inputs"),
+        ({"vectors": [[1]], "virtual_tokens": 0}, "soft_prompt.virtual_tokens"),
+        ({"vectors": [[1]]}, "expected MODEL:PROMPT, or soft_prompt with labels"),
+    ],
+)
+def test_a_soft_prompt_that_is_none_is_one_line(call, pool, given, told) -> None:
+    body = {"model": "tiny", "input": "a", "soft_prompt": given}
+    answer = call("POST", "/classify", json=body)
+    assert (answer.status_code, told in answer.json()["error"]["message"]) == (400, True)
+    assert pool.asked == []
