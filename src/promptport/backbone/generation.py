@@ -29,9 +29,10 @@ def generate(
     rows: Sequence[EncodedRow],
     vectors: Tensor,
     starts: Sequence[int],
-    writing: WritingConfig,
+    writing: WritingConfig | Sequence[WritingConfig],
 ) -> list[str]:
     """See `Backbone.generate`."""
+    writings = [writing] * len(rows) if isinstance(writing, WritingConfig) else writing
     if backbone.kind == "masked":
         raise BackboneError(
             backbone.name,
@@ -42,9 +43,9 @@ def generate(
     if backbone.kind == "causal":
         rows = [without_answer(row) for row in rows]
     said = [""] * len(rows)
-    for places in row_batches(rows, [writing.max_new_tokens] * len(rows)):
-        own = [rows[i] for i in places]
-        batch = Writing(backbone, own, vectors, [starts[i] for i in places], [writing] * len(own))
+    for places in row_batches(rows, [each.max_new_tokens for each in writings]):
+        own, ways = [rows[i] for i in places], [writings[i] for i in places]
+        batch = Writing(backbone, own, vectors, [starts[i] for i in places], ways)
         while not batch.is_done:
             batch.step()
         for number, i in enumerate(places):

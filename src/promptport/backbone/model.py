@@ -277,7 +277,7 @@ class Backbone:
         rows: Sequence[EncodedRow],
         vectors: Tensor,
         starts: Sequence[int],
-        writing: WritingConfig | None = None,
+        writing: WritingConfig | Sequence[WritingConfig] | None = None,
     ) -> list[str]:
         """What the backbone writes behind each row, which may have a prompt of its own.
 
@@ -285,7 +285,8 @@ class Backbone:
             rows: encoded rows; causal rows are used up to the first scored position.
             vectors: (N, d) virtual tokens of all prompts.
             starts: first row of each row's prompt.
-            writing: limit, drawing and stops; None: greedy, 128 tokens at most.
+            writing: limit, drawing and stops, of all rows or of each; None: greedy, 128 tokens at
+                most. Rows that begin alike draw differently if their seeds differ.
 
         Raises:
             BackboneError: a masked backbone, which cannot write.

@@ -7,6 +7,7 @@ with.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -14,19 +15,21 @@ import torch
 
 from promptport.backbone import Backbone
 from promptport.errors import TaskError
-from promptport.prediction import predict
+from promptport.prediction import AskedTask
 from promptport.progress import stage
-from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
+from promptport.tasks import Row, Task, Template, WritingConfig
 
 FEWEST_SHOWN = 3  # texts that a list begins with, where there are so many
 _SHOWN = 5  # texts at most
 _FIRST_ROUND = 48  # texts written under a description before any are shown
 _AT_ONCE = 128  # texts of a round
+_PER_LIST = 8  # of these that go on with the same list, which is read once for all of them
 _TRIES = 4  # texts written per text asked for, since some are of no use
 _FEWEST_WORDS, _MOST_WORDS = 2, 48
 _LEAST_LETTERS = 0.6  # share of the characters that are letters or spaces
 _LEAST_VARIED = 0.5  # share of the words that differ from each other
 _ALIKE = 0.6  # share of the words of two texts in both, from which they are one
+_SEEDS = 2**32
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
 
@@ -67,7 +70,7 @@ def written_rows(
         kept = _Kept(shown)
         while len(kept.made) < count and pen.written < _TRIES * count + _FIRST_ROUND:
             told.at(len(kept.made), count)
-            for row in pen.write(kept.rows, count):
+            for row in pen.write(kept.rows, kept.still_to_write(count, pen.written)):
                 kept.add(row)
         told.at(count, count)
     return kept.made[:count]
@@ -96,11 +99,15 @@ class _Pen:
                 + ("" if self._several else ", or say what they are (--about 'film reviews')"),
             )
 
-    def write(self, known: Sequence[Row], count: int) -> list[Row]:
+    def write(self, known: Sequence[Row], most: int) -> list[Row]:
         """One round: rows as they come, some of no use."""
         by_list = len(known) >= FEWEST_SHOWN
-        number = min(count, _AT_ONCE) if by_list else _FIRST_ROUND
-        openings = [self._list_of(known) if by_list else self._headed(i) for i in range(number)]
+        number = min(most, _AT_ONCE) if by_list else _FIRST_ROUND
+        if by_list:
+            lists = [self._list_of(known) for _ in range(math.ceil(number / _PER_LIST))]
+            openings = [lists[i // _PER_LIST] for i in range(number)]
+        else:
+            openings = [self._headed(i) for i in range(number)]
         seed = int(torch.randint(2**31, (1,), generator=self._generator))
         texts = self._continued(openings, seed)
         self.written += number
@@ -134,20 +141,21 @@ class _Pen:
     def _continued(self, openings: Sequence[str], seed: int) -> list[str]:
         stop = ("\n\n",) if self._several else ("\n",)
         tokens = 24 * (1 + len(self.task.fields))
-        task = Task(
-            name="writing",
-            kind="text2text",
-            template=_OPENING,
-            metric="exact-match",
-            manual=None,
-            labels=None,
-            source=MemorySource({}),
-            writing=WritingConfig(
-                max_new_tokens=tokens, temperature=0.9, top_p=0.95, seed=seed, stop=stop
-            ),
-        )
-        answers = predict(None, list(openings), backbone=self.writer, task=task, template=_OPENING)
-        return [answer.answer for answer in answers]
+        writings = [
+            WritingConfig(
+                max_new_tokens=tokens,
+                temperature=0.9,
+                top_p=0.95,
+                seed=(seed + number) % _SEEDS,  # equal openings must not go on alike
+                stop=stop,
+            )
+            for number in range(len(openings))
+        ]
+        task = Task("writing", "text2text", _OPENING, "exact-match")
+        asked = AskedTask(self.writer, task, template=_OPENING).lay_out(list(openings))
+        rows = [question.inputs[0] for question in asked.questions]
+        nothing = torch.zeros(1, self.writer.width)
+        return self.writer.generate(rows, nothing, [0] * len(rows), writings)
 
     def _row(self, text: str) -> Row | None:
         """What was written as a row; None if it lacks a field or says nothing."""
@@ -177,6 +185,11 @@ class _Kept:
     def __init__(self, shown: Sequence[Row]) -> None:
         self.rows, self.made = list(shown), list[Row]()
         self._words = [_words_of(row) for row in shown]
+
+    def still_to_write(self, count: int, written: int) -> int:
+        """Texts to write for so many rows, by the share of those written that were of use."""
+        share = max(len(self.made) / written, 1 / _TRIES) if written else 1.0
+        return math.ceil((count - len(self.made)) / share)
 
     def add(self, row: Row) -> None:
         words = _words_of(row)

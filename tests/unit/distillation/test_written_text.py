@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from promptport.backbone import Backbone
 from promptport.distillation import DistillConfig, Teacher, agreement, move_by_answers, written_text
 from promptport.distillation.questions import with_written_texts
 from promptport.distillation.written_text import can_write, written_rows
@@ -47,7 +48,16 @@ def test_a_list_of_texts_is_continued(backbone, films, written) -> None:
     assert first.endswith("\n-")
     listed = {line[2:] for line in first.splitlines()[:-1]}
     assert listed == {row.fields["text"] for row in shown}
-    assert all(first != other for other in written[1:3])
+    # Eight texts go on with each list, and lists differ.
+    assert [written.count(own) for own in dict.fromkeys(written)] == [8, 8, 4]
+
+
+def test_equal_openings_go_on_differently_and_as_they_would_alone(films) -> None:
+    pen = written_text._Pen(Backbone.load("nano-gpt2", device="cpu"), films, 0, "")
+    opening = "The river is long and the"
+    together = pen._continued([opening] * 4, 5)
+    assert len(set(together)) > 1
+    assert together == [pen._continued([opening], 5 + number)[0] for number in range(4)]
 
 
 def test_a_description_is_enough_to_begin_with(backbone, films, written) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ TABLES = (
 class Transfer(Kind):
     """A prompt moved from one backbone, or from several, to another, and its score there.
 
-    The road `tables` reads the two embedding tables. The road `answers` asks both models.
+    The road `tables` reads the two embedding tables. The road `answers` asks both models. `cost` is
+    the processor time of the move alone, in seconds.
     """
 
     name = "transfer"
@@ -43,10 +45,14 @@ class Transfer(Kind):
         "move_words": {"road": "answers", "texts": "words"},
         "move_written": {"road": "answers", "texts": "write"},
         "move_labels": {"road": "answers", "labelled": 32},
+        "from_vocabulary": {"road": "answers", "start": "vocabulary"},
+        "from_labels": {"road": "answers", "start": "labels"},
+        "from_port": {"road": "answers", "start": "port"},
+        "from_mixture": {"road": "answers", "start": "mixture"},
     }
     options = (
         *("road", "method", "options", "magnitude", "anchors", "lengths", "own_anchors"),
-        *("texts", "labelled", "start", "tuned"),
+        *("texts", "labelled", "start", "tuned", "distill", "about"),
     )
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("source", "target")
@@ -77,7 +83,9 @@ class Transfer(Kind):
             by_answers = options.pop("road", "tables") == "answers"
             options.pop("tuned", None)
             made = _by_answers if by_answers else _by_tables
+            began = time.process_time()
             prompt, told = made(cell, prompts, options, bench)
+            told["cost"] = time.process_time() - began
             target, task = bench.backbone(cell.place["target"]), bench.task(cell.place["task"])
             yield cell, {**scored(evaluate(target, task, prompt, truncate=True)), **told}
 
@@ -106,8 +114,11 @@ def _by_answers(
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.moving import MoveConfig, move
 
+    task = cell.place["task"]
+    about = options.get("about", {})  # what a user would say of the texts, by task
+    own = {**options.get("distill", {}), **({"about": about[task]} if task in about else {})}
     config = MoveConfig(
-        learning={"seed": cell.place["seed"], "truncate": True, **bench.settings.distill},
+        learning={"seed": cell.place["seed"], "truncate": True, **bench.settings.distill, **own},
         start=options.get("start", "auto"),
         labelled=options.get("labelled", 0),
     )
@@ -115,13 +126,16 @@ def _by_answers(
         prompts,
         to=bench.backbone(cell.place["target"]),
         backbone=[bench.backbone(name) for name in sources_of(cell.place)],
-        task=bench.task(cell.place["task"]),
+        task=bench.task(task),
         method="answers",
         texts=options.get("texts", "task"),
         config=config,
     )
     check = moved.check
-    return moved.prompt, {} if check is None else {"same": check.same}
+    if check is None:
+        return moved.prompt, {}
+    told = {"same": check.same, "random_same": check.random, "divergence": check.divergence}
+    return moved.prompt, {**told, "held_back": check.rows}
 
 
 TRANSFER = Transfer()

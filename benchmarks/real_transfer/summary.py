@@ -1,0 +1,213 @@
+"""What is left of a prompt that moves from one pretrained model to another: figures of a run.
+
+Run from the root of the repository, after `benchmarks.real_models.fetch`:
+    promptport run recipes/zero-shot-transfer/real.yaml --data FOLDER --models MODELS
+    python -m benchmarks.real_transfer.summary runs/zero-shot-transfer/real
+
+The recipe measures, and goes on where it was. This reads its cells, and writes `summary.json` and
+`table.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from benchmarks._command import measured
+from benchmarks._result import environment, write_summary
+
+from promptport.files import write_atomic
+from promptport.moving.expected_score import forecast
+from promptport.recipes.reports import read_run
+
+RESULTS = Path(__file__).resolve().parent / "results"
+# Settings were chosen on these cells; they are reported apart.
+DEVELOPED = {("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2", "trec")}
+ASK_TEXTS = ("move", "move_labels")  # of the others no score is told before
+SOURCE, THERE, MANUAL = "source", "tuned there", "manual_prior"
+ON_TARGET = {"majority": "majority", "no_prompt": "no prompt", MANUAL: "manual, prior off"}
+LEAST_GAIN = 0.03  # of tuning over the template, below which shares of it are noise
+RETENTIONS = {
+    "retention_move_task": "move",
+    "retention_move_written": "move_written",
+    "retention_move_words": "move_words",
+    "retention_paper": "paper",
+    "retention_random_start": "from_vocabulary",
+}
+
+Values = Mapping[str, Any]
+Move = tuple[str, str, str]  # source, target, task
+Ways = dict[str, list[Values]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the figures.
+
+    Returns:
+        0, or 1 where the folder holds no such run.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of a run of zero-shot-transfer/real")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    return measured(_run, parser.parse_args(arguments))
+
+
+def _run(given: argparse.Namespace) -> int:
+    recorded = environment(given.results)
+    run = read_run(given.run)
+    moves = moves_of((c.place, c.values) for c in run.cells if c.state == "finished")
+    given.results.mkdir(parents=True, exist_ok=True)
+    dev_rows = int(run.recipe["settings"]["rows"]["dev"])
+    write_summary(given.results, summarise(moves, dev_rows), recorded)
+    write_atomic(given.results / "table.md", table(moves).encode())
+    print(table(moves))
+    return 0
+
+
+def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Ways]:
+    """The values of every move by way, a list over seeds; with those on its source and target.
+
+    Args:
+        cells: places and values of finished cells.
+    """
+    moves: dict[Move, Ways] = defaultdict(lambda: defaultdict(list))
+    seeds: dict[Move, set[int]] = defaultdict(set)
+    alone: dict[tuple[str, str, str], list[tuple[int, Values]]] = defaultdict(list)
+    for place, values in cells:
+        if "source" in place:
+            move = (place["source"], place["target"], place["task"])
+            moves[move][place["method"]].append({**values, "seed": place["seed"]})
+            seeds[move].add(place["seed"])
+        else:
+            alone[place["backbone"], place["task"], place["method"]].append((place["seed"], values))
+    for (source, target, task), ways in moves.items():
+        own = seeds[source, target, task]
+        for way in ON_TARGET:
+            ways[way] = [values for _, values in alone[target, task, way]]
+        for way, model in ((SOURCE, source), (THERE, target)):
+            tuned = alone[model, task, "free"]
+            ways[way] = [{**values, "seed": s} for s, values in tuned if s in own]
+    return {move: dict(ways) for move, ways in moves.items()}
+
+
+def summarise(moves: Mapping[Move, Ways], dev_rows: int) -> dict[str, float]:
+    """The figures of `summary.json`; cells that were developed on have figures of their own.
+
+    Args:
+        moves: see `moves_of`.
+        dev_rows: on which the source was scored when it was tuned.
+    """
+    figures: dict[str, float] = {}
+    for prefix, inside in (("", False), ("developed.", True)):
+        part = [ways for move, ways in moves.items() if (move in DEVELOPED) == inside]
+        for method in _methods(part):
+            own = _of_way(part, method, dev_rows)
+            figures |= {f"{prefix}{method}.{name}": value for name, value in own.items()}
+        counted = sum(len(w.get(m, ())) for w in part for m in _methods(part))
+        figures[f"{prefix}cells"] = counted
+    for name, method in RETENTIONS.items():
+        if f"{method}.retention" in figures:
+            figures[name] = figures[f"{method}.retention"]
+    for name, figure in (("move_cost_ratio", "cost_ratio"), ("predicted_within",) * 2):
+        if f"move.{figure}" in figures:
+            figures[name] = figures[f"move.{figure}"]
+    there = [move for move in moves if moves[move].get("move")]
+    figures["pairs"] = len({move[:2] for move in there})
+    figures["tasks"] = len({move[2] for move in there})
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _methods(moves: Iterable[Ways]) -> list[str]:
+    """Ways of moving, in the order in which they come."""
+    others = {*ON_TARGET, SOURCE, THERE}
+    found = dict.fromkeys(way for ways in moves for way in ways if way not in others)
+    return list(found)
+
+
+def _of_way(moves: Iterable[Ways], method: str, dev_rows: int) -> dict[str, float]:
+    """Score, share of tuning on the target, share of its gain, and how often and how dear."""
+    lists: dict[str, list[float]] = defaultdict(list)
+    for ways in moves:
+        score = _mean(ways.get(method, ()))
+        if score is None:
+            continue
+        lists["score"].append(score)
+        tuned, manual, source = (_mean(ways[way]) for way in (THERE, MANUAL, SOURCE))
+        if tuned is not None:
+            lists["retention"].append(score / tuned)
+        if manual is not None:
+            lists["beats_manual_prior_share"].append(float(score > manual))
+        if tuned is not None and manual is not None and tuned - manual > LEAST_GAIN:
+            lists["gain_kept"].append((score - manual) / (tuned - manual))
+        if source is not None:
+            lists["above_source"].append(score - source)
+        for name, value in _forecast(ways, method, dev_rows).items():
+            lists[name].append(value)
+        costs = _mean(ways[method], "cost"), _mean(ways[THERE], "cost")
+        if costs[0] is not None and costs[1]:
+            lists["cost_ratio"].append(costs[0] / costs[1])
+    return {name: fmean(values) for name, values in lists.items()}
+
+
+def _mean(cells: Iterable[Values], value: str = "score") -> float | None:
+    values = [cell[value] for cell in cells if cell.get(value) is not None]
+    return fmean(values) if values else None
+
+
+def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
+    """Whether the scores lay in the interval that the move told, and how wide that was."""
+    if method not in ASK_TEXTS:
+        return {}
+    sources = {cell["seed"]: cell["dev"] for cell in ways[SOURCE]}
+    told = [
+        (cell["score"], forecast(sources[cell["seed"]], cell["same"], dev_rows))
+        for cell in ways.get(method, ())
+        if cell.get("same") is not None and cell["seed"] in sources
+    ]
+    if not told:
+        return {}
+    return {
+        "predicted_within": fmean(own.low <= score <= own.high for score, own in told),
+        "predicted_width": fmean(own.high - own.low for _, own in told),
+    }
+
+
+def table(moves: Mapping[Move, Ways]) -> str:
+    """One table of the cells that settings were not chosen on, and one of the others."""
+    parts = []
+    for title, inside in (("Cells", False), ("Cells that settings were chosen on", True)):
+        part = {move: ways for move, ways in moves.items() if (move in DEVELOPED) == inside}
+        if part:
+            parts.append(f"## {title}\n\n{_table(part)}")
+    return "\n".join(parts)
+
+
+def _table(moves: Mapping[Move, Ways]) -> str:
+    methods = _methods(moves.values())
+    head = ["from, to, task", SOURCE, *ON_TARGET.values(), THERE, *methods]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for (source, target, task), ways in moves.items():
+        cells = (_score(ways.get(w, ())) for w in (SOURCE, *ON_TARGET, THERE, *methods))
+        lines.append(_line([f"{source}, {target}, {task.removeprefix('nlu:')}", *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _score(cells: Sequence[Values]) -> str:
+    if not cells:
+        return ""
+    score, low, high = (fmean(cell[name] for cell in cells) for name in ("score", "low", "high"))
+    seeds = f" ({len(cells)} seeds)" if len(cells) > 1 else ""
+    return f"{score:.3f} [{low:.2f}, {high:.2f}]{seeds}"
+
+
+def _line(values: Iterable[str]) -> str:
+    return f"| {' | '.join(values)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

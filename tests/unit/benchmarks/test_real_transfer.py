@@ -1,0 +1,69 @@
+"""Figures of moved prompts, from the cells of a run."""
+
+from __future__ import annotations
+
+import pytest
+from benchmarks.real_transfer.summary import DEVELOPED, moves_of, summarise, table
+
+A, B, TASK = "smollm2-135m", "qwen2.5-coder-0.5b", "nlu:subj"
+
+
+def values(score: float, **more) -> dict:
+    return {"score": score, "low": score - 0.05, "high": score + 0.05, **more}
+
+
+def cells(source: str = A, target: str = B, task: str = TASK, moved: float = 0.8) -> list:
+    own = {"task": task, "seed": 0}
+    move = {**own, "source": source, "target": target}
+    return [
+        ({**own, "backbone": source, "method": "free"}, values(0.9, dev=0.9, cost=70.0)),
+        ({**own, "backbone": target, "method": "free"}, values(0.85, dev=0.8, cost=100.0)),
+        ({**own, "backbone": target, "method": "manual_prior"}, values(0.6)),
+        ({**own, "backbone": source, "method": "manual_prior"}, values(0.1)),
+        ({**move, "method": "move"}, values(moved, same=0.9, cost=50.0)),
+        ({**move, "method": "move_words"}, values(0.5, same=0.9, cost=20.0)),
+    ]
+
+
+def test_a_move_is_compared_with_what_is_on_its_target() -> None:
+    figures = summarise(moves_of(cells()), 160)
+    assert figures["move.retention"] == figures["retention_move_task"] == 0.9412
+    assert figures["move.gain_kept"] == 0.8  # (0.8 - 0.6) / (0.85 - 0.6)
+    assert figures["move.above_source"] == -0.1
+    assert figures["move.cost_ratio"] == figures["move_cost_ratio"] == 0.5
+    assert figures["move.beats_manual_prior_share"] == 1.0
+    assert figures["move_words.beats_manual_prior_share"] == 0.0
+    assert figures["retention_move_words"] == 0.5882
+    assert (figures["cells"], figures["pairs"], figures["tasks"]) == (2, 1, 1)
+    assert "retention_paper" not in figures
+
+
+@pytest.mark.parametrize(("moved", "within"), [(0.85, 1.0), (0.4, 0.0)])
+def test_a_score_that_was_told_is_looked_for(moved, within) -> None:
+    figures = summarise(moves_of(cells(moved=moved)), 160)
+    assert figures["predicted_within"] == within
+    assert "move_words.predicted_within" not in figures  # no text of the task was asked
+
+
+def test_moves_that_settings_were_chosen_on_are_told_apart() -> None:
+    source, target, task = sorted(DEVELOPED)[0]
+    moves = moves_of([*cells(), *cells(source, target, task, moved=0.3)])
+    figures = summarise(moves, 160)
+    assert figures["move.score"] == 0.8
+    assert figures["developed.move.score"] == 0.3
+    text = table(moves)
+    assert text.index(f"{A}, {B}, subj") < text.index("chosen on")
+    assert text.index("chosen on") < text.index(f"{source}, {target}, {task[4:]}")
+
+
+def test_what_is_not_measured_is_left_out() -> None:
+    only = [cells()[0], cells()[4]]
+    figures = summarise(moves_of(only), 160)
+    assert figures["move.score"] == 0.8
+    assert "move.retention" not in figures
+    assert "| 0.900 [0.85, 0.95] |  |  |  |  | 0.800 [0.75, 0.85] |" in table(moves_of(only))
+
+
+def test_seeds_of_a_prompt_go_with_those_of_its_moves() -> None:
+    other = ({"backbone": A, "task": TASK, "method": "free", "seed": 1}, values(0.1, dev=0.1))
+    assert summarise(moves_of([*cells(), other]), 160)["move.above_source"] == -0.1
