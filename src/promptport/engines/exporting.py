@@ -135,7 +135,7 @@ def _told(item: Carried, engine: Engine) -> dict[str, Any]:
     labels = {} if item.task is None else {k: list(w) for k, w in (item.task.labels or {}).items()}
     return {
         "name": item.name,
-        "task": item.prompt.provenance.task,
+        "task": item.prompt.provenance.task or (item.task and item.task.name),
         "template": item.template.text,
         "virtual_tokens": item.prompt.length,
         "tokens": list(item.tokens) if engine.in_vocabulary else [],

@@ -236,7 +236,7 @@ def _name(prompt: SoftPrompt, folder: Path, taken: set[str]) -> str:
 
 
 def _carried(prompt: SoftPrompt, name: str, task: Task | None, material: Material) -> Carried:
-    template = Template.parse(prompt.provenance.template or _PLAIN)
+    template = Template.parse(_template_of(prompt, name, task))
     if not template.has_soft:
         raise PromptPortError(
             f"template of {name}",
@@ -253,3 +253,19 @@ def _carried(prompt: SoftPrompt, name: str, task: Task | None, material: Materia
     mask = next(iter(answers.values()), (0,)) if material.kind == "masked" else (0,)
     outline = material.layout.outline(template, mask, prompt.length, free_text=free)
     return Carried(prompt, name, template, task, outline, answers)
+
+
+def _template_of(prompt: SoftPrompt, name: str, task: Task | None) -> str:
+    """Where a prompt stands; of one that answers several tasks, where it stands for this one."""
+    made = prompt.provenance
+    several = made.templates or {}
+    if made.template is not None or not several:
+        return made.template or _PLAIN
+    if task is None or task.name not in several:
+        raise PromptPortError(
+            f"prompt {name}",
+            expected=f"--task, since it answers several: {', '.join(several)}",
+            got="none" if task is None else repr(task.name),
+            fix=f"Add for instance --task {next(iter(several))}",
+        )
+    return several[task.name]

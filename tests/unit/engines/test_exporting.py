@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from promptport.engines.material import filled, joined
 from promptport.engines.running import run_engine
 from promptport.errors import MismatchError, PromptPortError, UnknownNameError
 from promptport.files import read_tensors
-from promptport.storage import load_prompt
+from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Template
 
 PYTHON = Path(sys.executable)
@@ -57,6 +58,22 @@ def test_the_manifest(backbone, saved, tmp_path, films):
     assert told["labels"] == {"good": ["great", "good"], "bad": ["terrible", "unhappy"]}
     assert told["label_ids"]["great"] == list(model.layout.answer_ids(["great"])[0])
     assert [next(iter(part)) for part in told["row"]] == ["text", "ids"]
+
+
+def test_a_prompt_of_several_tasks_stands_where_each_was_tuned(backbone, saved, tmp_path, films):
+    folder = saved(backbone("gpt2"), template=None)
+    both = load_prompt(folder).with_provenance(templates={"other": FRONT, "films": BEHIND})
+    save_prompt(both, tmp_path / "both")
+    made = exported("hf", [tmp_path / "both"], tmp_path / "H", tasks={tmp_path / "both": films})
+    (told,) = made.manifest["prompts"]
+    assert (told["template"], told["task"]) == (BEHIND, "films")
+    for tasks, got in (({}, "got none"), ({tmp_path / "both": replace(films, name="x")}, "'x'")):
+        with pytest.raises(PromptPortError) as error:
+            exported("hf", [tmp_path / "both"], tmp_path / "I", tasks=tasks)
+        assert got in str(error.value)
+        assert "answers several: other, films" in str(error.value)
+        assert "--task other" in str(error.value)
+    assert not (tmp_path / "I").exists()
 
 
 def test_prompts_of_one_task_have_names_of_their_own(backbone, saved, tmp_path):
