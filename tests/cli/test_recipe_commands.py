@@ -40,6 +40,11 @@ def test_a_recipe_is_run_and_shown(run_cli, recipe, tmp_path, monkeypatch) -> No
     command = json.loads((tmp_path / "runs/small/recipe.json").read_text())["command"]
     assert command.startswith(f"promptport run {recipe} --out runs/small")
 
+    # A run of a part leaves the command that makes all.
+    run_cli("run", recipe, "--out", "runs/part", "--only", "task=topic", "--no-report")
+    command = json.loads((tmp_path / "runs/part/recipe.json").read_text())["command"]
+    assert command == f"promptport run {recipe} --out runs/part"
+
 
 def test_dry_run_and_validate_write_nothing(run_cli, recipe, tmp_path) -> None:
     out = tmp_path / "run"

@@ -148,7 +148,6 @@ def command(
         "--models": models,
         "--backbones": backbones,
         "--set": settings,
-        "--only": only,
         "--engine": None if engine == "local" else engine,
         "--workers": workers or None,
         "--slurm": slurm,
@@ -187,7 +186,7 @@ def _models(given: Path | None) -> Path:
 
 
 def _line(recipe: Path, given: Mapping[str, Any]) -> str:
-    """The command, as the report shows it."""
+    """The command, as the report shows it: of all cells, whichever this run measures (`--only`)."""
     words: list[object] = ["run", recipe]
     for name, value in given.items():
         for each in value if isinstance(value, list) else [value]:
