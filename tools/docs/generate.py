@@ -9,13 +9,19 @@ from pathlib import Path
 from tools.docs.api import api_pages
 from tools.docs.cards import card_pages
 from tools.docs.commands import command_pages
+from tools.docs.kinds import kind_pages
 
 GENERATED = Path(__file__).parents[2] / "docs" / "generated"
 
 
 def generate() -> None:
     """Make all pages anew; what no longer exists leaves no page behind."""
-    pages = {"commands": command_pages(), "api": api_pages(), "methods": card_pages()}
+    pages = {
+        "commands": command_pages(),
+        "api": api_pages(),
+        "methods": card_pages(),
+        "recipes": kind_pages(),
+    }
     for folder, texts in pages.items():
         _write(GENERATED / folder, texts)
 

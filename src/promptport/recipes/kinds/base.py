@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from promptport.recipes.cells import Cell
@@ -55,7 +56,7 @@ class Kind(ABC):
         name: as recipes write it.
         keys: of its places, in the order in which they are shown.
         methods: names that the kind knows -> options.
-        options: options that a method of a recipe may have.
+        options: options that a method of a recipe may have, with what each means.
         reads: settings that its values depend on.
         revision: raised when the same settings give other values.
         alike: keys whose cells are measured in one unit of work when their values are equal.
@@ -67,7 +68,7 @@ class Kind(ABC):
     name: str
     keys: Mapping[str, Key]
     methods: Mapping[str, Method]
-    options: tuple[str, ...] = ()
+    options: Mapping[str, str] = MappingProxyType({})
     reads: tuple[str, ...] = ("rows", "words")
     revision: int = 1
     alike: tuple[str, ...] = ("backbone",)

@@ -33,7 +33,10 @@ class Origins(Kind):
         "seed": SEED,
     }
     methods: Mapping[str, Method] = {"one_origin": {}, "widened": {"widen": 1200}}
-    options = ("tuned", "widen")
+    options: Mapping[str, str] = {
+        "tuned": "method of `tune` that makes the prompt",
+        "widen": "updates that teach the vector other origins; 0: it stays as it was tuned",
+    }
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("backbone", "task")
 

@@ -37,7 +37,12 @@ class Sums(Kind):
         "seed": SEED,
     }
     methods: Mapping[str, Method] = {way: {} for way in WAYS}
-    options = ("way", "dev_rows", "tuned", "distill")
+    options: Mapping[str, str] = {
+        "way": "how they are combined: one of the methods that are known; usual: its own name",
+        "dev_rows": "labelled dev rows that coefficients are chosen on; 0: all",
+        "tuned": "method of `tune` that makes the prompts",
+        "distill": "fields of `DistillConfig`, over those of the settings",
+    }
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("backbone", "tasks", "seed")
     whole = True  # methods share the keys and values of texts

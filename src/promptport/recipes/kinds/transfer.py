@@ -50,10 +50,21 @@ class Transfer(Kind):
         "from_port": {"road": "answers", "start": "port"},
         "from_mixture": {"road": "answers", "start": "mixture"},
     }
-    options = (
-        *("road", "method", "options", "magnitude", "anchors", "lengths", "own_anchors"),
-        *("texts", "labelled", "start", "tuned", "distill", "about"),
-    )
+    options: Mapping[str, str] = {
+        "road": "`tables` (the two embedding tables, usual) or `answers` (both models are asked)",
+        "tuned": "method of `tune` that makes the prompt",
+        "method": "road `tables`: a transfer method",
+        "options": "road `tables`: options of that method",
+        "magnitude": "road `tables`: rule for the norms",
+        "anchors": "road `tables`: which shared words",
+        "lengths": "road `tables`: what to do with sources of different length",
+        "own_anchors": "road `tables`: every source uses all words that it shares with the target",
+        "texts": "road `answers`: `task`, `write` or `words`",
+        "labelled": "road `answers`: rows whose labels are learned too",
+        "start": "road `answers`: what the target's prompt begins from, as `move --start` takes it",
+        "distill": "road `answers`: fields of `DistillConfig`, over those of the settings",
+        "about": "road `answers`, texts that are written: what they are, by task",
+    }
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("source", "target")
 

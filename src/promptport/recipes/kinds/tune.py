@@ -39,7 +39,16 @@ class Tune(Kind):
         "front": {"place": "front"},
         "behind": {"place": "behind"},
     }
-    options = ("origin", "origins", "rest", "noise", "lr", "relative_lr", "length", "place")
+    options: Mapping[str, str] = {
+        "origin": "what tuning starts from, as `tune --origin` takes it",
+        "origins": "number of origins that the prompt is tuned on",
+        "rest": "of a mixture: the largest length of what is added to it, as a share",
+        "noise": "on the virtual tokens of a mixture, as a share of their norm",
+        "lr": "learning rate",
+        "relative_lr": "the same as a share of the spread of the embeddings",
+        "length": "virtual tokens",
+        "place": "`template`, `front` or `behind` the text",
+    }
     reads = TUNING_SETTINGS
     makes_prompt = True
     whole = True
