@@ -108,6 +108,8 @@ class DistillResult:
         tried: of several starts, what each missed after the first stretch, mean over the tasks;
             else empty.
         missed_own: of `distill_over_origins`, what is missed on its own origin; else None.
+        falling: by which share the last look at the held-back rows found less missed than the best
+            before it, if updates ended there because no more were allowed; else 0.
     """
 
     prompt: SoftPrompt
@@ -122,6 +124,7 @@ class DistillResult:
     tried: tuple[float, ...] = ()
     labelled: int = 0
     missed_own: float | None = None
+    falling: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values, without the prompt; of several starts also which one it is, of

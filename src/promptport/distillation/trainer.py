@@ -26,7 +26,8 @@ from promptport.progress import stage
 from promptport.tuning.checkpoint import StateFile
 from promptport.tuning.trainer import backward
 
-_KEPT = ("done", "_stale", "_over", "_before", "_after")  # of an unfinished run, beside tensors
+# Of an unfinished run, beside tensors.
+_KEPT = ("done", "_stale", "_over", "_before", "_after", "_falling")
 
 _WORTH = 64  # labelled rows that count as much as a teacher
 
@@ -88,6 +89,7 @@ class Distillation:
         self._batches = _batches(self._trained, config)
         self.done = self._stale = 0
         self._over = False
+        self._falling = 0.0  # share of what was missed that the last look found gone
         vectors = self.vectors
         self._rates = torch.full((len(vectors), 1), rate, dtype=torch.float64)
         self._active = torch.ones(len(vectors), 1, dtype=torch.bool)
@@ -160,7 +162,7 @@ class Distillation:
         for name, tensor in self._state().items():
             tensor.copy_(tensors[name])
         for name in _KEPT:
-            setattr(self, name, told[name])
+            setattr(self, name, told.get(name, getattr(self, name)))
         for _ in range(self.done):
             next(self._batches)
 
@@ -194,13 +196,16 @@ class Distillation:
             "made": sum(own.made for own in self.targets),
             "labelled": sum(own.labelled for own in self.targets),
             "steps": self.done,
+            "falling": self._falling if self.done == self.total else 0.0,
         }
 
     def _compare(self) -> None:
         """Keep the vectors if they are the best so far, and see whether it is over."""
         vectors = self.vectors if self.mean is None else self.mean
         losses = self._look(vectors)
-        if self._value(losses) < self._value(self._after):
+        known, new = self._value(self._after), self._value(losses)
+        self._falling = max(known - new, 0.0) / known if known else 0.0
+        if new < known:
             self._stale = 0
             self._keep(vectors, losses)
         else:

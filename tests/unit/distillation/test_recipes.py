@@ -68,6 +68,24 @@ def test_aligning_comes_nearer_to_the_teacher(backbone, task, source, target) ->
     assert (entry["step"], entry["labels_used"]) == ("align", False)
 
 
+def test_a_run_tells_that_it_was_still_getting_closer(backbone, films) -> None:
+    task, model = repeated(films), backbone("gpt2")
+    prompt = tuned(model, task)
+    start = random_prompt(model, prompt.length, 5)
+    start = start.with_provenance(template=task.template.text)
+
+    def aligned(**changes):
+        config = replace(CONFIG, epochs=0, check=2, **changes)
+        return align(start, model, [Teacher(model, prompt)], task, config=config)
+
+    before, after = aligned(steps=2, patience=9), aligned(steps=4, patience=9)
+    missed = [result.after - result.floor for result in (before, after)]
+    assert after.steps == 4
+    assert after.falling == pytest.approx(1 - missed[1] / missed[0], abs=1e-3)
+    assert after.falling > 0
+    assert aligned(steps=40, patience=1, relative_lr=1e-12).falling == 0  # nothing came closer
+
+
 @pytest.mark.long
 def test_labels_are_never_read(backbone, task) -> None:
     source, target = backbone("bert"), backbone("gpt2")
