@@ -679,5 +679,7 @@ def test_a_sum_tells_and_uses_the_template_of_each_task(run_cli, tmp_path, monke
     assert re.search(r"template of topic.*is \{answer\} \.", shown)
     assert run_cli("export", "c", "--to", "hf", "--out", "d")[0] == 0
     told = (tmp_path / "d" / "README.md").read_text()
-    assert "made for several templates" in told
-    assert f"`{template}`" in told
+    assert f"topic `{template}`" in told
+    assert "The row above is `{text} {soft} {answer} .`" in told
+    assert run_cli("export", "c", "--to", "hf", "--task", "topic", "--out", "e")[0] == 0
+    assert f"The row above is `{template}`" in (tmp_path / "e" / "README.md").read_text()

@@ -256,16 +256,18 @@ def _carried(prompt: SoftPrompt, name: str, task: Task | None, material: Materia
 
 
 def _template_of(prompt: SoftPrompt, name: str, task: Task | None) -> str:
-    """Where a prompt stands; of one that answers several tasks, where it stands for this one."""
+    """Where a prompt stands; of one that answers several tasks, where it stands for this one, or
+    for the first of them."""
     made = prompt.provenance
     several = made.templates or {}
     if made.template is not None or not several:
         return made.template or _PLAIN
-    if task is None or task.name not in several:
+    first = next(iter(several))
+    if task is not None and task.name not in several:
         raise PromptPortError(
             f"prompt {name}",
-            expected=f"--task, since it answers several: {', '.join(several)}",
-            got="none" if task is None else repr(task.name),
-            fix=f"Add for instance --task {next(iter(several))}",
+            expected=f"one of the tasks that it answers: {', '.join(several)}",
+            got=repr(task.name),
+            fix=f"Name one of them, for instance --task {first}",
         )
-    return several[task.name]
+    return several[first if task is None else task.name]

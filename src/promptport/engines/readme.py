@@ -106,8 +106,9 @@ def _traps(engine: Engine, material: Material, facts: Mapping[str, Any]) -> Sequ
         if made.template is None:
             said = "The prompt names no template: the row above puts it in front of the text."
             if made.templates:
-                said = "The prompt was made for several templates; the row above is none of them: "
-                said += ", ".join(f"`{text}`" for text in made.known_templates) + "."
+                said = "The prompt answers several tasks, each in a template of its own: "
+                said += ", ".join(f"{task} `{text}`" for task, text in made.templates.items())
+                said += f". The row above is `{item.template.text}` (`--task` chooses)."
             if said not in lines:
                 lines.append(said)
     lines.append("A prompt fits this very model alone; carry it to others with `promptport move`.")

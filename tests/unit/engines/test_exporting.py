@@ -67,13 +67,14 @@ def test_a_prompt_of_several_tasks_stands_where_each_was_tuned(backbone, saved, 
     made = exported("hf", [tmp_path / "both"], tmp_path / "H", tasks={tmp_path / "both": films})
     (told,) = made.manifest["prompts"]
     assert (told["template"], told["task"]) == (BEHIND, "films")
-    for tasks, got in (({}, "got none"), ({tmp_path / "both": replace(films, name="x")}, "'x'")):
-        with pytest.raises(PromptPortError) as error:
-            exported("hf", [tmp_path / "both"], tmp_path / "I", tasks=tasks)
-        assert got in str(error.value)
-        assert "answers several: other, films" in str(error.value)
-        assert "--task other" in str(error.value)
-    assert not (tmp_path / "I").exists()
+    (told,) = exported("hf", [tmp_path / "both"], tmp_path / "I").manifest["prompts"]
+    assert told["template"] == FRONT  # of the first
+    unknown = {tmp_path / "both": replace(films, name="x")}
+    with pytest.raises(PromptPortError) as error:
+        exported("hf", [tmp_path / "both"], tmp_path / "J", tasks=unknown)
+    assert "that it answers: other, films, got 'x'" in str(error.value)
+    assert "--task other" in str(error.value)
+    assert not (tmp_path / "J").exists()
 
 
 def test_prompts_of_one_task_have_names_of_their_own(backbone, saved, tmp_path):
