@@ -379,8 +379,8 @@ def estimate_seconds(recipe: Recipe, folder: RunFolder, cells: list[Cell]) -> fl
     known: dict[str, list[float]] = {}
     for file in sorted((folder.path / "cells").glob("*.json")):
         record = folder.cell(file.stem)
-        if record is not None:
-            known.setdefault(record["kind"], []).append(record.get("processor_seconds", 0.0))
+        if record is not None and record.get("processor_seconds") is not None:
+            known.setdefault(record["kind"], []).append(record["processor_seconds"])
     total = 0.0
     for cell in cells:
         if cell.kind in known:
