@@ -391,7 +391,8 @@ def score_batches(
     if isinstance(prompts, Tensor):
         prompts = prompts.to(backbone.device)
     even = backbone.parameters >= _EVEN_FROM
-    batches = _batches(queries, batch_tokens, len(backbone.tokenizer), even=even)
+    passed = [_passed_tokens(backbone, query.question) for query in queries] if even else []
+    batches = _batches(queries, batch_tokens, len(backbone.tokenizer), passed)
     costs = [_padded_tokens(queries, places) for places in batches]
     for places in counted(batches, [len(places) for places in batches], costs):
         if isinstance(prompts, Tensor):
@@ -435,30 +436,42 @@ def _forward(
 
 
 def _batches(
-    queries: Sequence[PromptedQuestion], batch_tokens: int, vocabulary: int, *, even: bool = False
+    queries: Sequence[PromptedQuestion],
+    batch_tokens: int,
+    vocabulary: int,
+    passed: Sequence[int] = (),
 ) -> list[list[int]]:
     """Numbers of questions in batches of similar length, bounded in padded tokens and in logits.
 
-    Even ones also end where rows get much shorter, once they are long enough to keep a processor
-    busy: on a large model padding costs more than one more pass.
+    Given the tokens that each question passes through the model, batches also end where these get
+    much fewer, once they are long enough to keep a processor busy: on a large model padding costs
+    more than one more pass.
     """
     order = sorted(range(len(queries)), key=lambda i: -queries[i].question.tokens)
     batches: list[list[int]] = []
-    longest, scored, inputs = 0, 0, 0
+    longest, most, scored, inputs = 0, 0, 0, 0
     for i in order:
         question = queries[i].question
         inputs += len(question.inputs)
         scored = max(scored, question.answer_tokens)
         full = inputs * longest > batch_tokens or inputs * scored * vocabulary > MOST_LOGITS
-        shorter = (inputs - len(question.inputs)) * longest >= _BUSY_TOKENS and (
-            question.tokens < _MUCH_SHORTER * longest
+        shorter = bool(passed) and (
+            (inputs - len(question.inputs)) * most >= _BUSY_TOKENS
+            and passed[i] < _MUCH_SHORTER * most
         )
-        if not batches or full or (even and shorter):
+        if not batches or full or shorter:
             batches.append([])
-            longest, scored = question.tokens, question.answer_tokens
+            longest, most, scored = question.tokens, 0, question.answer_tokens
             inputs = len(question.inputs)
+        if passed:
+            most = max(most, passed[i])
         batches[-1].append(i)
     return batches
+
+
+def _passed_tokens(backbone: Backbone, question: Question) -> int:
+    """Of the longest input: what is not kept already."""
+    return max(backbone.tokens_to_pass(row) for row in question.inputs)
 
 
 def _padded_tokens(queries: Sequence[PromptedQuestion], places: Sequence[int]) -> int:

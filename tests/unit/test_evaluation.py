@@ -148,10 +148,37 @@ def test_passes_of_large_models_end_where_rows_get_much_shorter():
         return 1 - sum(lengths) / padded
 
     whole = evaluation._batches(queries, 8192, 100)
-    even = evaluation._batches(queries, 8192, 100, even=True)
+    even = evaluation._batches(queries, 8192, 100, lengths)
     assert len(whole) == 1
     assert sorted(i for own in even for i in own) == list(range(len(queries)))
     assert waste(whole) > 0.4
     assert waste(even) < 0.25
     for own in even[:-1]:  # each but the last keeps a processor busy
         assert len(own) * max(lengths[i] for i in own) >= evaluation._BUSY_TOKENS
+
+
+def test_texts_that_are_kept_do_not_split_a_pass(monkeypatch):
+    """What is passed is the same few tokens for each row, however long its text is."""
+    monkeypatch.setattr(evaluation, "_EVEN_FROM", 0)
+    monkeypatch.setattr(evaluation, "_BUSY_TOKENS", 16)
+    gpt2 = Backbone.load("nano-gpt2")
+    task = open_task("sentiment")
+    template = Template.parse("{text} {soft} It was {answer} .")
+    objective = Objective(gpt2, task, template, length=2)
+    rows = task.load("train")[:1]
+    texts = [("a good film " * count).strip() for count in (30, 20, 10, 5)]
+    long = [replace(rows[0], fields={"text": text}) for text in texts for _ in range(3)]
+    queries = prompted(objective, objective.prepare(long).questions)
+    vectors = vectors_for(gpt2, 2)
+
+    def passes():
+        return [
+            [s for own in parts for s in own.places]
+            for parts in evaluation.score_batches(gpt2, queries, vectors)
+        ]
+
+    apart = passes()
+    with gpt2.keeping_texts():
+        together = passes()
+    assert [len(own) for own in apart] == [3] * 4
+    assert [len(own) for own in together] == [12]

@@ -117,6 +117,11 @@ class CausalStates:
                 self._kept.close()
             self._kept = None
 
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether passes keep them now."""
+        return self._kept is not None
+
     @contextlib.contextmanager
     def keeping_prompts(self, kept: KeptTexts) -> Iterator[None]:
         """See `Backbone.keeping_prompts`."""

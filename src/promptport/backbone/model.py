@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from promptport.backbone.attention import quicken
 from promptport.backbone.batch import Batch, insert_rows, only_positions
 from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
@@ -22,6 +23,7 @@ from promptport.backbone.kept_texts import KeptTexts
 from promptport.backbone.kinds import KINDS, Kind, detect_kind, text_config
 from promptport.backbone.layout import Layout
 from promptport.backbone.loading import find_checkpoint, load_config, load_model, load_tokenizer
+from promptport.backbone.sharing import kept_tokens
 from promptport.belonging import check_same_backbone
 from promptport.errors import BackboneError
 from promptport.progress import stage
@@ -110,6 +112,7 @@ class Backbone:
             model = load_model(checkpoint, found, **options)
             if device_map is None and not getattr(model, "is_quantized", False):
                 model.to(place)  # a quantised one stays where transformers put it
+            quicken(model)
             made = cls(
                 model,
                 load_tokenizer(checkpoint),
@@ -253,6 +256,13 @@ class Backbone:
         if self.kind != "causal":
             return contextlib.nullcontext()
         return self.states.keeping_texts(kept)
+
+    def tokens_to_pass(self, row: EncodedRow) -> int:
+        """Tokens of a row that each pass computes: all, but for a text that is kept."""
+        tokens = len(row.ids) + len(row.decoder_ids)
+        if self.kind == "causal" and self.states.keeps_texts:
+            return tokens - kept_tokens(row)
+        return tokens
 
     def keeping_prompts(self, kept: KeptTexts) -> contextlib.AbstractContextManager[None]:
         """Keep keys and values of virtual tokens that lead a row, for many passes without gradient.

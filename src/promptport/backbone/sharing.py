@@ -104,6 +104,12 @@ def leading(row: EncodedRow) -> int:
     return min(count, row.scored[0])
 
 
+def kept_tokens(row: EncodedRow) -> int:
+    """Tokens of the text in front of all virtual tokens that are worth keeping."""
+    length = _text_length(row)
+    return length if length >= FEWEST_KEPT else 0
+
+
 def line_of(row: EncodedRow) -> tuple[int, ...]:
     """Token ids with virtual tokens as numbers below 0, so that equal lines are equal inputs."""
     if not row.soft:
@@ -137,7 +143,7 @@ def _cuts(
         cuts = [c or leading(row) for c, row in zip(cuts, rows, strict=True)]
     texts = [_text_length(row) for row in rows]
     if keep_texts:
-        cuts = [c or (t if t >= FEWEST_KEPT else 0) for c, t in zip(cuts, texts, strict=True)]
+        cuts = [c or kept_tokens(row) for c, row in zip(cuts, rows, strict=True)]
     else:
         shared = Counter(line[:t] for line, t in zip(lines, texts, strict=True))
         cuts = [
