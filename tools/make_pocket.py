@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from pocket.classes import class_rows, class_tasks
 from pocket.facts import facts, relations, split
+from pocket.writing import writing_rows, writing_tasks
 
 TARGET = Path(__file__).parents[1] / "src" / "promptport" / "tasks" / "pocket"
 
@@ -21,6 +22,7 @@ def main(target: Path = TARGET) -> None:
     """Write one folder per task."""
     write_facts(target)
     write_classes(target)
+    write_writing(target)
 
 
 def write_classes(target: Path) -> None:
@@ -65,6 +67,24 @@ def write_facts(target: Path) -> None:
         total += len(pairs)
         print(f"{name}: {len(pairs)} facts")
     print(f"{len(described)} relations, {total} facts")
+
+
+def write_writing(target: Path) -> None:
+    """The text-to-text tasks."""
+    for name, made in sorted(writing_tasks().items()):
+        task = {
+            "schema": 1,
+            "name": name,
+            "kind": "text2text",
+            "description": made.description,
+            "template": f"{{soft}} {made.template}",
+            "manual": made.template,
+            "metric": made.metric,
+            "writing": {"max_new_tokens": 40, "stop": ["\n"]},
+        }
+        rows = writing_rows(name)
+        write_task(target / name, task, rows)
+        print(f"{name}: {sum(map(len, rows.values()))} rows")
 
 
 def write_task(folder: Path, task: dict[str, Any], rows: dict[str, list[dict[str, str]]]) -> None:

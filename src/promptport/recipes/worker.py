@@ -59,11 +59,16 @@ class _Teller:
         now = time.monotonic()
         if now - self.last >= _EVERY and stage.total:
             self.last = now
-            label = next((s.label for s in reversed(self.inside) if s.label), "")
-            _say(self.out, {"at": f"{label} {stage.done}/{stage.total}".strip()})
+            _say(self.out, {"at": self._where(stage)})
 
     def ends(self, stage: Stage) -> None:
         self.inside.remove(stage)
+
+    def _where(self, moved: Stage) -> str:
+        """What is done, with its own count; with that of a stage inside it if it has none."""
+        labelled = next((s for s in reversed(self.inside) if s.label), moved)
+        own = labelled if labelled.total else moved
+        return f"{labelled.label} {own.done}/{own.total}".strip()
 
 
 def _serve(

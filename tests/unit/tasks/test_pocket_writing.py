@@ -1,80 +1,90 @@
-"""The two text-to-text tasks of the laboratory: right answers, and splits that share nothing."""
+"""The embedded text-to-text tasks: right answers, and splits that share nothing."""
 
 from __future__ import annotations
 
 import datetime
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 import transformers as hf
-from benchmarks.real_models.made_tasks import (
-    CITIES,
-    EVENTS,
-    FIRST,
-    JOBS,
-    LAST,
-    MONTHS,
-    ROWS,
-    made_tasks,
-    part_of,
-    write_made_tasks,
-)
 from tests.models import byte_bpe
 
 from promptport.backbone import Backbone
 from promptport.evaluation import evaluate
-from promptport.tasks import WritingConfig, check_task, load_task
+from promptport.tasks import WritingConfig, check_task, open_task
 from promptport.tuning import TuneConfig, TuneJob, tune
 
-WORDS = (FIRST, LAST, CITIES, JOBS, EVENTS)
+TOOLS = Path(__file__).parents[3] / "tools"
+NAMES = ("dates", "records")
+SIZES = {"train": 600, "dev": 100, "test": 300}
 
 
-def test_numbers_of_rows_and_the_same_seed() -> None:
-    tasks = made_tasks()
-    assert [task.name for task in tasks] == ["dates", "records"]
-    for task, again, other in zip(tasks, made_tasks(), made_tasks(1), strict=True):
-        for split, number in ROWS.items():
-            rows = task.load(split)
-            assert len({row.fields["text"] for row in rows}) == number
-            assert rows == again.load(split)
-            assert rows != other.load(split)
+@pytest.fixture(scope="module")
+def writing():
+    """The tool that made the rows."""
+    if not TOOLS.is_dir():
+        pytest.skip("the tools are not part of the package")
+    sys.path.insert(0, str(TOOLS))
+    try:
+        from pocket import writing
+    finally:
+        sys.path.remove(str(TOOLS))
+    return writing
 
 
-def test_words_of_the_test_rows_do_not_occur_in_training() -> None:
-    for words in WORDS:
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_of_rows_and_the_same_seed(writing, name) -> None:
+    task = open_task(name)
+    made, other = writing.writing_rows(name), writing.writing_rows(name, 1)
+    for split, number in SIZES.items():
+        rows = [{"text": row.fields["text"], "target": row.answer} for row in task.load(split)]
+        assert len({row["text"] for row in rows}) == number
+        assert rows == made[split]
+        assert rows != other[split]
+    found = check_task(task)
+    assert found.ok
+    assert not found.warnings
+
+
+def test_words_of_the_test_rows_do_not_occur_in_training(writing) -> None:
+    lists = (writing.FIRST, writing.LAST, writing.CITIES, writing.JOBS, writing.EVENTS)
+    for words in lists:
         assert len(set(words)) == len(words)
-        parts = [set(part_of(words, split)) for split in ROWS]
+        parts = [set(writing.part_of(words, split)) for split in SIZES]
         assert all(len(part) > 3 for part in parts)
         assert set.union(*parts) == set(words)
         assert sum(map(len, parts)) == len(words)
-    for task in made_tasks():
+    for name in NAMES:
         said = {
             split: set(
-                re.findall(r"[A-Za-z]+", " ".join(r.fields["text"] for r in task.load(split)))
+                re.findall(
+                    r"[A-Za-z]+", " ".join(r.fields["text"] for r in open_task(name).load(split))
+                )
             )
-            for split in ROWS
+            for split in SIZES
         }
-        for words in WORDS:
+        for words in lists:
             assert not said["test"] & said["train"] & set(words)
-    dates = made_tasks()[0]
-    days = [{row.answer for row in dates.load(split)} for split in ROWS]
+    days = [{row.answer for row in open_task("dates").load(split)} for split in SIZES]
     assert not days[0] & days[2]
     assert not days[0] & days[1]
 
 
-def test_dates_are_those_of_the_sentences() -> None:
-    for row in made_tasks()[0].load("train"):
+def test_dates_are_those_of_the_sentences(writing) -> None:
+    for row in open_task("dates").load("train"):
         day = datetime.date.fromisoformat(row.answer)
         text = row.fields["text"]
-        assert MONTHS[day.month - 1] in text
+        assert writing.MONTHS[day.month - 1] in text
         assert re.search(rf"\b{day.day}(st|nd|rd|th)?\b", text)
         assert str(day.year) in text
         assert not re.search(r"1(1st|2nd|3rd)\b|[^1][123]th\b", text)
 
 
 def test_sentences_tell_all_of_a_record() -> None:
-    for row in made_tasks()[1].load("test"):
+    for row in open_task("records").load("test"):
         values = dict(part.split(": ") for part in row.fields["text"].split("; "))
         article = "an" if values["job"][0] in "aeiou" else "a"
         since = f" since {values['since']}" if "since" in values else ""
@@ -82,22 +92,6 @@ def test_sentences_tell_all_of_a_record() -> None:
         assert row.answer == (
             f"{values['name']} {verb} as {article} {values['job']} in {values['city']}{since}."
         )
-
-
-def test_written_tasks_are_the_same_and_well(tmp_path) -> None:
-    for file, task in zip(write_made_tasks(tmp_path), made_tasks(), strict=True):
-        read = load_task(file)
-        assert (read.template, read.manual, read.metric) == (
-            task.template,
-            task.manual,
-            task.metric,
-        )
-        assert read.writing == task.writing
-        for split in ROWS:
-            assert read.load(split) == task.load(split)
-        found = check_task(read)
-        assert found.ok
-        assert not found.warnings
 
 
 @pytest.fixture
@@ -135,8 +129,9 @@ def wide():
 def test_they_can_be_tuned_and_scored(wide, name) -> None:
     """On tiny models that can write letters: losses fall, answers are texts."""
     model = wide(name)
-    for task in made_tasks():
-        few = task.with_rows(*(task.load(split)[:8] for split in ROWS))
+    for name_of_task in NAMES:
+        task = open_task(name_of_task)
+        few = task.with_rows(*(task.load(split)[:8] for split in SIZES))
         few = few.with_writing(WritingConfig(4))
         before = evaluate(model, few)
         (result,) = tune(model, [TuneJob(few, length=3, relative_lr=0.3)], TuneConfig(epochs=3))

@@ -1,9 +1,6 @@
-"""Two text-to-text tasks whose rows are made here, from a seed: dates, and records.
+"""Rows of the pocket text-to-text tasks, made from a seed: dates, and records.
 
-    python -m benchmarks.real_models.made_tasks FOLDER
-
-writes a folder for each with `task.yaml` and a JSONL file for each split. Names, places, jobs,
-events and days of a split occur in no other one.
+Names, places, jobs, events and days of a split occur in no other one.
 
 - `dates`: a sentence with a date in words -> the date as year-month-day.
 - `records`: the fields of a record in any order -> a sentence.
@@ -11,18 +8,12 @@ events and days of a split occur in no other one.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import functools
-import json
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeVar
-
-import yaml
-
-from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
 
 ROWS = {"train": 600, "dev": 100, "test": 300}
 SEED = 0
@@ -92,73 +83,64 @@ SENTENCES = (
 )
 
 
-def made_tasks(seed: int = SEED) -> list[Task]:
-    """Both tasks, with their rows.
-
-    Args:
-        seed: of all choices.
-    """
-    return [
-        _task(
-            "dates",
-            "A sentence with a date in words; the date as year-month-day is asked for",
-            "Text: {text} Date as YYYY-MM-DD: {answer}",
-            "exact-match",
-            _date_row,
-            seed,
-        ),
-        _task(
-            "records",
-            "The fields of a record, in any order; a sentence that tells them is asked for",
-            "Record: {text} Sentence: {answer}",
-            "token-f1",
-            _record_row,
-            seed,
-        ),
-    ]
-
-
-def write_made_tasks(folder: Path, seed: int = SEED) -> list[Path]:
-    """Write both tasks.
-
-    Args:
-        folder: gets a folder for each.
-        seed: of all choices.
-
-    Returns:
-        The task files.
-    """
-    return [_write(task, folder / task.name) for task in made_tasks(seed)]
-
-
 _Thing = TypeVar("_Thing")
+Row = dict[str, str]  # text, target
 _MakeRow = Callable[[random.Random, str], Row]
 
 
-def _task(
-    name: str, description: str, template: str, metric: str, make: _MakeRow, seed: int
-) -> Task:
-    rows = {split: _rows(make, split, number, seed) for split, number in ROWS.items()}
-    return Task(
-        name,
-        "text2text",
-        Template.parse(f"{{soft}} {template}"),
-        metric,
-        manual=Template.parse(template),
-        description=description,
-        source=MemorySource(rows),
-        writing=WritingConfig(max_new_tokens=40, stop=("\n",)),
-    )
+@dataclass(frozen=True)
+class WritingTask:
+    """What a task file says of a text-to-text task, and how its rows are made.
+
+    Attributes:
+        description: one line.
+        template: without virtual tokens, which stand in front of it.
+        metric: how written answers are compared with the right ones.
+        make: a row of a split.
+    """
+
+    description: str
+    template: str
+    metric: str
+    make: _MakeRow
 
 
-def _rows(make: _MakeRow, split: str, number: int, seed: int) -> tuple[Row, ...]:
-    """Rows of a split, all different."""
+def writing_tasks() -> dict[str, WritingTask]:
+    """Both tasks by name."""
+    return {
+        "dates": WritingTask(
+            "the date of a sentence as year-month-day",
+            "Text: {text} Date as YYYY-MM-DD: {answer}",
+            "exact-match",
+            _date_row,
+        ),
+        "records": WritingTask(
+            "a sentence that tells the fields of a record",
+            "Record: {text} Sentence: {answer}",
+            "token-f1",
+            _record_row,
+        ),
+    }
+
+
+def writing_rows(name: str, seed: int = SEED) -> dict[str, list[Row]]:
+    """Rows of each split, all different.
+
+    Args:
+        name: of a task.
+        seed: of all choices.
+    """
+    make = writing_tasks()[name].make
+    return {split: _rows(make, split, number, seed) for split, number in ROWS.items()}
+
+
+def _rows(make: _MakeRow, split: str, number: int, seed: int) -> list[Row]:
     dice = random.Random(f"{seed} {split}")
     rows: dict[str, Row] = {}
     while len(rows) < number:
         row = make(dice, split)
-        rows.setdefault(row.fields["text"], row)
-    return tuple(rows.values())
+        rows.setdefault(row["text"], row)
+    return list(rows.values())
 
 
 def part_of(words: Sequence[_Thing], split: str) -> Sequence[_Thing]:
@@ -180,7 +162,7 @@ def _date_row(dice: random.Random, split: str) -> Row:
         first=dice.choice(part_of(FIRST, split)),
         date=_in_words(day, dice),
     )
-    return Row({"text": text}, day.isoformat())
+    return {"text": text, "target": day.isoformat()}
 
 
 @functools.cache
@@ -219,45 +201,5 @@ def _record_row(dice: random.Random, split: str) -> Row:
     dice.shuffle(fields)
     article = "an" if job[0] in "aeiou" else "a"
     verb = "has worked" if since else "works"
-    return Row({"text": "; ".join(fields)}, f"{name} {verb} as {article} {job} in {city}{since}.")
-
-
-def _write(task: Task, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in task.splits:
-        lines = [
-            json.dumps({**row.fields, "target": row.answer}, ensure_ascii=False)
-            for row in task.load(split)
-        ]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    values = {
-        "schema": 1,
-        "name": task.name,
-        "kind": task.kind,
-        "description": task.description,
-        "template": task.template.text,
-        "manual": "" if task.manual is None else task.manual.text,
-        "metric": task.metric,
-        "writing": {
-            "max_new_tokens": task.writing.max_new_tokens,
-            "stop": list(task.writing.stop),
-        },
-        "data": {split: f"{split}.jsonl" for split in task.splits},
-    }
-    file = folder / "task.yaml"
-    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
-    return file
-
-
-def main() -> None:
-    """Write the tasks into the folder that is named."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=SEED)
-    given = parser.parse_args()
-    for file in write_made_tasks(given.folder, given.seed):
-        print(file)
-
-
-if __name__ == "__main__":
-    main()
+    sentence = f"{name} {verb} as {article} {job} in {city}{since}."
+    return {"text": "; ".join(fields), "target": sentence}
