@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from promptport.experiments.result_store import Cell, unpacked
-from promptport.files import write_atomic
 
 WAYS = {  # way -> its name in tables
     "majority": "majority",
@@ -161,8 +159,3 @@ def _gain(ways: Mapping[str, Sequence[Cell]]) -> str:
 
 def _line(values: Sequence[str]) -> str:
     return f"| {' | '.join(values)} |"
-
-
-def write_table(path: Path, cells: Iterable[Cell]) -> None:
-    """Write the tables of all models."""
-    write_atomic(path, table(cells).encode())

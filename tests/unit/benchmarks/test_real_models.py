@@ -1,4 +1,4 @@
-"""The laboratory of pretrained models, without any of them: files, templates, cells, figures."""
+"""The laboratory of pretrained models, without any of them: files, templates, figures."""
 
 from __future__ import annotations
 
@@ -9,23 +9,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-import torch
-from benchmarks.real_models import cells as cells_module
-from benchmarks.real_models import run as run_module
-from benchmarks.real_models.cells import Laboratory, Place, Setting, book_of
 from benchmarks.real_models.models import model_path
 from benchmarks.real_models.relations import ranked
-from benchmarks.real_models.run import (
-    Clock,
-    figures_of_parts,
-    in_order,
-    measure_all,
-    settings_of,
-)
+from benchmarks.real_models.settings_table import USUAL, gap
+from benchmarks.real_models.settings_table import summarise as gaps
+from benchmarks.real_models.settings_table import table as gap_table
+from benchmarks.real_models.summary import main
 from benchmarks.real_models.table import summarise, table
-from benchmarks.real_models.tasks import Limits, laboratory_tasks
 
-from promptport.backbone import Backbone
 from promptport.errors import FileFormatError, PromptPortError, StorageError
 from promptport.experiments import pretrained
 from promptport.experiments.pretrained import (
@@ -36,8 +27,7 @@ from promptport.experiments.pretrained import (
     sha256_of,
 )
 from promptport.experiments.result_store import packed
-from promptport.storage import load_prompt
-from promptport.tasks import Template, open_task
+from promptport.tasks import Template
 
 PARTS = {"one-part1": b"GGUF and ", "one-part2": b"the rest of it"}
 WHOLE = Pretrained(
@@ -96,28 +86,6 @@ def test_models_lie_in_the_cache(tmp_path, monkeypatch) -> None:
     assert model_path("gemma3-270m", tmp_path) == tmp_path / "gemma3-270m"
 
 
-@pytest.mark.parametrize("out", [True, False])
-def test_without_models_one_line_names_the_command(tmp_path, monkeypatch, capsys, out) -> None:
-    monkeypatch.setenv("PROMPTPORT_CACHE", str(tmp_path))
-    folder = tmp_path / "elsewhere" if out else models_folder()
-    options = ["--models", str(folder), "--model", "gemma3-270m", "--results", str(tmp_path)]
-    assert run_module.main(options) == 1
-    command = "Run python -m benchmarks.real_models.fetch gemma3-270m"
-    ending = f"{command} --out {folder}." if out else f"{command}."
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert error.strip().endswith(ending)
-
-
-def test_without_data_one_line_says_so(tmp_path, capsys) -> None:
-    (tmp_path / "gemma3-270m.gguf").write_bytes(b"")
-    options = ["--models", str(tmp_path), "--model", "gemma3-270m", "--results", str(tmp_path)]
-    assert run_module.main(options) == 1
-    assert "--data: expected a folder with nlu/ and lama/, got none" in capsys.readouterr().err
-    assert run_module.main([*options, "--task", "nothing"]) == 1
-    assert "task: expected one of sst2" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("written", "front", "behind"),
     [
@@ -143,138 +111,6 @@ def test_where_virtual_tokens_stand(written, front, behind) -> None:
     template = Template.parse(written)
     assert template.with_soft_in_front().text == front
     assert template.with_soft_behind().text == behind
-
-
-def test_a_setting_makes_job_and_run() -> None:
-    setting = Setting(length=4, updates=200, relative_lr=0.3, place="behind")
-    job = setting.job(open_task("sentiment"), 2)
-    assert (job.length, job.seed, job.relative_lr, job.origin.seed) == (4, 2, 0.3, 2)
-    assert job.template.text == "{text} {soft} {answer} ."
-    assert [setting.config(rows).epochs for rows in (640, 248, 16, 100_000)] == [5, 12, 200, 1]
-    assert settings_of(7)["tuned_suffix"] == Setting(updates=7, place="behind")
-
-
-def small(name="sentiment"):
-    task = open_task(name)
-    rows = {split: task.load(split)[:12] for split in ("train", "dev", "test")}
-    return replace(task.with_rows(**rows), name=f"nlu:{name}")
-
-
-@pytest.fixture
-def laboratory(tmp_path):
-    settings = {way: replace(s, length=2, updates=2) for way, s in settings_of(2).items()}
-    book = book_of(tmp_path / "cells.jsonl", Limits(), settings)
-    return Laboratory(book, settings, tmp_path / "work")
-
-
-@pytest.fixture
-def nano(monkeypatch):
-    """nano-gpt2 in the place of a pretrained model; counts how often it is opened."""
-    opened = []
-
-    def open_nano(name, _folder):
-        opened.append(name)
-        return Backbone.load("nano-gpt2", device="cpu")
-
-    monkeypatch.setattr(run_module, "open_model", open_nano)
-    monkeypatch.setattr(run_module, "model_path", lambda _, folder: folder / "x.gguf")
-    return opened
-
-
-def measure(laboratory, places, tmp_path):
-    said = []
-    failed = measure_all(laboratory, places, tmp_path, lambda: None, said.append)
-    return failed, said
-
-
-@pytest.mark.slow
-def test_a_stopped_run_goes_on_where_it_was(laboratory, nano, tmp_path, monkeypatch) -> None:
-    places = in_order(("baselines", "suffix", "random"), ("smollm2-135m",), [small()], (0, 1))
-    ways = [(place.way, place.seed) for place in places]
-    assert ways == [
-        *(("majority", 0), ("manual", 0), ("manual_prior", 0), ("no_prompt", 0)),
-        *(("tuned_suffix", 0), ("tuned_suffix", 1), ("random", 0), ("random", 1)),
-    ]
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(cells_module, "tune", stop)
-    with pytest.raises(KeyboardInterrupt):
-        measure(laboratory, places, tmp_path)
-    kept = [row["way"] for row in laboratory.book.rows]
-    assert kept == ["majority", "manual", "manual_prior", "no_prompt"]
-    monkeypatch.undo()
-    monkeypatch.setattr(
-        run_module, "open_model", lambda *_: Backbone.load("nano-gpt2", device="cpu")
-    )
-    monkeypatch.setattr(run_module, "model_path", lambda _, folder: folder / "x.gguf")
-    again = Laboratory(
-        book_of(tmp_path / "cells.jsonl", Limits(), laboratory.settings),
-        laboratory.settings,
-        tmp_path / "work",
-    )
-    failed, said = measure(again, places, tmp_path)
-    assert failed == 0
-    assert said[0] == "4 of 8 cells are there"
-    assert said[-1].startswith("4/4 smollm2-135m sentiment random seed 1: ")
-    tuned = [row for row in again.book.rows if row["way"] == "tuned_suffix"]
-    assert [row["seed"] for row in tuned] == [0, 1]
-    assert all(row["steps"] == 2 and 0 <= row["dev"] <= 1 for row in tuned)
-    prompts = sorted(path.name[:24] for path in (tmp_path / "work" / "smollm2-135m").iterdir())
-    assert prompts == ["sentiment-tuned_suffix-0", "sentiment-tuned_suffix-1"]
-
-
-@pytest.mark.slow
-def test_seeds_that_are_tuned_together_end_as_alone(laboratory, nano, tmp_path) -> None:
-    places = in_order(("suffix",), ("smollm2-135m",), [small()], (0, 1), together=True)
-    assert [(place.way, place.seed) for place in places] == [("tuned_suffix", s) for s in (0, 1)]
-    assert measure(laboratory, places[:1], tmp_path)[0] == 0
-    other = book_of(tmp_path / "other.jsonl", Limits(), laboratory.settings)
-    both = Laboratory(other, laboratory.settings, tmp_path / "both", together=(0, 1))
-    assert measure(both, places[:1], tmp_path)[0] == 0
-    folders = sorted((tmp_path / "both" / "smollm2-135m").iterdir())
-    assert [folder.name[:24] for folder in folders] == [f"sentiment-tuned_suffix-{s}" for s in "01"]
-    (alone,) = (tmp_path / "work" / "smollm2-135m").iterdir()
-    one, same = load_prompt(alone), load_prompt(folders[0])
-    assert torch.allclose(one.vectors, same.vectors, atol=1e-5)
-    cells = [laboratory.book.rows[0], other.rows[0]]
-    assert cells[0]["right"] == cells[1]["right"]
-
-
-def test_the_majority_of_a_probe_is_taken_over_the_rows_that_can_be_asked(
-    laboratory, nano, tmp_path
-) -> None:
-    task = small("country-capital")
-    rows = list(task.load("test"))
-    rows[0] = replace(rows[0], answer="Llanfairpwllgwyngyll")
-    task = task.with_rows(train=task.load("train"), dev=rows, test=rows)
-    places = [Place("smollm2-135m", task, way, 0) for way in ("majority", "manual")]
-    assert measure(laboratory, places, tmp_path)[0] == 0
-    assert [laboratory.known(place)["rows"] for place in places] == [11, 11]
-
-
-def test_cells_of_other_rows_or_settings_do_not_count(laboratory, nano, tmp_path) -> None:
-    place = Place("smollm2-135m", small(), "no_prompt", 0)
-    assert measure(laboratory, [place], tmp_path)[0] == 0
-    assert nano == ["smollm2-135m"]
-    assert laboratory.known(place)["right"].startswith("12:")
-    rows = {s: place.task.load(s)[1:] for s in ("train", "dev", "test")}
-    assert laboratory.known(replace(place, task=place.task.with_rows(**rows))) is None
-    path, settings = tmp_path / "cells.jsonl", laboratory.settings
-    assert len(book_of(path, Limits(), settings).rows) == 1
-    assert len(book_of(path, Limits(test=9), settings).rows) == 0
-
-
-def test_a_cell_that_cannot_be_measured_is_told_and_the_others_go_on(
-    laboratory, nano, tmp_path
-) -> None:
-    unknown = replace(small(), template=Template.parse("{soft} {nothing} {answer}"))
-    places = [Place("smollm2-135m", task, "no_prompt", 0) for task in (unknown, small("topic"))]
-    failed, said = measure(laboratory, places, tmp_path)
-    assert failed == 1
-    assert said[2].startswith("left out, smollm2-135m sentiment no_prompt: template '{nothing}")
-    assert [row["task"] for row in laboratory.book.rows] == ["topic"]
 
 
 def cell(task, way, right, /, seed=0, **more):
@@ -314,13 +150,6 @@ def test_figures(made) -> None:
     assert summary["tuned_suffix.share_of_cells_above_manual_prior_by_3_points"] == 0
 
 
-def test_figures_of_other_comparisons_are_taken_over(tmp_path) -> None:
-    assert figures_of_parts(tmp_path) == {}
-    (tmp_path / "defaults").mkdir()
-    (tmp_path / "defaults" / "summary.json").write_text('{"defaults_gap_points": 0.8}')
-    assert figures_of_parts(tmp_path) == {"defaults_gap_points": 0.8}
-
-
 def test_tables(made) -> None:
     text = table(made)
     assert text.startswith("## m\n\n| task | rows | majority | manual | manual, prior off | tuned,")
@@ -341,16 +170,6 @@ def test_scores_that_are_no_share_of_rows() -> None:
     assert summarise(written)["gain_over_manual_prior"] == pytest.approx(0.25)
 
 
-def test_time_left(made) -> None:
-    task = small()
-    clock = Clock([cell("sst2", "tuned", [1]), cell("trec", "tuned", [1], seconds=8.0)])
-    clock.took(cell("sst2", "tuned", [1], model="other", seconds=30.0))
-    assert clock.left([Place("m", task, "tuned", 0)] * 2) == 12
-    assert clock.left([Place("new", task, "tuned", 0)]) == 14
-    assert clock.left([Place("new", task, "tuned_mixture", 0)]) == 14
-    assert clock.left([Place("m", task, "manual", 0)]) is None
-
-
 def test_relations_are_ranked_by_what_the_least_model_knows() -> None:
     def known(*manual, asked=1.0):
         return {f"m{i}": {"manual": m, "majority": 0, "asked": asked} for i, m in enumerate(manual)}
@@ -366,31 +185,65 @@ def test_the_models_are_known_by_whole_digests() -> None:
         model_path("gpt5", models_folder())
 
 
-def test_tasks_come_with_a_part_of_their_rows(tmp_path, monkeypatch) -> None:
-    opened = {"sst2": small(), "P103": small("topic")}
-    monkeypatch.setattr("benchmarks.real_models.tasks._of_data", lambda *_: opened)
-    for name in ("nlu", "lama"):
-        (tmp_path / name).mkdir()
-    limits = Limits(train=5, dev=4, test=3, words=2)
-    tasks = laboratory_tasks(tmp_path, limits, ["P103", "sst2"])
-    assert [task.name for task in tasks] == ["nlu:sentiment", "nlu:topic"]
-    assert [len(tasks[0].load(split)) for split in ("train", "dev", "test")] == [5, 4, 3]
-    assert all(len(row.fields["text"].split()) <= 2 for row in tasks[0].load("test"))
+def settings_cell(way, dev, right, task="sst2"):
+    return cell(task, way, [1] * right + [0] * (10 - right), dev=dev)
 
 
-@pytest.mark.parametrize(("label", "right"), [("Company", "School"), ("Film", "Book")])
-def test_copies_of_dbpedia_that_name_the_class_before_are_put_right(tmp_path, label, right) -> None:
-    names = ["Company", "School", "Artist", "Athlete", "Politician", "Transportation", "Building"]
-    names += ["Nature", "Village", "Animal", "Plant", "Album", "Film", "Book"]
-    folder = tmp_path / "nlu" / "dbpedia"
-    folder.mkdir(parents=True)
-    (tmp_path / "lama").mkdir()
-    (folder / "task.json").write_text(json.dumps({"labels": names, "pair": False}))
-    for split in ("train", "dev", "test"):
-        (folder / f"{split}.jsonl").write_text(json.dumps({"text": "a text", "label": label}))
-    (task,) = laboratory_tasks(tmp_path, Limits(), ["dbpedia"])
-    assert [row.answer for row in task.load("test")] == [right]
-    with (folder / "train.jsonl").open("a") as stream:  # a copy that is right has books
-        stream.write("\n" + json.dumps({"text": "a novel", "label": "Book"}))
-    (task,) = laboratory_tasks(tmp_path, Limits(), ["dbpedia"])
-    assert [row.answer for row in task.load("test")] == [label]
+def test_the_gap_is_read_on_test_rows_of_the_setting_that_dev_rows_choose() -> None:
+    own = [settings_cell(USUAL, 0.8, 7), settings_cell("5_virtual_tokens", 0.9, 8)]
+    own.append(settings_cell("front", 0.7, 10))
+    name, points, low, high = gap({c["way"]: c for c in own})
+    assert (name, points) == ("5_virtual_tokens", pytest.approx(10.0))
+    assert low <= points <= high
+    equal = [settings_cell(USUAL, 0.8, 7, "trec"), settings_cell("front", 0.8, 9, "trec")]
+    assert gap({c["way"]: c for c in equal})[:2] == (USUAL, 0.0)
+    assert gaps([*own, *equal]) == {
+        "defaults_gap_points": 10.0,
+        "defaults_mean_gap_points": 5.0,
+        "defaults_cells": 2,
+    }
+    text = gap_table([*own, *equal])
+    assert text.startswith("| model, task | usual | 5 virtual tokens | front | best by dev |")
+    assert "| 5 virtual tokens | +10.0 [" in text
+    assert gaps([settings_cell(USUAL, 0.8, 7)]) == {}
+
+
+def _run_folder(folder, cells):
+    (folder / "cells").mkdir(parents=True)
+    asked = []
+    for number, (method, kind, values) in enumerate(cells):
+        place = {"backbone": "m", "task": "nlu:sst2", "method": method, "seed": 0}
+        own = {"id": f"{number:016x}", "kind": kind, "place": place}
+        asked.append({**own, "settings": {}})
+        kept = {**own, "values": values, "stamp": "x", "worker": "local-0", "attempt": 1}
+        (folder / "cells" / f"{own['id']}.json").write_text(json.dumps(kept))
+    (folder / "recipe.json").write_text(json.dumps({"name": "prompts", "cells": asked}))
+    return folder
+
+
+def test_two_runs_become_figures_and_tables(tmp_path, capsys) -> None:
+    values = {"low": 0.1, "high": 0.9, "rows": 4}
+    prompts = _run_folder(
+        tmp_path / "prompts",
+        [
+            ("manual_prior", "baseline", {**values, "score": 0.5, "right": packed([1, 1, 0, 0])}),
+            ("free", "tune", {**values, "score": 0.75, "dev": 0.7, "right": packed([1, 1, 1, 0])}),
+        ],
+    )
+    settings = _run_folder(
+        tmp_path / "settings",
+        [
+            ("free", "tune", {**values, "score": 0.5, "dev": 0.7, "right": packed([1, 1, 0, 0])}),
+            ("front", "tune", {**values, "score": 0.75, "dev": 0.8, "right": packed([1, 1, 1, 0])}),
+        ],
+    )
+    out = tmp_path / "results"
+    assert main([str(prompts), str(settings), "--results", str(out)]) == 0
+    figures = json.loads((out / "summary.json").read_text())
+    assert figures["m.sst2.tuned_suffix"] == 0.75
+    assert figures["gain_over_manual_prior"] == 0.25
+    assert figures["defaults_gap_points"] == 25.0
+    assert "| sst2 | 4 | 0.500" in (out / "table.md").read_text()
+    assert "| m, sst2 | 0.500 | 0.750 |" in (out / "usual-settings.md").read_text()
+    assert main([str(tmp_path), "--results", str(out)]) == 1
+    assert "expected the folder of a run" in capsys.readouterr().err
