@@ -28,9 +28,15 @@ from promptport.recipes.reports import read_run
 RESULTS = Path(__file__).resolve().parent / "results"
 # Settings were chosen on these cells; they are reported apart.
 DEVELOPED = {("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2", "trec")}
+WRITTEN = "pocket:"  # text-to-text tasks: scores of other metrics, with figures of their own
 ASK_TEXTS = ("move", "move_labels")  # of the others no score is told before
 SOURCE, THERE, MANUAL = "source", "tuned there", "manual_prior"
-ON_TARGET = {"majority": "majority", "no_prompt": "no prompt", MANUAL: "manual, prior off"}
+ON_TARGET = {
+    "majority": "majority",
+    "no_prompt": "no prompt",
+    "manual": "manual",
+    MANUAL: "manual, prior off",
+}
 LEAST_GAIN = 0.03  # of tuning over the template, below which shares of it are noise
 RETENTIONS = {
     "retention_move_task": "move",
@@ -38,6 +44,12 @@ RETENTIONS = {
     "retention_move_words": "move_words",
     "retention_paper": "paper",
     "retention_random_start": "from_vocabulary",
+}
+
+PARTS = {
+    "": "Cells",
+    "developed.": "Cells that settings were chosen on",
+    "generation.": "Tasks whose answers are written",
 }
 
 Values = Mapping[str, Any]
@@ -103,8 +115,10 @@ def summarise(moves: Mapping[Move, Ways], dev_rows: int) -> dict[str, float]:
         dev_rows: on which the source was scored when it was tuned.
     """
     figures: dict[str, float] = {}
-    for prefix, inside in (("", False), ("developed.", True)):
-        part = [ways for move, ways in moves.items() if (move in DEVELOPED) == inside]
+    for prefix in PARTS:
+        part = [ways for move, ways in moves.items() if part_of(move) == prefix]
+        if prefix and not part:
+            continue
         for method in _methods(part):
             own = _of_way(part, method, dev_rows)
             figures |= {f"{prefix}{method}.{name}": value for name, value in own.items()}
@@ -116,10 +130,19 @@ def summarise(moves: Mapping[Move, Ways], dev_rows: int) -> dict[str, float]:
     for name, figure in (("move_cost_ratio", "cost_ratio"), ("predicted_within",) * 2):
         if f"move.{figure}" in figures:
             figures[name] = figures[f"move.{figure}"]
+    if "generation.move.retention" in figures:
+        figures["generation_retention"] = figures["generation.move.retention"]
     there = [move for move in moves if moves[move].get("move")]
     figures["pairs"] = len({move[:2] for move in there})
     figures["tasks"] = len({move[2] for move in there})
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def part_of(move: Move) -> str:
+    """The part that a move is counted in: what its figures begin with."""
+    if move[2].startswith(WRITTEN):
+        return "generation."
+    return "developed." if move in DEVELOPED else ""
 
 
 def _methods(moves: Iterable[Ways]) -> list[str]:
@@ -137,7 +160,9 @@ def _of_way(moves: Iterable[Ways], method: str, dev_rows: int) -> dict[str, floa
         if score is None:
             continue
         lists["score"].append(score)
-        tuned, manual, source = (_mean(ways[way]) for way in (THERE, MANUAL, SOURCE))
+        tuned, source = _mean(ways[THERE]), _mean(ways[SOURCE])
+        # Written answers have no label prior that could be taken off.
+        manual = _mean(ways[MANUAL] or ways["manual"])
         if tuned is not None:
             lists["retention"].append(score / tuned)
         if manual is not None:
@@ -180,8 +205,8 @@ def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
 def table(moves: Mapping[Move, Ways]) -> str:
     """One table of the cells that settings were not chosen on, and one of the others."""
     parts = []
-    for title, inside in (("Cells", False), ("Cells that settings were chosen on", True)):
-        part = {move: ways for move, ways in moves.items() if (move in DEVELOPED) == inside}
+    for prefix, title in PARTS.items():
+        part = {move: ways for move, ways in moves.items() if part_of(move) == prefix}
         if part:
             parts.append(f"## {title}\n\n{_table(part)}")
     return "\n".join(parts)
@@ -189,11 +214,16 @@ def table(moves: Mapping[Move, Ways]) -> str:
 
 def _table(moves: Mapping[Move, Ways]) -> str:
     methods = _methods(moves.values())
-    head = ["from, to, task", SOURCE, *ON_TARGET.values(), THERE, *methods]
+    shown = [
+        way
+        for way in (SOURCE, *ON_TARGET, THERE, *methods)
+        if any(ways.get(way) for ways in moves.values())
+    ]
+    head = ["from, to, task", *(ON_TARGET.get(way, way) for way in shown)]
     lines = [_line(head), _line(["---"] * len(head))]
     for (source, target, task), ways in moves.items():
-        cells = (_score(ways.get(w, ())) for w in (SOURCE, *ON_TARGET, THERE, *methods))
-        lines.append(_line([f"{source}, {target}, {task.removeprefix('nlu:')}", *cells]))
+        cells = (_score(ways.get(way, ())) for way in shown)
+        lines.append(_line([f"{source}, {target}, {task.rpartition(':')[2]}", *cells]))
     return "\n".join(lines) + "\n"
 
 

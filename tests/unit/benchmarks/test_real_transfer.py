@@ -61,9 +61,24 @@ def test_what_is_not_measured_is_left_out() -> None:
     figures = summarise(moves_of(only), 160)
     assert figures["move.score"] == 0.8
     assert "move.retention" not in figures
-    assert "| 0.900 [0.85, 0.95] |  |  |  |  | 0.800 [0.75, 0.85] |" in table(moves_of(only))
+    both = table(moves_of([*only, *cells(task="nlu:trec")]))
+    assert "| 0.900 [0.85, 0.95] |  |  | 0.800 [0.75, 0.85] |  |" in both
+    assert "majority" not in both
 
 
 def test_seeds_of_a_prompt_go_with_those_of_its_moves() -> None:
     other = ({"backbone": A, "task": TASK, "method": "free", "seed": 1}, values(0.1, dev=0.1))
     assert summarise(moves_of([*cells(), other]), 160)["move.above_source"] == -0.1
+
+
+def test_tasks_whose_answers_are_written_are_told_apart() -> None:
+    written = cells(task="pocket:dates", moved=0.4)
+    manual = ({"backbone": B, "task": "pocket:dates", "method": "manual", "seed": 0}, values(0.0))
+    kept = [cell for cell in written if cell[0]["method"] != "manual_prior"]
+    moves = moves_of([*cells(), *kept, manual])
+    figures = summarise(moves, 160)
+    assert figures["move.score"] == 0.8
+    assert figures["generation.move.score"] == 0.4
+    assert figures["generation_retention"] == round(0.4 / 0.85, 4)
+    assert figures["generation.move.gain_kept"] == round(0.4 / 0.85, 4)
+    assert "Tasks whose answers are written" in table(moves)

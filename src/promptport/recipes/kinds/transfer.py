@@ -123,6 +123,7 @@ def _by_tables(
 def _by_answers(
     cell: Cell, prompts: list[SoftPrompt], options: dict[str, Any], bench: Bench
 ) -> tuple[SoftPrompt, dict[str, Any]]:
+    from promptport.distillation import WritingResult
     from promptport.moving import MoveConfig, move
 
     task = cell.place["task"]
@@ -142,6 +143,9 @@ def _by_answers(
         texts=options.get("texts", "task"),
         config=config,
     )
+    if isinstance(moved.report, WritingResult):
+        like_source, rows = moved.report.like_source, moved.report.held_back
+        return moved.prompt, {"like_source": like_source, "held_back": rows}
     check = moved.check
     if check is None:
         return moved.prompt, {}
