@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -57,6 +58,33 @@ Move = tuple[str, str, str]  # source, target, task
 Ways = dict[str, list[Values]]
 
 
+@dataclass(frozen=True)
+class Detour:
+    """A move over other models, or from two sources.
+
+    Attributes:
+        way: `chain` or `two_sources`.
+        sources: one, or two.
+        through: models that the prompt was moved to before.
+        target: the last one.
+        task: that was asked.
+        values: of the cell.
+    """
+
+    way: str
+    sources: tuple[str, ...]
+    through: tuple[str, ...]
+    target: str
+    task: str
+    values: Values
+
+    @property
+    def named(self) -> str:
+        """In a table: `A, B > C, subj`."""
+        way = " > ".join([" + ".join(self.sources), *self.through, self.target])
+        return f"{way}, {self.task.rpartition(':')[2]}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the figures.
 
@@ -72,12 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> int:
     recorded = environment(given.results)
     run = read_run(given.run)
-    moves = moves_of((c.place, c.values) for c in run.cells if c.state == "finished")
+    finished = [(c.place, c.values) for c in run.cells if c.state == "finished"]
+    moves, detours = moves_of(finished), detours_of(finished)
     given.results.mkdir(parents=True, exist_ok=True)
     dev_rows = int(run.recipe["settings"]["rows"]["dev"])
-    write_summary(given.results, summarise(moves, dev_rows), recorded)
-    write_atomic(given.results / "table.md", table(moves).encode())
-    print(table(moves))
+    write_summary(given.results, summarise(moves, dev_rows, detours), recorded)
+    page = table(moves, detours)
+    write_atomic(given.results / "table.md", page.encode())
+    print(page)
     return 0
 
 
@@ -91,6 +121,8 @@ def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Wa
     seeds: dict[Move, set[int]] = defaultdict(set)
     alone: dict[tuple[str, str, str], list[tuple[int, Values]]] = defaultdict(list)
     for place, values in cells:
+        if "through" in place or isinstance(place.get("source"), list):
+            continue  # see `detours_of`
         if "source" in place:
             move = (place["source"], place["target"], place["task"])
             moves[move][place["method"]].append({**values, "seed": place["seed"]})
@@ -107,12 +139,32 @@ def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Wa
     return {move: dict(ways) for move, ways in moves.items()}
 
 
-def summarise(moves: Mapping[Move, Ways], dev_rows: int) -> dict[str, float]:
+def detours_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> list[Detour]:
+    """Moves over another model, and from two sources.
+
+    Args:
+        cells: places and values of finished cells.
+    """
+    found = []
+    for place, values in cells:
+        source, target, task = place.get("source"), place.get("target", ""), place["task"]
+        if "through" in place:
+            through = tuple(place["through"])
+            found.append(Detour("chain", (source,), through, target, task, values))
+        elif isinstance(source, list):
+            found.append(Detour("two_sources", tuple(source), (), target, task, values))
+    return found
+
+
+def summarise(
+    moves: Mapping[Move, Ways], dev_rows: int, detours: Sequence[Detour] = ()
+) -> dict[str, float]:
     """The figures of `summary.json`; cells that were developed on have figures of their own.
 
     Args:
         moves: see `moves_of`.
         dev_rows: on which the source was scored when it was tuned.
+        detours: see `detours_of`.
     """
     figures: dict[str, float] = {}
     for prefix in PARTS:
@@ -130,12 +182,36 @@ def summarise(moves: Mapping[Move, Ways], dev_rows: int) -> dict[str, float]:
     for name, figure in (("move_cost_ratio", "cost_ratio"), ("predicted_within",) * 2):
         if f"move.{figure}" in figures:
             figures[name] = figures[f"move.{figure}"]
+    for way in dict.fromkeys(detour.way for detour in detours):
+        own = [detour for detour in detours if detour.way == way]
+        figures[f"{way}.cells"] = len(own)
+        for name, values in _beside_moves(own, moves).items():
+            figures[f"{way}.{name}"] = fmean(values)
     if "generation.move.retention" in figures:
         figures["generation_retention"] = figures["generation.move.retention"]
     there = [move for move in moves if moves[move].get("move")]
     figures["pairs"] = len({move[:2] for move in there})
     figures["tasks"] = len({move[2] for move in there})
     return {name: round(value, 4) for name, value in figures.items()}
+
+
+def _beside_moves(detours: Iterable[Detour], moves: Mapping[Move, Ways]) -> dict[str, list[float]]:
+    """Score, share of tuning on the target, and what is more than one move from a single source.
+
+    Of two sources the better single move counts.
+    """
+    lists: dict[str, list[float]] = defaultdict(list)
+    for detour in detours:
+        score = detour.values["score"]
+        lists["score"].append(score)
+        direct = [moves.get((one, detour.target, detour.task), {}) for one in detour.sources]
+        tuned = next((value for ways in direct if (value := _mean(ways.get(THERE, ())))), None)
+        if tuned is not None:
+            lists["retention"].append(score / tuned)
+        singles = [_mean(ways.get("move", ())) for ways in direct]
+        if singles and all(value is not None for value in singles):
+            lists["above_move"].append(score - max(value for value in singles if value is not None))
+    return lists
 
 
 def part_of(move: Move) -> str:
@@ -202,13 +278,17 @@ def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
     }
 
 
-def table(moves: Mapping[Move, Ways]) -> str:
-    """One table of the cells that settings were not chosen on, and one of the others."""
+def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
+    """One table of the cells that settings were not chosen on, and one of each of the others."""
     parts = []
     for prefix, title in PARTS.items():
         part = {move: ways for move, ways in moves.items() if part_of(move) == prefix}
         if part:
             parts.append(f"## {title}\n\n{_table(part)}")
+    if detours:
+        lines = [_line(["from > to, task", "score"]), _line(["---"] * 2)]
+        lines += [_line([detour.named, _score([detour.values])]) for detour in detours]
+        parts.append("## Two moves in turn, and two sources\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.real_transfer.summary import DEVELOPED, moves_of, summarise, table
+from benchmarks.real_transfer.summary import DEVELOPED, detours_of, moves_of, summarise, table
 
 A, B, TASK = "smollm2-135m", "qwen2.5-coder-0.5b", "nlu:subj"
 
@@ -82,3 +82,22 @@ def test_tasks_whose_answers_are_written_are_told_apart() -> None:
     assert figures["generation_retention"] == round(0.4 / 0.85, 4)
     assert figures["generation.move.gain_kept"] == round(0.4 / 0.85, 4)
     assert "Tasks whose answers are written" in table(moves)
+
+
+def test_chains_and_two_sources_are_compared_with_one_move() -> None:
+    place = {"task": TASK, "seed": 0, "target": B, "method": "move"}
+    more = [
+        ({**place, "source": A, "through": ["gemma3-270m"]}, values(0.75, same=0.9)),
+        ({**place, "source": [A, "gemma3-270m"]}, values(0.84, same=0.9)),
+    ]
+    other = cells("gemma3-270m", B, moved=0.82)[4:5]
+    everything = [*cells(), *other, *more]
+    moves, detours = moves_of(everything), detours_of(everything)
+    figures = summarise(moves, 160, detours)
+    assert figures["move.score"] == 0.81
+    assert (figures["chain.cells"], figures["chain.above_move"]) == (1, -0.05)
+    assert figures["chain.retention"] == round(0.75 / 0.85, 4)
+    assert figures["two_sources.above_move"] == 0.02  # the better of 0.8 and 0.82
+    text = table(moves, detours)
+    assert f"| {A} > gemma3-270m > {B}, subj | 0.750" in text
+    assert f"| {A} + gemma3-270m > {B}, subj | 0.840" in text

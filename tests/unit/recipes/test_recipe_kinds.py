@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from promptport import (
     transfer,
     tune,
 )
+from promptport.errors import RecipeError
 from promptport.recipes.bench import Bench
 from promptport.recipes.measuring import measure_unit
 from promptport.recipes.planning import make_plan, units_of
@@ -150,6 +152,26 @@ def test_two_sources(measure: Measure) -> None:
     ((name, known),) = cells.items()
     assert name == "transfer nano-bert+nano-gpt2 nano-roberta sentiment least_squares 0"
     assert 0 < known["matching_loss"] < 2
+
+
+@pytest.mark.long
+def test_a_chain_is_one_move_after_the_other(measure: Measure) -> None:
+    place = {"kind": "chain", "source": "nano-bert", "through": [["nano-gpt2"]]}
+    place |= {"target": "nano-roberta", "task": "sentiment"}
+    cells = measure({**place, "method": ["least_squares", "move"]})
+    bench = bench_of(measure)
+    recipe = recipe_of(changed(settings=SETTINGS, grid=[{**TUNE, "task": "sentiment"}]), "kinds")
+    prompt, task = bench.prompt(recipe.cells()[0]), bench.task("sentiment")
+    spaces = [bench.backbone(n).space for n in ("nano-bert", "nano-gpt2", "nano-roberta")]
+    for source, target in pairwise(spaces):
+        prompt = transfer(prompt, source, target, roundtrip=False).prompt
+    known = cells["chain nano-bert nano-gpt2 nano-roberta sentiment least_squares 0"]
+    direct = evaluate(bench.backbone("nano-roberta"), task, prompt, truncate=True).score.value
+    assert known["score"] == pytest.approx(direct, abs=1e-5)
+    moved = cells["chain nano-bert nano-gpt2 nano-roberta sentiment move 0"]
+    assert 0 <= moved["same"] <= 1
+    with pytest.raises(RecipeError, match="at each step, got .nano-gpt2. twice"):
+        measure({**place, "target": "nano-gpt2", "method": "least_squares"})
 
 
 @pytest.mark.long

@@ -7,12 +7,12 @@ from promptport.recipes.kinds.few_shot import FEW_SHOT
 from promptport.recipes.kinds.origins import ORIGINS
 from promptport.recipes.kinds.sums import SUMS
 from promptport.recipes.kinds.together import TOGETHER
-from promptport.recipes.kinds.transfer import TRANSFER
+from promptport.recipes.kinds.transfer import CHAIN, TRANSFER
 from promptport.recipes.kinds.tune import TUNE
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (TUNE, BASELINE, TRANSFER, ORIGINS, SUMS, TOGETHER, FEW_SHOT, COSINE)
+    for kind in (TUNE, BASELINE, TRANSFER, CHAIN, ORIGINS, SUMS, TOGETHER, FEW_SHOT, COSINE)
 }
 
 __all__ = ["KINDS", "Context", "Key", "Kind", "names_in"]

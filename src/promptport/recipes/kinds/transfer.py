@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from promptport.errors import RecipeError
@@ -84,6 +85,10 @@ class Transfer(Kind):
                 fix='Add `except: [{source: "=target"}]` to this grid',
             )
 
+    def stops(self, place: Mapping[str, Any]) -> list[str]:
+        """The backbones that a prompt is moved to, one after the other; the target comes last."""
+        return [place["target"]]
+
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.evaluation import evaluate
         from promptport.recipes.bench import scored
@@ -94,11 +99,43 @@ class Transfer(Kind):
             by_answers = options.pop("road", "tables") == "answers"
             options.pop("tuned", None)
             made = _by_answers if by_answers else _by_tables
+            names = sources_of(cell.place)
             began = time.process_time()
-            prompt, told = made(cell, prompts, options, bench)
+            for stop in self.stops(cell.place):
+                moved, told = made(cell, prompts, names, stop, dict(options), bench)
+                prompts, names = [moved], [stop]
             told["cost"] = time.process_time() - began
             target, task = bench.backbone(cell.place["target"]), bench.task(cell.place["task"])
-            yield cell, {**scored(evaluate(target, task, prompt, truncate=True)), **told}
+            yield cell, {**scored(evaluate(target, task, prompts[0], truncate=True)), **told}
+
+
+class Chain(Transfer):
+    """A prompt moved over one or more models to another, as when a base model is upgraded twice.
+
+    Each move reads what the one before it made. Figures of a move are those of the last one; `cost`
+    is that of all.
+    """
+
+    name = "chain"
+    keys: Mapping[str, Key] = {
+        "source": Key("backbone"),
+        "through": Key("backbones", least=1),
+        **{name: key for name, key in Transfer.keys.items() if name != "source"},
+    }
+
+    def stops(self, place: Mapping[str, Any]) -> list[str]:
+        return [*place["through"], place["target"]]
+
+    def check(self, place: Mapping[str, Any], where: str) -> None:
+        way = [place["source"], *self.stops(place)]
+        for one, other in pairwise(way):
+            if one == other:
+                raise RecipeError(
+                    where,
+                    expected="a move to another backbone at each step",
+                    got=f"{one!r} twice in a row",
+                    fix="Leave it out, or add an `except` to this grid",
+                )
 
 
 def sources_of(place: Mapping[str, Any]) -> list[str]:
@@ -108,12 +145,17 @@ def sources_of(place: Mapping[str, Any]) -> list[str]:
 
 
 def _by_tables(
-    cell: Cell, prompts: list[SoftPrompt], options: dict[str, Any], bench: Bench
+    cell: Cell,
+    prompts: list[SoftPrompt],
+    names: list[str],
+    to: str,
+    options: dict[str, Any],
+    bench: Bench,
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.transfers import Source, transfer
 
-    spaces = [bench.backbone(name).space for name in sources_of(cell.place)]
-    goal = bench.backbone(cell.place["target"]).space
+    spaces = [bench.backbone(name).space for name in names]
+    goal = bench.backbone(to).space
     parts = [Source(prompt, space) for prompt, space in zip(prompts, spaces, strict=True)]
     seed = cell.place["seed"]
     moved = transfer(parts, target=goal, seed=seed, roundtrip=False, **options)
@@ -121,7 +163,12 @@ def _by_tables(
 
 
 def _by_answers(
-    cell: Cell, prompts: list[SoftPrompt], options: dict[str, Any], bench: Bench
+    cell: Cell,
+    prompts: list[SoftPrompt],
+    names: list[str],
+    to: str,
+    options: dict[str, Any],
+    bench: Bench,
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.distillation import WritingResult
     from promptport.moving import MoveConfig, move
@@ -136,8 +183,8 @@ def _by_answers(
     )
     moved = move(
         prompts,
-        to=bench.backbone(cell.place["target"]),
-        backbone=[bench.backbone(name) for name in sources_of(cell.place)],
+        to=bench.backbone(to),
+        backbone=[bench.backbone(name) for name in names],
         task=bench.task(task),
         method="answers",
         texts=options.get("texts", "task"),
@@ -154,3 +201,4 @@ def _by_answers(
 
 
 TRANSFER = Transfer()
+CHAIN = Chain()
