@@ -57,6 +57,10 @@ def command(
         list[str] | None,
         typer.Option(help="KEY=VALUE[,VALUE]: only such cells, like task=sentiment; repeat."),
     ] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of another run: cells that are the same are copied; repeat."),
+    ] = None,
     engine: Annotated[
         str,
         typer.Option(
@@ -167,6 +171,7 @@ def command(
         address=address,
         gpus=gpus,
         slurm=_sbatch(slurm or []),
+        reuse=tuple(reuse or ()),
         track=track,
         **places,
     )

@@ -96,11 +96,34 @@ def make_plan(
             plan.left_out[cell.id] = why
             continue
         plan.stamps[cell.id] = stamp
-        known = folder.cell(cell.id)
-        has_prompt = not KINDS[cell.kind].makes_prompt or folder.prompt(cell.id).is_dir()
-        if known is not None and known["stamp"] == stamp and has_prompt:
+        if _is_there(cell, folder, stamp):
             plan.finished.add(cell.id)
     return plan
+
+
+def _is_there(cell: Cell, folder: RunFolder, stamp: str) -> bool:
+    known = folder.cell(cell.id)
+    has_prompt = not KINDS[cell.kind].makes_prompt or folder.prompt(cell.id).is_dir()
+    return known is not None and known["stamp"] == stamp and has_prompt
+
+
+def reuse(plan: Plan, folder: RunFolder, other: RunFolder) -> None:
+    """Copy missing cells that another run has, of the same settings, weights and rows.
+
+    Args:
+        plan: of a run; cells that are copied are finished then.
+        folder: of that run.
+        other: of the other run.
+
+    Raises:
+        RecipeError: it is no folder of a run.
+        FileFormatError: a damaged cell.
+    """
+    other.read("recipe.json")
+    for cell in plan.missing:
+        if _is_there(cell, other, plan.stamps[cell.id]):
+            folder.take(other, cell.id)
+            plan.finished.add(cell.id)
 
 
 def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from promptport.errors import FileFormatError, RecipeError
-from promptport.files import json_bytes, read_json, storage_error, write_atomic
+from promptport.files import atomic_folder, json_bytes, read_json, storage_error, write_atomic
 
 _NEEDED = ("id", "kind", "place", "values", "stamp")
 
@@ -80,6 +80,14 @@ class RunFolder:
     def add_failure(self, record: Mapping[str, Any]) -> None:
         """Write a failed cell."""
         self._write(self.failure_file(record["id"]), record)
+
+    def take(self, other: RunFolder, cell: str) -> None:
+        """Copy a finished cell of another run, and its prompt if it has one."""
+        prompt, own = other.prompt(cell), self.prompt(cell)
+        if prompt.is_dir():
+            with atomic_folder(own) as made:
+                shutil.copytree(prompt, made, dirs_exist_ok=True)
+        self.add(read_json(other.cell_file(cell)))
 
     def forget(self, cell: str) -> None:
         """Remove what is known of a cell: it depends on what has changed."""

@@ -20,7 +20,7 @@ from promptport._version import __version__
 from promptport.errors import RecipeError, StorageError
 from promptport.progress import Stage, stage
 from promptport.recipes.cells import Cell
-from promptport.recipes.planning import Plan, Unit, make_plan, unit_of, units_of
+from promptport.recipes.planning import Plan, Unit, make_plan, reuse, unit_of, units_of
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.runners import RUNNERS, Runner, RunnerSettings
@@ -46,6 +46,8 @@ class RunConfig:
         address: of a Ray cluster.
         gpus: of each worker of a cluster; for Ray it may be a share.
         slurm: options of `sbatch` by name: `partition`, `time`, `cpus_per_task`, `mem`.
+        reuse: folders of other runs; cells that are there, of the same settings, weights and rows,
+            are copied.
         track: `mlflow` or `trackio` is told of every finished cell; empty for nobody.
     """
 
@@ -57,6 +59,7 @@ class RunConfig:
     address: str | None = None
     gpus: float = 0.0
     slurm: Mapping[str, str | int] = field(default_factory=dict)
+    reuse: tuple[Path, ...] = ()
     track: str = ""
 
 
@@ -130,6 +133,8 @@ def run_recipe(
         _write(folder, recipe, plan, source)
         for cell in plan.missing:
             folder.forget(cell.id)
+        for other in config.reuse:
+            reuse(plan, folder, RunFolder(other))
         dispatch = _Dispatch(recipe, plan, folder, tracking)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)

@@ -100,6 +100,27 @@ def test_all_cells_once_and_then_none(fake: Any, recipe: Recipe, tmp_path: Path)
     assert len(fake.orders) == orders
 
 
+def test_cells_of_another_run_are_copied(fake: Any, recipe: Recipe, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_recipe(recipe, first)
+    tuned = recipe.cells()[0]
+    (RunFolder(first).prompt(tuned.id) / "adapter_config.json").write_text("{}")
+    other = recipe.cells()[1]
+    RunFolder(first).prompt(other.id).rmdir()  # as in a run that was kept without its prompts
+    changed_stamp = RunFolder(first).cell(recipe.cells()[2].id)
+    assert changed_stamp is not None
+    RunFolder(first).add({**changed_stamp, "stamp": "of other rows"})
+    orders = len(fake.orders)
+    result = run_recipe(recipe, second, RunConfig(reuse=(first,)))
+    assert (result.measured, result.finished) == (2, 8)
+    wanted = {cell for order in fake.orders[orders:] for cell in order.wanted}
+    assert wanted == {other.id, recipe.cells()[2].id}
+    assert (RunFolder(second).prompt(tuned.id) / "adapter_config.json").read_text() == "{}"
+    assert RunFolder(second).cell(tuned.id) == RunFolder(first).cell(tuned.id)
+    with pytest.raises(RecipeError, match="expected the folder of a run"):
+        run_recipe(recipe, tmp_path / "third", RunConfig(reuse=(tmp_path / "none",)))
+
+
 def test_what_is_open_already_comes_first(fake: Any, recipe: Recipe, tmp_path: Path) -> None:
     run_recipe(recipe, tmp_path / "run")
     assert fake.orders[0].unit.backbones == ("nano-gpt2",)
