@@ -280,7 +280,7 @@ def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
 
 def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
     """One table of the cells that settings were not chosen on, and one of each of the others."""
-    parts = []
+    parts = [f"## Means over tasks\n\n{by_pair(moves)}"]
     for prefix, title in PARTS.items():
         part = {move: ways for move, ways in moves.items() if part_of(move) == prefix}
         if part:
@@ -290,6 +290,26 @@ def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
         lines += [_line([detour.named, _score([detour.values])]) for detour in detours]
         parts.append("## Two moves in turn, and two sources\n\n" + "\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def by_pair(moves: Mapping[Move, Ways]) -> str:
+    """Means over the tasks of each pair whose `move` was measured, and tuning on both its models.
+
+    Cells that settings were chosen on and written answers are left out.
+    """
+    shown = {SOURCE: "source", MANUAL: "template, prior off", "move": "moved", THERE: "tuned there"}
+    pairs: dict[tuple[str, str], list[Ways]] = defaultdict(list)
+    for move, ways in moves.items():
+        if not part_of(move) and all(ways.get(way) for way in shown):
+            pairs[move[:2]].append(ways)
+    head = ["from, to", "tasks", *shown.values(), "kept of tuning there"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for pair, own in pairs.items():
+        scores = [fmean(_mean(ways[way]) or 0.0 for ways in own) for way in shown]
+        kept = fmean((_mean(w["move"]) or 0.0) / (_mean(w[THERE]) or 1.0) for w in own)
+        cells = (f"{score:.3f}" for score in scores)
+        lines.append(_line([", ".join(pair), str(len(own)), *cells, f"{kept:.3f}"]))
+    return "\n".join(lines) + "\n"
 
 
 def _table(moves: Mapping[Move, Ways]) -> str:

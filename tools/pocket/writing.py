@@ -109,13 +109,13 @@ def writing_tasks() -> dict[str, WritingTask]:
     """Both tasks by name."""
     return {
         "dates": WritingTask(
-            "the date of a sentence as year-month-day",
+            "the date of a sentence as year-month-day; for pretrained models",
             "Text: {text} Date as YYYY-MM-DD: {answer}",
             "exact-match",
             _date_row,
         ),
         "records": WritingTask(
-            "a sentence that tells the fields of a record",
+            "a sentence that tells the fields of a record; for pretrained models",
             "Record: {text} Sentence: {answer}",
             "token-f1",
             _record_row,

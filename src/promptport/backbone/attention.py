@@ -21,11 +21,11 @@ def quicken(model: Any) -> None:
         model: of transformers; changed in place.
     """
     weight = model.get_input_embeddings().weight
-    config = model.config
     if weight.device.type != "cpu" or weight.dtype != torch.bfloat16:
         return
-    if getattr(config, "_attn_implementation", None) != "sdpa":
-        return
+    configs = [part.config for part in model.modules() if hasattr(part, "config")]
+    if any(getattr(config, "_attn_implementation", None) != "sdpa" for config in configs):
+        return  # a part of it attends otherwise
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -45,7 +45,8 @@ def _attention(
     """As transformers' own, in float32 where gradients flow."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-    if not (torch.is_grad_enabled() and query.requires_grad):
+    wanted = torch.is_grad_enabled() and query.requires_grad and query.device.type == "cpu"
+    if not wanted:
         output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **options)
         return output, None
     # A mask may be numbers to add, and T5 adds more (`position_bias`).

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from benchmarks.real_transfer.summary import DEVELOPED, detours_of, moves_of, summarise, table
+from benchmarks.real_transfer.summary import (
+    DEVELOPED,
+    by_pair,
+    detours_of,
+    moves_of,
+    summarise,
+    table,
+)
 
 A, B, TASK = "smollm2-135m", "qwen2.5-coder-0.5b", "nlu:subj"
 
@@ -101,3 +108,13 @@ def test_chains_and_two_sources_are_compared_with_one_move() -> None:
     text = table(moves, detours)
     assert f"| {A} > gemma3-270m > {B}, subj | 0.750" in text
     assert f"| {A} + gemma3-270m > {B}, subj | 0.840" in text
+
+
+def test_pairs_have_means_over_their_tasks() -> None:
+    source, target, task = sorted(DEVELOPED)[0]
+    everything = [*cells(), *cells(task="nlu:trec", moved=0.6), *cells(source, target, task)]
+    text = by_pair(moves_of(everything))
+    lines = text.splitlines()
+    assert len(lines) == 3
+    kept = (0.8 / 0.85 + 0.6 / 0.85) / 2
+    assert lines[2] == f"| {A}, {B} | 2 | 0.900 | 0.600 | 0.700 | 0.850 | {kept:.3f} |"
