@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_models.models import open_model
-
+from promptport.backbone import Backbone, silence_libraries
+from promptport.errors import BackboneError
 from promptport.evaluation import evaluate
 from promptport.experiments.pretrained import MODELS, models_folder
 from promptport.files import json_bytes, write_atomic
+from promptport.recipes.bench import model_place
 from promptport.tasks import open_task
 
 RESULTS = Path(__file__).resolve().parent / "results" / "relations.json"
@@ -50,6 +51,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{model} {name}: {found[name][model]}", file=sys.stderr, flush=True)
     write_atomic(given.results, json_bytes(found))
     print(json.dumps(ranked(found), indent=1))
+
+
+def open_model(name: str, folder: Path) -> Backbone:
+    """A model of a folder of models, loaded.
+
+    Raises:
+        BackboneError: it is not there, or cannot be opened.
+    """
+    place = model_place(name, folder)
+    if place == name:
+        out = "" if folder == models_folder() else f" --out {folder}"
+        raise BackboneError(
+            str(folder),
+            expected=f"the model {name}",
+            got="neither its folder nor its file",
+            fix=f"Run python -m benchmarks.real_models.fetch {name}{out}",
+        )
+    silence_libraries()
+    return Backbone.load(place)
 
 
 def asked(backbone: Any, name: str, folder: Path, facts: int) -> dict[str, float]:

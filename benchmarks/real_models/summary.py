@@ -12,6 +12,7 @@ The recipes measure, and go on where they were. This reads their cells, and writ
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("prompts", type=Path, help="folder of a run of pretrained/prompts")
-    parser.add_argument("settings", type=Path, nargs="?", help="of pretrained/usual-settings")
+    add = parser.add_argument
+    add("settings", type=Path, nargs="?", help="of pretrained/usual-settings; none: as it was")
     parser.add_argument("--results", type=Path, default=RESULTS)
     return measured(_run, parser.parse_args(arguments))
 
@@ -46,6 +48,10 @@ def _run(given: argparse.Namespace) -> int:
     recorded = environment(given.results)
     cells = cells_of(given.prompts, WAYS)
     figures, pages = table.summarise(cells), {"table.md": table.table(cells)}
+    known = given.results / "summary.json"
+    if given.settings is None and known.is_file():
+        kept = json.loads(known.read_text())
+        figures |= {name: value for name, value in kept.items() if name.startswith("defaults_")}
     if given.settings is not None:
         others = cells_of(given.settings)
         figures |= settings_table.summarise(others)
@@ -54,7 +60,6 @@ def _run(given: argparse.Namespace) -> int:
     write_summary(given.results, figures, recorded)
     for name, page in pages.items():
         write_atomic(given.results / name, page.encode())
-        print(page)
     return 0
 
 

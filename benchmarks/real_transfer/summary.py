@@ -105,9 +105,7 @@ def _run(given: argparse.Namespace) -> int:
     given.results.mkdir(parents=True, exist_ok=True)
     dev_rows = int(run.recipe["settings"]["rows"]["dev"])
     write_summary(given.results, summarise(moves, dev_rows, detours), recorded)
-    page = table(moves, detours)
-    write_atomic(given.results / "table.md", page.encode())
-    print(page)
+    write_atomic(given.results / "table.md", table(moves, detours).encode())
     return 0
 
 
@@ -140,7 +138,7 @@ def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Wa
 
 
 def detours_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> list[Detour]:
-    """Moves over another model, and from two sources.
+    """Moves by answers over another model, and from two sources.
 
     Args:
         cells: places and values of finished cells.
@@ -148,6 +146,8 @@ def detours_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> list[Detour
     found = []
     for place, values in cells:
         source, target, task = place.get("source"), place.get("target", ""), place["task"]
+        if place["method"] != "move":
+            continue
         if "through" in place:
             through = tuple(place["through"])
             found.append(Detour("chain", (source,), through, target, task, values))
@@ -206,7 +206,7 @@ def _beside_moves(detours: Iterable[Detour], moves: Mapping[Move, Ways]) -> dict
         lists["score"].append(score)
         direct = [moves.get((one, detour.target, detour.task), {}) for one in detour.sources]
         tuned = next((value for ways in direct if (value := _mean(ways.get(THERE, ())))), None)
-        if tuned is not None:
+        if tuned:
             lists["retention"].append(score / tuned)
         singles = [_mean(ways.get("move", ())) for ways in direct]
         if singles and all(value is not None for value in singles):
@@ -239,7 +239,7 @@ def _of_way(moves: Iterable[Ways], method: str, dev_rows: int) -> dict[str, floa
         tuned, source = _mean(ways[THERE]), _mean(ways[SOURCE])
         # Written answers have no label prior that could be taken off.
         manual = _mean(ways[MANUAL] or ways["manual"])
-        if tuned is not None:
+        if tuned:
             lists["retention"].append(score / tuned)
         if manual is not None:
             lists["beats_manual_prior_share"].append(float(score > manual))
@@ -279,8 +279,10 @@ def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
 
 
 def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
-    """One table of the cells that settings were not chosen on, and one of each of the others."""
-    parts = [f"## Means over tasks\n\n{by_pair(moves)}"]
+    """Means by pair; tables of the cells that settings were not chosen on, of those that they were
+    chosen on, and of written answers; then moves over other models and from two sources."""
+    means = by_pair(moves)
+    parts = [f"## Means over tasks\n\n{means}"] if means else []
     for prefix, title in PARTS.items():
         part = {move: ways for move, ways in moves.items() if part_of(move) == prefix}
         if part:
@@ -302,11 +304,14 @@ def by_pair(moves: Mapping[Move, Ways]) -> str:
     for move, ways in moves.items():
         if not part_of(move) and all(ways.get(way) for way in shown):
             pairs[move[:2]].append(ways)
+    if not pairs:
+        return ""
     head = ["from, to", "tasks", *shown.values(), "kept of tuning there"]
     lines = [_line(head), _line(["---"] * len(head))]
     for pair, own in pairs.items():
         scores = [fmean(_mean(ways[way]) or 0.0 for ways in own) for way in shown]
-        kept = fmean((_mean(w["move"]) or 0.0) / (_mean(w[THERE]) or 1.0) for w in own)
+        shares = [(_mean(w["move"]) or 0.0) / tuned for w in own if (tuned := _mean(w[THERE]))]
+        kept = fmean(shares) if shares else 0.0
         cells = (f"{score:.3f}" for score in scores)
         lines.append(_line([", ".join(pair), str(len(own)), *cells, f"{kept:.3f}"]))
     return "\n".join(lines) + "\n"

@@ -47,13 +47,15 @@ class Score:
 
 
 def load_relations(folder: Path) -> list[Relation]:
-    """All pocket tasks of a folder with their manual templates.
+    """Pocket tasks of a folder with their manual templates, but for those of text to text.
 
     Facts of all splits; test rows of classifications, which pretraining never reads.
     """
     relations = []
     for description in sorted(folder.glob("*/task.yaml")):
         task = yaml.safe_load(description.read_text(encoding="utf-8"))
+        if task["kind"] == "text2text":
+            continue
         is_fact = task["kind"] == "probe"
         rows = tuple(
             _asked(task, row)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from promptport.backbone.attention import attending
 from promptport.backbone.batch import only_positions
 from promptport.backbone.encoded import EncodedRow
 from promptport.backbone.kept_texts import KeptTexts
@@ -276,7 +277,7 @@ class CausalStates:
         }
         if self._takes_positions:
             inputs["position_ids"] = positions.expand(len(rows), -1)
-        with only_positions(backbone.trunk, batch.scored):
+        with only_positions(backbone.trunk, batch.scored), attending(vectors, backbone.dtype):
             logits: Tensor = backbone.model(**inputs, return_dict=True).logits
         if not keep:
             return logits, []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from promptport.backbone.attention import quicken
+from promptport.backbone.attention import attending
 from promptport.backbone.batch import Batch, insert_rows, only_positions
 from promptport.backbone.causal_states import CausalStates
 from promptport.backbone.checkpoint import input_scale, make_space, open_space, outer_scale
@@ -112,7 +112,6 @@ class Backbone:
             model = load_model(checkpoint, found, **options)
             if device_map is None and not getattr(model, "is_quantized", False):
                 model.to(place)  # a quantised one stays where transformers put it
-            quicken(model)
             made = cls(
                 model,
                 load_tokenizer(checkpoint),
@@ -237,7 +236,7 @@ class Backbone:
             inputs["decoder_input_ids"] = batch.decoder_ids
         if self.kind != "masked":
             inputs["use_cache"] = False
-        with only_positions(self.trunk, batch.scored):
+        with only_positions(self.trunk, batch.scored), attending(vectors, self.dtype):
             logits: Tensor = self.model(**inputs, return_dict=True).logits
         return logits
 
@@ -260,7 +259,7 @@ class Backbone:
     def tokens_to_pass(self, row: EncodedRow) -> int:
         """Tokens of a row that each pass computes: all, but for a text that is kept."""
         tokens = len(row.ids) + len(row.decoder_ids)
-        if self.kind == "causal" and self.states.keeps_texts:
+        if self.kind == "causal" and self.states.keeps_texts and self.states.works:
             return tokens - kept_tokens(row)
         return tokens
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -161,7 +161,7 @@ def command(
         return
     places: dict[str, Any] = {"data": data, "models": _models(models), "only": _only(only or [])}
     if status or dry_run:
-        _look(opened, folder, places, status, json_output)
+        _look(opened, folder, places, reuse or [], status, json_output)
         return
     from promptport.recipes.running import RunConfig, run_recipe
 
@@ -276,14 +276,21 @@ def _validated(recipe: Recipe, file: Path, json_output: bool) -> None:
 
 
 def _look(
-    recipe: Recipe, out: Path, places: Mapping[str, Any], status: bool, json_output: bool
+    recipe: Recipe,
+    out: Path,
+    places: Mapping[str, Any],
+    reuse: Sequence[Path],
+    status: bool,
+    json_output: bool,
 ) -> None:
-    from promptport.recipes.planning import make_plan
+    from promptport.recipes.planning import make_plan, reusable
     from promptport.recipes.run_folder import RunFolder
     from promptport.recipes.running import estimate_seconds
 
     folder = RunFolder(out)
     plan = make_plan(recipe, folder, **places)
+    for other in reuse:
+        plan.finished |= {cell.id for cell in reusable(plan, RunFolder(other))}
     missing = plan.missing
     seconds = estimate_seconds(recipe, folder, missing)
     failed = {cell.id: known["error"] for cell in missing if (known := folder.failure(cell.id))}

@@ -116,14 +116,23 @@ def reuse(plan: Plan, folder: RunFolder, other: RunFolder) -> None:
         other: of the other run.
 
     Raises:
+        FileFormatError: a damaged cell.
+        StorageError: a prompt that cannot be read.
+    """
+    for cell in reusable(plan, other):
+        folder.take(other, cell.id)
+        plan.finished.add(cell.id)
+
+
+def reusable(plan: Plan, other: RunFolder) -> list[Cell]:
+    """Missing cells of a plan that another run has, of the same settings, weights and rows.
+
+    Raises:
         RecipeError: it is no folder of a run.
         FileFormatError: a damaged cell.
     """
-    other.read("recipe.json")
-    for cell in plan.missing:
-        if _is_there(cell, other, plan.stamps[cell.id]):
-            folder.take(other, cell.id)
-            plan.finished.add(cell.id)
+    other.read("recipe.json")  # refuses what is no run
+    return [cell for cell in plan.missing if _is_there(cell, other, plan.stamps[cell.id])]
 
 
 def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:

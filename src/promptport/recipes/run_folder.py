@@ -82,11 +82,19 @@ class RunFolder:
         self._write(self.failure_file(record["id"]), record)
 
     def take(self, other: RunFolder, cell: str) -> None:
-        """Copy a finished cell of another run, and its prompt if it has one."""
+        """Copy a finished cell of another run, and its prompt if it has one.
+
+        Raises:
+            StorageError: a file that cannot be read, or no place.
+        """
         prompt, own = other.prompt(cell), self.prompt(cell)
         if prompt.is_dir():
             with atomic_folder(own) as made:
-                shutil.copytree(prompt, made, dirs_exist_ok=True)
+                try:
+                    shutil.copytree(prompt, made, dirs_exist_ok=True)
+                except shutil.Error as error:
+                    why = OSError(5, "a file cannot be copied")
+                    raise storage_error(prompt, why, "a prompt that can be read") from error
         self.add(read_json(other.cell_file(cell)))
 
     def forget(self, cell: str) -> None:

@@ -126,6 +126,9 @@ def run_recipe(
     folder, began = RunFolder(Path(out)), time.perf_counter()
     with folder.locked():
         _check_same(folder, recipe)
+        others = [RunFolder(path) for path in config.reuse]
+        for other in others:
+            other.read("recipe.json")  # refuses what is no run
         tracking = Tracking(config.track, recipe.name, folder) if config.track else None
         with stage("looking at backbones and tasks"):
             plan = make_plan(recipe, folder, config.data, config.models, config.only)
@@ -133,8 +136,8 @@ def run_recipe(
         _write(folder, recipe, plan, source)
         for cell in plan.missing:
             folder.forget(cell.id)
-        for other in config.reuse:
-            reuse(plan, folder, RunFolder(other))
+        for other in others:
+            reuse(plan, folder, other)
         dispatch = _Dispatch(recipe, plan, folder, tracking)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)

@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import torch
 from tests.models import ARCHITECTURES, save_model
+from torch.overrides import TorchFunctionMode
 
-from promptport.backbone import Backbone
-from promptport.backbone.attention import quicken
+from promptport.backbone import Backbone, attention, causal_states, model
 from promptport.backbone.encoded import EncodedRow
 
 TEXTS = ["Paris is the capital of France", "it was a great film and a good story"]
+OF_ITS_OWN = {"deberta"}  # computes attention without torch's function
 
 
 @pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
 def folder(request, tmp_path_factory):
-    return save_model(request.param, tmp_path_factory.mktemp(request.param) / "model")
+    return save_model(request.param, tmp_path_factory.mktemp(request.param) / request.param)
+
+
+class Watch(TorchFunctionMode):
+    """Notes the types in which attention is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            self.seen.add((args[0] if args else kwargs["query"]).dtype)
+        return func(*args, **(kwargs or {}))
 
 
 def rows_of(backbone):
@@ -35,29 +51,46 @@ def gradient(backbone, vectors):
     return leaf.grad
 
 
-def test_answers_are_the_same_and_gradients_those_of_the_model(folder):
-    plain = Backbone.load(str(folder), dtype="bfloat16")
-    implementation = plain.model.config._attn_implementation
-    if implementation == "promptport_sdpa":  # as opened
-        plain.model.set_attn_implementation("sdpa")
-    quick = Backbone.load(str(folder), dtype="bfloat16")
+def test_answers_are_the_same_and_gradients_those_of_the_model(folder, monkeypatch):
+    backbone = Backbone.load(str(folder), dtype="bfloat16")
     exact = Backbone.load(str(folder), dtype="float32")
-    vectors = torch.randn(2, plain.width, generator=torch.Generator().manual_seed(3))
-    with torch.no_grad():
-        wanted = plain.plain_logits(rows_of(plain), vectors, [0, 0])
-        made = quick.plain_logits(rows_of(quick), vectors, [0, 0])
-    assert torch.equal(made, wanted)
+    vectors = torch.randn(2, backbone.width, generator=torch.Generator().manual_seed(3))
+    with Watch() as watch, torch.no_grad():
+        made = backbone.plain_logits(rows_of(backbone), vectors, [0, 0])
     right = gradient(exact, vectors)
-    errors = [float((gradient(b, vectors) - right).norm() / right.norm()) for b in (quick, plain)]
-    assert errors[0] < 0.05
-    assert errors[0] < 1.5 * errors[1] + 1e-3
+    with Watch() as training:
+        quick = gradient(backbone, vectors)
+    monkeypatch.setattr(model, "attending", lambda *_: contextlib.nullcontext())
+    with torch.no_grad():
+        assert torch.equal(made, backbone.plain_logits(rows_of(backbone), vectors, [0, 0]))
+    plain = gradient(backbone, vectors)
+    assert float((quick - right).norm() / right.norm()) < 0.05
+    if folder.name in OF_ITS_OWN:
+        assert watch.seen == training.seen == set()
+    else:
+        assert watch.seen == {torch.bfloat16}
+        # A decoder's first attention does not see the prompt, which is in the encoder.
+        first = {torch.bfloat16} if backbone.kind == "seq2seq" else set()
+        assert training.seen == {torch.float32} | first
+        assert not torch.equal(quick, plain)
 
 
-def test_most_architectures_are_quickened_in_bfloat16_alone(tmp_path):
-    folder = save_model("llama", tmp_path / "model")
-    assert Backbone.load(str(folder), dtype="float32").model.config._attn_implementation == "sdpa"
-    model = Backbone.load(str(folder), dtype="bfloat16").model
-    assert model.config._attn_implementation == "promptport_sdpa"
-    model.set_attn_implementation("eager")
-    quicken(model)
-    assert model.config._attn_implementation == "eager"
+def test_passes_behind_a_kept_text_attend_so_too(tmp_path):
+    backbone = Backbone.load(str(save_model("llama", tmp_path / "model")), dtype="bfloat16")
+    ids = tuple(backbone.tokenizer(TEXTS[1], add_special_tokens=False)["input_ids"])
+    rows = [EncodedRow((*ids, 0, 0, 7), (len(ids), len(ids) + 1), (len(ids) + 2,), (5,))]
+    leaf = torch.randn(2, backbone.width).requires_grad_(True)
+    with backbone.keeping_texts():
+        backbone.answer_logits(rows, leaf, [0])
+        with Watch() as watch:
+            backbone.answer_logits(rows, leaf, [0])
+    assert watch.seen == {torch.float32}
+    assert causal_states.attending is attention.attending
+
+
+def test_other_types_stay_as_they_are(tmp_path):
+    backbone = Backbone.load(str(save_model("llama", tmp_path / "model")), dtype="float32")
+    leaf = torch.randn(2, backbone.width).requires_grad_(True)
+    assert isinstance(attention.attending(leaf, backbone.dtype), contextlib.nullcontext)
+    assert isinstance(attention.attending(leaf.detach(), torch.bfloat16), contextlib.nullcontext)
+    assert not isinstance(attention.attending(leaf, torch.bfloat16), contextlib.nullcontext)

@@ -9,8 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from benchmarks.real_models.models import model_path
-from benchmarks.real_models.relations import ranked
+from benchmarks.real_models.relations import open_model, ranked
 from benchmarks.real_models.settings_table import USUAL, gap
 from benchmarks.real_models.settings_table import summarise as gaps
 from benchmarks.real_models.settings_table import table as gap_table
@@ -27,6 +26,7 @@ from promptport.experiments.pretrained import (
     sha256_of,
 )
 from promptport.experiments.result_store import packed
+from promptport.recipes.bench import model_place
 from promptport.tasks import Template
 
 PARTS = {"one-part1": b"GGUF and ", "one-part2": b"the rest of it"}
@@ -80,10 +80,22 @@ def test_models_lie_in_the_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PROMPTPORT_CACHE", str(tmp_path))
     assert models_folder() == tmp_path / "models"
     (tmp_path / "gemma3-270m.gguf").write_bytes(b"")
-    assert model_path("gemma3-270m", tmp_path) == tmp_path / "gemma3-270m.gguf"
+    assert model_place("gemma3-270m", tmp_path) == tmp_path / "gemma3-270m.gguf"
     (tmp_path / "gemma3-270m").mkdir()
     (tmp_path / "gemma3-270m" / "config.json").write_text("{}")
-    assert model_path("gemma3-270m", tmp_path) == tmp_path / "gemma3-270m"
+    assert model_place("gemma3-270m", tmp_path) == tmp_path / "gemma3-270m"
+
+
+@pytest.mark.parametrize("out", [True, False])
+def test_without_models_one_line_names_the_command(tmp_path, monkeypatch, out) -> None:
+    monkeypatch.setenv("PROMPTPORT_CACHE", str(tmp_path))
+    folder = tmp_path / "elsewhere" if out else models_folder()
+    command = "Run python -m benchmarks.real_models.fetch gemma3-270m"
+    ending = f"{command} --out {folder}." if out else f"{command}."
+    with pytest.raises(PromptPortError) as caught:
+        open_model("gemma3-270m", folder)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(ending)
 
 
 @pytest.mark.parametrize(
@@ -181,8 +193,6 @@ def test_relations_are_ranked_by_what_the_least_model_knows() -> None:
 def test_the_models_are_known_by_whole_digests() -> None:
     assert list(MODELS) == ["smollm2-135m", "gemma3-270m", "qwen2.5-coder-0.5b"]
     assert all(len(m.sha256) == 64 and "==" in p for m in MODELS.values() for p in m.packages)
-    with pytest.raises(PromptPortError, match="model: expected one of smollm2-135m"):
-        model_path("gpt5", models_folder())
 
 
 def settings_cell(way, dev, right, task="sst2"):

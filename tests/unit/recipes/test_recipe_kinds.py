@@ -117,6 +117,26 @@ def test_baselines(measure: Measure) -> None:
     assert found["manual_prior"] > found["majority"]
 
 
+def test_the_majority_of_a_probe_is_that_of_the_rows_that_can_be_asked(
+    measure: Measure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = Bench.task
+    unaskable = "Llanfairpwllgwyngyll"
+
+    def with_a_long_answer(self: Bench, name: str) -> Any:
+        found = task(self, name)
+        first, *others = found.load("test")
+        rows = [replace(first, answer=unaskable), *others]
+        return found.with_rows(train=found.load("train"), dev=found.load("dev"), test=rows)
+
+    monkeypatch.setattr(Bench, "task", with_a_long_answer)
+    place = {"kind": "baseline", "backbone": "nano-bert", "task": "country-capital"}
+    cells = measure({**place, "method": ["majority", "manual"]})
+    rows = [cell["rows"] for cell in cells.values()]
+    assert rows[0] == rows[1]
+    assert cells["baseline nano-bert country-capital manual 0"]["skipped"] == 1
+
+
 @pytest.mark.long
 def test_transfer_by_tables_and_by_answers(measure: Measure) -> None:
     place = {"kind": "transfer", "source": "nano-bert", "target": "nano-roberta"}

@@ -43,7 +43,7 @@ class Baseline(Kind):
 
         task, method = bench.task(cell.place["task"]), cell.place["method"]
         if method == "majority":
-            return score_values(task.majority_score(), None)
+            return score_values(_asked_of(backbone, task).majority_score(), None)
         if method in ("manual", "manual_prior") and task.manual is None:
             raise TaskError(
                 f"{task.name}, manual",
@@ -73,6 +73,17 @@ class Baseline(Kind):
             template = placed(task.template, place)  # type: ignore[arg-type]
             return evaluate(backbone, task, prompt, template=template, truncate=True)
         return evaluate(backbone, task, truncate=True)
+
+
+def _asked_of(backbone: Backbone, task: Task) -> Task:
+    """A task with the test rows that the backbone can be asked: those of the other methods."""
+    from promptport.objective import Objective
+
+    if task.kind != "probe":
+        return task
+    asked = Objective(backbone, task, task.template.without_soft(), truncate=True)
+    rows = [row for row in task.load("test") if asked.can_ask(row)]
+    return task.with_rows(train=task.load("train"), test=rows)
 
 
 BASELINE = Baseline()
