@@ -40,6 +40,15 @@ def test_a_recipe_is_run_and_shown(run_cli, recipe, tmp_path, monkeypatch) -> No
     command = json.loads((tmp_path / "runs/small/recipe.json").read_text())["command"]
     assert command.startswith(f"promptport run {recipe} --out runs/small")
 
+    # Another run takes what is the same.
+    ask = ("run", recipe, "--out", "runs/other", "--reuse", "runs/small", "--no-report")
+    assert "0 of 2 cells are missing" in run_cli(*ask, "--dry-run")[2]
+    assert not (tmp_path / "runs/other").exists()
+    assert json.loads(run_cli(*ask, "--json")[1])["measured"] == 0
+    assert {f.name for f in (tmp_path / "runs/other/cells").iterdir()} == {
+        f.name for f in (tmp_path / "runs/small/cells").iterdir()
+    }
+
     # A run of a part leaves the command that makes all.
     run_cli("run", recipe, "--out", "runs/part", "--only", "task=topic", "--no-report")
     command = json.loads((tmp_path / "runs/part/recipe.json").read_text())["command"]
@@ -79,6 +88,7 @@ def test_backbones_and_settings_in_place_of_the_recipe(run_cli, tmp_path) -> Non
         (("--only", "tsk=a"), "Did you mean 'task'?"),
         (("--slurm", "partition"), "--slurm: expected KEY=VALUE, got 'partition'"),
         (("--track", "trakio"), "Did you mean 'trackio'?"),
+        (("--reuse", "none"), "none: expected the folder of a run, with recipe.json, got nothing"),
         (("--engine", "slrum"), "--engine: expected one of local, ray, slurm, got 'slrum'"),
     ],
 )
