@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +105,7 @@ class Transfer(Kind):
                 bench.backbone(name)  # loaded before the time is taken
             began = time.process_time()
             for stop in stops:
-                moved, told = made(cell, prompts, names, stop, dict(options), bench)
+                moved, told = made(cell, _Step(prompts, names, stop), dict(options), bench)
                 prompts, names = [moved], [stop]
             told["cost"] = time.process_time() - began
             target, task = bench.backbone(cell.place["target"]), bench.task(cell.place["task"])
@@ -140,6 +141,15 @@ class Chain(Transfer):
                 )
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A move: prompts, the backbones that they belong to, and the one that they go to."""
+
+    prompts: list[SoftPrompt]
+    names: list[str]
+    to: str
+
+
 def sources_of(place: Mapping[str, Any]) -> list[str]:
     """The backbones that a prompt comes from: one by its name, or a list."""
     source = place["source"]
@@ -147,30 +157,20 @@ def sources_of(place: Mapping[str, Any]) -> list[str]:
 
 
 def _by_tables(
-    cell: Cell,
-    prompts: list[SoftPrompt],
-    names: list[str],
-    to: str,
-    options: dict[str, Any],
-    bench: Bench,
+    cell: Cell, step: _Step, options: dict[str, Any], bench: Bench
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.transfers import Source, transfer
 
-    spaces = [bench.backbone(name).space for name in names]
-    goal = bench.backbone(to).space
-    parts = [Source(prompt, space) for prompt, space in zip(prompts, spaces, strict=True)]
+    spaces = [bench.backbone(name).space for name in step.names]
+    goal = bench.backbone(step.to).space
+    parts = [Source(prompt, space) for prompt, space in zip(step.prompts, spaces, strict=True)]
     seed = cell.place["seed"]
     moved = transfer(parts, target=goal, seed=seed, roundtrip=False, **options)
     return moved.prompt, {"matching_loss": 1 - moved.report.matching}
 
 
 def _by_answers(
-    cell: Cell,
-    prompts: list[SoftPrompt],
-    names: list[str],
-    to: str,
-    options: dict[str, Any],
-    bench: Bench,
+    cell: Cell, step: _Step, options: dict[str, Any], bench: Bench
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.distillation import WritingResult
     from promptport.moving import MoveConfig, move
@@ -184,9 +184,9 @@ def _by_answers(
         labelled=options.get("labelled", 0),
     )
     moved = move(
-        prompts,
-        to=bench.backbone(to),
-        backbone=[bench.backbone(name) for name in names],
+        step.prompts,
+        to=bench.backbone(step.to),
+        backbone=[bench.backbone(name) for name in step.names],
         task=bench.task(task),
         method="answers",
         texts=options.get("texts", "task"),
