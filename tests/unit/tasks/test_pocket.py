@@ -97,3 +97,13 @@ def test_the_tool_writes_the_same_bytes(tmp_path) -> None:
     written = {p.relative_to(tmp_path): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     kept = {p.relative_to(POCKET): p.read_bytes() for p in POCKET.rglob("*") if p.is_file()}
     assert written == kept
+
+
+@pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the tools are not part of the package")
+def test_the_small_models_are_asked_facts_and_classes_alone(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    from zoo.probe import load_relations
+
+    relations = load_relations(POCKET)
+    assert sorted(r.name for r in relations) == sorted([*RELATIONS, *CLASSES])
+    assert all(relation.rows for relation in relations)
