@@ -119,7 +119,7 @@ def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Wa
     seeds: dict[Move, set[int]] = defaultdict(set)
     alone: dict[tuple[str, str, str], list[tuple[int, Values]]] = defaultdict(list)
     for place, values in cells:
-        if "through" in place or isinstance(place.get("source"), list):
+        if "through" in place or not isinstance(place.get("source", ""), str):
             continue  # see `detours_of`
         if "source" in place:
             move = (place["source"], place["target"], place["task"])
@@ -151,7 +151,7 @@ def detours_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> list[Detour
         if "through" in place:
             through = tuple(place["through"])
             found.append(Detour("chain", (source,), through, target, task, values))
-        elif isinstance(source, list):
+        elif source is not None and not isinstance(source, str):
             found.append(Detour("two_sources", tuple(source), (), target, task, values))
     return found
 

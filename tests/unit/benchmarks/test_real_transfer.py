@@ -94,8 +94,8 @@ def test_tasks_whose_answers_are_written_are_told_apart() -> None:
 def test_chains_and_two_sources_are_compared_with_one_move() -> None:
     place = {"task": TASK, "seed": 0, "target": B, "method": "move"}
     more = [
-        ({**place, "source": A, "through": ["gemma3-270m"]}, values(0.75, same=0.9)),
-        ({**place, "source": [A, "gemma3-270m"]}, values(0.84, same=0.9)),
+        ({**place, "source": A, "through": ("gemma3-270m",)}, values(0.75, same=0.9)),
+        ({**place, "source": (A, "gemma3-270m")}, values(0.84, same=0.9)),  # as a run is read
     ]
     other = cells("gemma3-270m", B, moved=0.82)[4:5]
     everything = [*cells(), *other, *more]
