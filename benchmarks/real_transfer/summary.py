@@ -39,6 +39,8 @@ ON_TARGET = {
     MANUAL: "manual, prior off",
 }
 LEAST_GAIN = 0.03  # of tuning over the template, below which shares of it are noise
+LEAST_POINTS = 0.02  # by which one score counts as above another
+_EQUAL = 1e-9
 RETENTIONS = {
     "retention_move_task": "move",
     "retention_move_written": "move_written",
@@ -247,6 +249,11 @@ def _of_way(moves: Iterable[Ways], method: str, dev_rows: int) -> dict[str, floa
             lists["gain_kept"].append((score - manual) / (tuned - manual))
         if source is not None:
             lists["above_source"].append(score - source)
+        if source is not None and tuned is not None:
+            if tuned - source > LEAST_POINTS + _EQUAL:
+                lists["above_source_where_better_share"].append(float(score > source))
+            short = min(source, tuned) - score > LEAST_POINTS + _EQUAL
+            lists["short_of_both_share"].append(float(short))
         for name, value in _forecast(ways, method, dev_rows).items():
             lists[name].append(value)
         costs = _mean(ways[method], "cost"), _mean(ways[THERE], "cost")

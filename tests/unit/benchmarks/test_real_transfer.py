@@ -37,6 +37,8 @@ def test_a_move_is_compared_with_what_is_on_its_target() -> None:
     assert figures["move.retention"] == figures["retention_move_task"] == 0.9412
     assert figures["move.gain_kept"] == 0.8  # (0.8 - 0.6) / (0.85 - 0.6)
     assert figures["move.above_source"] == -0.1
+    assert figures["move.short_of_both_share"] == 1.0  # 0.8 of 0.9 and 0.85
+    assert "move.above_source_where_better_share" not in figures
     assert figures["move.cost_ratio"] == figures["move_cost_ratio"] == 0.5
     assert figures["move.beats_manual_prior_share"] == 1.0
     assert figures["move_words.beats_manual_prior_share"] == 0.0
@@ -118,3 +120,13 @@ def test_pairs_have_means_over_their_tasks() -> None:
     assert len(lines) == 3
     kept = (0.8 / 0.85 + 0.6 / 0.85) / 2
     assert lines[2] == f"| {A}, {B} | 2 | 0.900 | 0.600 | 0.700 | 0.850 | {kept:.3f} |"
+
+
+def test_a_better_target_is_one_where_tuning_gives_two_points_more() -> None:
+    moves = moves_of([*cells(B, A), *cells(B, A, "nlu:trec", moved=0.86)])
+    for ways in moves.values():
+        for own in (ways["source"][0], ways["tuned there"][0]):
+            own["score"] = 0.85 if own is ways["source"][0] else 0.9
+    figures = summarise(moves, 160)
+    assert figures["move.above_source_where_better_share"] == 0.5  # 0.8 and 0.86
+    assert figures["move.short_of_both_share"] == 0.5
