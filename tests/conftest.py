@@ -8,6 +8,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# What is compared to the last digits must not depend on the processor; processes of tests too.
+os.environ.setdefault("PROMPTPORT_DTYPE", "float32")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest

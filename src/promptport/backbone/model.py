@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ from promptport.tasks.writing import WritingConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+_DTYPE_VARIABLE = "PROMPTPORT_DTYPE"
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _CHECK_TEXT = "this is a test"
 # Relative difference of logits beyond which two ways to feed a model are not the same way.
@@ -396,15 +398,18 @@ def choose_device(device: str) -> torch.device:
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """`auto` -> bfloat16 where the device has instructions for it, else float32.
 
+    `PROMPTPORT_DTYPE` says what `auto` is instead, for the same numbers on every machine.
     On a CPU without AMX or AVX-512 bfloat16, a bfloat16 product takes tens of times longer than a
     float32 one (see benchmarks/tuning_throughput).
     """
+    where = "dtype"
+    if dtype == "auto":
+        where, dtype = _DTYPE_VARIABLE, os.environ.get(_DTYPE_VARIABLE) or "auto"
     if dtype in _DTYPES:
         return _DTYPES[dtype]
     if dtype != "auto":
-        raise BackboneError(
-            "dtype", expected=f"auto, {', '.join(_DTYPES)}", got=repr(dtype), fix="Use --dtype auto"
-        )
+        fix = "Use --dtype auto" if where == "dtype" else "Correct it, or unset it"
+        raise BackboneError(where, expected=f"auto, {', '.join(_DTYPES)}", got=repr(dtype), fix=fix)
     if device.type == "cuda":
         # Older GPUs compute bfloat16 by emulation, slowly.
         fast_here = torch.cuda.is_bf16_supported(including_emulation=False)

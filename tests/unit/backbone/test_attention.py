@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from promptport.backbone import Backbone, attention, causal_states, model
 from promptport.backbone.encoded import EncodedRow
+from promptport.errors import BackboneError
 
 TEXTS = ["Paris is the capital of France", "it was a great film and a good story"]
 OF_ITS_OWN = {"deberta"}  # computes attention without torch's function
@@ -94,3 +95,16 @@ def test_other_types_stay_as_they_are(tmp_path):
     assert isinstance(attention.attending(leaf, backbone.dtype), contextlib.nullcontext)
     assert isinstance(attention.attending(leaf.detach(), torch.bfloat16), contextlib.nullcontext)
     assert not isinstance(attention.attending(leaf, torch.bfloat16), contextlib.nullcontext)
+
+
+def test_a_variable_says_what_auto_is(monkeypatch):
+    cpu = torch.device("cpu")
+    monkeypatch.setenv("PROMPTPORT_DTYPE", "bfloat16")
+    assert model.choose_dtype("auto", cpu) == torch.bfloat16
+    assert model.choose_dtype("float32", cpu) == torch.float32
+    monkeypatch.setenv("PROMPTPORT_DTYPE", "float31")
+    with pytest.raises(BackboneError, match=r"PROMPTPORT_DTYPE: .*got 'float31'. Correct it, or"):
+        model.choose_dtype("auto", cpu)
+    for value in ("", "auto"):
+        monkeypatch.setenv("PROMPTPORT_DTYPE", value)
+        assert model.choose_dtype("auto", cpu) in (torch.float32, torch.bfloat16)
