@@ -284,8 +284,12 @@ def test_combine_searches_coefficients(run_cli, library, task_file) -> None:
         ),
         *("--task", task_file, "--max-dev-rows", 4, "--out", "C", "--json"),
     )
-    assert (code, err) == (0, "")
+    assert code == 0, err
     search = json.loads(out)["search"]
+    # Which coefficients four rows choose depends on how a processor rounds.
+    idle = [name for name, value in search["coefficients"].items() if not value]
+    notes = [f"note: with coefficient 0, {name} adds nothing" for name in idle]
+    assert err.splitlines() == notes
     assert search["coefficients"].keys() == {"sst2", "mnli"}
     assert search["tried"] >= 16
     assert search["tasks"]["capitals"]["rows"] == 4
