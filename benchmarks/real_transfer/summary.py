@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -286,10 +286,16 @@ def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
 
 
 def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
-    """Means by pair; tables of the cells that settings were not chosen on, of those that they were
-    chosen on, and of written answers; then moves over other models and from two sources."""
-    means = by_pair(moves)
-    parts = [f"## Means over tasks\n\n{means}"] if means else []
+    """Means by pair and by task, then all cells.
+
+    Cells that settings were chosen on have a table of their own; so have written answers, and moves
+    over other models and from two sources.
+    """
+    groups = {
+        "Means over tasks": means(moves, "from, to", lambda move: ", ".join(move[:2])),
+        "Means over pairs": means(moves, "task", lambda move: move[2].rpartition(":")[2]),
+    }
+    parts = [f"## {title}\n\n{lines}" for title, lines in groups.items() if lines]
     for prefix, title in PARTS.items():
         part = {move: ways for move, ways in moves.items() if part_of(move) == prefix}
         if part:
@@ -301,26 +307,31 @@ def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:
     return "\n".join(parts)
 
 
-def by_pair(moves: Mapping[Move, Ways]) -> str:
-    """Means over the tasks of each pair whose `move` was measured, and tuning on both its models.
+def means(moves: Mapping[Move, Ways], name: str, key: Callable[[Move], str]) -> str:
+    """Means over the moves with the same key whose `move` was measured, and tuning on both models.
 
     Cells that settings were chosen on and written answers are left out.
+
+    Args:
+        moves: see `moves_of`.
+        name: of the first column.
+        key: what it says of a move.
     """
     shown = {SOURCE: "source", MANUAL: "template, prior off", "move": "moved", THERE: "tuned there"}
-    pairs: dict[tuple[str, str], list[Ways]] = defaultdict(list)
+    groups: dict[str, list[list[float]]] = defaultdict(list)
     for move, ways in moves.items():
-        if not part_of(move) and all(ways.get(way) for way in shown):
-            pairs[move[:2]].append(ways)
-    if not pairs:
+        scores = [_mean(ways.get(way, ())) for way in shown]
+        known = [score for score in scores if score is not None]
+        if not part_of(move) and len(known) == len(shown) and known[-1]:
+            groups[key(move)].append(known)
+    if not groups:
         return ""
-    head = ["from, to", "tasks", *shown.values(), "kept of tuning there"]
+    head = [name, "moves", *shown.values(), "kept of tuning there", "least kept"]
     lines = [_line(head), _line(["---"] * len(head))]
-    for pair, own in pairs.items():
-        scores = [fmean(_mean(ways[way]) or 0.0 for ways in own) for way in shown]
-        shares = [(_mean(w["move"]) or 0.0) / tuned for w in own if (tuned := _mean(w[THERE]))]
-        kept = fmean(shares) if shares else 0.0
-        cells = (f"{score:.3f}" for score in scores)
-        lines.append(_line([", ".join(pair), str(len(own)), *cells, f"{kept:.3f}"]))
+    for group, own in groups.items():
+        kept = [moved / tuned for *_, moved, tuned in own]
+        values = (*map(fmean, zip(*own, strict=True)), fmean(kept), min(kept))
+        lines.append(_line([group, str(len(own)), *(f"{value:.3f}" for value in values)]))
     return "\n".join(lines) + "\n"
 
 

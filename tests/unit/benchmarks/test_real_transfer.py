@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from benchmarks.real_transfer.summary import (
     DEVELOPED,
-    by_pair,
     detours_of,
+    means,
     moves_of,
     summarise,
     table,
@@ -112,14 +112,18 @@ def test_chains_and_two_sources_are_compared_with_one_move() -> None:
     assert f"| {A} + gemma3-270m > {B}, subj | 0.840" in text
 
 
-def test_pairs_have_means_over_their_tasks() -> None:
+def test_pairs_and_tasks_have_means() -> None:
     source, target, task = sorted(DEVELOPED)[0]
     everything = [*cells(), *cells(task="nlu:trec", moved=0.6), *cells(source, target, task)]
-    text = by_pair(moves_of(everything))
-    lines = text.splitlines()
+    moves = moves_of(everything)
+    lines = means(moves, "from, to", lambda move: ", ".join(move[:2])).splitlines()
     assert len(lines) == 3
-    kept = (0.8 / 0.85 + 0.6 / 0.85) / 2
-    assert lines[2] == f"| {A}, {B} | 2 | 0.900 | 0.600 | 0.700 | 0.850 | {kept:.3f} |"
+    kept, least = (0.8 / 0.85 + 0.6 / 0.85) / 2, 0.6 / 0.85
+    figures = f"| 2 | 0.900 | 0.600 | 0.700 | 0.850 | {kept:.3f} | {least:.3f} |"
+    assert lines[2] == f"| {A}, {B} {figures}"
+    text = table(moves)
+    assert f"| trec | 1 | 0.900 | 0.600 | 0.600 | 0.850 | {least:.3f} | {least:.3f} |" in text
+    assert means({}, "task", lambda move: move[2]) == ""
 
 
 def test_a_better_target_is_one_where_tuning_gives_two_points_more() -> None:
