@@ -31,6 +31,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 DEVELOPED = {("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2", "trec")}
 WRITTEN = "pocket:"  # text-to-text tasks: scores of other metrics, with figures of their own
 ASK_TEXTS = ("move", "move_labels")  # of the others no score is told before
+WRITING = "move_short"  # of tasks whose answers are written
 SOURCE, THERE, MANUAL = "source", "tuned there", "manual_prior"
 ON_TARGET = {
     "majority": "majority",
@@ -189,9 +190,9 @@ def summarise(
         figures[f"{way}.cells"] = len(own)
         for name, values in _beside_moves(own, moves).items():
             figures[f"{way}.{name}"] = fmean(values)
-    if "generation.move.retention" in figures:
-        figures["generation_retention"] = figures["generation.move.retention"]
-    there = [move for move in moves if moves[move].get("move")]
+    if f"generation.{WRITING}.retention" in figures:
+        figures["generation_retention"] = figures[f"generation.{WRITING}.retention"]
+    there = [move for move in moves if moves[move].get("move") or moves[move].get(WRITING)]
     figures["pairs"] = len({move[:2] for move in there})
     figures["tasks"] = len({move[2] for move in there})
     return {name: round(value, 4) for name, value in figures.items()}

@@ -42,6 +42,8 @@ class DistillConfig:
         patience: looks without a lower loss there after which it ends, 1 or more.
         enough: it ends when of every task less than this share is missed (`DistillResult.missed`),
             0 (never) or more.
+        least_gain: it ends when a look that is not the first finds that less than this share of
+            what was missed is gone; 0 (never) or more, below 1.
         average: what is looked at and kept of free vectors is their running mean over about so
             many updates for each task; 0: the latest ones.
         batch_size: rows per step, 1 or more.
@@ -70,6 +72,7 @@ class DistillConfig:
     check: int = 0
     patience: int = 3
     enough: float = 0.0
+    least_gain: float = 0.0
     average: int = 0
     batch_size: int = 16
     relative_lr: float = 0.03
@@ -91,6 +94,7 @@ class DistillConfig:
             "check": (self.check >= 0, "0 or more"),
             "patience": (self.patience >= 1, "1 or more"),
             "enough": (0 <= self.enough < math.inf, "0 or more"),
+            "least_gain": (0 <= self.least_gain < 1, "0 or more, and below 1"),
             "average": (self.average >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),

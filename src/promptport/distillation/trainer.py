@@ -211,7 +211,9 @@ class Distillation:
         else:
             self._stale += 1
         close = max(self.missed) < self.config.enough
-        self._over = close or self._stale == self.config.patience
+        # The first look compares with a prompt that has learned nothing.
+        slow = self.done > self.first and self._falling < self.config.least_gain
+        self._over = close or slow or self._stale == self.config.patience
 
     def _keep(self, vectors: Tensor, losses: list[float]) -> None:
         self.best, self._after = vectors.cpu().clone(), losses

@@ -462,6 +462,32 @@ def test_looks_at_held_back_rows_are_counted_in_updates_of_each_task(
     assert looks == [0, 6, 12, 14]
 
 
+@pytest.mark.parametrize(
+    ("missed", "steps"),
+    [
+        ([1.0, 0.99, 0.7, 0.5, 0.45, 0.1], 8),  # 1, 29, 29 and 10% gone: the first does not count
+        ([1.0, 0.5, 0.6, 0.1], 4),  # further off again
+        ([1.0, 0.8, 0.6, 0.45, 0.3, 0.2], 10),  # a quarter and more each time: all steps
+    ],
+)
+def test_it_goes_on_while_looks_find_much_gone(backbone, films, monkeypatch, missed, steps) -> None:
+    model = backbone("bert")
+    start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, films))
+    seen = iter(missed)
+
+    def found(self, vectors):
+        return [self._floors[0] + next(seen)]
+
+    monkeypatch.setattr(trainer.Distillation, "_look", found)
+    config = replace(CONFIG, epochs=0, steps=10, check=2, patience=3, least_gain=0.15)
+    learned = align(start, model, [goal], repeated(films), config=config)
+    assert learned.steps == steps
+    assert learned.after == pytest.approx(learned.floor + min(missed[: steps // 2 + 1]))
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(TuningError, match="least_gain: expected 0 or more, and below 1"):
+            replace(CONFIG, least_gain=wrong)
+
+
 @pytest.mark.long
 def test_a_prompt_that_is_close_enough_is_done(backbone, films) -> None:
     model, task = backbone("bert"), repeated(films)

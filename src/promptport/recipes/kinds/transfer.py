@@ -199,7 +199,7 @@ def _by_answers(
     if check is None:
         return moved.prompt, {}
     told = {"same": check.same, "random_same": check.random, "divergence": check.divergence}
-    return moved.prompt, {**told, "held_back": check.rows}
+    return moved.prompt, {**told, "kept": check.kept, "held_back": check.rows}
 
 
 TRANSFER = Transfer()
