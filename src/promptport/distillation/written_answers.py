@@ -93,8 +93,8 @@ def move_by_writing(
         task: of text to text; gives the texts and how answers are written.
         start: an origin, as `Start.parse` reads it, or a prompt of the target.
         split: whose texts are read.
-        config: `rows`, `steps` (0: as many as tuning there takes), `held_back`, `seed` and
-            `truncate` count.
+        config: `rows`, `steps` (0: half of those that tuning there may take, or as many passes as
+            it makes where it has no limit), `held_back`, `seed` and `truncate` count.
         labelled: rows of the split whose labels are learned as well.
         state: folder of an unfinished move.
 
@@ -203,9 +203,13 @@ def _job(
 
 
 def _budget(config: DistillConfig, target: Backbone) -> TuneConfig:
-    """The usual settings of tuning there, within the steps that were given."""
+    """The usual settings of tuning there, within the steps that were given.
+
+    Half of its updates by default: what a source writes is learned sooner than labels
+    (benchmarks/real_transfer), and a move that costs as much as tuning is of little use.
+    """
     usual = usual_settings(target).config
-    steps = config.steps or usual.max_steps
+    steps = config.steps or usual.max_steps // 2
     return replace(usual, max_steps=steps, truncate=config.truncate)
 
 

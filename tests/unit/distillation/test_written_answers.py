@@ -60,6 +60,20 @@ CONFIG = DistillConfig(rows=24, steps=12, seed=0)
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(("limit", "steps"), [(14, 7), (0, None)])
+def test_it_takes_half_of_the_updates_of_tuning(
+    backbone, task, source, says, monkeypatch, limit, steps
+) -> None:
+    usual = written_answers.usual_settings(backbone("gpt2"))
+    limited = replace(usual, config=replace(usual.config, max_steps=limit, epochs=8))
+    monkeypatch.setattr(written_answers, "usual_settings", lambda _: limited)
+    config = replace(CONFIG, steps=0)
+    found = move_by_writing([source], backbone("gpt2"), task, config=config)
+    # 14 rows: a pass is one update of the usual batch.
+    assert found.steps == (steps or 8)
+
+
+@pytest.mark.long
 def test_the_target_learns_what_the_source_writes(backbone, task, source, says) -> None:
     found = move_by_writing([source], backbone("gpt2"), task, config=CONFIG)
     backbone("gpt2").check_prompt(found.prompt)
