@@ -42,8 +42,8 @@ class DistillConfig:
         patience: looks without a lower loss there after which it ends, 1 or more.
         enough: it ends when of every task less than this share is missed (`DistillResult.missed`),
             0 (never) or more.
-        least_gain: it ends when a look that is not the first finds that less than this share of
-            what was missed is gone; 0 (never) or more, below 1.
+        least_gain: from half of the updates on it ends when a look finds that less than this share
+            of what was missed is gone; 0 (never) or more, below 1.
         average: what is looked at and kept of free vectors is their running mean over about so
             many updates for each task; 0: the latest ones.
         batch_size: rows per step, 1 or more.

@@ -211,8 +211,7 @@ class Distillation:
         else:
             self._stale += 1
         close = max(self.missed) < self.config.enough
-        # The first look compares with a prompt that has learned nothing.
-        slow = self.done > self.first and self._falling < self.config.least_gain
+        slow = 2 * self.done >= self.total and self._falling < self.config.least_gain
         self._over = close or slow or self._stale == self.config.patience
 
     def _keep(self, vectors: Tensor, losses: list[float]) -> None:

@@ -465,8 +465,8 @@ def test_looks_at_held_back_rows_are_counted_in_updates_of_each_task(
 @pytest.mark.parametrize(
     ("missed", "steps"),
     [
-        ([1.0, 0.99, 0.7, 0.5, 0.45, 0.1], 8),  # 1, 29, 29 and 10% gone: the first does not count
-        ([1.0, 0.5, 0.6, 0.1], 4),  # further off again
+        ([1.0, 0.99, 0.98, 0.5, 0.45, 0.1], 8),  # 1 and 1% gone, which do not count yet; 49, 10
+        ([1.0, 0.5, 0.6, 0.7, 0.1], 6),  # further off
         ([1.0, 0.8, 0.6, 0.45, 0.3, 0.2], 10),  # a quarter and more each time: all steps
     ],
 )

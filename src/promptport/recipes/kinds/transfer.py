@@ -172,7 +172,7 @@ def _by_tables(
 def _by_answers(
     cell: Cell, step: _Step, options: dict[str, Any], bench: Bench
 ) -> tuple[SoftPrompt, dict[str, Any]]:
-    from promptport.distillation import WritingResult
+    from promptport.distillation import AnswersResult, WritingResult
     from promptport.moving import MoveConfig, move
 
     task = cell.place["task"]
@@ -195,11 +195,12 @@ def _by_answers(
     if isinstance(moved.report, WritingResult):
         like_source, rows = moved.report.like_source, moved.report.held_back
         return moved.prompt, {"like_source": like_source, "held_back": rows}
-    check = moved.check
-    if check is None:
+    check, report = moved.check, moved.report
+    if check is None or not isinstance(report, AnswersResult):
         return moved.prompt, {}
     told = {"same": check.same, "random_same": check.random, "divergence": check.divergence}
-    return moved.prompt, {**told, "kept": check.kept, "held_back": check.rows}
+    told |= {"kept": check.kept, "held_back": check.rows, "steps": report.aligned.steps}
+    return moved.prompt, told
 
 
 TRANSFER = Transfer()
