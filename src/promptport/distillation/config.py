@@ -44,6 +44,8 @@ class DistillConfig:
             0 (never) or more.
         least_gain: from half of the updates on it ends when a look finds that less than this share
             of what was missed is gone; 0 (never) or more, below 1.
+        enough_same: from half of the updates on it ends when of every task this share of the first
+            answers is the teachers', 0 to 1; 0: never.
         average: what is looked at and kept of free vectors is their running mean over about so
             many updates for each task; 0: the latest ones.
         batch_size: rows per step, 1 or more.
@@ -73,6 +75,7 @@ class DistillConfig:
     patience: int = 3
     enough: float = 0.0
     least_gain: float = 0.0
+    enough_same: float = 0.0
     average: int = 0
     batch_size: int = 16
     relative_lr: float = 0.03
@@ -95,6 +98,7 @@ class DistillConfig:
             "patience": (self.patience >= 1, "1 or more"),
             "enough": (0 <= self.enough < math.inf, "0 or more"),
             "least_gain": (0 <= self.least_gain < 1, "0 or more, and below 1"),
+            "enough_same": (0 <= self.enough_same <= 1, "0 to 1"),
             "average": (self.average >= 0, "0 or more"),
             "batch_size": (self.batch_size >= 1, "1 or more"),
             "relative_lr": (0 < self.relative_lr < math.inf, "a number above 0"),

@@ -19,7 +19,7 @@ from promptport.tuning.usual import LARGE
 Begin = Literal["mixture", "port", "origin"]
 
 # Tasks differ in how many updates they need: most are learned in 60, trec in 100 and more
-# (benchmarks/LOG.md), so it goes on while held-back answers come much closer.
+# (benchmarks/LOG.md), so it goes on where many held-back answers differ and still come closer.
 LARGE_BUDGET = DistillConfig(
     rows=256,
     epochs=0,
@@ -27,6 +27,7 @@ LARGE_BUDGET = DistillConfig(
     check=20,
     patience=3,
     least_gain=0.15,
+    enough_same=0.8,
     average=10,
     relative_lr=0.1,
 )

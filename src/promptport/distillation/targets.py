@@ -220,11 +220,15 @@ class DistillTargets:
             for scored in score_questions(self.objective.backbone, queries, vectors):
                 scores = scored.scores()
                 total += float(self.losses(scores, scored.places, self.of_teachers).sum())
-                own = scores if self.columns is None else scores.index_select(1, self.columns)
-                first[scored.places] = own.argmax(1).cpu()
+                first[scored.places] = self.first(scores)
         same = float((first == self.of_teachers[:count].argmax(1)).double().mean())
         floor = entropy(self.of_teachers[:count])
         return Agreement(total / count - floor, same, count), first
+
+    def first(self, scores: Tensor) -> Tensor:
+        """The first answer by scores (Q', V): (Q',) columns of the answers, on the CPU."""
+        own = scores if self.columns is None else scores.index_select(1, self.columns)
+        return own.argmax(1).cpu()
 
     def losses(
         self, scores: Tensor, places: Sequence[int], answers: Tensor | None = None

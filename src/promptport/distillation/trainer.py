@@ -89,6 +89,7 @@ class Distillation:
         self._batches = _batches(self._trained, config)
         self.done = self._stale = 0
         self._over = False
+        self._same: list[float] = []  # of each task, as the last look found it
         self._falling = 0.0  # share of what was missed that the last look found gone
         vectors = self.vectors
         self._rates = torch.full((len(vectors), 1), rate, dtype=torch.float64)
@@ -211,8 +212,9 @@ class Distillation:
         else:
             self._stale += 1
         close = max(self.missed) < self.config.enough
-        slow = 2 * self.done >= self.total and self._falling < self.config.least_gain
-        self._over = close or slow or self._stale == self.config.patience
+        alike = bool(self.config.enough_same) and min(self._same) >= self.config.enough_same
+        done = 2 * self.done >= self.total and (alike or self._falling < self.config.least_gain)
+        self._over = close or done or self._stale == self.config.patience
 
     def _keep(self, vectors: Tensor, losses: list[float]) -> None:
         self.best, self._after = vectors.cpu().clone(), losses
@@ -224,12 +226,13 @@ class Distillation:
 
     @torch.no_grad()
     def _look(self, vectors: Tensor) -> list[float]:
-        """Mean loss of each task on its held-back rows, in nats; finite."""
-        means = []
+        """Mean loss of each task on its held-back rows, in nats; finite. Notes equal answers."""
+        told = []
         with stage("scoring held-back rows"), self._backbone.keeping_texts(self._kept):
             for own in self._held_back:
                 prompts = self._variants.for_check(vectors, len(own))
-                means.append(_sum_of_losses(self.targets, own, prompts) / len(own))
+                told.append(_means(self.targets, own, prompts))
+        means, self._same = [loss for loss, _ in told], [same for _, same in told]
         for value in means:
             if not math.isfinite(value):
                 raise TuningError(
@@ -263,12 +266,19 @@ def losses_of(
     return number, targets[number].losses(scored.scores(), own)
 
 
-def _sum_of_losses(
+def _means(
     targets: Sequence[DistillTargets], rows: Sequence[TargetRow], prompts: Tensor | PromptsOf
-) -> float:
-    backbone = targets[0].objective.backbone
+) -> tuple[float, float]:
+    """Mean loss of rows of one task, and the share whose first answer is the teachers'."""
+    backbone, loss, same = targets[0].objective.backbone, 0.0, 0
     scored = score_questions(backbone, queries(targets, rows), prompts)
-    return sum(float(losses_of(part, targets, rows)[1].sum()) for part in scored)
+    for part in scored:
+        number, losses = losses_of(part, targets, rows)
+        own = targets[number]
+        wanted = own.of_teachers[[rows[place][1] for place in part.places]].argmax(1)
+        loss += float(losses.sum())
+        same += int((own.first(part.scores()) == wanted).sum())
+    return loss / len(rows), same / len(rows)
 
 
 def _batches(

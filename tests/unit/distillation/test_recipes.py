@@ -476,6 +476,7 @@ def test_it_goes_on_while_looks_find_much_gone(backbone, films, monkeypatch, mis
     seen = iter(missed)
 
     def found(self, vectors):
+        self._same = [0.5]
         return [self._floors[0] + next(seen)]
 
     monkeypatch.setattr(trainer.Distillation, "_look", found)
@@ -486,6 +487,40 @@ def test_it_goes_on_while_looks_find_much_gone(backbone, films, monkeypatch, mis
     for wrong in (-0.1, 1.0):
         with pytest.raises(TuningError, match="least_gain: expected 0 or more, and below 1"):
             replace(CONFIG, least_gain=wrong)
+
+
+@pytest.mark.parametrize(("same", "steps"), [([0.9, 0.8], 6), ([0.9, 0.7], 10)])
+def test_enough_equal_answers_of_every_task_end_it(
+    backbone, capitals, films, monkeypatch, same, steps
+) -> None:
+    model = backbone("bert")
+    parts = [(tuned(model, task), task) for task in (repeated(capitals), repeated(films))]
+    look = trainer.Distillation._look
+
+    def found(self, vectors):
+        losses = look(self, vectors)
+        self._same = same
+        return losses
+
+    monkeypatch.setattr(trainer.Distillation, "_look", found)
+    config = replace(CONFIG, epochs=0, steps=10, check=2, patience=50, enough_same=0.8)
+    assert distill_merge(parts[0][0], model, parts, config=config).steps == 2 * steps
+    with pytest.raises(TuningError, match="enough_same: expected 0 to 1"):
+        replace(CONFIG, enough_same=1.1)
+
+
+def test_a_look_counts_equal_answers(backbone, films) -> None:
+    model, task = backbone("bert"), repeated(films)
+    start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))
+    made = targets.DistillTargets.make(model, start, [goal], task, "train", CONFIG)
+    learning = trainer.Distillation(FreeVectors(start.vectors.clone()), [made], CONFIG, rate=0.03)
+    held = made.held_back(CONFIG)
+    for vectors in (start.vectors, goal.prompt.vectors):
+        losses = learning._look(vectors)
+        told = made.agreement(vectors, held)
+        assert learning._same == [pytest.approx(told.same)]
+        assert losses[0] - learning._floors[0] == pytest.approx(told.divergence, abs=1e-6)
+    assert learning._same == [1.0]
 
 
 @pytest.mark.long
