@@ -32,6 +32,8 @@ DEVELOPED = {("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2",
 WRITTEN = "pocket:"  # text-to-text tasks: scores of other metrics, with figures of their own
 ASK_TEXTS = ("move", "move_labels")  # of the others no score is told before
 WRITING = "move_short"  # of tasks whose answers are written
+# Prompts of short texts stand in front, and count like those of other tasks.
+IN_FRONT = {"front": "free", "move_front": "move", "move_front_labels": "move_labels"}
 SOURCE, THERE, MANUAL = "source", "tuned there", "manual_prior"
 ON_TARGET = {
     "majority": "majority",
@@ -124,12 +126,13 @@ def moves_of(cells: Iterable[tuple[Mapping[str, Any], Values]]) -> dict[Move, Wa
     for place, values in cells:
         if "through" in place or not isinstance(place.get("source", ""), str):
             continue  # see `detours_of`
+        method = IN_FRONT.get(place["method"], place["method"])
         if "source" in place:
             move = (place["source"], place["target"], place["task"])
-            moves[move][place["method"]].append({**values, "seed": place["seed"]})
+            moves[move][method].append({**values, "seed": place["seed"]})
             seeds[move].add(place["seed"])
         else:
-            alone[place["backbone"], place["task"], place["method"]].append((place["seed"], values))
+            alone[place["backbone"], place["task"], method].append((place["seed"], values))
     for (source, target, task), ways in moves.items():
         own = seeds[source, target, task]
         for way in ON_TARGET:

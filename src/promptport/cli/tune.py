@@ -309,7 +309,7 @@ def command(
     models = [_load(name, loading) for name in backbones]
     usual = usual_settings(models[0])
     settings = replace(settings, length=wanted.length_of(usual))
-    jobs = [wanted.placed(job, usual) for job in make_jobs(tasks, seed or [0], settings)]
+    jobs = [wanted.placed(job, models[0], usual) for job in make_jobs(tasks, seed or [0], settings)]
     config = replace(usual.config, **wanted.given)
     _note_absent_labels(tasks, task, data)
     run = _Run(jobs, config, out, task, data, json_output, began)
@@ -355,18 +355,18 @@ class _Wanted:
         """Whether virtual tokens stand elsewhere than the user or the task says."""
         return self.place is None and usual.place != "template"
 
-    def placed(self, job: TuneJob, usual: UsualSettings) -> TuneJob:
+    def placed(self, job: TuneJob, model: Backbone, usual: UsualSettings) -> TuneJob:
         """The job at the usual rate, its virtual tokens in their place unless it has a template.
 
         A prompt to start from stays where it stood, unless the user says otherwise.
         """
-        from promptport.tuning.usual import placed
+        from promptport.tuning.usual import placed, usual_place
 
         job = replace(job, relative_lr=usual.relative_lr)
         started = self.starts or job.origin.kind == "prompt"
         if job.template is not None or (started and self.place is None):
             return job
-        place = cast("Place", self.place or usual.place)
+        place = cast("Place", self.place or usual_place(model, job.task))
         return replace(job, template=placed(job.task.template, place))
 
 

@@ -39,7 +39,7 @@ from promptport.tuning import (
     usual_settings,
 )
 from promptport.tuning.label_prior import PRIOR_OFF
-from promptport.tuning.usual import placed
+from promptport.tuning.usual import placed, usual_place
 
 Announce = Callable[[str], None]
 REVIEWS = Path(__file__).parent / "reviews"
@@ -389,7 +389,8 @@ class _Demo:
         """Tune on a model; on the target in the same place and length as on the source."""
         settings, backbone = self.settings, self._backbone(side)
         usual = usual_settings(backbone)
-        length, template = usual.length, placed(self.task.template, usual.place)
+        place = usual_place(backbone, self.task)
+        length, template = usual.length, placed(self.task.template, place)
         if side == "target":
             length, template = self._tuned.length, self._asked_in
         job = TuneJob(

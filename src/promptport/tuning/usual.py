@@ -16,6 +16,8 @@ from promptport.tuning.config import TuneConfig
 Place = Literal["template", "front", "behind"]
 
 LARGE = 50_000_000  # parameters from which passes over all rows are not to be counted in twenties
+SHORT_TEXT = 16  # tokens up to which passing a text again costs little
+_LOOKED_AT = 64  # rows whose length is counted
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class UsualSettings:
 
     Attributes:
         length: virtual tokens.
-        place: where they stand: `template` (as the task says), `front` or `behind` (the text).
+        place: where they stand: `template` (as the task says), `front` or `behind` (the text); of
+            short texts see `usual_place`.
         config: budget, schedule and batches.
         relative_lr: see `TuneJob`.
     """
@@ -40,7 +43,8 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
 
     Small ones read all rows many times. Large ones take so many updates, whatever the number of
     rows, with a higher rate that falls to zero. On causal ones the virtual tokens stand behind the
-    text, so that the text is passed through the model once (benchmarks/real_models).
+    text, unless it is short (`usual_place`), so that it is passed through the model once
+    (benchmarks/real_models).
     """
     if backbone.parameters < LARGE:
         return UsualSettings(5, "template", TuneConfig())
@@ -55,6 +59,31 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
     )
     place: Place = "behind" if backbone.kind == "causal" else "template"
     return UsualSettings(10, place, config, relative_lr=0.2)
+
+
+def usual_place(backbone: Backbone, task: Task) -> Place:
+    """Where virtual tokens stand for a task if nobody says so.
+
+    Behind the text, on large causal models, an update is quick, since the text is passed through
+    the model once. In front they say how the text is read: two pretrained models learn trec better
+    there (benchmarks/LOG.md), and texts as short as its questions cost little to pass again, so
+    such a classification's template stays as it is.
+
+    Args:
+        backbone: the frozen model.
+        task: whose first training rows are looked at.
+
+    Raises:
+        TaskError: training rows that cannot be read.
+    """
+    place = usual_settings(backbone).place
+    if place != "behind" or task.kind != "classification":
+        return place
+    texts = [" ".join(row.fields.values()) for row in task.load("train")[:_LOOKED_AT]]
+    if not texts:
+        return place
+    encoded = backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return "template" if sum(map(len, encoded)) <= SHORT_TEXT * len(texts) else place
 
 
 def placed(template: Template, place: Place) -> Template:
@@ -79,7 +108,7 @@ def templates_of(prompts: Iterable[SoftPrompt]) -> list[str]:
 def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Task:
     """A task whose virtual tokens stand where those of its causal backbone's prompts do.
 
-    Prompts that were tuned behind the text say little in front of it. If all of them were, a task
+    Prompts that were tuned behind the text say little in front of it. If most of them were, a task
     in whose template virtual tokens stand in front of everything is asked behind the text too.
 
     Args:
@@ -87,11 +116,11 @@ def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Tas
         backbone: of the prompts.
         templates: of prompts of other tasks; one that nobody can read says nothing.
     """
-    found: list[Template] = []
-    for text in set(templates):
+    leading: list[bool] = []
+    for text in templates:
         with contextlib.suppress(PromptPortError):  # of another software
-            found.append(Template.parse(text))
-    behind = found and not any(each.leads_with_soft for each in found)
+            leading.append(Template.parse(text).leads_with_soft)
+    behind = 2 * sum(leading) < len(leading)
     if backbone.kind != "causal" or not behind or not task.template.leads_with_soft:
         return task
     return task.with_template(placed(task.template, "behind").text)

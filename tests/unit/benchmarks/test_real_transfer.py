@@ -80,6 +80,12 @@ def test_seeds_of_a_prompt_go_with_those_of_its_moves() -> None:
     assert summarise(moves_of([*cells(), other]), 160)["move.above_source"] == -0.1
 
 
+def test_prompts_in_front_of_short_texts_count_like_the_others() -> None:
+    names = {"free": "front", "move": "move_front"}
+    front = [({**p, "method": names.get(p["method"], p["method"])}, v) for p, v in cells()]
+    assert summarise(moves_of(front), 160) == summarise(moves_of(cells()), 160)
+
+
 def test_tasks_whose_answers_are_written_are_told_apart() -> None:
     written = cells(task="pocket:dates", moved=0.4)
     manual = ({"backbone": B, "task": "pocket:dates", "method": "manual", "seed": 0}, values(0.0))

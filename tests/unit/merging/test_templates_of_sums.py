@@ -76,6 +76,8 @@ def test_a_new_task_is_asked_where_the_library_s_prompts_are(backbone, parts, fi
     assert not moved.template.leads_with_soft
     assert placed_like(front, model, [BEHIND["films"], "{broken"]) == moved
     assert placed_like(front, model, ["{broken"]) is front
+    most = [BEHIND["films"], "{soft} {text} {answer}", BEHIND["films"]]
+    assert placed_like(front, model, most) == moved
     again = rank(model, library, moved, rows=8)
     assert again.to_dict() == ranked.to_dict()
     rows = [Row({"text": f"{word} film"}, "good") for word in "abcdefghi"]

@@ -6,9 +6,9 @@ import pytest
 
 from promptport.backbone import Backbone
 from promptport.parameters import OriginSpec
-from promptport.tasks import Template, open_task
+from promptport.tasks import Row, Template, open_task
 from promptport.tuning import TuneConfig, TuneJob, tune, usual, usual_settings
-from promptport.tuning.usual import placed
+from promptport.tuning.usual import placed, usual_place
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,19 @@ def test_large_causal_backbones_take_so_many_updates_behind_the_text(gpt2, monke
     assert settings.config.max_steps == 200
     assert settings.relative_lr == 2 * TuneJob.relative_lr
     assert usual_settings(Backbone.load("nano-bert")).place == "template"
+
+
+def test_short_texts_stay_behind_the_virtual_tokens(gpt2, monkeypatch):
+    rows = open_task("sentiment").load("train")
+    words = {n: [Row({"text": " ".join(["film"] * n)}, r.answer) for r in rows] for n in (16, 17)}
+    tasks = {n: open_task("sentiment").with_rows(own) for n, own in words.items()}
+    assert len(gpt2.tokenizer("film film", add_special_tokens=False)["input_ids"]) == 2
+    assert usual_place(gpt2, tasks[17]) == "template"  # of small models, whatever the text
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    assert usual_place(gpt2, tasks[16]) == "template"
+    assert usual_place(gpt2, tasks[17]) == "behind"
+    assert usual_place(gpt2, open_task("sentiment").with_rows([])) == "behind"
+    assert usual_place(Backbone.load("nano-bert"), tasks[17]) == "template"
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Baseline(Kind):
     def _asked(method: str, seed: int, backbone: Backbone, task: Task, bench: Bench) -> Evaluation:
         from promptport.evaluation import evaluate
         from promptport.tuning import random_prompt
-        from promptport.tuning.usual import placed, usual_settings
+        from promptport.tuning.usual import placed, usual_place, usual_settings
 
         if method == "no_prompt":
             bare = task.template.without_soft()
@@ -69,7 +69,9 @@ class Baseline(Kind):
         if method == "random":
             usual, settings = usual_settings(backbone), bench.settings
             prompt = random_prompt(backbone, settings.length or usual.length, seed)
-            place = usual.place if settings.place == "template" else settings.place
+            place = settings.place
+            if place == "template":
+                place = usual_place(backbone, task)
             template = placed(task.template, place)  # type: ignore[arg-type]
             return evaluate(backbone, task, prompt, template=template, truncate=True)
         return evaluate(backbone, task, truncate=True)

@@ -198,9 +198,10 @@ def _by_answers(
     check, report = moved.check, moved.report
     if check is None or not isinstance(report, AnswersResult):
         return moved.prompt, {}
-    told = {"same": check.same, "random_same": check.random, "divergence": check.divergence}
-    told |= {"kept": check.kept, "held_back": check.rows, "steps": report.aligned.steps}
-    return moved.prompt, told
+    return moved.prompt, {
+        **{"same": check.same, "random_same": check.random, "divergence": check.divergence},
+        **{"kept": check.kept, "held_back": check.rows, "steps": report.aligned.steps},
+    }
 
 
 TRANSFER = Transfer()

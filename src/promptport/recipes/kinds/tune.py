@@ -86,14 +86,14 @@ def tuning_job(cell: Cell, backbone: Backbone, bench: Bench) -> TuneJob:
     """The job of a cell: options of its method, else settings of the recipe, else what is usual."""
     from promptport.tuning import TuneJob
     from promptport.tuning.jobs import written_origin
-    from promptport.tuning.usual import placed, usual_settings
+    from promptport.tuning.usual import placed, usual_place, usual_settings
 
     usual, settings = usual_settings(backbone), bench.settings
     options = dict(cell.settings["method"])
     task, seed = bench.task(cell.place["task"]), cell.place["seed"]
     place = options.pop("place", settings.place)
     if place == "template":
-        place = usual.place
+        place = usual_place(backbone, task)
     length = options.pop("length", 0) or settings.length or usual.length
     rate = options.pop("relative_lr", 0) or settings.relative_lr or usual.relative_lr
     return TuneJob(
