@@ -56,9 +56,6 @@ class AnswerCheck:
             answers.
         manual: share of equal answers of the task's manual template on the target, its label prior
             taken off; None where there is none, or no texts of the task were asked.
-        kept: probability that the source gives to the prompt's first answers, as a share of what it
-            gives to its own, 0 to 1: another answer than the source's costs little where the source
-            was unsure.
     """
 
     same: float
@@ -70,7 +67,6 @@ class AnswerCheck:
     texts: Texts
     labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     manual: float | None = None
-    kept: float | None = None
 
     @property
     def chance(self) -> float:
@@ -160,8 +156,7 @@ def check_answers(
     if targets is None:
         targets = DistillTargets.make(target, prompt, sources, task, split, config)
     count = targets.held_back(config) if held_back else targets.read
-    said = targets.of_teachers[:count]
-    first = said.argmax(1)
+    first = targets.of_teachers[:count].argmax(1)
     own, answered = targets.compare(prompt.vectors.to(target.device), count)
     other = random_prompt(target, prompt.length, config.seed).vectors.to(target.device)
     return AnswerCheck(
@@ -174,7 +169,6 @@ def check_answers(
         texts=config.texts,
         labels=_label_shares(task, first, answered),
         manual=None if config.texts == "words" else _manual(target, task, targets, first, config),
-        kept=float(said.gather(1, answered[:, None]).sum() / said.amax(1).sum()),
     )
 
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from promptport.distillation import DistillConfig, Teacher, agreement
-from promptport.distillation.targets import DistillTargets
 from promptport.moving import AnswerCheck, check_answers
 from promptport.objective import Objective
 from promptport.parameters import OriginSpec
@@ -41,12 +40,6 @@ def test_numbers_are_those_of_agreement(backbone, rows, texts) -> None:
         pytest.approx(wanted.divergence),
         16,
     )
-    asked = DistillTargets.make(target, moved, [teacher], rows, "train", config)
-    own, said = asked.compare(moved.vectors)[1].tolist(), asked.of_teachers.tolist()
-    given = sum(row[i] for row, i in zip(said, own, strict=True))
-    assert check.kept == pytest.approx(given / sum(max(row) for row in said))
-    assert check.same < 1
-    assert check.kept < 1
     other = random_prompt(target, 3, 0).vectors
     replaced = moved.with_provenance()
     object.__setattr__(replaced, "vectors", other)
@@ -61,7 +54,6 @@ def test_a_prompt_agrees_with_itself(backbone, rows) -> None:
     config = DistillConfig(rows=16)
     check = check_answers(prompt, source, [Teacher(source, prompt)], rows, config=config)
     assert check.same == 1
-    assert check.kept == pytest.approx(1)
     held = check_answers(
         prompt, source, [Teacher(source, prompt)], rows, config=config, held_back=True
     )

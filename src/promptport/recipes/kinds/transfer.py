@@ -200,7 +200,7 @@ def _by_answers(
         return moved.prompt, {}
     return moved.prompt, {
         **{"same": check.same, "random_same": check.random, "divergence": check.divergence},
-        **{"kept": check.kept, "held_back": check.rows, "steps": report.aligned.steps},
+        **{"held_back": check.rows, "steps": report.aligned.steps},
     }
 
 
