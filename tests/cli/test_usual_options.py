@@ -9,6 +9,7 @@ import pytest
 from promptport.storage import load_prompt
 from promptport.tuning import usual
 
+LONG = " of a man who comes home to a house by the sea and is not what he was"
 ROWS = [
     ("a great film", "positive"),
     ("a good story", "positive"),
@@ -19,17 +20,22 @@ ROWS = [
 
 @pytest.fixture
 def reviews(tmp_path):
-    lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+    return written(tmp_path, LONG)
+
+
+def written(folder, more):
+    """A task whose texts go on with some words."""
+    lines = [json.dumps({"text": text + more, "label": label}) for text, label in ROWS]
     for split in ("train", "dev", "test"):
-        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
-    (tmp_path / "task.yaml").write_text(
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    (folder / "task.yaml").write_text(
         "schema: 1\nname: reviews\nkind: classification\n"
         "template: '{soft} {text} It was {answer} .'\n"
         "manual: '{text} It was {answer} .'\nmetric: accuracy\n"
         "labels: {negative: [bad], positive: [good]}\n"
         "data: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\n"
     )
-    return tmp_path / "task.yaml"
+    return folder / "task.yaml"
 
 
 def tuned(run_cli, task, out, *more):
@@ -52,6 +58,17 @@ def test_large_models_take_so_many_updates_behind_the_text(run_cli, reviews, tmp
     )
     assert (front.length, front.provenance.tuning["steps"]) == (4, 2)
     assert front.provenance.template == "{soft} {text} It was {answer} ."
+
+
+@pytest.mark.long
+def test_short_texts_stay_behind_their_virtual_tokens(run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    prompt = tuned(run_cli, written(tmp_path, ""), tmp_path / "short", "--steps", "2")
+    assert (prompt.length, prompt.provenance.tuning["steps"]) == (10, 2)
+    assert prompt.provenance.template == "{soft} {text} It was {answer} ."
+    own = ["--template", "{soft} {text} So it is {answer} .", "--steps", "2"]
+    prompt = tuned(run_cli, written(tmp_path, LONG), tmp_path / "own", *own)
+    assert prompt.provenance.template == own[1]
 
 
 @pytest.mark.slow

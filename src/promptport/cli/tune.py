@@ -162,7 +162,7 @@ def command(
         typer.Option(
             help="Where the virtual tokens stand: template (as the task says), front (as PEFT), "
             "behind (the text: quickest on causal models). Usual: template, on large causal models "
-            "behind.",
+            "behind, but for classifications of short texts.",
             rich_help_panel=TASK_PANEL,
         ),
     ] = None,
@@ -316,8 +316,9 @@ def command(
     if together_with:
         _tune_jointly(run, models, words)
         return
-    if wanted.moves(usual):
-        _note_place(jobs)
+    moved = [j for j in jobs if j.template not in (None, j.task.template)]
+    if moved and place is None and template is None:
+        _note_place(moved[0])
     else:
         _note_first_words(models[0], jobs)
     if together is not None:
@@ -350,10 +351,6 @@ class _Wanted:
         if self.length is not None:
             return self.length
         return 5 if usual is None else usual.length
-
-    def moves(self, usual: UsualSettings) -> bool:
-        """Whether virtual tokens stand elsewhere than the user or the task says."""
-        return self.place is None and usual.place != "template"
 
     def placed(self, job: TuneJob, model: Backbone, usual: UsualSettings) -> TuneJob:
         """The job at the usual rate, its virtual tokens in their place unless it has a template.
@@ -429,14 +426,13 @@ def _load(name: str, loading: dict[str, Any]) -> Backbone:
     return Backbone.load(name, **loading)
 
 
-def _note_place(jobs: list[TuneJob]) -> None:
-    """Say where virtual tokens stand if neither the user nor the task says so."""
-    moved = [job for job in jobs if job.template not in (None, job.task.template)]
-    if moved and moved[0].template is not None:
-        note(
-            f"virtual tokens stand behind the text, {moved[0].template.text!r}, where tuning is "
-            "quickest; PEFT needs them in front: --place front"
-        )
+def _note_place(job: TuneJob) -> None:
+    """Say where virtual tokens stand, which neither the user nor the task said."""
+    assert job.template is not None
+    note(
+        f"virtual tokens stand behind the text, {job.template.text!r}, where tuning is quickest; "
+        "PEFT needs them in front: --place front"
+    )
 
 
 def _note_absent_labels(tasks: list[Task], names: list[str], data: Path | None) -> None:

@@ -8,7 +8,7 @@ from promptport.tuning.config import Progress, TuneConfig, TuneJob, TuneResult
 from promptport.tuning.independent import tune
 from promptport.tuning.joint import JointResult, tune_jointly
 from promptport.tuning.multitask import TogetherResult, few_shot, tune_together
-from promptport.tuning.usual import UsualSettings, usual_settings
+from promptport.tuning.usual import UsualSettings, usual_place, usual_settings
 
 __all__ = [
     "AttentionPrompts",
@@ -28,5 +28,6 @@ __all__ = [
     "tune_attention",
     "tune_jointly",
     "tune_together",
+    "usual_place",
     "usual_settings",
 ]
