@@ -28,7 +28,10 @@ from promptport.recipes.reports import read_run
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Settings were chosen on these cells; they are reported apart.
-DEVELOPED = {("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2", "trec")}
+DEVELOPED = {
+    *(("smollm2-135m", "gemma3-270m", f"nlu:{task}") for task in ("sst2", "trec", "ag_news")),
+    *(("gemma3-270m", "smollm2-135m", f"nlu:{task}") for task in ("sst2", "trec")),
+}
 WRITTEN = "pocket:"  # text-to-text tasks: scores of other metrics, with figures of their own
 ASK_TEXTS = ("move", "move_labels")  # of the others no score is told before
 WRITING = "move_short"  # of tasks whose answers are written

@@ -56,6 +56,7 @@ def _fit(options: MoveOptions) -> None:
     """A mixture of words that answers like the prompt, on the prompt's own model."""
     from promptport.distillation import fit_mixture
     from promptport.distillation.moving import FIT_EPOCHS, FIT_PATIENCE
+    from promptport.distillation.starts import learning_settings
 
     refuse_together(
         "--only mixture",
@@ -71,9 +72,8 @@ def _fit(options: MoveOptions) -> None:
     _note([source.prompt], task)
     names = [*options.words_of, *([options.to] if options.to else [])]
     backbone = source.place.backbone
-    config = replace(
-        _config(options, task, backbone), epochs=options.epochs or FIT_EPOCHS, patience=FIT_PATIENCE
-    )
+    passes = {"epochs": options.epochs or FIT_EPOCHS, "patience": FIT_PATIENCE}
+    config = learning_settings(_config(options, task, backbone), passes)
     result = fit_mixture(
         source.prompt,
         backbone,
@@ -147,13 +147,13 @@ def _sources(options: MoveOptions) -> list[PromptAt]:
 
 def _config(options: MoveOptions, task: Task, backbone: Backbone) -> DistillConfig:
     """The budget, and what is asked: told on standard error where the user left it open."""
-    from promptport.distillation.starts import usual_distillation
+    from promptport.distillation.starts import learning_settings, usual_distillation
     from promptport.moving.planning import choose_texts, texts_at_hand
 
     count, refused = (0, None) if options.texts != "auto" else texts_at_hand(task, options.split)
     texts, asked = choose_texts(options.texts, task.name, options.split, count, refused)
     say(f"asked: {asked}, no label is read")
-    return replace(usual_distillation(backbone), **options.learning, texts=texts)
+    return learning_settings(usual_distillation(backbone), {**options.learning, "texts": texts})
 
 
 def _note(prompts: Sequence[SoftPrompt], task: Task) -> None:

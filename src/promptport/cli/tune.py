@@ -309,7 +309,11 @@ def command(
     models = [_load(name, loading) for name in backbones]
     usual = usual_settings(models[0])
     settings = replace(settings, length=wanted.length_of(usual))
-    jobs = [wanted.placed(job, models[0], usual) for job in make_jobs(tasks, seed or [0], settings)]
+    one = tasks if together is not None else None  # tasks of one prompt
+    jobs = [
+        wanted.placed(job, models[0], usual, one or [job.task])
+        for job in make_jobs(tasks, seed or [0], settings)
+    ]
     config = replace(usual.config, **wanted.given)
     _note_absent_labels(tasks, task, data)
     run = _Run(jobs, config, out, task, data, json_output, began)
@@ -352,10 +356,13 @@ class _Wanted:
             return self.length
         return 5 if usual is None else usual.length
 
-    def placed(self, job: TuneJob, model: Backbone, usual: UsualSettings) -> TuneJob:
+    def placed(
+        self, job: TuneJob, model: Backbone, usual: UsualSettings, tasks: list[Task]
+    ) -> TuneJob:
         """The job at the usual rate, its virtual tokens in their place unless it has a template.
 
-        A prompt to start from stays where it stood, unless the user says otherwise.
+        The tasks of one prompt have one place. A prompt to start from stays where it stood, unless
+        the user says otherwise.
         """
         from promptport.tuning.usual import placed, usual_place
 
@@ -363,7 +370,7 @@ class _Wanted:
         started = self.starts or job.origin.kind == "prompt"
         if job.template is not None or (started and self.place is None):
             return job
-        place = cast("Place", self.place or usual_place(model, job.task))
+        place = cast("Place", self.place or usual_place(model, *tasks))
         return replace(job, template=placed(job.task.template, place))
 
 

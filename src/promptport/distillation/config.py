@@ -45,7 +45,8 @@ class DistillConfig:
         least_gain: from half of the updates on it ends when a look finds that less than this share
             of what was missed is gone; 0 (never) or more, below 1.
         enough_same: from half of the updates on it ends when of every task this share of the first
-            answers is the teachers', 0 to 1; 0: never.
+            answers is the teachers', and half of what the teachers' commonest answer would leave
+            wrong is right; 0 (never) to 1.
         average: what is looked at and kept of free vectors is their running mean over about so
             many updates for each task; 0: the latest ones.
         batch_size: rows per step, 1 or more.

@@ -24,6 +24,7 @@ from promptport.distillation.starts import (
     Start,
     begun_entry,
     labelled_rows,
+    learning_settings,
     usual_distillation,
     usual_start,
 )
@@ -300,7 +301,7 @@ def fit_mixtures(
             task,
             words=words,
             split=split,
-            config=replace(config, epochs=FIT_EPOCHS, patience=FIT_PATIENCE),
+            config=learning_settings(config, {"epochs": FIT_EPOCHS, "patience": FIT_PATIENCE}),
             progress=_named(progress, f"fitting a mixture on {source.backbone.name}"),
             state=_inside(state, f"mixture-{number}"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from promptport._version import __version__
@@ -18,7 +18,7 @@ from promptport.tuning.usual import LARGE
 
 Begin = Literal["mixture", "port", "origin"]
 
-# Tasks differ in how many updates they need: most are learned in 60, trec in 100 and more
+# Tasks differ in how many updates they need: most are learned in 60, trec in 80 to 120
 # (benchmarks/LOG.md), so it goes on where many held-back answers differ and still come closer.
 LARGE_BUDGET = DistillConfig(
     rows=256,
@@ -97,6 +97,21 @@ def usual_start(target: Backbone, sources: Sequence[Backbone]) -> str:
 def usual_distillation(target: Backbone) -> DistillConfig:
     """Budget and rates of aligning on a target."""
     return LARGE_BUDGET if target.parameters >= LARGE else DistillConfig()
+
+
+def learning_settings(usual: DistillConfig, given: Mapping[str, Any]) -> DistillConfig:
+    """Usual settings with changes; updates or passes that are given are all taken.
+
+    Args:
+        usual: see `usual_distillation`.
+        given: fields of `DistillConfig`.
+
+    Raises:
+        TuningError: a value out of its range.
+    """
+    if "steps" in given or "epochs" in given:
+        usual = replace(usual, least_gain=0.0, enough_same=0.0)
+    return replace(usual, **given)
 
 
 def labelled_rows(task: Task, split: str, count: int, seed: int) -> list[Row]:

@@ -78,6 +78,7 @@ class Distillation:
         self._held_back = [[(n, i) for i in range(k)] for n, k in enumerate(held)]
         self._trained = [[(n, i) for i in _learned_from(targets[n], k)] for n, k in enumerate(held)]
         self._floors = [entropy(own.answers[:k]) for own, k in zip(targets, held, strict=True)]
+        self._commonest = [_commonest(own, k) for own, k in zip(targets, held, strict=True)]
         self._own_units = [own.unit for own in targets]
         # A single loss need not be weighed against others, and Adam does not see its scale.
         self._units = self._own_units if len(targets) > 1 else [1.0]
@@ -212,9 +213,18 @@ class Distillation:
         else:
             self._stale += 1
         close = max(self.missed) < self.config.enough
-        alike = bool(self.config.enough_same) and min(self._same) >= self.config.enough_same
-        done = 2 * self.done >= self.total and (alike or self._falling < self.config.least_gain)
+        slow = self._alike or self._falling < self.config.least_gain
+        done = 2 * self.done >= self.total and slow
         self._over = close or done or self._stale == self.config.patience
+
+    @property
+    def _alike(self) -> bool:
+        """Whether the last look found enough equal answers of every task, and not by chance."""
+        enough = self.config.enough_same
+        pairs = zip(self._same, self._commonest, strict=True)
+        return enough > 0 and all(
+            same >= enough and same - common >= (1 - common) / 2 for same, common in pairs
+        )
 
     def _keep(self, vectors: Tensor, losses: list[float]) -> None:
         self.best, self._after = vectors.cpu().clone(), losses
@@ -264,6 +274,12 @@ def losses_of(
     number = rows[scored.places[0]][0]
     own = [rows[place][1] for place in scored.places]
     return number, targets[number].losses(scored.scores(), own)
+
+
+def _commonest(targets: DistillTargets, held_back: int) -> float:
+    """What one and the same answer to the held-back questions would have equal."""
+    first = targets.of_teachers[:held_back].argmax(1)
+    return float(torch.bincount(first).max()) / held_back
 
 
 def _means(

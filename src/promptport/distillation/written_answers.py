@@ -205,7 +205,7 @@ def _job(
 def _budget(config: DistillConfig, target: Backbone) -> TuneConfig:
     """The usual settings of tuning there, within the steps that were given.
 
-    Half of its updates by default: what a source writes is learned sooner than labels
+    Half of its updates by default: half as many as tuning took did nearly as well
     (benchmarks/real_transfer), and a move that costs as much as tuning is of little use.
     """
     usual = usual_settings(target).config

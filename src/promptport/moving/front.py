@@ -11,7 +11,7 @@ from typing import Any
 from promptport.backbone import Backbone
 from promptport.distillation import DistillConfig, Teacher, move_by_answers
 from promptport.distillation.moving import AnswersResult, fit_mixtures, words_of
-from promptport.distillation.starts import Start, usual_distillation
+from promptport.distillation.starts import Start, learning_settings, usual_distillation
 from promptport.distillation.written_answers import WritingResult, move_by_writing
 from promptport.errors import BackboneError, PromptPortError, TaskError, UnknownNameError
 from promptport.evaluation import evaluate
@@ -163,7 +163,8 @@ class PreparedMove:
     def _distill_config(self, model: Backbone) -> DistillConfig:
         """The usual budget on a model, but for what was given."""
         usual = self.config.distill or usual_distillation(model)
-        return replace(usual, **self.config.learning, texts=self.plan.texts or "words")
+        given = {**self.config.learning, "texts": self.plan.texts or "words"}
+        return learning_settings(usual, given)
 
     def _by_embeddings(self, progress: Progress | None) -> MoveResult:
         told = None

@@ -61,29 +61,35 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
     return UsualSettings(10, place, config, relative_lr=0.2)
 
 
-def usual_place(backbone: Backbone, task: Task) -> Place:
-    """Where virtual tokens stand for a task if nobody says so.
+def usual_place(backbone: Backbone, *tasks: Task) -> Place:
+    """Where virtual tokens stand for tasks of one prompt if nobody says so.
 
     Behind the text, on large causal models, an update is quick, since the text is passed through
-    the model once. In front they say how the text is read: two pretrained models learn trec better
-    there (benchmarks/LOG.md), and texts as short as its questions cost little to pass again, so
-    such a classification's template stays as it is.
+    the model once. In front they say how the text is read: within the usual budget two pretrained
+    models learn trec better there (benchmarks/LOG.md; with fewer updates one of them does not).
+    Texts as short as its questions cost little to pass again, so that the templates of such
+    classifications stay as they are.
 
     Args:
         backbone: the frozen model.
-        task: whose first training rows are looked at.
+        tasks: one or more, whose first training rows are looked at; all must have short texts.
 
     Raises:
         TaskError: training rows that cannot be read.
     """
     place = usual_settings(backbone).place
-    if place != "behind" or task.kind != "classification":
-        return place
+    short = place == "behind" and all(_has_short_texts(backbone, task) for task in tasks)
+    return "template" if short else place
+
+
+def _has_short_texts(backbone: Backbone, task: Task) -> bool:
+    if task.kind != "classification":
+        return False
     texts = [" ".join(row.fields.values()) for row in task.load("train")[:_LOOKED_AT]]
     if not texts:
-        return place
+        return False
     encoded = backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return "template" if sum(map(len, encoded)) <= SHORT_TEXT * len(texts) else place
+    return sum(map(len, encoded)) <= SHORT_TEXT * len(texts)
 
 
 def placed(template: Template, place: Place) -> Template:
@@ -108,8 +114,9 @@ def templates_of(prompts: Iterable[SoftPrompt]) -> list[str]:
 def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Task:
     """A task whose virtual tokens stand where those of its causal backbone's prompts do.
 
-    Prompts that were tuned behind the text say little in front of it. If most of them were, a task
-    in whose template virtual tokens stand in front of everything is asked behind the text too.
+    Prompts that were tuned behind the text say little in front of it. If all of them were, or most
+    of those of a large model, a task in whose template virtual tokens stand in front of everything
+    is asked behind the text too.
 
     Args:
         task: the new task.
@@ -120,7 +127,8 @@ def placed_like(task: Task, backbone: Backbone, templates: Iterable[str]) -> Tas
     for text in templates:
         with contextlib.suppress(PromptPortError):  # of another software
             leading.append(Template.parse(text).leads_with_soft)
-    behind = 2 * sum(leading) < len(leading)
+    most = len(leading) / 2 if backbone.parameters >= LARGE else 1
+    behind = leading and sum(leading) < most
     if backbone.kind != "causal" or not behind or not task.template.leads_with_soft:
         return task
     return task.with_template(placed(task.template, "behind").text)

@@ -19,6 +19,7 @@ from promptport.distillation import (
     targets,
     trainer,
 )
+from promptport.distillation.starts import learning_settings
 from promptport.distillation.synthetic_text import spread, swapped_rows, synthetic_rows
 from promptport.errors import MismatchError, TaskError, TuningError
 from promptport.merging import concatenate
@@ -502,11 +503,45 @@ def test_enough_equal_answers_of_every_task_end_it(
         self._same = same
         return losses
 
+    monkeypatch.setattr(trainer, "_commonest", lambda *_: 0.5)
     monkeypatch.setattr(trainer.Distillation, "_look", found)
     config = replace(CONFIG, epochs=0, steps=10, check=2, patience=50, enough_same=0.8)
     assert distill_merge(parts[0][0], model, parts, config=config).steps == 2 * steps
     with pytest.raises(TuningError, match="enough_same: expected 0 to 1"):
         replace(CONFIG, enough_same=1.1)
+
+
+@pytest.mark.parametrize(("commonest", "steps"), [(0.6, 6), (0.7, 10), (0.9, 10)])
+def test_answers_that_are_equal_by_chance_do_not_end_it(
+    backbone, films, monkeypatch, commonest, steps
+) -> None:
+    model, task = backbone("bert"), repeated(films)
+    start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))
+    config = replace(CONFIG, epochs=0, steps=10, check=2, patience=50, enough_same=0.8)
+    made = targets.DistillTargets.make(model, start, [goal], task, "train", config)
+    monkeypatch.setattr(trainer, "_commonest", lambda *_: commonest)
+    learning = trainer.Distillation(FreeVectors(start.vectors.clone()), [made], config, rate=0.03)
+    look = learning._look
+
+    def found(vectors):
+        losses = look(vectors)
+        learning._same = [0.8]
+        return losses
+
+    monkeypatch.setattr(learning, "_look", found)
+    learning.go_on(10, lambda: None)
+    assert learning.done == steps
+
+
+def test_updates_that_are_given_are_all_taken() -> None:
+    usual = replace(CONFIG, least_gain=0.1, enough_same=0.8)
+    for given in ({"steps": 60}, {"epochs": 3}):
+        changed = learning_settings(usual, given)
+        assert (changed.least_gain, changed.enough_same) == (0, 0)
+    kept = learning_settings(usual, {"rows": 64})
+    assert (kept.rows, kept.least_gain, kept.enough_same) == (64, 0.1, 0.8)
+    both = learning_settings(usual, {"steps": 60, "least_gain": 0.2})
+    assert (both.steps, both.least_gain, both.enough_same) == (60, 0.2, 0)
 
 
 def test_a_look_counts_equal_answers(backbone, films) -> None:

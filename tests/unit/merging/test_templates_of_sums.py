@@ -14,6 +14,7 @@ from promptport.merging import concatenate, merge
 from promptport.provenance import Provenance
 from promptport.storage import load_vector, save_vector
 from promptport.tasks import Row, Template
+from promptport.tuning import usual
 from promptport.tuning.baselines import random_prompt
 from promptport.tuning.usual import placed_like
 from promptport.vector import TaskPromptVector
@@ -67,6 +68,19 @@ def test_a_task_that_is_none_of_them_is_asked_in_its_own(parts, films) -> None:
     assert choose_template(other, combined) == films.template
 
 
+def test_most_prompts_of_a_large_model_say_where_a_new_task_is_asked(
+    backbone, parts, monkeypatch
+) -> None:
+    model, made = parts
+    front, _ = made["films"]
+    most = [BEHIND["films"], "{soft} {text} {answer}", BEHIND["films"]]
+    assert placed_like(front, model, most) is front
+    monkeypatch.setattr(usual, "LARGE", 1000)
+    assert placed_like(front, model, most).template.text == BEHIND["films"]
+    assert placed_like(front, model, most[:2]) is front
+    assert placed_like(front, model, []) is front
+
+
 def test_a_new_task_is_asked_where_the_library_s_prompts_are(backbone, parts, films) -> None:
     model, made = parts
     front, prompt = made["films"]
@@ -76,8 +90,6 @@ def test_a_new_task_is_asked_where_the_library_s_prompts_are(backbone, parts, fi
     assert not moved.template.leads_with_soft
     assert placed_like(front, model, [BEHIND["films"], "{broken"]) == moved
     assert placed_like(front, model, ["{broken"]) is front
-    most = [BEHIND["films"], "{soft} {text} {answer}", BEHIND["films"]]
-    assert placed_like(front, model, most) == moved
     again = rank(model, library, moved, rows=8)
     assert again.to_dict() == ranked.to_dict()
     rows = [Row({"text": f"{word} film"}, "good") for word in "abcdefghi"]

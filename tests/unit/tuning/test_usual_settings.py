@@ -42,6 +42,9 @@ def test_short_texts_stay_behind_the_virtual_tokens(gpt2, monkeypatch):
     assert usual_place(gpt2, tasks[17]) == "behind"
     assert usual_place(gpt2, open_task("sentiment").with_rows([])) == "behind"
     assert usual_place(Backbone.load("nano-bert"), tasks[17]) == "template"
+    assert usual_place(gpt2, tasks[16], tasks[17]) == "behind"  # of one prompt: one place
+    assert usual_place(gpt2, tasks[16], tasks[16]) == "template"
+    assert usual_place(gpt2, open_task("plural")) == "behind"  # no classification
 
 
 @pytest.mark.parametrize(

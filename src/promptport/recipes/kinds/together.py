@@ -48,7 +48,8 @@ class Together(Kind):
         for cell in cells:
             backbone = bench.backbone(cell.place["backbone"])
             needs = self.needs(cell.place, bench.context)
-            jobs = [tuning_job(need, backbone, bench) for need in needs]
+            tasks = [bench.task(name) for name in cell.place["tasks"]]
+            jobs = [tuning_job(need, backbone, bench, tasks) for need in needs]
             config = replace(tuning_config(backbone, bench), **_UNUSED)
             way = cell.place["method"]
             teachers = [bench.prompt(need) for need in needs] if way == "factors" else []

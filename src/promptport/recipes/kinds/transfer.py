@@ -193,8 +193,8 @@ def _by_answers(
         config=config,
     )
     if isinstance(moved.report, WritingResult):
-        like_source, rows = moved.report.like_source, moved.report.held_back
-        return moved.prompt, {"like_source": like_source, "held_back": rows}
+        told = {"like_source": moved.report.like_source, "held_back": moved.report.held_back}
+        return moved.prompt, {**told, "steps": moved.report.steps}
     check, report = moved.check, moved.report
     if check is None or not isinstance(report, AnswersResult):
         return moved.prompt, {}

@@ -14,6 +14,7 @@ from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
     from promptport.recipes.bench import Bench
+    from promptport.tasks import Task
     from promptport.tuning import TuneConfig, TuneJob
 
 TUNING_SETTINGS = ("rows", "words", "length", "place", "relative_lr", "tune")
@@ -82,8 +83,17 @@ class Tune(Kind):
             yield cell, {**scored(evaluation), **told}
 
 
-def tuning_job(cell: Cell, backbone: Backbone, bench: Bench) -> TuneJob:
-    """The job of a cell: options of its method, else settings of the recipe, else what is usual."""
+def tuning_job(
+    cell: Cell, backbone: Backbone, bench: Bench, together: Sequence[Task] = ()
+) -> TuneJob:
+    """The job of a cell: options of its method, else settings of the recipe, else what is usual.
+
+    Args:
+        cell: of a prompt.
+        backbone: of that prompt.
+        bench: gives the task.
+        together: tasks of one prompt, whose virtual tokens have one place; none for the cell's own.
+    """
     from promptport.tuning import TuneJob
     from promptport.tuning.jobs import written_origin
     from promptport.tuning.usual import placed, usual_place, usual_settings
@@ -93,7 +103,7 @@ def tuning_job(cell: Cell, backbone: Backbone, bench: Bench) -> TuneJob:
     task, seed = bench.task(cell.place["task"]), cell.place["seed"]
     place = options.pop("place", settings.place)
     if place == "template":
-        place = usual_place(backbone, task)
+        place = usual_place(backbone, *(together or [task]))
     length = options.pop("length", 0) or settings.length or usual.length
     rate = options.pop("relative_lr", 0) or settings.relative_lr or usual.relative_lr
     return TuneJob(
