@@ -21,9 +21,10 @@ from typing import Any
 
 from benchmarks._command import measured
 from benchmarks._result import environment, write_summary
+from benchmarks.score_forecast.table import forecasts, held, out_of_task
 
 from promptport.files import write_atomic
-from promptport.moving.expected_score import forecast
+from promptport.moving.expected_score import OF_LARGE
 from promptport.recipes.reports import read_run
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -196,6 +197,10 @@ def summarise(
         figures[f"{way}.cells"] = len(own)
         for name, values in _beside_moves(own, moves).items():
             figures[f"{way}.{name}"] = fmean(values)
+    figures |= {
+        f"move.{name}_other_tasks": value
+        for name, value in held(out_of_task(_told(moves, "move", dev_rows))).items()
+    }
     if f"generation.{WRITING}.retention" in figures:
         figures["generation_retention"] = figures[f"generation.{WRITING}.retention"]
     there = [move for move in moves if moves[move].get("move") or moves[move].get(WRITING)]
@@ -276,20 +281,27 @@ def _mean(cells: Iterable[Values], value: str = "score") -> float | None:
 
 def _forecast(ways: Ways, method: str, dev_rows: int) -> dict[str, float]:
     """Whether the scores lay in the interval that the move told, and how wide that was."""
+    cells = _told({("", "", ""): ways}, method, dev_rows)
+    found = held(forecasts(cells, OF_LARGE))
+    return {name: found[name] for name in ("predicted_within", "predicted_width") if found}
+
+
+def _told(moves: Mapping[Move, Ways], method: str, dev_rows: int) -> list[dict[str, Any]]:
+    """What is known of every move before it is scored, and its score."""
     if method not in ASK_TEXTS:
-        return {}
-    sources = {cell["seed"]: cell["dev"] for cell in ways[SOURCE]}
-    told = [
-        (cell["score"], forecast(sources[cell["seed"]], cell["same"], dev_rows))
-        for cell in ways.get(method, ())
-        if cell.get("same") is not None and cell["seed"] in sources
-    ]
-    if not told:
-        return {}
-    return {
-        "predicted_within": fmean(own.low <= score <= own.high for score, own in told),
-        "predicted_width": fmean(own.high - own.low for _, own in told),
-    }
+        return []
+    told = []
+    for move, ways in moves.items():
+        sources = {cell["seed"]: cell["dev"] for cell in ways[SOURCE]}
+        told += [
+            {
+                **{"task": move[2], "dev": sources[cell["seed"]], "dev_rows": dev_rows},
+                **{name: cell[name] for name in ("same", "score", "rows")},
+            }
+            for cell in ways.get(method, ())
+            if cell.get("same") is not None and cell["seed"] in sources
+        ]
+    return told
 
 
 def table(moves: Mapping[Move, Ways], detours: Sequence[Detour] = ()) -> str:

@@ -10,21 +10,26 @@ import numpy as np
 from scipy.optimize import minimize
 
 from promptport.experiments.result_store import Cell
-from promptport.moving.expected_score import ExpectedScore, deviation, forecast
+from promptport.moving.expected_score import (
+    OF_SMALL,
+    ExpectedScore,
+    ForecastNumbers,
+    deviation,
+    forecast,
+)
 
-_START = (0.5, 0.3, 0.06)  # lost, apart, spread
+_START = (0.5, 0.3, 0.06)  # lost, apart, spread: where the fit begins
 _FEWEST = 20  # cells to fit three numbers to
 
 
-def fit(cells: Sequence[Cell]) -> tuple[float, float, float]:
-    """`lost`, `apart` and `spread` of `forecast` under which the scores are most likely."""
+def fit(cells: Sequence[Cell]) -> ForecastNumbers:
+    """The numbers of `forecast` under which the scores are most likely."""
 
     def unlikely(numbers: Any) -> float:
-        lost, apart, spread = numbers
-        total = 0.0
+        own, total = ForecastNumbers(*numbers), 0.0
         for cell in cells:
-            value = cell["dev"] * (1 - lost * (1 - cell["same"]))
-            width = deviation(cell["dev"], cell["same"], cell["dev_rows"], apart, spread)
+            value = cell["dev"] * (1 - own.lost * (1 - cell["same"]))
+            width = deviation(cell["dev"], cell["same"], cell["dev_rows"], own)
             # A score on few rows misses the expectation by chance as well.
             error = np.hypot(width, np.sqrt(max(value * (1 - value), 0.0) / cell["rows"]))
             total += np.log(error) + 0.5 * ((cell["score"] - value) / error) ** 2
@@ -32,7 +37,7 @@ def fit(cells: Sequence[Cell]) -> tuple[float, float, float]:
 
     bounds = [(0.0, 1.0), (0.0, 1.0), (0.01, 0.3)]
     found = minimize(unlikely, _START, bounds=bounds, method="L-BFGS-B").x
-    return float(found[0]), float(found[1]), float(found[2])
+    return ForecastNumbers(*map(float, found))
 
 
 def out_of_task(cells: Sequence[Cell]) -> list[tuple[Cell, ExpectedScore]]:
@@ -42,15 +47,13 @@ def out_of_task(cells: Sequence[Cell]) -> list[tuple[Cell, ExpectedScore]]:
         others = [cell for cell in cells if cell["task"] != task]
         if len(others) < _FEWEST:
             continue
-        lost, apart, spread = fit(others)
-        for cell in cells:
-            if cell["task"] == task:
-                own = forecast(
-                    cell["dev"], cell["same"], cell["dev_rows"],
-                    lost=lost, apart=apart, spread=spread,
-                )  # fmt: skip
-                told.append((cell, own))
+        told += forecasts([cell for cell in cells if cell["task"] == task], fit(others))
     return told
+
+
+def forecasts(cells: Sequence[Cell], numbers: ForecastNumbers) -> list[tuple[Cell, ExpectedScore]]:
+    """Every cell with its forecast."""
+    return [(c, forecast(c["dev"], c["same"], c["dev_rows"], numbers)) for c in cells]
 
 
 def summarise(cells: Sequence[Cell]) -> dict[str, float]:
@@ -58,10 +61,10 @@ def summarise(cells: Sequence[Cell]) -> dict[str, float]:
     figures: dict[str, float] = {"cells": len(cells)}
     if len(cells) < _FEWEST:
         return figures
-    figures |= zip(("lost", "apart", "spread"), fit(cells), strict=True)
+    figures |= vars(fit(cells))
     figures |= held(out_of_task(cells))
-    shipped = [(c, forecast(c["dev"], c["same"], c["dev_rows"])) for c in cells]
-    figures |= {f"shipped.{name}": value for name, value in held(shipped).items()}
+    shipped = held(forecasts(cells, OF_SMALL))
+    figures |= {f"shipped.{name}": value for name, value in shipped.items()}
     return {name: round(value, 4) for name, value in figures.items()}
 
 

@@ -17,7 +17,12 @@ from promptport.errors import BackboneError, PromptPortError, TaskError, Unknown
 from promptport.evaluation import evaluate
 from promptport.moving.answer_check import CHECK_ROWS, AnswerCheck, check_answers
 from promptport.moving.embeddings import EmbeddingsConfig, move_by_embeddings
-from promptport.moving.expected_score import ExpectedScore, expect_score
+from promptport.moving.expected_score import (
+    OF_LARGE,
+    OF_SMALL,
+    ExpectedScore,
+    expect_score,
+)
 from promptport.moving.places import Model, ModelPlace, Prompt, PromptAt, open_prompts
 from promptport.moving.planning import (
     CAUSAL_MIXTURE,
@@ -33,6 +38,7 @@ from promptport.prompt import SoftPrompt
 from promptport.tasks import Score, Task, Template, open_task
 from promptport.transfers import TransferReport, TransferResult
 from promptport.transfers.report import FREE_PROMPT
+from promptport.tuning.usual import LARGE
 
 Progress = Callable[[str, int, int], None]
 
@@ -257,12 +263,17 @@ class PreparedMove:
     ) -> ExpectedScore | None:
         """Of several sources, whose answers are pooled, their mean score counts."""
         known = [score for score in scores if score is not None]
-        if self.task is None or not known or len(known) < len(scores):
+        if self.task is None or check is None or not known or len(known) < len(scores):
             return None
         rows = [dev_rows(each.prompt) for each in self.sources]
         fewest = min((count for count in rows if count is not None), default=None)
+        large = self.target.backbone.parameters >= LARGE
         return expect_score(
-            sum(known) / len(known), check, metric=self.task.metric, dev_rows=fewest
+            sum(known) / len(known),
+            check,
+            metric=self.task.metric,
+            dev_rows=fewest,
+            numbers=OF_LARGE if large else OF_SMALL,
         )
 
     def check_score(self) -> None:

@@ -16,7 +16,7 @@ A, B, TASK = "smollm2-135m", "qwen2.5-coder-0.5b", "nlu:subj"
 
 
 def values(score: float, **more) -> dict:
-    return {"score": score, "low": score - 0.05, "high": score + 0.05, **more}
+    return {"score": score, "low": score - 0.05, "high": score + 0.05, "rows": 500, **more}
 
 
 def cells(source: str = A, target: str = B, task: str = TASK, moved: float = 0.8) -> list:
@@ -52,6 +52,17 @@ def test_a_score_that_was_told_is_looked_for(moved, within) -> None:
     figures = summarise(moves_of(cells(moved=moved)), 160)
     assert figures["predicted_within"] == within
     assert "move_words.predicted_within" not in figures  # no text of the task was asked
+
+
+def test_intervals_are_also_those_that_other_tasks_give() -> None:
+    many = [cell for i in range(12) for cell in cells(task=f"nlu:{i}", moved=0.8)]
+    many += cells("a", task="nlu:0", moved=0.8) + cells("a", task="nlu:1", moved=0.3)
+    assert "move.predicted_within_other_tasks" not in summarise(moves_of(many), 160)  # too few
+    for i in range(12):
+        many += cells("b", task=f"nlu:{i}", moved=0.78)
+    figures = summarise(moves_of(many), 160)
+    assert figures["move.predicted_within_other_tasks"] == round(25 / 26, 4)
+    assert 0.05 < figures["move.predicted_width_other_tasks"] < 0.4
 
 
 def test_moves_that_settings_were_chosen_on_are_told_apart() -> None:

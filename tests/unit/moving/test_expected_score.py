@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from promptport.moving.answer_check import AnswerCheck
-from promptport.moving.expected_score import SPREAD, expect_score, forecast
+from promptport.moving.expected_score import OF_LARGE, OF_SMALL, expect_score, forecast
 
 CHECK = AnswerCheck(
     same=0.8, divergence=0.2, rows=50, answers=2, commonest=0.5, random=0.5, texts="task"
@@ -15,9 +15,19 @@ CHECK = AnswerCheck(
 
 
 def test_equal_answers_give_the_sources_score_with_what_few_rows_do_not_tell() -> None:
-    told = forecast(0.8, 1.0, 100)
-    assert told.value == pytest.approx(0.8)
-    assert told.high - told.low == pytest.approx(4 * (SPREAD**2 + 0.16 / 100) ** 0.5)
+    for numbers in (OF_SMALL, OF_LARGE):
+        told = forecast(0.8, 1.0, 100, numbers)
+        assert told.value == pytest.approx(0.8)
+        assert told.high - told.low == pytest.approx(4 * (numbers.spread**2 + 0.16 / 100) ** 0.5)
+
+
+def test_moves_between_large_models_lose_less_and_are_surer() -> None:
+    small, large = (
+        expect_score(0.8, CHECK, metric="accuracy", dev_rows=100, numbers=numbers)
+        for numbers in (OF_SMALL, OF_LARGE)
+    )
+    assert (small.value, large.value) == (pytest.approx(0.72), pytest.approx(0.752))
+    assert large.high - large.low < small.high - small.low
 
 
 def test_it_falls_and_widens_with_different_answers_and_stays_inside_0_and_1() -> None:

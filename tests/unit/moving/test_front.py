@@ -8,7 +8,8 @@ import promptport
 from promptport.distillation import Agreement, DistillConfig, Teacher, fit_mixture, move_by_answers
 from promptport.errors import BackboneError, PromptPortError
 from promptport.evaluation import evaluate
-from promptport.moving import MoveConfig, move, prepare_move
+from promptport.moving import MoveConfig, front, move, prepare_move
+from promptport.moving.expected_score import OF_LARGE, OF_SMALL, forecast
 from promptport.moving.result import fewer_equal
 from promptport.parameters import OriginSpec
 from promptport.storage import load_prompt, save_prompt
@@ -52,6 +53,23 @@ def test_the_road_by_answers_is_that_of_move_by_answers(backbone, make, task, te
     assert moved.verdict.startswith("it answers like its source on ")
     fell = wanted.after.same < wanted.before.same
     assert any("fewer first answers are equal" in line for line in moved.warnings) == fell
+
+
+@pytest.mark.parametrize(("large", "numbers"), [(1_000, OF_LARGE), (10**9, OF_SMALL)])
+def test_the_size_of_the_target_decides_how_far_an_expectation_is_off(
+    backbone, make, task, monkeypatch, large, numbers
+) -> None:
+    monkeypatch.setattr(front, "LARGE", large)
+    prompt = make()
+    learning = DistillConfig(texts="task", rows=16, held_back=0.8, epochs=1, batch_size=4)
+    config = MoveConfig(distill=learning, start="vocabulary")
+    moved = move(
+        prompt, backbone("gpt2"), backbone=backbone("bert"), task=task, texts="task", config=config
+    )
+    assert moved.check.rows >= 10
+    (score,) = moved.source_scores
+    rows = prompt.provenance.tuning["dev_rows"]
+    assert moved.expected == forecast(score, moved.check.same, rows, numbers)
 
 
 @pytest.mark.parametrize(("texts", "fix"), [("words", "--texts task"), ("task", "--rows")])
