@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
@@ -31,6 +31,8 @@ class Curve:
             where there is nothing to tell noise by.
         gain: its area less that of the reference; None for the reference itself.
         ahead: seeds with which its area is greater than that of the reference.
+        right: rows -> with each seed a bit per test row (`result_store.packed`); empty of a metric
+            that is no share of rows. Not among the JSON values.
     """
 
     start: str
@@ -40,6 +42,7 @@ class Curve:
     comparison: Comparison | None = None
     gain: float | None = None
     ahead: int = 0
+    right: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def means(self) -> dict[int, float]:
@@ -188,6 +191,11 @@ def curves_of(
                 count: tuple(cell["chosen"] for cell in seeds)
                 for count, seeds in own.items()
                 if seeds[0]["chosen"] is not None
+            },
+            right={
+                count: tuple(cell["right"] for cell in seeds)
+                for count, seeds in own.items()
+                if seeds[0]["right"] is not None
             },
         )
         for start, own in cells.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
 from promptport.recipes.kinds.together import TOGETHER
 from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
-from promptport.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
@@ -62,7 +60,7 @@ class FewShot(Kind):
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.analysis.statistics import bootstrap_share
         from promptport.experiments.few_shot import CurvesConfig, few_shot_curves
-        from promptport.experiments.result_store import CELLS_FILE, unpacked
+        from promptport.experiments.result_store import unpacked
 
         place = cells[0].place
         backbone, task = bench.backbone(place["backbone"]), bench.task(place["task"])
@@ -82,21 +80,17 @@ class FewShot(Kind):
             steps=bench.settings.steps,
             truncate=True,
         )
-        with scratch_folder() as folder:
-            few_shot_curves(backbone, task, library, config, prompts=prompts, out=folder)
-            lines = (folder / CELLS_FILE).read_text(encoding="utf-8").splitlines()
-        found = {cell["start"]: cell for cell in map(json.loads, lines)}
+        curves = few_shot_curves(backbone, task, library, config, prompts=prompts)
+        (count,) = curves.rows  # fewer than asked where the task has fewer
+        found = {curve.start: curve for curve in curves.curves}
         for cell in cells:
-            known = found[cell.place["method"]]
-            told = {"score": known["score"], "right": known["right"], "chosen": known["chosen"]}
-            if known["right"] is not None:
-                share = bootstrap_share(unpacked(known["right"]))
-                told |= {
-                    "low": share.low,
-                    "high": share.high,
-                    "rows": len(unpacked(known["right"])),
-                }
-            yield cell, told
+            curve = found[cell.place["method"]]
+            (chosen,), (right,) = (own.get(count, (None,)) for own in (curve.chosen, curve.right))
+            told: dict[str, Any] = {"score": curve.scores[count][0], "right": right}
+            if right is not None:
+                share = bootstrap_share(unpacked(right))
+                told |= {"low": share.low, "high": share.high, "rows": len(unpacked(right))}
+            yield cell, {**told, "chosen": chosen}
 
     def _given(
         self, cell: Cell, library: Mapping[str, SoftPrompt], bench: Bench
