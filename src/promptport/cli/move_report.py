@@ -104,6 +104,7 @@ def _show_answers(prepared: PreparedMove, report: dict[str, Any]) -> None:
         ["rows held back to measure that", after["rows"]],
         ["rows read or made", f"{aligned['rows']} ({texts})"],
         ["labels used", aligned["labelled"] or "no"],
+        ["updates", aligned["steps"]],
     ]
     task = "" if prepared.task is None else f"{prepared.task.name} "
     print_facts(f"{task}moved to {prepared.target.name}", rows)
