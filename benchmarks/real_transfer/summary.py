@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks._command import measured
 from benchmarks._result import environment, write_summary
-from benchmarks.score_forecast.table import forecasts, held, out_of_task
+from benchmarks.score_forecast.table import fit, forecasts, held, out_of_task
 
 from promptport.files import write_atomic
 from promptport.moving.expected_score import OF_LARGE
@@ -197,10 +197,10 @@ def summarise(
         figures[f"{way}.cells"] = len(own)
         for name, values in _beside_moves(own, moves).items():
             figures[f"{way}.{name}"] = fmean(values)
-    figures |= {
-        f"move.{name}_other_tasks": value
-        for name, value in held(out_of_task(_told(moves, "move", dev_rows))).items()
-    }
+    told = _told(moves, "move", dev_rows)
+    if others := out_of_task(told):  # enough of them to fit numbers to
+        figures |= {f"move.fitted_{name}": value for name, value in vars(fit(told)).items()}
+        figures |= {f"move.{name}_other_tasks": value for name, value in held(others).items()}
     if f"generation.{WRITING}.retention" in figures:
         figures["generation_retention"] = figures[f"generation.{WRITING}.retention"]
     there = [move for move in moves if moves[move].get("move") or moves[move].get(WRITING)]

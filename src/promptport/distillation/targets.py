@@ -225,6 +225,10 @@ class DistillTargets:
         floor = entropy(self.of_teachers[:count])
         return Agreement(total / count - floor, same, count), first
 
+    def commonest(self, count: int) -> float:
+        """What one and the same answer to the first `count` questions would have equal, 0 to 1."""
+        return float(torch.bincount(self.of_teachers[:count].argmax(1)).max()) / count
+
     def first(self, scores: Tensor) -> Tensor:
         """The first answer by scores (Q', V): (Q',) columns of the answers, on the CPU."""
         own = scores if self.columns is None else scores.index_select(1, self.columns)

@@ -78,7 +78,7 @@ class Distillation:
         self._held_back = [[(n, i) for i in range(k)] for n, k in enumerate(held)]
         self._trained = [[(n, i) for i in _learned_from(targets[n], k)] for n, k in enumerate(held)]
         self._floors = [entropy(own.answers[:k]) for own, k in zip(targets, held, strict=True)]
-        self._commonest = [_commonest(own, k) for own, k in zip(targets, held, strict=True)]
+        self._commonest = [own.commonest(k) for own, k in zip(targets, held, strict=True)]
         self._own_units = [own.unit for own in targets]
         # A single loss need not be weighed against others, and Adam does not see its scale.
         self._units = self._own_units if len(targets) > 1 else [1.0]
@@ -274,12 +274,6 @@ def losses_of(
     number = rows[scored.places[0]][0]
     own = [rows[place][1] for place in scored.places]
     return number, targets[number].losses(scored.scores(), own)
-
-
-def _commonest(targets: DistillTargets, held_back: int) -> float:
-    """What one and the same answer to the held-back questions would have equal."""
-    first = targets.of_teachers[:held_back].argmax(1)
-    return float(torch.bincount(first).max()) / held_back
 
 
 def _means(

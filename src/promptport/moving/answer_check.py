@@ -164,7 +164,7 @@ def check_answers(
         divergence=own.divergence,
         rows=count,
         answers=targets.answers.shape[1],
-        commonest=float(torch.bincount(first).max()) / count,
+        commonest=targets.commonest(count),
         random=targets.agreement(other, count).same,
         texts=config.texts,
         labels=_label_shares(task, first, answered),

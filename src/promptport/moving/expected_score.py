@@ -28,8 +28,9 @@ class ForecastNumbers:
 # The first and the last are these, rounded. The second is wider than the fit: it was set when 23
 # moves were measured, and is kept since the fitted intervals hold less often than they say.
 OF_SMALL = ForecastNumbers(0.5, 0.3, 0.06)
-# Fitted in the same way to moves between pretrained models (benchmarks/real_transfer); the last is
-# wider than the fit, whose intervals hold less often on other tasks.
+# Set by hand from moves between pretrained models. The likeliest numbers lie elsewhere
+# (`move.fitted_*` of benchmarks/real_transfer), but their intervals hold in less than 95% on other
+# tasks, and no move there answered much otherwise than its source: the second is that of small ones.
 OF_LARGE = ForecastNumbers(0.3, 0.3, 0.03)
 _WITHIN = 2.0  # standard deviations of an interval
 _USUAL_DEV_ROWS = 64  # of a prompt that does not say how many it was scored on

@@ -65,8 +65,8 @@ def usual_place(backbone: Backbone, *tasks: Task) -> Place:
     """Where virtual tokens stand for tasks of one prompt if nobody says so.
 
     Behind the text, on large causal models, an update is quick, since the text is passed through
-    the model once. In front they say how the text is read: within the usual budget two pretrained
-    models learn trec better there (benchmarks/LOG.md; with fewer updates one of them does not).
+    the model once. In front they say how the text is read: two of three pretrained models learn
+    trec better there, and the third about as well (benchmarks/real_models).
     Texts as short as its questions cost little to pass again, so that the templates of such
     classifications stay as they are.
 

@@ -63,6 +63,7 @@ def test_intervals_are_also_those_that_other_tasks_give() -> None:
     figures = summarise(moves_of(many), 160)
     assert figures["move.predicted_within_other_tasks"] == round(25 / 26, 4)
     assert 0.05 < figures["move.predicted_width_other_tasks"] < 0.4
+    assert 0 <= figures["move.fitted_lost"] <= 1
 
 
 def test_moves_that_settings_were_chosen_on_are_told_apart() -> None:

@@ -503,7 +503,7 @@ def test_enough_equal_answers_of_every_task_end_it(
         self._same = same
         return losses
 
-    monkeypatch.setattr(trainer, "_commonest", lambda *_: 0.5)
+    monkeypatch.setattr(targets.DistillTargets, "commonest", lambda *_: 0.5)
     monkeypatch.setattr(trainer.Distillation, "_look", found)
     config = replace(CONFIG, epochs=0, steps=10, check=2, patience=50, enough_same=0.8)
     assert distill_merge(parts[0][0], model, parts, config=config).steps == 2 * steps
@@ -519,7 +519,7 @@ def test_answers_that_are_equal_by_chance_do_not_end_it(
     start, goal = random_prompt(model, 3, 2), Teacher(model, tuned(model, task))
     config = replace(CONFIG, epochs=0, steps=10, check=2, patience=50, enough_same=0.8)
     made = targets.DistillTargets.make(model, start, [goal], task, "train", config)
-    monkeypatch.setattr(trainer, "_commonest", lambda *_: commonest)
+    monkeypatch.setattr(targets.DistillTargets, "commonest", lambda *_: commonest)
     learning = trainer.Distillation(FreeVectors(start.vectors.clone()), [made], config, rate=0.03)
     look = learning._look
 
