@@ -30,7 +30,8 @@ class ForecastNumbers:
 OF_SMALL = ForecastNumbers(0.5, 0.3, 0.06)
 # Set by hand from moves between pretrained models. The likeliest numbers lie elsewhere
 # (`move.fitted_*` of benchmarks/real_transfer), but their intervals hold in less than 95% on other
-# tasks, and no move there answered much otherwise than its source: the second is that of small ones.
+# tasks, and no move there answered much otherwise than its source: the second is that of small
+# ones.
 OF_LARGE = ForecastNumbers(0.3, 0.3, 0.03)
 _WITHIN = 2.0  # standard deviations of an interval
 _USUAL_DEV_ROWS = 64  # of a prompt that does not say how many it was scored on
