@@ -364,14 +364,14 @@ class _Wanted:
         The tasks of one prompt have one place. A prompt to start from stays where it stood, unless
         the user says otherwise.
         """
-        from promptport.tuning.usual import placed, usual_place
+        from promptport.tuning.usual import placed_in
 
         job = replace(job, relative_lr=usual.relative_lr)
         started = self.starts or job.origin.kind == "prompt"
         if job.template is not None or (started and self.place is None):
             return job
-        place = cast("Place", self.place or usual_place(model, *tasks))
-        return replace(job, template=placed(job.task.template, place))
+        place = cast("Place | None", self.place)
+        return replace(job, template=placed_in(model, job.task, place, *tasks))
 
 
 def _refuse_places(place: str | None, template: str | None) -> None:

@@ -39,7 +39,7 @@ from promptport.tuning import (
     usual_settings,
 )
 from promptport.tuning.label_prior import PRIOR_OFF
-from promptport.tuning.usual import placed, usual_place
+from promptport.tuning.usual import placed_in
 
 Announce = Callable[[str], None]
 REVIEWS = Path(__file__).parent / "reviews"
@@ -389,8 +389,7 @@ class _Demo:
         """Tune on a model; on the target in the same place and length as on the source."""
         settings, backbone = self.settings, self._backbone(side)
         usual = usual_settings(backbone)
-        place = usual_place(backbone, self.task)
-        length, template = usual.length, placed(self.task.template, place)
+        length, template = usual.length, placed_in(backbone, self.task, None)
         if side == "target":
             length, template = self._tuned.length, self._asked_in
         job = TuneJob(

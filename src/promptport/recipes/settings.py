@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from promptport.errors import PromptPortError, RecipeError
+
+if TYPE_CHECKING:
+    from promptport.tuning.usual import Place
 
 SPLITS = ("train", "dev", "test")
 
@@ -22,7 +25,8 @@ class Settings:
         labels_moved: tasks whose rows name the label before their own, where a copy of their data
             is like that (`promptport.tasks.rightly_labelled`).
         length: virtual tokens of tuned prompts; 0 for what is usual on the backbone.
-        place: where they stand: `template` (as the task says), `front` or `behind` (the text).
+        place: where they stand: `front`, `behind` (the text) or `template` (as the task says on
+            small models, what is usual on large ones).
         relative_lr: see `promptport.tuning.TuneJob`; 0 for what is usual on the backbone.
         tune: fields of `promptport.TuneConfig` in place of what is usual on the backbone.
         distill: fields of `promptport.DistillConfig`, for methods that learn answers.
@@ -46,6 +50,11 @@ class Settings:
     def only(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Some of the settings, by name: what a kind of cell depends on."""
         return {name: getattr(self, name) for name in names}
+
+
+def place_of(name: str) -> Place | None:
+    """A place as a recipe writes it; None, what is usual on the backbone, for `template`."""
+    return None if name == "template" else cast("Place", name)
 
 
 def settings_of(given: Mapping[str, Any], where: str) -> Settings:

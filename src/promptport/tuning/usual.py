@@ -25,15 +25,12 @@ class UsualSettings:
     """Settings that nobody chose.
 
     Attributes:
-        length: virtual tokens.
-        place: where they stand: `template` (as the task says), `front` or `behind` (the text); of
-            short texts see `usual_place`.
+        length: virtual tokens; for their place see `usual_place`.
         config: budget, schedule and batches.
         relative_lr: see `TuneJob`.
     """
 
     length: int
-    place: Place
     config: TuneConfig
     relative_lr: float = 0.1
 
@@ -42,12 +39,10 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
     """The usual settings of a backbone.
 
     Small ones read all rows many times. Large ones take so many updates, whatever the number of
-    rows, with a higher rate that falls to zero. On causal ones the virtual tokens stand behind the
-    text, unless it is short (`usual_place`), so that it is passed through the model once
-    (benchmarks/real_models).
+    rows, with a higher rate that falls to zero (benchmarks/real_models).
     """
     if backbone.parameters < LARGE:
-        return UsualSettings(5, "template", TuneConfig())
+        return UsualSettings(5, TuneConfig())
     config = TuneConfig(
         epochs=20,
         batch_size=16,
@@ -57,14 +52,14 @@ def usual_settings(backbone: Backbone) -> UsualSettings:
         max_steps=200,
         check=50,
     )
-    place: Place = "behind" if backbone.kind == "causal" else "template"
-    return UsualSettings(10, place, config, relative_lr=0.2)
+    return UsualSettings(10, config, relative_lr=0.2)
 
 
 def usual_place(backbone: Backbone, *tasks: Task) -> Place:
     """Where virtual tokens stand for tasks of one prompt if nobody says so.
 
-    Behind the text, on large causal models, an update is quick, since the text is passed through
+    On small models, and on large ones that are not causal, the template says where. Behind the
+    text, on large causal models, an update is quick, since the text is passed through
     the model once. In front they say how the text is read: two of three pretrained models learn
     trec better there, and the third about as well (benchmarks/real_models).
     Texts as short as its questions cost little to pass again, so that the templates of such
@@ -77,9 +72,10 @@ def usual_place(backbone: Backbone, *tasks: Task) -> Place:
     Raises:
         TaskError: training rows that cannot be read.
     """
-    place = usual_settings(backbone).place
-    short = place == "behind" and all(_has_short_texts(backbone, task) for task in tasks)
-    return "template" if short else place
+    if backbone.parameters < LARGE or backbone.kind != "causal":
+        return "template"
+    short = all(_has_short_texts(backbone, task) for task in tasks)
+    return "template" if short else "behind"
 
 
 def _has_short_texts(backbone: Backbone, task: Task) -> bool:
@@ -90,6 +86,18 @@ def _has_short_texts(backbone: Backbone, task: Task) -> bool:
         return False
     encoded = backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]
     return sum(map(len, encoded)) <= SHORT_TEXT * len(texts)
+
+
+def placed_in(backbone: Backbone, task: Task, place: Place | None, *of_one: Task) -> Template:
+    """A task's template with its virtual tokens in a place.
+
+    Args:
+        backbone: the frozen model.
+        task: the task.
+        place: None: where they usually stand.
+        of_one: tasks of one prompt, this one among them, that stand in one place.
+    """
+    return placed(task.template, place or usual_place(backbone, *(of_one or (task,))))
 
 
 def placed(template: Template, place: Place) -> Template:

@@ -19,16 +19,15 @@ def gpt2():
 def test_small_backbones_read_all_rows_many_times(gpt2):
     settings = usual_settings(gpt2)
     assert settings.config == TuneConfig()
-    assert (settings.length, settings.place) == (5, "template")
+    assert settings.length == 5
 
 
-def test_large_causal_backbones_take_so_many_updates_behind_the_text(gpt2, monkeypatch):
+def test_large_causal_backbones_take_so_many_updates(gpt2, monkeypatch):
     monkeypatch.setattr(usual, "LARGE", 1000)
     settings = usual_settings(gpt2)
-    assert (settings.length, settings.place) == (10, "behind")
+    assert settings.length == 10
     assert settings.config.max_steps == 200
     assert settings.relative_lr == 2 * TuneJob.relative_lr
-    assert usual_settings(Backbone.load("nano-bert")).place == "template"
 
 
 def test_short_texts_stay_behind_the_virtual_tokens(gpt2, monkeypatch):

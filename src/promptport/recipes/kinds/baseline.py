@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from promptport.errors import TaskError
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Key, Kind, Method
+from promptport.recipes.settings import place_of
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -61,7 +62,7 @@ class Baseline(Kind):
     def _asked(method: str, seed: int, backbone: Backbone, task: Task, bench: Bench) -> Evaluation:
         from promptport.evaluation import evaluate
         from promptport.tuning import random_prompt
-        from promptport.tuning.usual import placed, usual_place, usual_settings
+        from promptport.tuning.usual import placed_in, usual_settings
 
         if method == "no_prompt":
             bare = task.template.without_soft()
@@ -69,10 +70,7 @@ class Baseline(Kind):
         if method == "random":
             usual, settings = usual_settings(backbone), bench.settings
             prompt = random_prompt(backbone, settings.length or usual.length, seed)
-            place = settings.place
-            if place == "template":
-                place = usual_place(backbone, task)
-            template = placed(task.template, place)  # type: ignore[arg-type]
+            template = placed_in(backbone, task, place_of(settings.place))
             return evaluate(backbone, task, prompt, template=template, truncate=True)
         return evaluate(backbone, task, truncate=True)
 

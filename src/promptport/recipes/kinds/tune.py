@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from promptport.errors import TuningError
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
+from promptport.recipes.settings import place_of
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -96,14 +97,12 @@ def tuning_job(
     """
     from promptport.tuning import TuneJob
     from promptport.tuning.jobs import written_origin
-    from promptport.tuning.usual import placed, usual_place, usual_settings
+    from promptport.tuning.usual import placed_in, usual_settings
 
     usual, settings = usual_settings(backbone), bench.settings
     options = dict(cell.settings["method"])
     task, seed = bench.task(cell.place["task"]), cell.place["seed"]
-    place = options.pop("place", settings.place)
-    if place == "template":
-        place = usual_place(backbone, *(together or [task]))
+    place = place_of(options.pop("place", settings.place))
     length = options.pop("length", 0) or settings.length or usual.length
     rate = options.pop("relative_lr", 0) or settings.relative_lr or usual.relative_lr
     return TuneJob(
@@ -112,7 +111,7 @@ def tuning_job(
         length,
         seed,
         relative_lr=rate,
-        template=placed(task.template, place),
+        template=placed_in(backbone, task, place, *together),
         name=cell.id,
         **options,
     )
