@@ -29,7 +29,6 @@ from promptport.tuning.trainer import backward
 # Of an unfinished run, beside tensors.
 _KEPT = ("done", "_stale", "_over", "_before", "_after", "_falling")
 
-_WORTH = 64  # labelled rows that count as much as a teacher
 
 TargetRow = tuple[int, int]  # number of the task, and of its question
 
@@ -76,7 +75,8 @@ class Distillation:
         self._backbone, self._kept = targets[0].objective.backbone, KeptTexts()
         held = [own.held_back(config) for own in targets]
         self._held_back = [[(n, i) for i in range(k)] for n, k in enumerate(held)]
-        self._trained = [[(n, i) for i in _learned_from(targets[n], k)] for n, k in enumerate(held)]
+        asked = [len(own.questions) for own in targets]
+        self._trained = [[(n, i) for i in range(k, asked[n])] for n, k in enumerate(held)]
         self._floors = [entropy(own.answers[:k]) for own, k in zip(targets, held, strict=True)]
         self._commonest = [own.commonest(k) for own, k in zip(targets, held, strict=True)]
         self._own_units = [own.unit for own in targets]
@@ -252,14 +252,6 @@ class Distillation:
                     fix="Lower the learning rate, or compute in float32",
                 )
         return means
-
-
-def _learned_from(targets: DistillTargets, held_back: int) -> list[int]:
-    """Numbers of questions in a pass: so many times each labelled row that the teachers' answers to
-    all texts count as much as `_WORTH` of them."""
-    texts = range(held_back, len(targets.questions) - targets.labelled)
-    labelled = range(len(targets.questions) - targets.labelled, len(targets.questions))
-    return [*texts, *(max(1, round(len(texts) / _WORTH)) * list(labelled))]
 
 
 def queries(targets: Sequence[DistillTargets], rows: Sequence[TargetRow]) -> list[PromptedQuestion]:
