@@ -172,7 +172,9 @@ def what_is_at(place: Path, folder: str) -> str:
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:
     """A JSON object as it is written to disk: indented, with a final newline."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    # Half a pair of surrogates is no UTF-8: JSON writes it as \\udcff, and so does this.
+    return text.encode(errors="backslashreplace")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

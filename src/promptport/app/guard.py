@@ -6,6 +6,7 @@ name of its own that it lets point here, or by a web socket, which browsers open
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
@@ -34,6 +35,8 @@ class Guard:
 
     def __init__(self, app: App, token: str | None = None) -> None:
         self._app, self._token = app, token
+        # What the cookie holds: a token may have characters that no cookie may have.
+        self._kept = "" if token is None else hashlib.sha256(token.encode()).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -44,9 +47,8 @@ class Guard:
         if refused is not None:
             await _refuse(scope, receive, send, refused)
             return
-        given = self._given(scope)
-        if given is not None and scope["type"] == "http":
-            await _welcome(send, given)
+        if self._is_given(scope) and scope["type"] == "http":
+            await _welcome(send, self._kept)
             return
         await self._app(scope, receive, _with_policy(send))
 
@@ -59,23 +61,22 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc != host:
             return "Pages of other sites may not use this one."
-        if self._token is None or self._given(scope) is not None:
+        if self._token is None or self._is_given(scope):
             return None
         try:
             kept = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             kept = None
-        if kept is not None and hmac.compare_digest(kept.value, self._token):
+        if kept is not None and hmac.compare_digest(kept.value.encode(), self._kept.encode()):
             return None
         return "A token is needed: open the address that promptport printed, with ?token=..."
 
-    def _given(self, scope: Scope) -> str | None:
-        """The right token in the address, if it is there."""
+    def _is_given(self, scope: Scope) -> bool:
+        """Whether the right token stands in the address."""
         found = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-        right = self._token is not None and hmac.compare_digest(
+        return self._token is not None and hmac.compare_digest(
             found.encode("latin-1", "replace"), self._token.encode()
         )
-        return found if right else None
 
 
 def _headers(scope: Scope) -> dict[str, str]:
@@ -99,9 +100,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, line: str) -> None
     await send({"type": "http.response.body", "body": f"{line}\n".encode()})
 
 
-async def _welcome(send: Send, token: str) -> None:
-    """Keep the token in a cookie, and take it out of the address."""
-    cookie = f"{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/"
+async def _welcome(send: Send, kept: str) -> None:
+    """Keep a hash of the token in a cookie, and take the token out of the address."""
+    cookie = f"{COOKIE}={kept}; HttpOnly; SameSite=Strict; Path=/"
     headers = [(b"location", b"/"), (b"set-cookie", cookie.encode("latin-1"))]
     await send({"type": "http.response.start", "status": 303, "headers": headers})
     await send({"type": "http.response.body", "body": b""})

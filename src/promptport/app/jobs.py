@@ -200,6 +200,8 @@ class _Lane:
         _end(job, "cancelled")
         if self._current is job and self._process is not None:
             self._process.kill()
+            # The next job gets a process of its own, however long this one takes to die.
+            self._process = None
 
     def close(self) -> None:
         with self._changed:
@@ -265,7 +267,9 @@ class _Lane:
             with self._changed:
                 if _take(job, event):
                     self._current = None
-                    return
+                    if self._process is process:
+                        return
+                    break  # it was cancelled as it ended, and its process killed
         code = process.wait()
         _close(process)
         with self._changed:

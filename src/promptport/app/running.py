@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from promptport.app.guard import Guard
 from promptport.app.jobs import Desk
@@ -106,7 +107,7 @@ async def _serve(
 
     def tell() -> None:
         if ready is not None:
-            token = "" if config.token is None else f"/?token={config.token}"
+            token = "" if config.token is None else f"/?token={quote(config.token, safe='')}"
             ready(f"{address_of(place)}{token}")
         state.desk.warm("quick")
 

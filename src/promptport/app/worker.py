@@ -64,7 +64,7 @@ class Teller:
 def main() -> int:
     """Do jobs until standard input ends."""
     # What libraries print goes to standard error.
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8", errors="backslashreplace")
     os.dup2(2, 1)
     lock = threading.Lock()
 

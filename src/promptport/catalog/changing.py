@@ -180,12 +180,19 @@ def remove(name: str, library: str | Path) -> tuple[Removed, list[str]]:
     with changing(place):
         catalog = Catalog.open(place)
         entry = catalog.show(name)
-        inside = [
-            other.name
-            for other in (*catalog.entries, *catalog.damaged)
-            if other is not entry and entry.folder in other.folder.parents
-        ]
+        inside = [other.name for other in _inside(catalog, entry)]
         return to_trash(place, entry.folder, entry.name), inside
+
+
+def _inside(
+    catalog: Catalog, entry: CatalogEntry, known: Sequence[CatalogEntry] = ()
+) -> list[CatalogEntry]:
+    """What lies in the folder of an entry, but for some that are known."""
+    return [
+        other
+        for other in (*catalog.entries, *catalog.damaged)
+        if other is not entry and other not in known and entry.folder in other.folder.parents
+    ]
 
 
 def restore(name: str, library: str | Path) -> Path:
@@ -291,6 +298,8 @@ def equals(catalog: Catalog) -> list[Equals]:
 def remove_equals(library: str | Path) -> list[tuple[Equals, list[Removed]]]:
     """Move all but the oldest of equal prompts to the trash; the oldest gets the tags of all.
 
+    One whose folder holds other prompts stays, since they would go with it.
+
     Raises:
         StorageError: the library cannot be written.
     """
@@ -298,9 +307,11 @@ def remove_equals(library: str | Path) -> list[tuple[Equals, list[Removed]]]:
     _check_library(place)
     done = []
     with changing(place):
-        for group in equals(Catalog.open(place)):
-            # A folder within another one of the group would go with it.
-            others = [e for e in group.others if e.folder not in group.oldest.folder.parents]
+        catalog = Catalog.open(place)
+        for group in equals(catalog):
+            others = [e for e in group.others if not _inside(catalog, e, group.others)]
+            if not others:
+                continue
             tags = set(group.oldest.tags).union(*(e.tags for e in others))
             if tags != set(group.oldest.tags):
                 write_tags(group.oldest.folder, tags)

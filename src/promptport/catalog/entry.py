@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.catalog.facts import Facts, day
+from promptport.errors import FileFormatError
 
 if TYPE_CHECKING:
     from promptport.tasks import Task
@@ -104,8 +105,22 @@ class CatalogEntry:
 
     @cached_property
     def more(self) -> Mapping[str, Any]:
-        """What only some kinds have: `mixture_words`, `coefficients`, `sources`, `words`."""
-        return {} if self.facts is None else dict(json.loads(self.facts.more))
+        """What only some kinds have: `mixture_words`, `coefficients`, `sources`, `words`.
+
+        Raises:
+            FileFormatError: the index that it was read from was written by others.
+        """
+        if self.facts is None:
+            return {}
+        try:
+            return dict(json.loads(self.facts.more))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise FileFormatError(
+                f"index of the library, {self.name}",
+                expected="a JSON object",
+                got=type(error).__name__,
+                fix="Delete .promptport-index.sqlite in the library: it is only a cache",
+            ) from error
 
     @property
     def provenance(self) -> Mapping[str, Any]:

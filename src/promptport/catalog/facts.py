@@ -197,7 +197,7 @@ def _facts(
         made.fingerprint,
         shape[0],
         shape[1] if isinstance(shape[1], int) else None,
-        _number((made.tuning or {}).get("dev_score")),
+        finite((made.tuning or {}).get("dev_score")),
         file.stat().st_mtime,
         checksum if isinstance(checksum, str) else None,
         "",
@@ -206,7 +206,7 @@ def _facts(
     )
 
 
-def _number(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
     """A score that can be compared; JSON of others may hold NaN, or more digits than a float."""
     fits = isinstance(value, int | float) and -_HIGHEST <= value <= _HIGHEST
     return float(value) if fits else None
@@ -277,4 +277,7 @@ def day(seconds: float) -> str:
 
 @lru_cache(maxsize=4096)
 def _day(number: int) -> str:
-    return (_EPOCH + timedelta(days=number)).isoformat()
+    try:
+        return (_EPOCH + timedelta(days=number)).isoformat()
+    except OverflowError:  # a file system can say any time
+        return (date.max if number > 0 else date.min).isoformat()

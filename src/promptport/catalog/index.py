@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 from promptport.cache import index_folder
 from promptport.catalog.facts import Facts
@@ -30,6 +30,7 @@ OF_THE_PLACE = frozenset(
         *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM),
     )
 )
+_TYPES = tuple(get_type_hints(Facts).values())  # of the columns of facts
 _COLUMNS = ("place", "own", "children", "files", "stamp", *Facts._fields)
 _CREATE = f"CREATE TABLE things ({', '.join(_COLUMNS)}, PRIMARY KEY (place)) WITHOUT ROWID"
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM things"
@@ -175,7 +176,7 @@ def _row(values: tuple[object, ...]) -> tuple[str, Row]:
     known = None
     if facts[0] is not None:
         known = Facts._make(facts)
-        if {type(known.kind), type(known.backbone), type(known.tags), type(known.more)} != {str}:
+        if not all(isinstance(each, kind) for each, kind in zip(known, _TYPES, strict=True)):
             raise TypeError("facts of another kind")
     return place, Row(own, _names(children), _names(files), stamp, known)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptport.catalog.entry import CatalogEntry
+from promptport.catalog.facts import finite
 from promptport.history import origin_text, public_name, step_sentence
 from promptport.tasks.metrics import wilson
 
@@ -53,15 +54,16 @@ def score_facts(entry: CatalogEntry) -> list[ScoreFact]:
 
 def _score_fact(whose: str, tuning: Any) -> ScoreFact | None:
     record = tuning if isinstance(tuning, Mapping) else {}
-    value, rows, metric = record.get("dev_score"), record.get("dev_rows"), record.get("metric")
-    if not isinstance(value, int | float):
+    value, metric = finite(record.get("dev_score")), record.get("metric")
+    rows = record.get("dev_rows")
+    if value is None:
         return None
-    count = rows if isinstance(rows, int) and rows > 0 else None
+    count = rows if isinstance(rows, int) and rows > 0 and finite(rows) is not None else None
     name = metric if isinstance(metric, str) else None
     low = high = None
     if count is not None and (metric in _SHARES or metric is None) and 0 <= value <= 1:
-        low, high = wilson(float(value), count)
-    return ScoreFact(whose, name, float(value), low, high, count)
+        low, high = wilson(value, count)
+    return ScoreFact(whose, name, value, low, high, count)
 
 
 def history_sentences(entry: CatalogEntry) -> list[str]:

@@ -158,6 +158,13 @@ def to_trash(library: Path, path: Path, name: str) -> Removed:
     Raises:
         StorageError: it cannot be moved; it stays where it was.
     """
+    if (library / TRASH).is_symlink():  # nothing would be found there again: links lead elsewhere
+        raise StorageError(
+            str(library / TRASH),
+            expected="a folder",
+            got="a link",
+            fix="Put a folder in its place",
+        )
     now = datetime.now(UTC).isoformat(timespec="seconds")
     folder = library / TRASH / f"{_next_time(library)}-{os.getpid()}"
     removed = Removed(name, path.relative_to(library).as_posix(), now, folder / _CONTENT)

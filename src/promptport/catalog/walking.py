@@ -59,9 +59,22 @@ def walk(places: Sequence[str | Path], *, index: bool = True) -> tuple[Found, li
         for place in places:
             before = len(found.things) + len(found.again)
             _Walk(Path(place), found, told).run(index=index)
-            if len(found.things) + len(found.again) == before:
+            if len(found.things) + len(found.again) == before and not _holds_seen(place, found):
                 empty.append(str(place))
     return found, empty
+
+
+def _holds_seen(place: str | Path, found: Found) -> bool:
+    """Whether a place was looked through before, and something stood there."""
+    try:
+        status = os.stat(place)
+    except OSError:
+        return False
+    first = found.seen.get((status.st_dev, status.st_ino))
+    within = f"{first}{os.sep}" if first != os.curdir else ""
+    return first is not None and any(
+        path == first or path.startswith(within) for path in found.things
+    )
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from promptport.cli.console import (
     JsonFlag,
+    check_other_prompt,
+    check_out,
     command_line,
     note,
     print_facts,
@@ -19,6 +21,9 @@ from promptport.cli.console import (
     written,
 )
 from promptport.progress import stage
+
+if TYPE_CHECKING:
+    from promptport.prompt import SoftPrompt
 
 
 def push(
@@ -83,12 +88,15 @@ def push(
         return
     say(f"Sent: {pushed.url}")
     say("Get it on another machine:")
-    say(f"  {command_line('pull', repo, out=repo.partition('/')[2])}")
+    say(f"  {command_line('pull', pushed.repo, out=repo.partition('/')[2])}")
 
 
 def pull(
     repo: Annotated[str, typer.Argument(help="USER/NAME, or USER/NAME@REVISION.")],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a prompt of another task.")
+    ] = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Get a prompt from the Hub, and check it.
@@ -103,8 +111,13 @@ def pull(
     from promptport.history import public_name
     from promptport.storage.hub_prompts import pull_prompt
 
+    def check(prompt: SoftPrompt) -> None:
+        if not force:
+            check_other_prompt(out, prompt.provenance.task)
+
+    check_out(out)
     with stage(f"getting {repo}"):
-        pulled = pull_prompt(repo, out)
+        pulled = pull_prompt(repo, out, check=check)
     made = pulled.prompt.provenance
     told = {
         "repo": repo,

@@ -18,11 +18,12 @@ from typing import Any
 from promptport.backbone import Backbone, BackboneLike, as_backbone
 from promptport.distillation.config import DistillConfig, Teacher, Texts
 from promptport.distillation.cue_word import choose_cue_word
-from promptport.distillation.questions import with_written_texts
+from promptport.distillation.questions import held_back_rows, with_written_texts
 from promptport.distillation.recipes import DistillResult, align_to, fit_mixture
 from promptport.distillation.starts import (
     Start,
     begun_entry,
+    check_labelled,
     labelled_rows,
     learning_settings,
     usual_distillation,
@@ -149,7 +150,9 @@ def move_by_answers(  # noqa: PLR0913
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
     model, asked = as_backbone(target), as_task(task)
     config = config or replace(usual_distillation(model), texts="words")
-    known = labelled_rows(asked, split, labelled, config.seed)
+    check_labelled(labelled)
+    apart = held_back_rows(asked, split, config) if labelled else ()
+    known = labelled_rows(asked, split, labelled, config.seed, apart)
     texts: Texts = config.texts
     written: tuple[Row, ...] = ()
     if texts == "write":

@@ -114,6 +114,14 @@ def held_back_of(count: int, config: DistillConfig) -> int:
     return min(count - 1, max(1, round(config.held_back * count)))
 
 
+def held_back_rows(task: Task, split: str, config: DistillConfig) -> Sequence[Row]:
+    """The task's own texts that only decide when to stop; none where texts are made."""
+    if config.texts != "task":
+        return ()
+    rows = unlabelled_rows(task, split, config, ())
+    return rows[: held_back_of(len(rows), config)]
+
+
 def filling_rows(rows: Sequence[Row], objective: Objective, config: DistillConfig) -> list[Row]:
     """Rows made of those that are learned from, where there are few."""
     missing = min(config.fill, config.rows) - len(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -114,15 +114,34 @@ def learning_settings(usual: DistillConfig, given: Mapping[str, Any]) -> Distill
     return replace(usual, **given)
 
 
-def labelled_rows(task: Task, split: str, count: int, seed: int) -> list[Row]:
-    """Rows whose labels may be learned.
+def check_labelled(count: int) -> None:
+    """Refuse a number of labelled rows below 0.
 
     Raises:
-        TuningError: fewer than none.
+        TuningError: it is.
     """
     if count < 0:
         raise TuningError("labelled", expected="0 rows or more", got=str(count), fix="Leave it out")
-    return pick_rows(task.load(split), count, seed) if count else []
+
+
+def labelled_rows(
+    task: Task, split: str, count: int, seed: int, held_back: Iterable[Row]
+) -> list[Row]:
+    """Rows whose labels may be learned.
+
+    Args:
+        task: gives the rows.
+        split: the split whose labels are read.
+        count: most rows, 0 or more.
+        seed: of the choice.
+        held_back: rows that only tell how like the source's the answers are: their labels are not
+            learned, or they would tell that of what was learned.
+    """
+    if count == 0:
+        return []
+    texts = {tuple(sorted(row.fields.items())) for row in held_back}
+    others = [row for row in task.load(split) if tuple(sorted(row.fields.items())) not in texts]
+    return pick_rows(others, count, seed) if others else []
 
 
 def begun_entry(source: Provenance, target: str, start: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.distillation.config import DistillConfig, Teacher
 from promptport.distillation.questions import fits
-from promptport.distillation.starts import Start, begun_entry, labelled_rows
+from promptport.distillation.starts import Start, begun_entry, check_labelled, labelled_rows
 from promptport.distillation.teacher_answers import who_asked
 from promptport.errors import TaskError, TuningError
 from promptport.evaluation import choose_template
@@ -105,8 +105,8 @@ def move_by_writing(
     """
     if not sources:
         raise TuningError("sources", expected="one or more", got="none", fix="Name a prompt")
+    check_labelled(labelled)
     config = config or DistillConfig()
-    known = labelled_rows(task, split, labelled, config.seed)
     if isinstance(start, SoftPrompt):
         origin: OriginSpec | None = OriginSpec("prompt", prompt=start)
     else:
@@ -132,6 +132,7 @@ def move_by_writing(
             fix="Give more unlabelled texts, or see what the source writes: promptport predict",
         )
     held = max(1, round(config.held_back * len(answered)))
+    known = labelled_rows(task, split, labelled, config.seed, answered[:held])
     learned = task.with_rows(train=[*answered[held:], *known], dev=answered[:held])
     result = tune(
         target,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,7 +72,9 @@ def write_library_report(
 def _without_folders(note: str, catalog: Catalog) -> str:
     """A note for readers of other machines: paths of the library from its own folder on."""
     for place in catalog.places:
-        note = note.replace(str(place), place.resolve().name)
+        if str(place) != os.curdir:
+            path = re.compile(rf"(?<![\w./-]){re.escape(str(place))}(?![\w-])")
+            note = place.resolve().name.join(path.split(note))
     return note
 
 

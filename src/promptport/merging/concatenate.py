@@ -47,7 +47,7 @@ def concatenate(prompts: Sequence[SoftPrompt]) -> SoftPrompt:
             )
     provenance = reduce(shared_provenance, [p.provenance for p in prompts])
     if len(prompts) > 1:
-        tasks = ", ".join(p.provenance.task or "?" for p in prompts)
+        tasks = " + ".join(dict.fromkeys(p.provenance.task or "?" for p in prompts))
         step = {"step": "merge", "method": "concatenate.v1", "source": tasks}
         provenance = replace(provenance, task=tasks, history=(*provenance.history, step))
     origins = [p.origin for p in prompts if p.origin is not None]

@@ -36,7 +36,8 @@ def render_page(name: str, **values: Any) -> bytes:
         name: of the template, for instance `curves.html`.
         values: what it shows, by the names in the template.
     """
-    return _environment().get_template(name).render(version=__version__, **values).encode()
+    page = _environment().get_template(name).render(version=__version__, **values)
+    return page.encode(errors="backslashreplace")  # file names need not be text
 
 
 def script_of(name: str) -> tuple[Any, str]:

@@ -124,19 +124,23 @@ def read_token(file: Path | None, environment: str | None) -> str | None:
     """The token of a file, else of the environment.
 
     Raises:
-        PromptPortError: a file that cannot be read, or is empty.
+        PromptPortError: a file that cannot be read, or a token that no client could send.
     """
     if file is None:
-        return environment or None
+        return _checked_token(environment, "PROMPTPORT_TOKEN") if environment else None
     try:
         token = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise PromptPortError(
             str(file), expected="a readable file", got=str(error), fix="Check the path"
         ) from error
-    if not token or not token.isascii() or any(c.isspace() for c in token):
+    return _checked_token(token, str(file))
+
+
+def _checked_token(token: str, where: str) -> str:
+    if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
         raise PromptPortError(
-            str(file),
+            where,
             expected="a token in one line, of ASCII letters, digits and signs",
             got="an empty file" if not token else "other characters",
             fix="Write a token: openssl rand -hex 32 > FILE",

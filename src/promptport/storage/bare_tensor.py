@@ -22,6 +22,7 @@ from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.shell import quoted
 from promptport.space import EmbeddingSpace
+from promptport.storage.pickles import BROKEN_PICKLE, load_tensors_alone
 
 _OURS = "promptport"  # header field of portable files
 _HEAD = 8
@@ -126,18 +127,9 @@ def _values(place: Path) -> Any:
 
 
 def _unpickled(place: Path) -> Any:
-    import pickle
-    import struct
-    import warnings
-
-    broken = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError)
     try:
-        with warnings.catch_warnings():  # of pickles that torch did not write
-            warnings.simplefilter("ignore")
-            # By its bytes: of a path, torch would go by the ending.
-            with place.open("rb") as stream:
-                return torch.load(stream, weights_only=True, map_location="cpu")
-    except (*broken, LookupError, AttributeError, struct.error) as error:
+        return load_tensors_alone(place)
+    except BROKEN_PICKLE as error:
         if "Unsupported global" in str(error):
             raise FileFormatError(
                 str(place),

@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from promptport.catalog.facts import finite
 from promptport.catalog.layout import (
     CONFIG_FILE,
     LEGACY_WEIGHTS_FILE,
@@ -22,11 +23,12 @@ from promptport.files import atomic_folder
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.scratch import scratch_folder
-from promptport.storage.model_card import CARD_FILE, model_card
+from promptport.storage.model_card import CARD_FILE, may_write_card, model_card
 from promptport.storage.prompt_folder import (
     MIXTURE_FILE,
     ORIGIN_FILE,
     PROVENANCE_FILE,
+    VECTOR_FILES,
     load_prompt,
     save_prompt,
 )
@@ -50,7 +52,7 @@ class PushedPrompt:
     """What was sent to the Hub, or would be.
 
     Attributes:
-        repo: Hub id.
+        repo: Hub id, with `@` and the revision if it is not the main branch.
         files: name -> bytes.
         private: whether a repository that is made anew is private.
         url: of the commit or pull request; None of a dry run.
@@ -130,17 +132,23 @@ def push_prompt(
                 revision=revision,
                 create_pr=pull_request,
             )
-    return PushedPrompt(repo, files, not public, done.pr_url or done.commit_url, card)
+    where = done.pr_revision if pull_request else revision
+    named = repo if where is None else f"{repo}@{where}"
+    return PushedPrompt(named, files, not public, done.pr_url or done.commit_url, card)
 
 
-def pull_prompt(repo: str, out: str | Path) -> PulledPrompt:
+def pull_prompt(
+    repo: str, out: str | Path, *, check: Callable[[SoftPrompt], None] | None = None
+) -> PulledPrompt:
     """Fetch a prompt from the Hub, check it, and put it into a folder.
 
     Nothing is unpickled: older PEFT files are read as tensors only.
 
     Args:
         repo: `user/name`, or `user/name@REVISION`.
-        out: prompt folder to write.
+        out: prompt folder to write; the files of a prompt that is there go, and a README.md that is
+            not our card stays.
+        check: called with the prompt before anything is written.
 
     Raises:
         PromptPortError: no such repository, no prompt in it, or a damaged one.
@@ -150,8 +158,12 @@ def pull_prompt(repo: str, out: str | Path) -> PulledPrompt:
     with _one_line(repo):
         place = _snapshot(name, revision or None)
     prompt = load_prompt(place)
-    with atomic_folder(Path(out)) as staging:
-        for file in _FILES:
+    if check is not None:
+        check(prompt)
+    own = set() if may_write_card(Path(out)) else {CARD_FILE}
+    files = [file for file in _FILES if file not in own]
+    with atomic_folder(Path(out), [*files, *VECTOR_FILES]) as staging:
+        for file in files:
             if (place / file).is_file():
                 shutil.copyfile(place / file, staging / file)
     return PulledPrompt(prompt, Path(out), place.name, _notes(prompt.provenance, place))
@@ -212,9 +224,9 @@ def _fields_of(made: Provenance, repo: str, licence: str | None) -> dict[str, An
     if _HUB_ID.fullmatch(made.backbone):
         fields["tags"] = [f"base_model:adapter:{made.backbone}"]
     tuning = made.tuning or {}
-    score, metric = tuning.get("dev_score"), str(tuning.get("metric"))
-    if made.task is not None and isinstance(score, int | float):
-        measured = {"type": metric, "value": round(float(score), 4), "name": f"{metric} (dev rows)"}
+    score, metric = finite(tuning.get("dev_score")), str(tuning.get("metric"))
+    if made.task is not None and score is not None:
+        measured = {"type": metric, "value": round(score, 4), "name": f"{metric} (dev rows)"}
         fields["model-index"] = [
             {
                 "name": repo.partition("/")[2],
@@ -264,7 +276,7 @@ def _one_line(repo: str) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise _refused(repo, "no such repository, or none that you may see", _LOG_IN) from error
     except RevisionNotFoundError as error:
-        raise _refused(repo, "no such revision", "Check the part behind @") from error
+        raise _refused(repo, "no such revision", "Check its name") from error
     except LocalEntryNotFoundError as error:
         raise _refused(
             repo, "no copy here, and no answer", "Check the network, and HF_HUB_OFFLINE"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from promptport.catalog.layout import (
@@ -22,8 +21,9 @@ from promptport.catalog.peft import (
     provenance_from_peft,
 )
 from promptport.errors import FileFormatError
-from promptport.files import describe_foreign, read_tensors
+from promptport.files import describe_foreign, read_tensors, storage_error
 from promptport.prompt import SoftPrompt
+from promptport.storage.pickles import BROKEN_PICKLE, load_tensors_alone
 
 __all__ = [
     "CONFIG_FILE",
@@ -81,15 +81,15 @@ def read_rows(place: Path, file: str, length: int, config: dict[str, Any]) -> Te
 
 
 def _read_legacy(path: Path) -> dict[str, Tensor]:
-    import pickle
-
     try:
-        values = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        values = load_tensors_alone(path)
+    except OSError as error:
+        raise storage_error(path, error, "a readable file") from error
+    except BROKEN_PICKLE as error:
         raise FileFormatError(
             str(path),
             expected="tensors only (read with weights_only)",
-            got=describe_foreign(path, str(error).splitlines()[0]),
+            got=describe_foreign(path, (str(error).splitlines() or [type(error).__name__])[0]),
             fix="Save the adapter again as safetensors",
         ) from error
     if not isinstance(values, dict):

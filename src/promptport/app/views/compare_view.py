@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nicegui import ui
+from nicegui import context, ui
 
 from promptport.app.facts import one_model
 from promptport.app.jobs import Job
@@ -44,6 +44,7 @@ class _Compare:
     ) -> None:
         self.state, self.catalog, self.of = state, catalog, of if of in _OF else "prompts"
         self.entries = list(entries)
+        self.key = f"compare of {context.client.id}"  # each page has its own newest comparison
         with section("Choose"):
             names = [entry.name for entry in self.entries]
             prompt_field(catalog, names, "Prompts of one model", self._choose, kinds=_KINDS)
@@ -84,7 +85,7 @@ class _Compare:
                 return
             asked = {"prompts": [asked_of(entry) for entry in usable], "of": self.of}
             job = self.state.desk.submit(
-                "compare", "Compare", asked, lane="quick", listed=False, key="compare"
+                "compare", "Compare", asked, lane="quick", listed=False, key=self.key
             )
             answer_of(job, "Comparing ...", _show_map)
         with self.forecast:

@@ -90,12 +90,12 @@ def check_out(out: Path, *inputs: Path, own: Path | None = None) -> None:
         )
 
 
-def check_other_prompt(out: Path, task: str) -> None:
+def check_other_prompt(out: Path, task: str | None) -> None:
     """Refuse to write a prompt over one of another task.
 
     Args:
         out: the prompt folder.
-        task: name of the task that its new prompt is for.
+        task: name of the task that its new prompt is for; None if nobody knows.
 
     Raises:
         PromptPortError: the folder holds a prompt of another task, or one that names no task.
@@ -109,10 +109,11 @@ def check_other_prompt(out: Path, task: str) -> None:
         made = load_prompt(out).provenance.task
     except PromptPortError:  # of another kind, or damaged: nobody's to lose without a word
         made = None
-    if made != task:
+    if made != task or task is None:
+        like = "" if task is None else f", or one with a prompt for {task}"
         raise PromptPortError(
             "--out",
-            expected=f"a new folder, or one with a prompt for {task}",
+            expected=f"a new folder{like}",
             got=f"{out}, which holds {'another adapter' if made is None else f'one for {made}'}",
             fix="Name another folder, or write over it with --force",
         )

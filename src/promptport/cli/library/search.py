@@ -99,7 +99,10 @@ def command(
     chosen = opened if renamed else chosen
     if words is not None:
         chosen = _by_words(chosen, words, data, near=near, told=None if task else json_output)
-    if words is not None and not chosen.entries and (task is not None or not json_output):
+    if words is not None and not chosen.entries and task is not None and json_output:
+        print_json({"task": task, "backbone": backbone, "entries": []})
+        return
+    if words is not None and not chosen.entries and not json_output:
         typer.echo(f"No prompt holds {shown(words)!r}.")
         hint("What there is", command_line("library", "list", *places, data=data))
     if task is None or not chosen.entries:
