@@ -226,20 +226,30 @@ def begins_as_gguf(path: Path) -> bool:
         return stream.read(len(GGUF_MAGIC)) == GGUF_MAGIC
 
 
+def looks_pickled(head: bytes) -> bool:
+    """Whether a file is a pickle, or a zip archive of one, by its first nine bytes or more.
+
+    A safetensors file begins with the length of its header, which may begin like a pickle.
+    """
+    of_header = head[4:8] == bytes(4) and head[8:9] == b"{"
+    return not of_header and (head[:2] == b"PK" or head[:1] == b"\x80")
+
+
 def describe_foreign(path: Path, reason: str) -> str:
     """Say what a file that is not safetensors looks like from its first bytes."""
     with path.open("rb") as stream:
-        head = stream.read(8)
-    if head[:2] == b"PK":
-        return "a zip archive, most likely a torch pickle"
-    if head[:1] == b"\x80":
-        return "a pickle"
+        head = stream.read(9)
+    if looks_pickled(head):
+        return "a zip archive, most likely a torch pickle" if head[:1] == b"P" else "a pickle"
     if head[:6] == NUMPY_MAGIC:
         return "a NumPy array"
     if head[:4] == GGUF_MAGIC:
         return "a GGUF file (a model of llama.cpp)"
     if not head:
         return "an empty file"
+    # The length of a header, which a safetensors file begins with, ends in zeros.
+    if all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head):
+        return f"a text file ({path.suffix or 'without an ending'})"
     return f"a damaged or truncated file ({reason})"
 
 

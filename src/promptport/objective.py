@@ -22,6 +22,8 @@ from promptport.progress import stage
 from promptport.seeds import check_seed
 from promptport.tasks import Answer, Row, Task, Template, require_metric
 
+_LEAST_REST = 1e-6  # share of its probability that a word keeps beside longer ones
+
 
 @dataclass(frozen=True)
 class Question:
@@ -231,7 +233,8 @@ class Objective:
         keys = [len(i) if self.backbone.kind == "masked" or len(i) == 1 else i for i in ids]
         distinct = list(dict.fromkeys(keys))
         answers = [next(i for i, k in zip(ids, keys, strict=True) if k == key) for key in distinct]
-        return _LabelPlan(ids, [distinct.index(key) for key in keys], answers)
+        longer = _longer_words(ids, self._label_of_word)
+        return _LabelPlan(ids, [distinct.index(key) for key in keys], answers, longer)
 
     def _label_scores(self, logits: Tensor) -> Tensor:
         """(Q, I, m, V) logits of the I inputs of each question -> (Q, C)."""
@@ -251,6 +254,8 @@ class Objective:
             steps = [log_probs[:, variant, j, token] for j, token in enumerate(ids)]
             total = torch.stack(steps).sum(0)  # (Q,)
             columns.append(total / len(ids) if self.backbone.kind == "masked" else total)
+        if self.backbone.kind != "masked":
+            columns = _without_longer(columns, plan.longer)
         return torch.stack(columns, dim=1)  # (Q, W)
 
     def _target_losses(self, logits: Tensor, questions: Sequence[Question]) -> Tensor:
@@ -326,6 +331,7 @@ class _LabelPlan:
     ids: list[tuple[int, ...]]  # per label word
     variants: list[int]  # per label word: which input holds its scored positions
     answers: list[tuple[int, ...]]  # per input: the answer that it is laid out for
+    longer: list[list[int]]  # per label word: words of other labels that begin with it
 
 
 def _refuse_clashes(
@@ -341,6 +347,33 @@ def _refuse_clashes(
                 got=f"the same tokens in {name}",
                 fix="Choose other label words",
             )
+
+
+def _longer_words(ids: Sequence[tuple[int, ...]], labels: Sequence[int]) -> list[list[int]]:
+    """For each label word the words of other labels that begin with it, as `not` begins `not bad`;
+    of those that begin with each other the shortest."""
+    found = []
+    for own, label in zip(ids, labels, strict=True):
+        shortest: list[int] = []
+        for j in sorted(range(len(ids)), key=lambda k: len(ids[k])):
+            begins = [own, *(ids[k] for k in shortest)]
+            known = [word for word in begins if ids[j][: len(word)] == word]
+            if labels[j] != label and known == [own] and ids[j] != own:
+                shortest.append(j)
+        found.append(shortest)
+    return found
+
+
+def _without_longer(words: Sequence[Tensor], longer: Sequence[Sequence[int]]) -> list[Tensor]:
+    """Log-probabilities (Q,) that a label word is read and none of the longer ones that begin with
+    it: the longer one could never be the likelier of the two otherwise."""
+    apart = []
+    for word, others in zip(words, longer, strict=True):
+        if others:
+            share = torch.stack([words[j] - word for j in others]).logsumexp(0)
+            word = word + torch.log1p(-share.clamp_max(-_LEAST_REST).exp())
+        apart.append(word)
+    return apart
 
 
 def pool_words(words: Tensor, labels: Sequence[int], count: int) -> Tensor:

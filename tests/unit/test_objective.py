@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -188,3 +191,26 @@ def test_ties_go_to_the_lower_id(backbone, capitals) -> None:
     assert objective.predictions(logits, [question]) == [question.gold], "all before it are ahead"
     logits[0, 0, question.gold] = 1
     assert objective.predictions(logits, [question]) == [0]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_a_label_that_begins_another_does_not_count_the_other_one(backbone, films, name) -> None:
+    """P(great) holds P(great film), which could never be the likelier answer otherwise."""
+    model = backbone(name)
+    labels = {"positive": ["great"], "negative": ["great film", "great film great"]}
+    task = replace(films, labels=labels)
+    objective = Objective(model, task, task.manual)
+    questions = objective.prepare(films.load("test")[:1]).questions
+    inputs = list(questions[0].inputs)
+    logits = model.answer_logits(inputs, torch.zeros(1, model.width), [0] * len(inputs))
+    scores = objective.scores(logits, questions)[0]
+    words = [model.layout.answer_ids([w])[0] for w in ("great", "great film", "great film great")]
+    assert words[1][: len(words[0])] == words[0]
+    short, middle, long = (_log_probs(model, "a great film It was", ids) for ids in words)
+    wanted = torch.tensor(
+        [
+            math.log(math.exp(short) - math.exp(middle)),
+            math.log((math.exp(middle) + math.exp(long)) / 2),
+        ]
+    )
+    torch.testing.assert_close(scores, wanted, rtol=1e-4, atol=1e-4)

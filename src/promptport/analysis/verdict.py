@@ -19,6 +19,8 @@ _WORDS = {
     "tuned here": "a prompt tuned on this model",
 }
 
+_COMBINING = ("merge", "apply", "search")  # steps that make another prompt of what was tuned
+
 
 def verdict(
     score: Score,
@@ -95,10 +97,12 @@ def source_score(made: Provenance) -> dict[str, Any] | None:
 
     Returns:
         `backbone`, `metric` and `dev_score`, as far as the history says; None for a prompt that
-        was not moved, or whose tuning is not known.
+        was not moved, whose tuning is not known, or that was combined with others since.
     """
     history = list(made.history)
     for i in reversed(range(len(history))):
+        if history[i].get("step") in _COMBINING:
+            return None
         tuning = history[i].get("tuning") or {}
         # A step on the own model (a mixture that is fitted) names no source; the next move does.
         sources = [e["source"] for e in history[i:] if e.get("source") is not None]

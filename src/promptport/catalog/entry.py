@@ -113,12 +113,15 @@ class CatalogEntry:
         if self.facts is None:
             return {}
         try:
-            return dict(json.loads(self.facts.more))
+            found = json.loads(self.facts.more)
+            if not isinstance(found, dict):
+                raise TypeError(type(found).__name__)
+            return found
         except (ValueError, TypeError, RecursionError) as error:
             raise FileFormatError(
                 f"index of the library, {self.name}",
                 expected="a JSON object",
-                got=type(error).__name__,
+                got=str(error),
                 fix="Delete .promptport-index.sqlite in the library: it is only a cache",
             ) from error
 

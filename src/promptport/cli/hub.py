@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from promptport.cli.console import (
+    ForceFlag,
     JsonFlag,
     check_other_prompt,
     check_out,
@@ -94,9 +95,7 @@ def push(
 def pull(
     repo: Annotated[str, typer.Argument(help="USER/NAME, or USER/NAME@REVISION.")],
     out: Annotated[Path, typer.Option(help="Prompt folder to write.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over a prompt of another task.")
-    ] = False,
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Get a prompt from the Hub, and check it.
@@ -112,8 +111,7 @@ def pull(
     from promptport.storage.hub_prompts import pull_prompt
 
     def check(prompt: SoftPrompt) -> None:
-        if not force:
-            check_other_prompt(out, prompt.provenance.task)
+        check_other_prompt(out, prompt.provenance.task, force=force)
 
     check_out(out)
     with stage(f"getting {repo}"):

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from promptport.cli.console import (
+    ForceFlag,
     JsonFlag,
+    check_other_prompt,
     check_out,
     command_line,
     note,
@@ -53,6 +55,7 @@ def command(
     option: Annotated[
         list[str] | None, typer.Option(help="Option of the method, NAME=VALUE; repeat.")
     ] = None,
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Make a prompt for a model from such a file.
@@ -75,9 +78,11 @@ def command(
             {"--method": method is not None, "--magnitude": magnitude is not None}
             | {"--option": bool(option)},
         )
+        check_other_prompt(out, force=force)
         _import_rows(portable, to, out, json_output)
         return
     loaded = load_portable(portable)
+    check_other_prompt(out, loaded.provenance.task, force=force)
     result = transfer(
         loaded,
         target=to,

@@ -12,8 +12,10 @@ from promptport.cli.console import (
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
+    ForceFlag,
     JsonFlag,
     TruncateFlag,
+    check_other_prompt,
     check_out,
     command_line,
     goes_on,
@@ -77,6 +79,7 @@ def command(
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Carry a prompt to another model, without labels.
@@ -128,6 +131,7 @@ def command(
         candidate=candidate or [],
         by=by,
         cue_word=cue_word,
+        force=force,
         json_output=json_output,
         loading={"device": device, "dtype": dtype, "device_map": device_map},
     )
@@ -175,6 +179,7 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
     if options.method == "auto":
         say(prepared.plan.line)
     _note(options, prepared)
+    _check_out(options, prepared)
     kept = options.out / o.UNFINISHED
     with goes_on("where it was", lambda: any(kept.glob("*"))):
         result = prepared.run()
@@ -197,6 +202,12 @@ def _move_prompts(options: o.MoveOptions, to: str) -> None:
         say(f"The source scored {told} on dev rows when it was tuned.")
     following = command_line("eval", options.out, task=reference, data=options.data, baselines=True)
     written(options.out, "Score it here", following)
+
+
+def _check_out(options: o.MoveOptions, prepared: PreparedMove) -> None:
+    tasks = [source.prompt.provenance.task for source in prepared.sources]
+    tasks += [] if prepared.task is None else [prepared.task.name]
+    check_other_prompt(options.out, *tasks, force=options.force)
 
 
 def _write_texts(result: MoveResult, place: Path) -> None:

@@ -311,6 +311,7 @@ class MoveOptions:
     candidate: list[str]
     by: str | None
     cue_word: str | None
+    force: bool
     json_output: bool
     loading: dict[str, Any] = field(default_factory=dict)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.cli.console import (
+    check_other_prompt,
     command_line,
     note_no_template,
     note_other_task,
@@ -69,7 +69,7 @@ def _fit(options: MoveOptions) -> None:
     )
     (source,) = _sources(options)
     task = task_of(source.prompt, options.task, options.data, "--task")
-    _note([source.prompt], task)
+    _look(options, source.prompt, task)
     names = [*options.words_of, *([options.to] if options.to else [])]
     backbone = source.place.backbone
     passes = {"epochs": options.epochs or FIT_EPOCHS, "patience": FIT_PATIENCE}
@@ -116,7 +116,7 @@ def _align(options: MoveOptions) -> None:
     if options.to is not None:
         place = ModelPlace(options.to, loading=options.loading)
     task = task_of(start, options.task, options.data, "--task")
-    _note([start], task)
+    _look(options, start, task)
     target = place.backbone
     config = _config(options, task, target)
     teachers = [Teacher(s.place.backbone, s.prompt, s.weight) for s in _sources(options)]
@@ -156,10 +156,11 @@ def _config(options: MoveOptions, task: Task, backbone: Backbone) -> DistillConf
     return learning_settings(usual_distillation(backbone), {**options.learning, "texts": texts})
 
 
-def _note(prompts: Sequence[SoftPrompt], task: Task) -> None:
-    note_other_task(prompts, task)
-    for prompt in prompts:
-        note_no_template(prompt, task)
+def _look(options: MoveOptions, prompt: SoftPrompt, task: Task) -> None:
+    """What may surprise, before anything long begins."""
+    check_other_prompt(options.out, prompt.provenance.task, task.name, force=options.force)
+    note_other_task([prompt], task)
+    note_no_template(prompt, task)
 
 
 def _report(

@@ -166,6 +166,11 @@ def _texts(given: list[str], file: Path | None, task: Task) -> tuple[Row, ...]:
             "predict", expected="texts or --file", got="both", fix="Leave one of the two out"
         )
     if given:
+        blank = [number for number, text in enumerate(given, start=1) if not text.strip()]
+        if blank:  # left out, the answers would no longer stand beside the texts
+            raise PromptPortError(
+                f"text {blank[0]}", expected="a text", got="an empty one", fix="Leave it out"
+            )
         return read_inputs(task, given)
     if file is None:
         raise PromptPortError(

@@ -33,7 +33,9 @@ from promptport.cli.panels import METHOD_PANEL, START_PANEL, TASK_PANEL, TRAININ
 from promptport.cli.starts import check_start, report_together, started
 from promptport.cli.tune_output import (
     check_folders,
+    dev_scores,
     folders_of,
+    note_worse,
     report_joint,
     report_prompts,
     save_results,
@@ -474,6 +476,7 @@ def _tune_each(run: _Run, model: Backbone) -> None:
     from promptport.tuning import tune
 
     folders = folders_of(run.out, run.jobs)
+    before = dev_scores(folders)
     state = run.out / STATE_FILE
     with goes_on("the last saved step", state):
         results = tune(
@@ -485,6 +488,7 @@ def _tune_each(run: _Run, model: Backbone) -> None:
         )
     told = summaries(results, folders, model, run.config)
     report_prompts(told, model.name, run.seconds, run.references, run.data, run.hidden)
+    note_worse(before, folders, results)
     failed = [result for result in results if result.prompt is None or result.error]
     if failed:
         raise TuningError(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from promptport.cli.console import (
     check_other_prompt,
     check_out,
     command_line,
+    note,
     origin_folder,
     print_json,
     print_table,
@@ -18,7 +21,7 @@ from promptport.cli.console import (
     task_options,
     written,
 )
-from promptport.errors import TuningError
+from promptport.errors import PromptPortError, TuningError
 
 if TYPE_CHECKING:
     from promptport.backbone import Backbone
@@ -72,8 +75,39 @@ def check_folders(
     for folder, task in places:
         again = folder / AVERAGED if attention and is_attention(folder) else None
         check_out(folder, *read, own=again)
-        if not force:
-            check_other_prompt(folder, task)
+        check_other_prompt(folder, task, force=force)
+
+
+def dev_scores(folders: Sequence[Path]) -> dict[Path, float]:
+    """Dev scores of the prompts that stand in folders, as far as they are known."""
+    from promptport.catalog.facts import read_folder_facts
+
+    found = {}
+    for folder in folders:
+        with contextlib.suppress(PromptPortError, OSError, ValueError, TypeError, KeyError):
+            score = read_folder_facts(folder).dev_score
+            if score is not None:
+                found[folder] = score
+    return found
+
+
+def note_worse(
+    before: Mapping[Path, float], folders: Sequence[Path], results: Sequence[TuneResult]
+) -> None:
+    """Tell where a better prompt stood before.
+
+    Args:
+        before: dev scores of what stood in the folders.
+        folders: of the results.
+        results: that stand there now.
+    """
+    for folder, result in zip(folders, results, strict=True):
+        old = before.get(folder, -math.inf)
+        if result.prompt is not None and result.dev_score < old:
+            note(
+                f"{folder} held a prompt that scored {old:.3f} on dev rows, and now holds this one "
+                f"({result.dev_score:.3f}); another --out keeps both"
+            )
 
 
 def _entries(library: Sequence[Path]) -> list[Path]:

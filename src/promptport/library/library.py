@@ -84,7 +84,8 @@ class Library(Mapping[str, SoftPrompt]):
             origin: what vectors are put on: `seed:3` (random words), `normal`, `mixture`,
                 `text:SOME WORDS`, a prompt folder or an `OriginSpec`; None for `seed:0`.
             data: folder of `lama:` and `nlu:` tasks.
-            tasks: the task of each folder, in their order, in place of what the folders name.
+            tasks: in place of what the folders name: each is that of the folders that name it, or
+                else of one that names no other, in their order.
             keep_equal: keep prompts that are equal, which otherwise are read once.
             skip_damaged: leave damaged folders out, with a note, instead of refusing them.
 
@@ -297,8 +298,8 @@ class Library(Mapping[str, SoftPrompt]):
                     f"task of {entry.name}",
                     expected="one that can be opened",
                     got="none" if named is None else f"only the recorded name {named!r}",
-                    fix="Name the task of every prompt, in their order: --task TASK, where TASK "
-                    "may be the path of a .yaml file",
+                    fix="Give the file of every task that does not come with promptport: "
+                    "--task TASK.yaml",
                 )
         return {name: TaskPrompt(self[name], task) for name, task in self.tasks.items()}
 

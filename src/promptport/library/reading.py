@@ -9,7 +9,7 @@ from pathlib import Path
 from promptport.catalog.catalog import known_task
 from promptport.errors import PromptPortError
 from promptport.library.entry import LibraryEntry
-from promptport.library.folders import equal_ones, library_folders, read_folders
+from promptport.library.folders import Content, equal_ones, library_folders, read_folders
 from promptport.tasks import Task, open_task
 
 
@@ -44,7 +44,7 @@ def read_library(
     notes = [f"left out, damaged: {line}" for line in damaged]
     if again:
         notes.append(f"the same prompts again are left out: {', '.join(again)}")
-    given = _given_tasks(folders, tasks, data)
+    given = _given_tasks(folders, contents, tasks, data)
     entries = []
     for name, folder in folders.items():
         if name not in contents or name in twins:
@@ -58,18 +58,29 @@ def read_library(
 
 
 def _given_tasks(
-    folders: Mapping[str, Path], tasks: Sequence[str | Path], data: str | Path | None
+    folders: Mapping[str, Path],
+    contents: Mapping[str, Content],
+    tasks: Sequence[str | Path],
+    data: str | Path | None,
 ) -> dict[str, Task]:
-    if not tasks:
-        return {}
-    if len(tasks) != len(folders):
+    """The task of each folder: the one that it names, else what is left over, in order."""
+    opened = [open_task(task, data) for task in tasks]
+    by_name = {task.name: task for task in opened}
+    named: dict[str, Task] = {}
+    if len(by_name) == len(opened):
+        made = {name: content.provenance.task for name, content in contents.items()}
+        named = {name: by_name[task] for name, task in made.items() if task in by_name}
+    used = {task.name for task in named.values()}
+    left = [task for task in opened if task.name not in used]
+    others = [name for name in folders if name not in named]
+    if left and len(left) != len(others):
         raise PromptPortError(
             "--task",
-            expected=f"none, or one per folder ({len(folders)})",
-            got=str(len(tasks)),
+            expected=f"the tasks that the prompts name, or one per folder ({len(folders)})",
+            got=", ".join(task.name for task in opened),
             fix=f"Repeat it for every folder, in their order: {', '.join(folders)}",
         )
-    return {name: open_task(task, data) for name, task in zip(folders, tasks, strict=True)}
+    return named | dict(zip(others, left, strict=False))
 
 
 def _other_task(entry: LibraryEntry) -> list[str]:

@@ -365,6 +365,7 @@ def prepare_move(
         asked_of_tables=config.asked_of_tables,
         labelled=config.labelled,
         cannot_write=_cannot_write([*(s.place for s in sources), target]) if free else None,
+        target_masked=target.space.kind == "masked",
     )
     if config.check and (opened is None or opened.kind == "text2text"):
         raise PromptPortError(

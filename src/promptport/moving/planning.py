@@ -48,6 +48,7 @@ class Situation:
         asked_of_tables: options given that only the road by embeddings has.
         labelled: rows whose labels are to be learned.
         cannot_write: of a text to text task the first model that cannot write; None if all can.
+        target_masked: whether the target is a masked model.
     """
 
     mixture: bool
@@ -62,6 +63,7 @@ class Situation:
     asked_of_tables: tuple[str, ...] = ()
     labelled: int = 0
     cannot_write: str | None = None
+    target_masked: bool = False
 
     @property
     def has_models(self) -> bool:
@@ -114,6 +116,13 @@ def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -
     """
     _check_name("method", method, get_args(Method))
     _check_name("texts", texts, ("auto", *get_args(Texts)))
+    if situation.kind == "text2text" and situation.target_masked:
+        raise PromptPortError(
+            "--to",
+            expected=f"a model that writes, since the answers of {situation.task} are written",
+            got="a masked one",
+            fix="Choose a causal or an encoder-decoder model",
+        )
     hindrance = _hindrance(situation)
     if method == "answers":
         if hindrance is not None:
@@ -261,7 +270,7 @@ def _by_embeddings(situation: Situation, why: str) -> MovePlan:
     elif _can_fit(situation):
         end, better = f"; {FITTED_KEEP}", "auto"
     elif situation.has_models and situation.kind is None:
-        end = f"; {ANSWERS_KEEP} (name the task: --task)"
+        end = f"; {ANSWERS_KEEP} (promptport move, with the task as --task)"
     return MovePlan("embeddings", why, None, (f"{LITTLE_OF_FREE}{end}",), better)
 
 

@@ -14,6 +14,7 @@ from promptport.files import (
     NUMPY_MAGIC,
     describe_foreign,
     is_gguf_file,
+    looks_pickled,
     read_metadata,
     read_tensors,
     storage_error,
@@ -25,7 +26,7 @@ from promptport.space import EmbeddingSpace
 from promptport.storage.pickles import BROKEN_PICKLE, load_tensors_alone
 
 _OURS = "promptport"  # header field of portable files
-_HEAD = 8
+_HEAD = 9  # bytes
 
 
 def is_bare_tensor(path: str | Path) -> bool:
@@ -34,7 +35,7 @@ def is_bare_tensor(path: str | Path) -> bool:
     if not place.is_file():
         return False
     head = _first_bytes(place)
-    if head[:6] == NUMPY_MAGIC or _is_pickle(head):
+    if head[:6] == NUMPY_MAGIC or looks_pickled(head):
         return True
     fields = _header(place)
     return fields is not None and _OURS not in fields
@@ -89,10 +90,6 @@ def _first_bytes(place: Path) -> bytes:
         return stream.read(_HEAD)
 
 
-def _is_pickle(head: bytes) -> bool:
-    return head[:2] == b"PK" or head[:1] == b"\x80"
-
-
 def _header(place: Path) -> dict[str, str] | None:
     """The text fields of a safetensors file; None if it is none."""
     from safetensors import SafetensorError
@@ -104,7 +101,7 @@ def _header(place: Path) -> dict[str, str] | None:
 
 
 def _name_of(place: Path) -> str:
-    known = _first_bytes(place)[:6] == NUMPY_MAGIC or _is_pickle(_first_bytes(place))
+    known = _first_bytes(place)[:6] == NUMPY_MAGIC or looks_pickled(_first_bytes(place))
     return describe_foreign(place, "") if known else "a safetensors file of tensors alone"
 
 
@@ -121,7 +118,7 @@ def _values(place: Path) -> Any:
             return torch.from_numpy(np.load(place, allow_pickle=False))
         except (*broken, OverflowError, MemoryError) as error:
             raise _unreadable(place, "a whole NumPy array of numbers", error) from error
-    if _is_pickle(head):
+    if looks_pickled(head):
         return _unpickled(place)
     return read_tensors(place)
 

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from promptport._version import __version__
+from promptport.catalog.facts import finite
 from promptport.errors import PromptPortError
 from promptport.history import origin_text, public_name, step_sentence
 from promptport.pages.markdown import code, prose, python_text
@@ -142,8 +143,8 @@ _SCORE_COLUMNS = ("metric", "value", "rows", "model")
 
 
 def _dev_score(backbone: str, tuning: dict[str, Any] | None) -> tuple[str, ...] | None:
-    score = (tuning or {}).get("dev_score")
-    if tuning is None or not isinstance(score, int | float):
+    score = finite((tuning or {}).get("dev_score"))
+    if tuning is None or score is None:
         return None
     model = code(public_name(backbone)) if backbone else "the same"
     return prose(str(tuning.get("metric", "score"))), f"{score:.3f}", "dev", model

@@ -108,6 +108,10 @@ def check_task(
     for split, use in _USES.items():
         if split not in splits:
             notes.warnings.append(f"There is no split '{split}': {use}.")
+    if not task.template.has_soft:
+        notes.problems.append(
+            f"The template {task.template.text!r} has no {{soft}}: no prompt can be tuned for it."
+        )
     _check_answers(task, splits, notes)
     _check_overlap(rows, notes)
     if tokens is not None:

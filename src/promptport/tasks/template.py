@@ -157,6 +157,13 @@ class Template:
         free = None in runs
         if (free and n > fixed) or (not free and n == fixed):
             return [n - fixed if count is None else count for count in runs]
+        if not runs:
+            raise TaskError(
+                f"template {self.text!r}",
+                expected="{soft}, where the virtual tokens stand",
+                got="none",
+                fix="Write {soft} into it, for instance in front",
+            )
         expected = f"at least {fixed + 1}" if free else f"{fixed}"
         fix = "Write {soft} where the virtual tokens belong, or give a prompt of that length"
         raise TaskError(

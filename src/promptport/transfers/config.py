@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from promptport.anchors import AnchorSet, check_minimum, check_words, parse_rule
-from promptport.errors import MismatchError
+from promptport.errors import AnchorError, MismatchError
 from promptport.seeds import check_seed
 from promptport.space import EmbeddingSpace
 from promptport.transfers import methods  # noqa: F401  (they register)
@@ -126,4 +126,21 @@ def shared_anchors(config: TransferConfig, *spaces: EmbeddingSpace) -> AnchorSet
         AnchorError: too few.
     """
     shared = AnchorSet.shared(*spaces, words=config.words, minimum=config.minimum_anchors)
-    return shared.keep(config.anchors)
+    return kept_anchors(shared, config)
+
+
+def kept_anchors(shared: AnchorSet, config: TransferConfig) -> AnchorSet:
+    """Those of the shared words that a configuration keeps.
+
+    Raises:
+        AnchorError: too few.
+    """
+    kept = shared.keep(config.anchors)
+    if len(kept) < config.minimum_anchors:
+        raise AnchorError(
+            "anchors",
+            expected=f"at least {config.minimum_anchors} words",
+            got=f"{len(kept)} of {len(shared)} shared ones ({config.anchors})",
+            fix="Keep more of them, or lower the minimum",
+        )
+    return kept

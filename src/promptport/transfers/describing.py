@@ -21,7 +21,7 @@ from promptport.portable import Nearest, PortablePrompt
 from promptport.provenance import Provenance
 from promptport.relative import encode_relative
 from promptport.space import BLOCK_ROWS, EmbeddingSpace, SpaceStatistics
-from promptport.transfers.config import Plan, shared_anchors
+from promptport.transfers.config import Plan, kept_anchors, shared_anchors
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import list_methods
 from promptport.transfers.report import mean_pair_cosine, nearest_words
@@ -158,7 +158,7 @@ def describe_portable(
     words, asked = portable.words, plan.config.words
     known = words if asked is None else [word for word in words if word in set(asked)]
     shared = AnchorSet.shared(target, words=known, minimum=plan.config.minimum_anchors)
-    anchors = shared.keep(plan.config.anchors)
+    anchors = kept_anchors(shared, plan.config)
     mixture = portable.mixture if plan.method.from_mixture else None
     mixed = _SharedMixture.of(mixture, anchors.words)
     k = len(anchors)

@@ -23,6 +23,10 @@ FAKE = textwrap.dedent(
             time.sleep(600)
         elif job["kind"] == "die":
             os._exit(3)
+        elif job["kind"] == "late":
+            tell(progress="nearly", share=0.5)
+            time.sleep(0.1)
+            tell(result="x" * 10_000_000)
         elif job["kind"] == "refuse":
             tell(error="text: expected one, got none. Write it.")
         else:
@@ -145,3 +149,13 @@ def test_a_worker_that_cannot_be_started_is_told_in_a_line() -> None:
     assert job.state == "failed"
     assert job.error.startswith("worker: it cannot be started")
     desk.close()
+
+
+def test_a_job_cancelled_as_it_ends_does_not_take_the_next_one_with_it(desk) -> None:
+    job = desk.submit("late", "Late", {})
+    wait(lambda: job.share == 0.5)
+    with desk._lock:
+        time.sleep(0.3)  # its result has come by now, and nobody could look at it
+        desk._lanes[job.lane].drop(job)
+    after = over(desk.submit("echo", "Echo", {}))
+    assert (job.state, after.state) == ("cancelled", "done")

@@ -337,3 +337,25 @@ def test_what_a_killed_process_was_adding_is_removed_by_the_next_change(
     left.mkdir()
     changing.remove("a", library)
     assert not left.exists()
+
+
+def test_equals_that_hold_others_stay(library) -> None:
+    shutil.copytree(library / "a", library / "x")
+    shutil.copytree(library / "c", library / "x/inner")
+    os.utime(library / "x/adapter_config.json", (2e9, 2e9))
+    before = tree(library)
+    told = [
+        [group.oldest.name, *(e.name for e in group.others)]
+        for group in (each for each, _ in changing.remove_equals(library))
+    ]
+    assert told == [["c", "inner"]]
+    assert "x/adapter_config.json" in tree(library)
+    assert tree(library).keys() < before.keys()
+
+
+def test_nothing_is_moved_to_a_trash_that_is_a_link(library, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (library / ".trash").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="expected a folder, got a link"):
+        changing.remove("a", library)
+    assert "a" in names(library)

@@ -15,6 +15,7 @@ from tests.unit.catalog.conftest import made, word_mixture
 
 from promptport import Catalog, PromptPortError
 from promptport.belonging import check_same_backbone
+from promptport.catalog import facts
 from promptport.catalog.backbones import Identity
 from promptport.catalog.headers import read_header
 from promptport.errors import FileFormatError, MismatchError, StorageError, UnknownNameError
@@ -261,3 +262,17 @@ def test_a_mixture_of_other_size_is_damaged(library) -> None:
     other = save_prompt(made(6, length=3, mixture=word_mixture(3)), library / "other")
     shutil.copy(other / "mixture.safetensors", library / "c/mixture.safetensors")
     assert [entry.name for entry in Catalog.open(library).damaged] == ["c"]
+
+
+def test_places_within_each_other_are_read_once(library) -> None:
+    for places in ([library, library], [library, library / "deep"], [library / "deep", library]):
+        catalog = Catalog.open(places)
+        assert sorted(entry.name for entry in catalog.entries) == ["a", "b", "c"]
+    (library / "empty").mkdir()
+    with pytest.raises(StorageError, match="got neither"):
+        Catalog.open([library, library / "empty"])
+
+
+def test_times_that_no_calendar_has_are_told(library) -> None:
+    assert facts.day(1e18) == "9999-12-31"
+    assert facts.day(-1e18) == "0001-01-01"

@@ -16,6 +16,7 @@ from promptport import Catalog
 from promptport.cache import cache_entries, index_folder
 from promptport.catalog import changing, facts, walking
 from promptport.catalog.index import INDEX_FILE
+from promptport.errors import FileFormatError
 from promptport.storage import save_prompt
 
 
@@ -114,6 +115,9 @@ def test_no_history_of_a_library_is_told_otherwise_by_the_index(library, seed, s
         lambda file: changed(file, "DROP TABLE things"),
         lambda file: changed(file, "UPDATE things SET own = 'x'"),
         lambda file: changed(file, "UPDATE things SET more = NULL, kind = 3"),
+        lambda file: changed(file, "UPDATE things SET written = 'x'"),
+        lambda file: changed(file, "UPDATE things SET length = 'q' WHERE kind IS NOT NULL"),
+        lambda file: changed(file, "UPDATE things SET task = 5 WHERE kind IS NOT NULL"),
     ],
 )
 def test_an_index_that_is_damaged_or_foreign_is_made_again(library, settled, reads, spoil) -> None:
@@ -205,3 +209,11 @@ def test_processes_that_list_and_change_at_once_see_whole_prompts(library) -> No
     catalog = Catalog.open(library)
     assert [entry.name for entry in catalog.entries] == ["a", "c", "d", "b"]
     assert set(catalog.show("a").tags) == {f"{name}{i}" for name in "cd" for i in range(12)}
+
+
+@pytest.mark.parametrize("text", ["'{'", "'[]'", "'3'"])
+def test_records_of_a_forged_index_are_one_line(library, settled, text) -> None:
+    told(library, index=True)
+    changed(library / INDEX_FILE, f"UPDATE things SET more = {text} WHERE kind IS NOT NULL")
+    with pytest.raises(FileFormatError, match=r"Delete .promptport-index.sqlite in the library"):
+        _ = Catalog.open(library).show("a").template

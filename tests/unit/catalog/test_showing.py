@@ -62,3 +62,11 @@ def test_the_history_is_told_in_sentences(tmp_path) -> None:
     )
     assert aligned.startswith("Aligned: learned the answers of its source")
     assert aligned.endswith("No label was read.")
+
+
+def test_numbers_that_no_float_holds_are_no_scores(tmp_path) -> None:
+    for huge in ({"dev_score": 10**400}, {"dev_score": 0.5, "dev_rows": 10**400}):
+        save_prompt(made(1, task="t", tuning=huge), tmp_path / "P")
+        (entry,) = Catalog.open(tmp_path / "P").entries
+        told = score_facts(entry)
+        assert [fact.low for fact in told] == [None] * len(told)

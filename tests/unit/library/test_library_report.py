@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -144,3 +145,20 @@ def test_a_curve_lies_in_its_frame() -> None:
     middle = (drawn.top + drawn.bottom) / 2
     assert {point.split(",")[1] for point in drawn.scores.split()} == {f"{middle:.1f}"}
     assert "dev loss from 1.5 to 1" in drawn.label
+
+
+def test_paths_are_left_out_and_nothing_else(place, monkeypatch) -> None:
+    (place / "b/adapter_model.safetensors").write_bytes(b"x")
+    monkeypatch.chdir(place)
+    for library in (".", place, "../lib"):
+        (note,) = write_library_report(Catalog.open(library), "report.html")
+        page = html.unescape((place / "report.html").read_text())
+        shown = page.partition("left out, damaged: ")[2].partition("<")[0]
+        assert shown.startswith(("b/adapter_model.safetensors: ", "lib/b/adapter_model."))
+        assert "safetensors" in note
+
+
+def test_names_that_are_no_text_are_shown(place) -> None:
+    (place / "a").rename(place / "a\udcff")
+    write_library_report(Catalog.open(place), place / "report.html")
+    assert b"a\\udcff" in (place / "report.html").read_bytes()

@@ -95,7 +95,7 @@ def test_concatenation_puts_prompts_one_behind_the_other():
     )
     assert found.vectors.tolist() == [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
     assert found.origin.tolist() == [[0.0, 1.0], [7.0, 7.0], [8.0, 8.0]]
-    assert (found.provenance.task, found.provenance.template) == ("a, b", None)
+    assert (found.provenance.task, found.provenance.template) == ("a + b", None)
     assert found.provenance.history[-1]["method"] == "concatenate.v1"
     assert found.mixture is None
 
@@ -120,3 +120,9 @@ def test_concatenation_refuses_what_does_not_belong_together():
         concatenate([prompt([[1.0]]), prompt([[1.0, 2.0]])])
     with pytest.raises(MismatchError, match="expected m, got other"):
         concatenate([prompt([[1.0]]), SoftPrompt(torch.ones(1, 1), Provenance("other"))])
+
+
+def test_the_task_of_concatenated_prompts_is_written_like_that_of_a_sum():
+    one, two = (SoftPrompt(torch.ones(1, 2), Provenance("m", task=task)) for task in "ab")
+    assert concatenate([one, two]).provenance.task == "a + b"
+    assert concatenate([one, one]).provenance.task == "a"

@@ -119,3 +119,16 @@ def test_cut_off(tmp_path, rows, space):
         with pytest.raises(PromptPortError, match="expected") as caught:
             prompt_of_tensor(tmp_path / name, space)
         assert "\n" not in str(caught.value)
+
+
+def test_a_safetensors_file_may_begin_like_a_pickle(tmp_path, rows, space):
+    """One in 32 does: the length of its header stands first."""
+    file, words = tmp_path / "a.safetensors", 0
+    while not file.is_file() or file.read_bytes()[:1] != b"\x80":
+        words += 1
+        save_file({"soft": rows}, file, metadata={"x": "a" * 8 * words})
+    assert torch.equal(prompt_of_tensor(file, space).vectors, rows)
+    save_file({"soft": rows}, file, metadata={"promptport": "{}", "x": "a" * 8 * words})
+    data = file.read_bytes()
+    file.write_bytes(b"\x80" + data[1:])
+    assert not is_bare_tensor(file), "a portable file, whatever its header's length"

@@ -90,12 +90,13 @@ def check_out(out: Path, *inputs: Path, own: Path | None = None) -> None:
         )
 
 
-def check_other_prompt(out: Path, task: str | None) -> None:
+def check_other_prompt(out: Path, *tasks: str | None, force: bool = False) -> None:
     """Refuse to write a prompt over one of another task.
 
     Args:
         out: the prompt folder.
-        task: name of the task that its new prompt is for; None if nobody knows.
+        tasks: names that the task of its new prompt may have; None where nobody knows.
+        force: whatever is there may go.
 
     Raises:
         PromptPortError: the folder holds a prompt of another task, or one that names no task.
@@ -103,14 +104,15 @@ def check_other_prompt(out: Path, task: str | None) -> None:
     from promptport.storage import load_prompt
     from promptport.storage.prompt_folder import CONFIG_FILE
 
-    if not (out / CONFIG_FILE).is_file():
+    if force or not (out / CONFIG_FILE).is_file():
         return
+    known = [task for task in tasks if task is not None]
     try:
         made = load_prompt(out).provenance.task
     except PromptPortError:  # of another kind, or damaged: nobody's to lose without a word
         made = None
-    if made != task or task is None:
-        like = "" if task is None else f", or one with a prompt for {task}"
+    if made not in known:
+        like = f", or one with a prompt for {known[0]}" if known else ""
         raise PromptPortError(
             "--out",
             expected=f"a new folder{like}",

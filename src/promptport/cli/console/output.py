@@ -93,7 +93,10 @@ def command_line(*words: object, **options: object) -> str:
         options: by name with `_` for `-`, and a `_` at the end where the name is a word of Python
             (`with_`); None and False leave one out, True is a flag, a list repeats it.
     """
-    parts = ["promptport", *(str(word) for word in words)]
+    typed = [str(word) for word in words]
+    # Behind the options and `--`, a name that begins like an option is none.
+    split = next((i for i, word in enumerate(typed) if word.startswith("-")), len(typed))
+    parts = ["promptport", *typed[:split]]
     for name, value in options.items():
         option = f"--{name.rstrip('_').replace('_', '-')}"
         values = value if isinstance(value, list | tuple) else [value]
@@ -101,8 +104,8 @@ def command_line(*words: object, **options: object) -> str:
             if one is True:
                 parts.append(option)
             elif one is not None and one is not False:
-                parts += [option, str(one)]
-    return joined(parts)
+                parts += [option, str(one)] if not str(one).startswith("-") else [f"{option}={one}"]
+    return joined([*parts, "--", *typed[split:]] if split < len(typed) else parts)
 
 
 def print_facts(title: str, facts: Sequence[Sequence[Any]]) -> None:

@@ -12,11 +12,13 @@ from promptport.cli.console import (
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
+    ForceFlag,
     JsonFlag,
     LibraryArgument,
     OwnBackboneOption,
     TruncateFlag,
     VectorOriginOption,
+    check_other_prompt,
     check_out,
     command_line,
     open_tasks,
@@ -78,6 +80,7 @@ def command(
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Make a prompt for a new task from prompts of other tasks.
@@ -99,6 +102,7 @@ def command(
     opened = open_library(library, backbone=backbone, origin=origin, data=data)
     check_out(out, *library, *opened.folders.values(), *origin_folder(origin))
     (new,) = open_tasks([task], data)
+    check_other_prompt(out, new.name, force=force)
     model = opened.load_backbone(device=device, dtype=dtype, device_map=device_map)
     result = adapt(model, opened, new, labelled=labelled, config=config)
     save_prompt(result.prompt, out)

@@ -19,7 +19,8 @@ TasksOption = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
-        help="Task of each prompt, in their order, where the folders name none that can be opened.",
+        help="Tasks whose names the prompts recorded, where they do not come with promptport; of "
+        "prompts without a name, in their order. Repeat.",
         rich_help_panel=TASK_PANEL,
     ),
 ]
@@ -66,11 +67,14 @@ def combining(
         library: read from folders.
         names: of two prompts or more.
         distill: keep all their tasks, by what the single prompts answer to unlabelled texts.
-        tasks: what the user gave with `--task`, one for each folder, or none.
+        tasks: what the user gave with `--task`, or none.
         data: folder of tasks.
     """
+    from promptport.tasks import open_task
+
     letters = ascii_lowercase[: len(names)]
-    given = dict(zip(library.folders, tasks, strict=False))
+    given = {open_task(reference, data).name: str(reference) for reference in tasks}
+    asked = [task.name for name in names if (task := library.entry(name).task) is not None]
     return command_line(
         *("vector", "combine", " + ".join(letters)),
         load=[
@@ -79,7 +83,7 @@ def combining(
         ],
         method="either" if distill else None,
         distill=distill,
-        task=[given[name] for name in names if name in given] if distill else None,
+        task=[given[name] for name in asked if name in given] if distill else None,
         data=data if distill else None,
         out="combined",
     )

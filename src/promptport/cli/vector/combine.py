@@ -12,10 +12,12 @@ from promptport.cli.console import (
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
+    ForceFlag,
     JsonFlag,
     OwnBackboneOption,
     TextsOption,
     TruncateFlag,
+    check_other_prompt,
     check_out,
     command_line,
     hint,
@@ -26,6 +28,7 @@ from promptport.cli.console import (
     print_json,
     quiet,
     refuse_together,
+    say,
     seed_option,
     show_distillation,
     written,
@@ -173,6 +176,7 @@ def command(
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Add, subtract, scale and merge task vectors.
@@ -225,6 +229,7 @@ def command(
         data=data,
         loading=loading,
     )
+    check_other_prompt(out, made.prompt.provenance.task, force=force)
     save_prompt(made.prompt, out)
     for line in made.notes:
         note(line)
@@ -298,13 +303,20 @@ def _hint_scores(
     tasks = given or [
         recorded for name in terms.added if (recorded := terms.provenance(name).task) is not None
     ]
-    commands = []
+    commands, unknown = [], []
     for reference in dict.fromkeys(tasks):
         try:
             open_task(reference, data)
         except PromptPortError:
+            unknown.append(reference)
             continue
         options = {"task": reference, "data": data, "backbone": backbone}
         commands.append(command_line("eval", out, **options))
     if commands:
         hint("Score it" if len(commands) == 1 else "Score it on each task", "\n  ".join(commands))
+    if unknown:
+        say(
+            f"To score it on {' and '.join(unknown)}, give the file of the task: "
+            "promptport eval takes it as --task."
+        )
+        hint("Look at it", command_line("inspect", out))

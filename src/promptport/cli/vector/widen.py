@@ -14,10 +14,12 @@ from promptport.cli.console import (
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
+    ForceFlag,
     JsonFlag,
     SplitOption,
     TextsOption,
     TruncateFlag,
+    check_other_prompt,
     check_out,
     command_line,
     load_backbone,
@@ -96,6 +98,7 @@ def command(
     device: DeviceOption = "auto",
     device_map: DeviceMapOption = None,
     dtype: DtypeOption = "auto",
+    force: ForceFlag = False,
     json_output: JsonFlag = False,
 ) -> None:
     """Learn a task vector again, so that it holds on many origins.
@@ -114,6 +117,7 @@ def command(
 
     source = load_prompt(prompt)
     opened = task_of(source, task, data, "--task")
+    check_other_prompt(out, source.provenance.task, opened.name, force=force)
     note_other_task([source], opened)
     if template is not None:
         source = _with_template(source, template)
