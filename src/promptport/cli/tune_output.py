@@ -81,9 +81,10 @@ def check_folders(
 def dev_scores(folders: Sequence[Path]) -> dict[Path, float]:
     """Dev scores of the prompts that stand in folders, as far as they are known."""
     from promptport.catalog.facts import read_folder_facts
+    from promptport.catalog.layout import CONFIG_FILE
 
     found = {}
-    for folder in folders:
+    for folder in (each for each in folders if (each / CONFIG_FILE).is_file()):
         with contextlib.suppress(PromptPortError, OSError, ValueError, TypeError, KeyError):
             score = read_folder_facts(folder).dev_score
             if score is not None:
