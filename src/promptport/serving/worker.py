@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from promptport.errors import PromptPortError
 
+MOST_BYTES = 64 << 20  # of an event
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -52,7 +54,7 @@ def main() -> int:
     lock = threading.Lock()
 
     def tell(event: Mapping[str, Any]) -> None:
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        line = line_of(event)
         with lock:
             events.write(line + "\n")
             events.flush()
@@ -65,6 +67,25 @@ def main() -> int:
     except BrokenPipeError:  # the front is gone
         return 1
     return 0
+
+
+def line_of(event: Mapping[str, Any]) -> str:
+    """An event as a line of ASCII, which half of a surrogate pair fits too.
+
+    One that cannot be written, or that nobody would read, becomes an error of its job alone.
+    """
+    try:
+        line = json.dumps(event, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        return _refusal(event, f"the server failed: {type(error).__name__}", 500)
+    if len(line) < MOST_BYTES:
+        return line
+    told = f"reply: expected at most {MOST_BYTES} bytes, got {len(line)}: send fewer rows"
+    return _refusal(event, told, 400)
+
+
+def _refusal(event: Mapping[str, Any], message: str, status: int) -> str:
+    return json.dumps({"number": event["number"], "error": {"message": message, "status": status}})
 
 
 def _own_output() -> IO[str]:
