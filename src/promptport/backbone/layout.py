@@ -208,40 +208,43 @@ class Layout:
         truncate: bool,
         free_text: bool,
     ) -> EncodedRow:
-        """Every field cut to its first words, as many as fit."""
+        """Every field cut to its first words, as many as fit; where not even one does, to its first
+        characters."""
         limit = self.max_tokens or 0
-        fields = {name: value.split() for name, value in row.items()}
 
-        def cut(most: int) -> EncodedRow:
-            values = {
-                name: row[name] if len(words) <= most else " ".join(words[:most])
-                for name, words in fields.items()
-            }
+        def laid_out(values: Mapping[str, str]) -> EncodedRow:
             pieces = self._pieces(template, values)
             self._fill_pieces([pieces])
             return self._encode_one(pieces, answer, runs, free_text)
 
-        longest = max(len(words) for words in fields.values()) if fields else 0
-        whole = self._encode_one(self._pieces(template, row), answer, runs, free_text)
-        fits = cut(1) if truncate and longest > 1 else whole
-        if self._size(fits) > limit:
+        def most_of(cut: Callable[[str, int], str], most: int) -> EncodedRow | None:
+            low, high, fits = 0, most, None
+            middle = 1  # mostly nothing fits where one does not
+            while low < high:
+                made = laid_out({name: cut(value, middle) for name, value in row.items()})
+                if self._size(made) <= limit:
+                    low, fits = middle, made
+                else:
+                    high = middle - 1
+                middle = (low + high + 1) // 2
+            return fits
+
+        words = max((len(value.split()) for value in row.values()), default=0)
+        characters = max(map(len, row.values()), default=0)
+        found = None
+        if truncate:
+            found = most_of(_first_words, min(words, limit))  # a word has a token or more
+            found = found or most_of(_first_characters, characters)
+        if found is None:
             raise TaskError(
                 f"text {_short(row)!r}",
                 expected=f"at most {limit} tokens with the prompt ({self.name})",
-                got=str(self._size(whole)),
+                got=str(self._size(laid_out(row))),
                 fix="Shorten the template or the prompt, or choose another backbone"
                 if truncate
                 else "Cut long texts (--truncate, truncate=True), or choose another backbone",
             )
-        low, high = 1, min(longest, limit)  # a word has a token or more
-        while low < high:
-            middle = (low + high + 1) // 2
-            made = cut(middle)
-            if self._size(made) <= limit:
-                low, fits = middle, made
-            else:
-                high = middle - 1
-        return fits
+        return found
 
     def outline(
         self, template: Template, answer: Ids, length: int, *, free_text: bool = False
@@ -478,6 +481,15 @@ def _no_text(texts: Sequence[str]) -> TaskError:
 def _said(piece: Text | Soft) -> str:
     assert isinstance(piece, Text)
     return piece.text
+
+
+def _first_words(text: str, most: int) -> str:
+    words = text.split()
+    return text if len(words) <= most else " ".join(words[:most])
+
+
+def _first_characters(text: str, most: int) -> str:
+    return text[:most].rstrip()
 
 
 def _short(row: Mapping[str, str], width: int = 40) -> str:

@@ -102,8 +102,7 @@ class _Written(BaseModel):
         given: dict[str, Any] = {
             "max_new_tokens": most,
             "temperature": self.temperature,
-            # Without a temperature nothing is drawn, whatever top_p says.
-            "top_p": self.top_p if self.temperature else None,
+            "top_p": self.top_p,
             "seed": self.seed,
             "stop": stop,
         }

@@ -32,6 +32,7 @@ class WorkerSettings:
         rows: see `BatchLimits`.
         writing: see `BatchLimits`.
         wait: see `BatchLimits`.
+        tokens: most of a row, on a model whose positions have no limit.
     """
 
     prompts: tuple[str, ...]
@@ -42,6 +43,7 @@ class WorkerSettings:
     rows: int = 64
     writing: int = 64
     wait: float = 0.004
+    tokens: int = 4096
 
     def to_json(self) -> str:
         """As a command line carries it."""
@@ -107,7 +109,13 @@ def _serve(settings: WorkerSettings, tell: Any) -> None:
         backbone = library.load_backbone(**settings.loading)
     else:
         backbone = Backbone.load(settings.backbone, **settings.loading)
-    server = PromptServer(backbone, settings.prompts, tasks=settings.tasks, data=settings.data)
+    server = PromptServer(
+        backbone,
+        settings.prompts,
+        tasks=settings.tasks,
+        data=settings.data,
+        most_tokens=settings.tokens,
+    )
     limits = BatchLimits(settings.rows, settings.writing, settings.wait)
     scheduler = Scheduler(server, tell, limits)
     tell({"ready": {"backbone": backbone.name, "kind": backbone.kind, "prompts": server.names}})

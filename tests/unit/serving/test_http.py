@@ -14,7 +14,6 @@ from promptport.serving.http import make_app  # noqa: E402
 from promptport.serving.openai import Limits  # noqa: E402
 from promptport.serving.pool import RefusedError  # noqa: E402
 
-
 JSON = {"content-type": "application/json"}
 
 
@@ -126,7 +125,6 @@ def test_rows_and_settings_reach_the_worker(call, pool) -> None:
     greedy = {**body, "temperature": 0, "max_completion_tokens": 9}
     call("POST", "/v1/completions", json=greedy)
     assert pool.asked[-1]["writing"]["max_new_tokens"] == 9
-    assert "top_p" not in pool.asked[-1]["writing"]
 
 
 def test_a_chat_has_texts_or_parts_of_text(call, pool) -> None:
