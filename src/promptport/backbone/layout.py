@@ -6,6 +6,7 @@ BPE and SentencePiece is a property of the *following* word), without re-tokenis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ from promptport.tasks.template import Answer, Chat, Soft, Template, Text
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
 _MOST_CACHED = 100_000  # texts; a row is read several times, but not all rows of all tasks
+_MARK = "\0"  # around the name of a field, which may stand in braces in the text itself
 _COMMON = ("France", "music", "water", "seven")
 # A leading run of virtual tokens, then ids before and after the answer.
 Flat = tuple[int, list[int | None], list[int | None]]
@@ -262,13 +264,15 @@ class Layout:
         """
         if self.kind == "causal":
             template = template.until_answer()
-        named = {name: f"{{{name}}}" for name in template.fields}
+        named = {name: f"{_MARK}{name}{_MARK}" for name in template.fields}
+        marked = re.compile(f"{_MARK}({'|'.join(map(re.escape, named)) or _MARK}){_MARK}")
         pieces = self._pieces(template, named)
         self._fill_pieces([pieces])
 
         def spelled(initial: bool, text: str) -> Sequence[Any]:
-            is_open = any(name in text for name in named.values())
-            return (text,) if is_open else self._cache[initial, text]
+            return (
+                (tuple(marked.split(text)),) if marked.search(text) else self._cache[initial, text]
+            )
 
         flat = self._flatten(pieces, template.soft_counts(length), spelled)
         row = self._assembled(pieces, flat, answer, free_text)
