@@ -39,6 +39,7 @@ from promptport.serving.pool import RefusedError, WorkerPool
 
 _log = logging.getLogger("promptport.serving.requests")
 _OPEN = ("/health", "/metrics")  # routes that need no token
+_SHOWN = 100  # characters of a place in a body
 _LOOK_SECONDS = 1.0  # between two looks whether a client is still there
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -333,7 +334,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    return JSONResponse(error_body(f"{place}: {first['msg']}", 400), 400)
+    named = place if len(place) <= _SHOWN else place[:_SHOWN] + "…"  # of keys that a client sends
+    return JSONResponse(error_body(f"{named}: {first['msg']}", 400), 400)
 
 
 async def _not_so(_request: Request, error: Exception) -> JSONResponse:

@@ -158,6 +158,7 @@ def test_check(name, template, backbone, saved, tmp_path, here):
     assert found.laid_out == 1.0
 
 
+@pytest.mark.long
 def test_a_check_fails_where_a_client_lays_rows_out_otherwise(
     backbone, saved, tmp_path, here, monkeypatch
 ):
