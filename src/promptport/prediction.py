@@ -156,16 +156,18 @@ class AskedTask:
         """Whether answers are written, not chosen."""
         return self.objective.task.kind == "text2text"
 
-    def lay_out(self, texts: Texts) -> LaidOutTexts:
+    def lay_out(self, texts: Texts, numbers: Sequence[int] | None = None) -> LaidOutTexts:
         """Texts as questions.
 
         Args:
             texts: see `predict`.
+            numbers: what messages call them by; None for 1, 2, ...
 
         Raises:
             TaskError: no texts, or a field that is missing or empty.
         """
-        rows = _rows(texts, self.objective.template, self.objective.task)
+        named = numbers or range(1, len(texts) + 1)
+        rows = _rows(texts, named, self.objective.template, self.objective.task)
         questions = self.objective.prepare(blind_rows(rows, self.objective)).questions
         limit = self.objective.backbone.max_tokens
         if limit is None:
@@ -190,13 +192,13 @@ def _known(name: str, given: Any, remembered: str | None) -> Any:
     return remembered if given is None else given
 
 
-def _rows(texts: Texts, template: Template, task: Task) -> list[Row]:
+def _rows(texts: Texts, numbers: Sequence[int], template: Template, task: Task) -> list[Row]:
     """Texts as rows with the fields that the template asks for."""
     if not texts:
         raise TaskError("texts", expected="one or more", got="none", fix="Give a text to answer")
     needed = template.fields
     rows = []
-    for i, text in enumerate(texts, 1):
+    for i, text in zip(numbers, texts, strict=True):
         if isinstance(text, str) and len(needed) != 1:
             raise TaskError(
                 f"text {i}",

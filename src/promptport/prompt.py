@@ -102,13 +102,18 @@ def _checked(name: str, value: Tensor) -> Tensor:
             got=str(tuple(value.shape)),
             fix="Give one row per virtual token",
         )
+    if not value.is_floating_point():
+        raise _no_values(name, str(value.dtype))
     plain = value.detach().to(dtype=torch.float32, device="cpu")
-    if not value.is_floating_point() or not bool(torch.isfinite(plain).all()):
-        got = "values that are not finite" if value.is_floating_point() else str(value.dtype)
-        raise ShapeError(
-            name,
-            expected="finite floating-point values (float32)",
-            got=got,
-            fix="Tune again with a lower learning rate, or restore the file",
-        )
+    if not bool(torch.isfinite(plain).all()):
+        raise _no_values(name, "values that are not finite")
     return plain.contiguous().clone()
+
+
+def _no_values(name: str, got: str) -> ShapeError:
+    return ShapeError(
+        name,
+        expected="finite floating-point values (float32)",
+        got=got,
+        fix="Tune again with a lower learning rate, or restore the file",
+    )

@@ -195,7 +195,7 @@ def test_forecast_of_a_library_that_does_not_fit(run_cli, library, task_file) ->
     three = ("library", "forecast", "a0", "a1", "b0.prompt")
     fails(run_cli("library", "forecast", "a0"), "expected two prompts or more, got 1")
     fails(run_cli(*three), "task of a0: expected one that can be opened", "'a'", "--task")
-    fails(run_cli(*three, "--task", task_file), "one per folder (3), got 1")
+    fails(run_cli(*three, "--task", task_file), "one per folder (3), got capitals")
     fails(
         run_cli(*three, "--combined", "a0"),
         "3 prompts: expected no --combined with it, got --combined",

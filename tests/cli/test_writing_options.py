@@ -92,6 +92,13 @@ def test_the_task_file_says_how_answers_are_written(run_cli, prompt, task_of) ->
     assert task.writing.to_dict() == {**writing, "stop": ["\n"]}
     assert load_task(task_of(writing={"stop": [".", "\n"]})).writing.stop == (".", "\n")
     long = json.loads(run_cli("predict", prompt, "a dog", "--task", task_of(), "--json")[1])
+    greedy = task_of(writing={"max_new_tokens": 5})
+    drawing = task_of(writing={**writing, "stop": "never"}), "--temperature", 0
+    said = [
+        json.loads(run_cli("predict", prompt, "a dog", "--task", *way, "--json")[1])
+        for way in ((greedy,), drawing)
+    ]
+    assert said[0]["rows"] == said[1]["rows"]
     short = task_of(writing={"max_new_tokens": 1})
     told = json.loads(run_cli("predict", prompt, "a dog", "--task", short, "--json")[1])
     assert len(told["rows"][0]["answer"]) < len(long["rows"][0]["answer"])

@@ -79,10 +79,10 @@ class Outline:
 
     Attributes:
         line: of the encoder or decoder-only input: token ids, None for a virtual token, and texts
-            with `{field}` in them, which are still to be tokenised. That of a causal model ends
-            where the answer begins.
+            that are still to be tokenised: literal, field, literal, ... in turn. That of a causal
+            model ends where the answer begins.
         decoder: the same of the decoder input of a seq2seq model, up to the answer; else empty.
     """
 
-    line: tuple[int | str | None, ...]
-    decoder: tuple[int | str | None, ...] = ()
+    line: tuple[int | tuple[str, ...] | None, ...]
+    decoder: tuple[int | tuple[str, ...] | None, ...] = ()

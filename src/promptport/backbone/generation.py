@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _BATCH_TOKENS = 16384  # of a batch, new ones included: bounds the memory of keys and values
 _CANDIDATES = 1024  # tokens that are looked at first when some are drawn
+_COLDEST = 1e-6  # a lower temperature is greedy: logits divided by it would overflow
 _LEAVE_AT = 0.8  # when so few rows of a batch are still written, the others leave it
 
 
@@ -225,7 +226,7 @@ class _Chooser:
         self._chances = {
             i: _chances(row, own)
             for i, (row, own) in enumerate(zip(rows, writings, strict=True))
-            if own.temperature > 0
+            if own.temperature >= _COLDEST
         }
 
     def __call__(self, logits: Tensor, alive: Sequence[int], number: int) -> Tensor:
@@ -235,8 +236,6 @@ class _Chooser:
             if i in self._chances and number < len(self._chances[i]):
                 own = self._writings[i]
                 groups.setdefault((own.temperature, own.top_p), []).append(place)
-        if not groups:
-            return logits.argmax(-1)
         chosen = logits.argmax(-1)
         for (temperature, top_p), places in groups.items():
             chance = torch.stack([self._chances[alive[place]][number] for place in places])

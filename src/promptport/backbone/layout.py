@@ -6,6 +6,7 @@ BPE and SentencePiece is a property of the *following* word), without re-tokenis
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -19,6 +20,7 @@ from promptport.tasks.template import Answer, Chat, Soft, Template, Text
 # Words behind which a piece is tokenised to learn its form inside a text; the first that works.
 _CONTEXTS = ("the", "a", "x", ".", "1")
 _MOST_CACHED = 100_000  # texts; a row is read several times, but not all rows of all tasks
+_MARK = "\0"  # around the name of a field, which may stand in braces in the text itself
 _COMMON = ("France", "music", "water", "seven")
 # A leading run of virtual tokens, then ids before and after the answer.
 Flat = tuple[int, list[int | None], list[int | None]]
@@ -208,40 +210,43 @@ class Layout:
         truncate: bool,
         free_text: bool,
     ) -> EncodedRow:
-        """Every field cut to its first words, as many as fit."""
+        """Every field cut to its first words, as many as fit; where not even one does, to its first
+        characters."""
         limit = self.max_tokens or 0
-        fields = {name: value.split() for name, value in row.items()}
 
-        def cut(most: int) -> EncodedRow:
-            values = {
-                name: row[name] if len(words) <= most else " ".join(words[:most])
-                for name, words in fields.items()
-            }
+        def laid_out(values: Mapping[str, str]) -> EncodedRow:
             pieces = self._pieces(template, values)
             self._fill_pieces([pieces])
             return self._encode_one(pieces, answer, runs, free_text)
 
-        longest = max(len(words) for words in fields.values()) if fields else 0
-        whole = self._encode_one(self._pieces(template, row), answer, runs, free_text)
-        fits = cut(1) if truncate and longest > 1 else whole
-        if self._size(fits) > limit:
+        def most_of(cut: Callable[[str, int], str], most: int) -> EncodedRow | None:
+            low, high, fits = 0, most, None
+            middle = 1  # mostly nothing fits where one does not
+            while low < high:
+                made = laid_out({name: cut(value, middle) for name, value in row.items()})
+                if self._size(made) <= limit:
+                    low, fits = middle, made
+                else:
+                    high = middle - 1
+                middle = (low + high + 1) // 2
+            return fits
+
+        words = max((len(value.split()) for value in row.values()), default=0)
+        characters = max(map(len, row.values()), default=0)
+        found = None
+        if truncate:
+            found = most_of(_first_words, min(words, limit))  # a word has a token or more
+            found = found or most_of(_first_characters, characters)
+        if found is None:
             raise TaskError(
                 f"text {_short(row)!r}",
                 expected=f"at most {limit} tokens with the prompt ({self.name})",
-                got=str(self._size(whole)),
+                got=str(self._size(laid_out(row))),
                 fix="Shorten the template or the prompt, or choose another backbone"
                 if truncate
                 else "Cut long texts (--truncate, truncate=True), or choose another backbone",
             )
-        low, high = 1, min(longest, limit)  # a word has a token or more
-        while low < high:
-            middle = (low + high + 1) // 2
-            made = cut(middle)
-            if self._size(made) <= limit:
-                low, fits = middle, made
-            else:
-                high = middle - 1
-        return fits
+        return found
 
     def outline(
         self, template: Template, answer: Ids, length: int, *, free_text: bool = False
@@ -259,13 +264,15 @@ class Layout:
         """
         if self.kind == "causal":
             template = template.until_answer()
-        named = {name: f"{{{name}}}" for name in template.fields}
+        named = {name: f"{_MARK}{name}{_MARK}" for name in template.fields}
+        marked = re.compile(f"{_MARK}({'|'.join(map(re.escape, named)) or _MARK}){_MARK}")
         pieces = self._pieces(template, named)
         self._fill_pieces([pieces])
 
         def spelled(initial: bool, text: str) -> Sequence[Any]:
-            is_open = any(name in text for name in named.values())
-            return (text,) if is_open else self._cache[initial, text]
+            return (
+                (tuple(marked.split(text)),) if marked.search(text) else self._cache[initial, text]
+            )
 
         flat = self._flatten(pieces, template.soft_counts(length), spelled)
         row = self._assembled(pieces, flat, answer, free_text)
@@ -478,6 +485,15 @@ def _no_text(texts: Sequence[str]) -> TaskError:
 def _said(piece: Text | Soft) -> str:
     assert isinstance(piece, Text)
     return piece.text
+
+
+def _first_words(text: str, most: int) -> str:
+    words = text.split()
+    return text if len(words) <= most else " ".join(words[:most])
+
+
+def _first_characters(text: str, most: int) -> str:
+    return text[:most].rstrip()
 
 
 def _short(row: Mapping[str, str], width: int = 40) -> str:

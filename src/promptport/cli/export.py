@@ -226,6 +226,8 @@ def _show(made: Export, found: Check | None, json_output: bool) -> None:
                 "check", [[name.replace("_", " "), _number(checked[name])] for name in names]
             )
     written(made.place)
+    if found is not None and found.laid_out < 1:
+        note("by the lines of the README, some rows become other ids")
     if found is not None and found.text_form not in (None, 1.0):
         note("as text, tokens of the prompt become other ids on some rows: send ids")
 

@@ -14,7 +14,7 @@ from promptport.backbone import Backbone, EncodedRow
 from promptport.backbone.generation import end_tokens
 from promptport.distillation.synthetic_text import synthetic_rows
 from promptport.engines.exporting import Export
-from promptport.engines.material import Carried, filled
+from promptport.engines.material import Carried, filled, slot_file
 from promptport.engines.requests import engine_places
 from promptport.engines.running import run_engine
 from promptport.errors import PromptPortError
@@ -43,7 +43,8 @@ class Check:
         labels_equal: share of rows whose likeliest label words are equal; None without labels.
         text_form: share of rows whose text, tokens written out, becomes the ids of the row; None
             where tokens of the prompt are not in the vocabulary.
-        laid_out: share of rows that a client lays out as we do, by the lines of the README.
+        laid_out: share of rows that a client lays out as we do, by the lines of the README, which
+            cut no text.
         slip: where a greedy answer differs first, by how much our backbone prefers its own token,
             in nats; the largest of all rows, 0 where all are equal. A small one is a near tie.
         tolerance: the slip that rounding explains.
@@ -63,8 +64,8 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether answers differ at near ties alone, if at all."""
-        return self.slip <= self.tolerance
+        """Whether answers differ at near ties alone, if at all, and clients lay out our rows."""
+        return self.slip <= self.tolerance and self.laid_out == 1
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -211,7 +212,6 @@ def _request(
         "ends": sorted(end_tokens(model)),
         "pad": model.special.pad,
         "context": longest + _ROOM,
-        "asked": vocabulary,
         **engine_places(export),
         "cases": [
             {
@@ -221,7 +221,7 @@ def _request(
                 "scored": -1 if case.row.decoder_ids else case.row.scored[0],
                 "prompt": case.item.name,
                 "watch": watch,
-                **({"slot": f"{case.item.name}.slot"} if "slots" in export.manifest else {}),
+                **({"slot": slot_file(case.item)} if "slots" in export.manifest else {}),
             }
             for case, watch in zip(cases, watched, strict=True)
         ],
@@ -284,7 +284,7 @@ def _compared(
         first / rows,
         labels / with_labels if with_labels else None,
         _text_form(export, cases),
-        sum(_laid_out(case, export) for case in cases) / rows,
+        sum(_laid_out(case, export, model.max_tokens) for case in cases) / rows,
         slip,
         export.engine.tolerance,
     )
@@ -293,7 +293,8 @@ def _compared(
 @torch.no_grad()
 def _slip(case: _Case, model: Backbone, answer: Sequence[int]) -> float:
     """By how much our backbone prefers its own token where an answer differs first, in nats."""
-    if max(answer) >= len(model.tokenizer):  # a token of the prompt itself was said
+    # Nothing was said, or a token of the prompt itself.
+    if not answer or max(answer) >= len(model.tokenizer):
         return float("inf")
     row, vectors = case.row, case.item.prompt.vectors
     if model.kind != "masked":
@@ -317,8 +318,8 @@ def _until(ids: Sequence[int], ends: set[int]) -> list[int]:
     return list(ids[:place])
 
 
-def _laid_out(case: _Case, export: Export) -> bool:
-    """Whether the lines of the README make the row that we made."""
+def _laid_out(case: _Case, export: Export, most: int | None) -> bool:
+    """Whether the lines of the README make the row that we made, or one that we had to cut."""
     tokenizer = export.material.layout.tokenizer
 
     def tokenize(text: str) -> list[int]:
@@ -329,7 +330,7 @@ def _laid_out(case: _Case, export: Export) -> bool:
         row += [None] * (token.stop - token.start) if isinstance(token, slice) else [token]
     soft = () if case.item.ids else case.row.soft
     wanted = [None if i in soft else token for i, token in enumerate(_with_ids(case))]
-    return row == wanted
+    return row == wanted or (most is not None and len(row) > most)
 
 
 def _text_form(export: Export, cases: Sequence[_Case]) -> float | None:

@@ -13,7 +13,7 @@ from promptport.engines.material import Carried, Material, Part, gather
 from promptport.engines.readme import readme
 from promptport.engines.registry import Engine
 from promptport.errors import PromptPortError
-from promptport.files import atomic_folder, json_bytes, write_atomic
+from promptport.files import atomic_folder, json_bytes, read_json
 from promptport.history import public_name
 from promptport.progress import stage
 from promptport.scratch import scratch_folder, sweep
@@ -88,9 +88,10 @@ def _written_file(engine: Engine, material: Material, out: Path) -> Export:
         staged = scratch / out.name
         facts = engine.write(material, staged)
         made = Export(engine, material, out, _manifest(engine, material, facts))
-        write_atomic(beside(out, ".md"), readme(engine, material, made.manifest).encode())
-        write_atomic(beside(out, ".json"), json_bytes(dict(made.manifest)))
-        os.replace(staged, out)
+        beside(staged, ".md").write_text(readme(engine, material, made.manifest), "utf-8")
+        beside(staged, ".json").write_bytes(json_bytes(dict(made.manifest)))
+        for ending in (".md", ".json", ""):
+            os.replace(beside(staged, ending), beside(out, ending))
     return made
 
 
@@ -105,16 +106,25 @@ def _check_place(engine: Engine, out: Path) -> None:
             raise PromptPortError(
                 "--out", expected="a file X.gguf", got=str(out), fix="Name such a file"
             )
-        taken = out.exists()
+        own = [] if _is_manifest(beside(out, ".json")) else [".md", ".json"]
+        taken = [file for file in (beside(out, end) for end in ["", *own]) if file.exists()]
     else:
-        taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+        taken = [out] if out.exists() and not (out.is_dir() and not any(out.iterdir())) else []
     if taken:
         raise PromptPortError(
             "--out",
             expected="a new file" if engine.is_file else "a new folder, or an empty one",
-            got=f"{out}, which is there",
+            got=f"{taken[0]}, which is there",
             fix="Name another place, or remove it first",
         )
+
+
+def _is_manifest(file: Path) -> bool:
+    """Whether it was left by an earlier export, so that it may be replaced."""
+    try:
+        return str(read_json(file).get("written_by")).startswith("promptport ")
+    except PromptPortError:
+        return False
 
 
 def _manifest(engine: Engine, material: Material, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,6 +158,6 @@ def _told(item: Carried, engine: Engine) -> dict[str, Any]:
 
 
 def _told_part(part: Part) -> dict[str, Any]:
-    if isinstance(part, str):
-        return {"text": part}
+    if isinstance(part, tuple):
+        return {"text": list(part)}
     return {"virtual_tokens": [part.start, part.stop]} if isinstance(part, slice) else {"ids": part}

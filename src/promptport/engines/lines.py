@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from promptport.engines.material import Carried, Material, Part
+from promptport.engines.material import Carried, Material, Part, slot_file
 from promptport.history import public_name
 from promptport.pages.markdown import python_text
 from promptport.shell import quoted
@@ -21,16 +22,19 @@ def _parts(parts: Sequence[Part]) -> str:
 def _row(
     item: Carried, tokenizer: str, name: str = "row", parts: Sequence[Part] | None = None
 ) -> list[str]:
-    """A function that lays out token ids: the row of a prompt, or other parts."""
-    fields = item.template.fields
+    """A function that lays out token ids: the row of a prompt, or other parts.
+
+    It takes the fields by name in one mapping, whose names cannot be in the way of others.
+    """
     return [
+        "# Ids, and texts: literal, field, literal, ... in turn.",
         f"{name.upper()} = {_parts(item.parts if parts is None else parts)}",
         "",
-        f"def {name}({', '.join(fields) or 'text'}):",
+        f"def {name}(fields):",
         "    ids = []",
         f"    for part in {name.upper()}:",
-        "        if isinstance(part, str):",
-        *(f'            part = part.replace("{{{f}}}", {f})' for f in fields),
+        "        if isinstance(part, tuple):",
+        f"            part = {_spelled('fields')}",
         f"            part = {tokenizer}",
         "        ids += part",
         "    return ids",
@@ -39,7 +43,17 @@ def _row(
 
 
 def _call(item: Carried, name: str = "row") -> str:
-    return f"{name}(" + ", ".join(f'"A {field} of yours"' for field in item.template.fields) + ")"
+    return f"{name}({_fields(item)})"
+
+
+def _fields(item: Carried) -> str:
+    """The fields of a row, as a mapping in Python."""
+    return json.dumps({field: f"A {field} of yours" for field in item.template.fields})
+
+
+def _spelled(fields: str) -> str:
+    """What a text part becomes with the fields of a mapping."""
+    return f'"".join({fields}[p] if i % 2 else p for i, p in enumerate(part))'
 
 
 def _python(lines: Sequence[str]) -> str:
@@ -120,7 +134,7 @@ def _slot(material: Material, facts: Mapping[str, Any]) -> str:
         [
             *_server(),
             *_row(item, 'post("/tokenize", content=part, add_special=False)["tokens"]'),
-            f'post("/slots/0?action=restore", filename="{item.name}.slot")',
+            f'post("/slots/0?action=restore", filename="{slot_file(item)}")',
             f'said = post("/completion", prompt={_call(item)}, n_predict=8,',
             "            temperature=0, id_slot=0, cache_prompt=True, n_probs=20)",
             f'assert said["timings"]["cache_n"] >= {item.prompt.length}, "the slot was lost"',
@@ -139,7 +153,9 @@ def _embd(material: Material, facts: Mapping[str, Any]) -> str:
             f"MODEL = {python_text(public_name(material.base))}",
             "llama = llama_cpp.Llama(MODEL, n_ctx=512, verbose=False)",
             f'PROMPT = np.load("{item.name}.npy")  # (n, d) float32',
+            "# Ids, texts (literal, field, literal, ... in turn), and places of virtual tokens.",
             f"ROW = {_parts(item.parts)}",
+            f"FIELDS = {_fields(item)}",
             "",
             "def feed(past, ids=None, rows=None):",
             "    n = len(rows if ids is None else ids)",
@@ -163,11 +179,8 @@ def _embd(material: Material, facts: Mapping[str, Any]) -> str:
             "    if isinstance(part, slice):",
             "        past = feed(past, rows=PROMPT[part])",
             "        continue",
-            "    if isinstance(part, str):",
-            *(
-                f'        part = part.replace("{{{f}}}", "A {f} of yours")'
-                for f in item.template.fields
-            ),
+            "    if isinstance(part, tuple):",
+            f"        part = {_spelled('FIELDS')}",
             "        part = llama.tokenize(part.encode(), add_bos=False)",
             "    past = feed(past, ids=part)",
             "logits = np.ctypeslib.as_array(",
@@ -231,7 +244,7 @@ def _model(material: Material) -> str:
 def _served(command: str, ask: Sequence[str]) -> Callable[[Material, Mapping[str, Any]], str]:
     def lines(material: Material, facts: Mapping[str, Any]) -> str:
         item = material.items[0]
-        fields = ", ".join(f'{name}="A {name} of yours"' for name in item.template.fields)
+        fields = _fields(item)
         shell = f"```sh\n{command.format(model=quoted(_model(material)))}\n```"
         code = [
             "from client import Client",

@@ -33,8 +33,9 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9_]+")
 _LOOKED_AT = 2048  # rows of a table that are compared
 _ALIKE = 0.25  # relative difference of rows that quantisation may make
 
-# What stands in a row, in order: ids, a text with {field}, or virtual tokens from one to another.
-Part = list[int] | str | slice
+# What stands in a row, in order: ids, a text (literal, field, literal, ... in turn), or virtual
+# tokens from one to another.
+Part = list[int] | tuple[str, ...] | slice
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,18 @@ class Carried:
         return joined(self.outline.decoder, self.ids)
 
 
-def joined(line: Sequence[int | str | None], ids: Sequence[int]) -> list[Part]:
+def slot_file(item: Carried) -> str:
+    """Name of a prompt's slot file."""
+    return f"{item.name}.slot"
+
+
+def joined(line: Sequence[int | tuple[str, ...] | None], ids: Sequence[int]) -> list[Part]:
     """An outline with what belongs together joined."""
     parts: list[Part] = []
     seen = 0
     for token in line:
         last = parts[-1] if parts else None
-        if isinstance(token, str):
+        if isinstance(token, tuple):
             parts.append(token)
             continue
         if token is None and not ids:
@@ -115,10 +121,8 @@ def filled(parts: Sequence[Part], fields: Mapping[str, str], tokenize: Any) -> l
     """
     row: list[int | slice] = []
     for part in parts:
-        if isinstance(part, str):
-            for name, value in fields.items():
-                part = part.replace(f"{{{name}}}", value)
-            row += tokenize(part)
+        if isinstance(part, tuple):
+            row += tokenize("".join(fields[p] if i % 2 else p for i, p in enumerate(part)))
         elif isinstance(part, slice):
             row.append(part)
         else:

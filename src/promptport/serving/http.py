@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from promptport.serving.pool import RefusedError, WorkerPool
 
 _log = logging.getLogger("promptport.serving.requests")
 _OPEN = ("/health", "/metrics")  # routes that need no token
+_SHOWN = 100  # characters of a place in a body
 _LOOK_SECONDS = 1.0  # between two looks whether a client is still there
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -85,17 +86,18 @@ class _Routes:
     def __init__(self, pool: WorkerPool, limits: Limits) -> None:
         self._pool, self._limits = pool, limits
 
-    async def models(self) -> dict[str, Any]:
+    async def models(self, request: Request) -> dict[str, Any]:
         """The bare model, and every prompt of the library as `MODEL:PROMPT`."""
-        names = await self._pool.prompts()
+        names = await _waited(self._pool.prompts(), request)
         bare = [] if self._pool.facts["kind"] == "masked" else [self._base]
         listed = [*bare, *(f"{self._base}:{name}" for name in names)]
         return {"object": "list", "data": [_model(name) for name in listed]}
 
-    async def model(self, name: str) -> dict[str, Any]:
+    async def model(self, name: str, request: Request) -> dict[str, Any]:
         """All that is known of one model."""
         prompt = self._prompt(name)
-        known = {} if prompt is None else (await self._pool.prompts(prompt))[0]
+        found = [{}] if prompt is None else await _waited(self._pool.prompts(prompt), request)
+        known = found[0]
         return {**_model(name), **({"prompt": known} if known else {})}
 
     async def completions(self, body: Completion, request: Request) -> Any:
@@ -105,7 +107,8 @@ class _Routes:
         rows = rows_of(body.prompt, self._limits)
         asks = [{"prompt": prompt, "text": row, "writing": writing} for row in rows]
         if not body.stream:
-            return completion(body.model, await self._replies(asks, request, body.soft_prompt))
+            work = self._pool.ask(asks, message_of(body.soft_prompt))
+            return completion(body.model, await _waited(work, request))
         if len(asks) != 1:
             raise RefusedError(f"stream: expected one row, got {len(asks)}", 400)
         return await self._streamed(asks[0], Chunks(body.model, chat=False), body.soft_prompt)
@@ -116,8 +119,8 @@ class _Routes:
         prompt = self._prompt(body.model, request)
         ask = {"prompt": prompt, "messages": messages, "writing": body.writing(self._limits)}
         if not body.stream:
-            replies = await self._replies([ask], request, body.soft_prompt)
-            return chat_completion(body.model, replies[0])
+            work = self._pool.ask([ask], message_of(body.soft_prompt))
+            return chat_completion(body.model, (await _waited(work, request))[0])
         return await self._streamed(ask, Chunks(body.model, chat=True), body.soft_prompt)
 
     async def classify(self, body: Classification, request: Request) -> dict[str, Any]:
@@ -130,7 +133,7 @@ class _Routes:
             )
         rows = rows_of(body.input, self._limits)
         asks = [{"prompt": prompt, "text": row, "top": body.top} for row in rows]
-        replies = await self._replies(asks, request, sent)
+        replies = await _waited(self._pool.ask(asks, message_of(sent)), request)
         if any(reply["probabilities"] is None for reply in replies):
             whole = "#" not in str(prompt)
             of_one = f", or {prompt}#TASK for one of several tasks" if whole else ""
@@ -150,19 +153,6 @@ class _Routes:
         ready = self._pool.is_ready
         told = {"status": "ready" if ready else "loading", "waiting": self._pool.waiting}
         return JSONResponse(told, 200 if ready else 503)
-
-    async def _replies(
-        self, asks: Sequence[Mapping[str, Any]], request: Request, sent: GivenPrompt | None
-    ) -> Any:
-        """The replies; the rows of a client that goes away are not answered any more."""
-        work = asyncio.ensure_future(self._pool.ask(asks, message_of(sent)))
-        try:
-            while not (await asyncio.wait({work}, timeout=_LOOK_SECONDS))[0]:
-                if await request.is_disconnected():
-                    raise RefusedError("the client is gone", 499)
-            return work.result()
-        finally:
-            work.cancel()
 
     async def _streamed(
         self, ask: Mapping[str, Any], chunks: Chunks, sent: GivenPrompt | None
@@ -212,6 +202,18 @@ class _Routes:
         raise RefusedError(
             f"model: expected {self._base}:PROMPT, got {model!r}; GET /v1/models lists them", 404
         )
+
+
+async def _waited(work: Coroutine[Any, Any, Any], request: Request) -> Any:
+    """What the pool says; a client that goes away is not answered any more."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_LOOK_SECONDS))[0]:
+            if await request.is_disconnected():
+                raise RefusedError("the client is gone", 499)
+        return task.result()
+    finally:
+        task.cancel()
 
 
 class _Metrics:
@@ -332,7 +334,8 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"][1:]) or "body"
-    return JSONResponse(error_body(f"{place}: {first['msg']}", 400), 400)
+    named = place if len(place) <= _SHOWN else place[:_SHOWN] + "…"  # of keys that a client sends
+    return JSONResponse(error_body(f"{named}: {first['msg']}", 400), 400)
 
 
 async def _not_so(_request: Request, error: Exception) -> JSONResponse:

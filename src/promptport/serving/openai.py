@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from promptport.serving.pool import RefusedError
 
 Row = str | dict[str, str]
+# A label comes back with every row. Half a surrogate pair is refused where a length is checked.
+_Name = Annotated[str, Field(max_length=200)]
+_Words = Annotated[list[_Name], Field(max_length=100)]
 
 
 class Limits(BaseModel):
@@ -40,7 +43,8 @@ class GivenPrompt(BaseModel):
         safetensors: in their place a safetensors file, as base64.
         virtual_tokens: so many of its rows, the first ones; None for all.
         template: where the virtual tokens stand.
-        labels: label -> label word or words.
+        labels: label -> label word or words: at most 1,000 labels, 100 words of each, and 200
+            characters of a label or word.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,7 +53,7 @@ class GivenPrompt(BaseModel):
     safetensors: str | None = None
     virtual_tokens: int | None = Field(None, ge=1)
     template: str | None = Field(None, max_length=10_000)
-    labels: dict[str, str | list[str]] | None = None
+    labels: dict[_Name, _Name | _Words] | None = Field(None, max_length=1000)
 
     @model_validator(mode="after")
     def _one_of_two(self) -> GivenPrompt:
@@ -98,8 +102,7 @@ class _Written(BaseModel):
         given: dict[str, Any] = {
             "max_new_tokens": most,
             "temperature": self.temperature,
-            # Without a temperature nothing is drawn, whatever top_p says.
-            "top_p": self.top_p if self.temperature else None,
+            "top_p": self.top_p,
             "seed": self.seed,
             "stop": stop,
         }
@@ -220,7 +223,8 @@ class Chunks:
 def error_body(message: str, status: int) -> dict[str, Any]:
     """Body of a refusal."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "code": status}}
+    written = message.encode(errors="backslashreplace").decode()  # what clients send may be no text
+    return {"error": {"message": written, "type": kind, "code": status}}
 
 
 def _head(kind: str, prefix: str, model: str) -> dict[str, Any]:

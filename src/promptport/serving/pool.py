@@ -15,12 +15,11 @@ from itertools import count
 from typing import Any
 
 from promptport.errors import PromptPortError
-from promptport.serving.worker import WorkerSettings
+from promptport.serving.worker import MOST_BYTES, WorkerSettings
 
 _log = logging.getLogger(__name__)
 _MOST_DEATHS = 3  # of workers that held a request, after which it is given up
 _FALSE_STARTS = 3  # of a worker that never got ready
-_LINE = 64 << 20  # bytes of a message
 _END_SECONDS = 30.0
 _CLOSING = "the server is closing"
 
@@ -222,7 +221,7 @@ class WorkerPool:
                 *("-m", "promptport.serving.worker", self._settings.to_json()),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                limit=_LINE,
+                limit=MOST_BYTES,
                 # Threads that wait spinning would take the processor from the front.
                 env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # Ctrl-C is for the front, which lets workers finish
@@ -231,9 +230,11 @@ class WorkerPool:
             try:
                 await self._read(worker)
             except asyncio.CancelledError:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                _kill(process)
                 raise
+            except Exception:  # nobody listens to it any more, so it must not be given requests
+                _log.exception("a worker said what cannot be read")
+                _kill(process)
             if worker in self._workers:
                 self._workers.remove(worker)
             await process.wait()
@@ -311,6 +312,11 @@ class WorkerPool:
         orphans, self._orphans = self._orphans, []
         for request in orphans:
             _fail(request, why, 503)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
 
 
 def _fail(request: _Request, message: str, status: int) -> None:

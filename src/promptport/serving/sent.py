@@ -86,6 +86,13 @@ class SentPrompt:
         """
         rows = message.get("vectors")
         vectors = _of_file(message["safetensors"]) if rows is None else _of_rows(rows)
+        if vectors.ndim != 2:
+            raise ShapeError(
+                f"{_NAME}.safetensors",
+                expected="a tensor (n, d)",
+                got=str(tuple(vectors.shape)),
+                fix="Send one row per virtual token",
+            )
         count = message.get("virtual_tokens") or len(vectors)
         if count > len(vectors):
             raise ShapeError(

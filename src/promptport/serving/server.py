@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from promptport.errors import PromptPortError, TaskError
 from promptport.evaluation import PromptedQuestion, score_questions
 from promptport.library import Library
 from promptport.objective import Question
-from promptport.prediction import AskedTask, LaidOutTexts, answers_of
+from promptport.prediction import AskedTask, answers_of
 from promptport.prompt import SoftPrompt
 from promptport.serving.asks import Ask, Reply
 from promptport.serving.sent import SentPrompts
@@ -80,6 +81,7 @@ class PromptServer:
         tasks: tasks or task files of prompts whose tasks do not come with promptport.
         data: folder of `lama:` and `nlu:` tasks.
         memory: most bytes of keys and values of prompts.
+        most_tokens: of a row, where the model's positions have no limit; None for any number.
 
     Example:
         >>> from promptport import Ask, PromptServer
@@ -96,11 +98,13 @@ class PromptServer:
         tasks: Sequence[TaskLike] = (),
         data: str | Path | None = None,
         memory: int = PROMPT_MEMORY,
+        most_tokens: int | None = None,
     ) -> None:
         self.backbone: Backbone = as_backbone(backbone)
         self.shelf: Shelf = _shelf(self.backbone, prompts, tasks, data)
         self._sent = SentPrompts(self.backbone, self.shelf)
         self._kept = KeptTexts(memory, disk=0)
+        self._most_tokens = most_tokens
         text = Task("text", "text2text", _BARE, "exact-match")
         self._bare = AskedTask(self.backbone, text, template=_BARE)
 
@@ -160,23 +164,7 @@ class PromptServer:
         Raises:
             PromptPortError: as `answer`.
         """
-        served = self._served(ask)
-        asked = self._bare if served is None else served.asked
-        task = asked.objective.task
-        if served is None:
-            _refuse_masked(self.backbone)
-        # A label is chosen: its length and temperature mean nothing.
-        writing = replace(task.writing, **ask.writing) if asked.writes else task.writing
-        if ask.messages is None:
-            text = ask.text
-        elif _is_conversation(ask, served):
-            lead = 0 if served is None else served.prompt.length
-            row = self.backbone.layout.conversation(ask.messages, lead)
-            return LaidOut(ask, served, without_answer(row), None, False, writing)
-        else:
-            text = _only_message(ask, asked)
-        assert text is not None
-        return self._row(ask, served, asked.lay_out([text]), 0, writing)
+        return self.lay_out_all([ask])[0]
 
     def lay_out_all(self, asks: Sequence[Ask]) -> list[LaidOut]:
         """The same of many asks, the plain texts of each prompt at once.
@@ -185,23 +173,41 @@ class PromptServer:
             PromptPortError: as `answer`, for the first that cannot be answered.
         """
         together: dict[tuple[int, str], list[int]] = {}
+        served = [self._served(ask) for ask in asks]
         for i, ask in enumerate(asks):
-            served = self._served(ask)
-            own = self._bare if served is None else served.asked
             alike = str(ask.writing) if ask.messages is None else f"chat {i}"
-            together.setdefault((id(own), alike), []).append(i)
+            together.setdefault((id(self._task_of(served[i])), alike), []).append(i)
         laid_out: dict[int, LaidOut] = {}
         for places in together.values():
-            first = self.lay_out(asks[places[0]])
-            laid_out[places[0]] = first
-            if len(places) == 1:
-                continue
-            texts = [asks[i].text for i in places[1:]]
-            found = self._asked(first).lay_out([text for text in texts if text is not None])
-            for number, i in enumerate(places[1:]):
-                served = self._served(asks[i])
-                laid_out[i] = self._row(asks[i], served, found, number, first.writing)
+            laid_out |= zip(places, self._alike(asks, served, places), strict=True)
         return [laid_out[i] for i in range(len(asks))]
+
+    def _alike(
+        self, asks: Sequence[Ask], served: Sequence[ServedPrompt | None], places: Sequence[int]
+    ) -> list[LaidOut]:
+        """One chat, or some texts of prompts that are asked alike."""
+        first, own = asks[places[0]], served[places[0]]
+        asked = self._task_of(own)
+        if own is None:
+            _refuse_masked(self.backbone)
+        # A label is chosen: its length and temperature mean nothing.
+        usual = asked.objective.task.writing
+        writing = _changed(usual, first.writing) if asked.writes else usual
+        if first.messages is not None and _is_conversation(first, own):
+            lead = 0 if own is None else own.prompt.length
+            row = without_answer(self.backbone.layout.conversation(first.messages, lead))
+            self._refuse_long(row, "messages")
+            return [LaidOut(first, own, row, None, False, writing)]
+        texts = [_text_of(asks[i], asked) for i in places]
+        found = asked.lay_out(texts, [i + 1 for i in places])
+        return [
+            self._row(i, asks[i], served[i], found.questions[number], found.cut[number], writing)
+            for number, i in enumerate(places)
+        ]
+
+    def _task_of(self, served: ServedPrompt | None) -> AskedTask:
+        """What a prompt, or the bare model, is asked."""
+        return self._bare if served is None else served.asked
 
     def _served(self, ask: Ask) -> ServedPrompt | None:
         """The prompt of an ask; None for the bare model."""
@@ -211,20 +217,32 @@ class PromptServer:
 
     def _row(
         self,
+        place: int,
         ask: Ask,
         served: ServedPrompt | None,
-        texts: LaidOutTexts,
-        number: int,
+        question: Question,
+        cut: bool,
         writing: WritingConfig,
     ) -> LaidOut:
-        """One of some texts of a prompt."""
-        question, cut = texts.questions[number], texts.cut[number]
+        """A text of a prompt, at its place in the request."""
         row = question.inputs[0]
+        self._refuse_long(row, f"text {place + 1}")
         if served is not None and not served.writes:
             return LaidOut(ask, served, row, question, cut, writing)
         if self.backbone.kind == "causal":
             row = without_answer(row)
         return LaidOut(ask, served, row, None, cut, writing)
+
+    def _refuse_long(self, row: EncodedRow, name: str) -> None:
+        """Refuse what only the memory would end, on a model whose positions have no limit."""
+        most, size = self._most_tokens, max(len(row.ids), len(row.decoder_ids))
+        if most is not None and self.backbone.max_tokens is None and size > most:
+            raise TaskError(
+                name,
+                expected=f"at most {most} tokens with the prompt",
+                got=str(size),
+                fix="Shorten it, or send it in parts",
+            )
 
     @torch.no_grad()
     def choose(self, laid_out: Sequence[LaidOut]) -> list[Reply]:
@@ -233,7 +251,7 @@ class PromptServer:
             return []
         table, starts = self._table(laid_out)
         queries = [
-            PromptedQuestion(self._asked(own).objective, own.question, start)
+            PromptedQuestion(self._task_of(own.served).objective, own.question, start)
             for own, start in zip(laid_out, starts, strict=True)
             if own.question is not None
         ]
@@ -265,9 +283,6 @@ class PromptServer:
 
     def _keeping(self) -> contextlib.AbstractContextManager[None]:
         return self.backbone.keeping_prompts(self._kept)
-
-    def _asked(self, own: LaidOut) -> AskedTask:
-        return self._bare if own.served is None else own.served.asked
 
     def _table(self, laid_out: Sequence[LaidOut]) -> tuple[torch.Tensor, list[int]]:
         """Virtual tokens of all prompts of a batch (N, d), and the first row of each row's."""
@@ -315,6 +330,12 @@ def _first(shares: Mapping[str, float] | None, own: LaidOut) -> Mapping[str, flo
     return dict(list(shares.items())[: own.ask.top])
 
 
+def _changed(usual: WritingConfig, given: Mapping[str, Any]) -> WritingConfig:
+    """How a row is written; where nothing is drawn, `top_p` means nothing, whatever it is."""
+    drawn = given.get("temperature", usual.temperature) != 0
+    return usual.changed({k: v for k, v in given.items() if drawn or k != "top_p"})
+
+
 def _is_conversation(ask: Ask, served: ServedPrompt | None) -> bool:
     """Whether the whole chat is read, not its only message as the text of a row."""
     if served is None:
@@ -322,6 +343,11 @@ def _is_conversation(ask: Ask, served: ServedPrompt | None) -> bool:
     template = served.asked.objective.template
     whole = template.has_chat and template.leads_with_soft and len(template.fields) == 1
     return whole and served.writes and len(ask.messages or ()) > 1
+
+
+def _text_of(ask: Ask, asked: AskedTask) -> str | Mapping[str, str]:
+    """The text of an ask, or its only message."""
+    return _only_message(ask, asked) if ask.text is None else ask.text
 
 
 def _only_message(ask: Ask, asked: AskedTask) -> str:

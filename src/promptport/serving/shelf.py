@@ -180,10 +180,6 @@ class FolderShelf:
 
     def get(self, name: str) -> ServedPrompt:
         """See `Shelf`."""
-        if self._folder_of(name) is None:
-            self._look()
-        if self._folder_of(name) is None:
-            raise _no_such(name, self._folders)
         known = self._loaded.get(name)
         now = time.monotonic()
         if known is None or now - known.looked >= _LOOK_AGAIN:
@@ -200,7 +196,12 @@ class FolderShelf:
     def _as_it_is(self, name: str, known: _Loaded | None, now: float) -> _Loaded:
         """What is in a folder now: read, unless it is what is known."""
         folder = self._folder_of(name)
-        assert folder is not None
+        if folder is None or not folder.is_dir():  # it may lie elsewhere in the library by now
+            self._look()
+            folder = self._folder_of(name)
+        if folder is None:
+            self._loaded.pop(name, None)
+            raise _no_such(name, self._folders)
         try:
             age = _age(folder)
             if known is not None and known.age == age:
@@ -280,8 +281,10 @@ def serve(
     got = None if not notes else notes[0]
     refuse_masked_writer(backbone, task, f"prompt {name}", got)
     made_so = AskedTask(backbone, task, prompt)
+    if notes:  # its task is a stand-in, which may have the name of another one
+        return ServedPrompt(name, prompt, made_so, notes)
     key = (task.name, made_so.objective.template.text, prompt.length)
-    return ServedPrompt(name, prompt, asked.setdefault(key, made_so), notes)
+    return ServedPrompt(name, prompt, asked.setdefault(key, made_so))
 
 
 def refuse_masked_writer(backbone: Backbone, task: Task, what: str, got: str | None = None) -> None:

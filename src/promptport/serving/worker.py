@@ -16,6 +16,8 @@ from typing import IO, Any
 
 from promptport.errors import PromptPortError
 
+MOST_BYTES = 64 << 20  # of an event
+
 
 @dataclass(frozen=True)
 class WorkerSettings:
@@ -30,6 +32,7 @@ class WorkerSettings:
         rows: see `BatchLimits`.
         writing: see `BatchLimits`.
         wait: see `BatchLimits`.
+        tokens: most of a row, on a model whose positions have no limit.
     """
 
     prompts: tuple[str, ...]
@@ -40,6 +43,7 @@ class WorkerSettings:
     rows: int = 64
     writing: int = 64
     wait: float = 0.004
+    tokens: int = 4096
 
     def to_json(self) -> str:
         """As a command line carries it."""
@@ -52,7 +56,7 @@ def main() -> int:
     lock = threading.Lock()
 
     def tell(event: Mapping[str, Any]) -> None:
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        line = line_of(event)
         with lock:
             events.write(line + "\n")
             events.flush()
@@ -65,6 +69,25 @@ def main() -> int:
     except BrokenPipeError:  # the front is gone
         return 1
     return 0
+
+
+def line_of(event: Mapping[str, Any]) -> str:
+    """An event as a line of ASCII, which half of a surrogate pair fits too.
+
+    One that cannot be written, or that nobody would read, becomes an error of its job alone.
+    """
+    try:
+        line = json.dumps(event, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        return _refusal(event, f"the server failed: {type(error).__name__}", 500)
+    if len(line) < MOST_BYTES:
+        return line
+    told = f"reply: expected at most {MOST_BYTES} bytes, got {len(line)}: send fewer rows"
+    return _refusal(event, told, 400)
+
+
+def _refusal(event: Mapping[str, Any], message: str, status: int) -> str:
+    return json.dumps({"number": event["number"], "error": {"message": message, "status": status}})
 
 
 def _own_output() -> IO[str]:
@@ -86,7 +109,13 @@ def _serve(settings: WorkerSettings, tell: Any) -> None:
         backbone = library.load_backbone(**settings.loading)
     else:
         backbone = Backbone.load(settings.backbone, **settings.loading)
-    server = PromptServer(backbone, settings.prompts, tasks=settings.tasks, data=settings.data)
+    server = PromptServer(
+        backbone,
+        settings.prompts,
+        tasks=settings.tasks,
+        data=settings.data,
+        most_tokens=settings.tokens,
+    )
     limits = BatchLimits(settings.rows, settings.writing, settings.wait)
     scheduler = Scheduler(server, tell, limits)
     tell({"ready": {"backbone": backbone.name, "kind": backbone.kind, "prompts": server.names}})

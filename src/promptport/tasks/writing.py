@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from promptport.errors import TaskError
@@ -15,8 +16,8 @@ class WritingConfig:
 
     Attributes:
         max_new_tokens: limit of an answer, 1 or more.
-        temperature: 0 takes the likeliest token (greedy); above 0 tokens are drawn, from
-            probabilities that are the flatter the higher it is.
+        temperature: 0 takes the likeliest token (greedy), as does less than 1e-6; above 0 tokens
+            are drawn, from probabilities that are the flatter the higher it is.
         top_p: draw among the likeliest tokens that have this probability together, above 0 to 1.
         seed: of the drawing; a row with the same text and seed gets the same answer, whatever
             the batch.
@@ -54,6 +55,18 @@ class WritingConfig:
                     got=repr(getattr(self, name)),
                     fix="Give a value in this range, or leave it out",
                 )
+
+    def changed(self, given: Mapping[str, Any]) -> WritingConfig:
+        """With other values; a temperature of 0 takes a `top_p` that is not given to 1.
+
+        Args:
+            given: fields by name.
+
+        Raises:
+            TaskError: a value out of its range.
+        """
+        greedy = {"top_p": 1.0} if given.get("temperature") == 0 else {}
+        return replace(self, **{**greedy, **given})
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -210,6 +210,16 @@ def test_drawn_answers_depend_on_text_and_seed_alone(lively, name) -> None:
     )
 
 
+def test_a_tiny_temperature_is_greedy_and_leaves_its_neighbours_alone(lively) -> None:
+    model = lively("gpt2")
+    rows, vectors = _rows(model), _vectors(model)
+    greedy = model.generate(rows, vectors, [0] * 4, WritingConfig(8))
+    drawn = WritingConfig(8, temperature=1.5, seed=1)
+    mixed = [WritingConfig(8, temperature=1e-40), WritingConfig(8), drawn, drawn]
+    alone = model.generate(rows[2:], vectors, [0] * 2, drawn)
+    assert model.generate(rows, vectors, [0] * 4, mixed) == [*greedy[:2], *alone]
+
+
 def test_tokens_are_drawn_with_their_probabilities() -> None:
     shares = torch.tensor([0.1, 0.5, 0.15, 0.25])
     logits = shares.log().expand(4, 4)

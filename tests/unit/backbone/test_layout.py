@@ -151,6 +151,17 @@ def test_cutting_keeps_all_words_that_fit(backbone) -> None:
     assert " ".join(_tokens(bert, cut.ids)).endswith("and a sad cat is [MASK] . [SEP]")
 
 
+def test_a_text_without_spaces_is_cut_between_characters(any_backbone) -> None:
+    if any_backbone.max_tokens is None:
+        return
+    word = min(any_backbone.space.words)[0]
+    row = {"text": "-".join([word] * 90)}
+    with pytest.raises(TaskError, match="Cut long texts"):
+        _encode(any_backbone, "{soft} {text} is {answer} .", row, length=4)
+    cut = _encode(any_backbone, "{soft} {text} is {answer} .", row, length=4, truncate=True)
+    assert 56 <= max(len(cut.ids), len(cut.decoder_ids)) <= 64
+
+
 def test_remembered_texts_have_a_bound(backbone, monkeypatch) -> None:
     from promptport.backbone import layout
 

@@ -33,12 +33,13 @@ def exported(engine, folders, out, **options):
 
 
 def test_rows_as_parts():
-    line = (None, None, 5, 6, "{text} It was", None, 7)
-    assert joined(line, (90, 91, 92)) == [[90, 91, 5, 6], "{text} It was", [92, 7]]
+    text = ("", "a", " and ", "b", " {a}")
+    line = (None, None, 5, 6, text, None, 7)
+    assert joined(line, (90, 91, 92)) == [[90, 91, 5, 6], text, [92, 7]]
     parts = joined(line, ())
-    assert parts == [slice(0, 2), [5, 6], "{text} It was", slice(2, 3), [7]]
-    row = filled(parts, {"text": "a {b}"}, lambda text: [len(text)])
-    assert row == [slice(0, 2), 5, 6, 12, slice(2, 3), 7]
+    assert parts == [slice(0, 2), [5, 6], text, slice(2, 3), [7]]
+    row = filled(parts, {"a": "see {b}", "b": "{a}"}, lambda text: [text])
+    assert row == [slice(0, 2), 5, 6, "see {b} and {a} {a}", slice(2, 3), 7]
 
 
 def test_the_manifest(backbone, saved, tmp_path, films):
@@ -153,7 +154,7 @@ def test_the_client_makes_the_rows_that_we_make(
 
     monkeypatch.setattr("urllib.request.urlopen", posted)
     asked = client.Client(model.name)
-    row = asked.row("p", text="the old film")
+    row = asked.row("p", {"text": "the old film"})
     prompt = load_prompt(folder)
     answer = model.layout.answer_ids(["film"])[0][:1]
     (laid,) = model.layout.encode(
@@ -163,7 +164,7 @@ def test_the_client_makes_the_rows_that_we_make(
     assert torch.allclose(row, wanted[: len(row)], atol=1e-5)
     assert len(row) == laid.scored[0] + 1
     with pytest.raises(ConnectionRefusedError):
-        asked.ask("p", text="the old film")
+        asked.ask("p", {"text": "the old film"})
     if engine == "vllm":
         told = torch.load(io.BytesIO(base64.b64decode(sent["prompt_embeds"])), weights_only=True)
     else:

@@ -150,3 +150,13 @@ def test_places_that_are_taken(tmp_path, saved, backbone):
     with pytest.raises(PromptPortError, match="which is there"):
         export_prompts([folder], engine, tmp_path / "X.gguf", python=python)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["P", "X.gguf"]
+    for name, text in (("Y.gguf.md", "mine"), ("Y.gguf.json", "{}")):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(PromptPortError, match=rf"{name}, which is there"):
+            export_prompts([folder], engine, tmp_path / "Y.gguf", python=python)
+        assert (tmp_path / name).read_text() == text
+        (tmp_path / name).unlink()
+    (tmp_path / "Y.gguf.md").write_text("ours")
+    (tmp_path / "Y.gguf.json").write_text('{"written_by": "promptport 0.1.0"}')
+    with pytest.raises(PromptPortError, match="--base: expected the model as a GGUF file"):
+        export_prompts([folder], engine, tmp_path / "Y.gguf", python=python)

@@ -11,7 +11,7 @@ from tests.docs.pages import blocks
 from tests.unit.engines.conftest import BEHIND, FRONT
 
 from promptport.backbone import Backbone, EncodedRow
-from promptport.engines import Reference, check_export, export_prompts, find_engine
+from promptport.engines import Reference, check_export, checking, export_prompts, find_engine
 from promptport.errors import BackboneError
 from promptport.storage import load_prompt
 
@@ -129,6 +129,24 @@ def test_the_lines_of_the_readme(name, backbone, saved, tmp_path, monkeypatch, c
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "field",
+    ["class", "part", "ids", "row", "tokenizer", "torch", "fields", "name", "self", "max_tokens"],
+)
+def test_a_field_may_have_any_name(field, backbone, saved, tmp_path, monkeypatch, capsys):
+    model = backbone("gpt2")
+    folder = saved(model, template=f"{{soft}} {{{{text}}}} {{{field}}} is {{answer}}")
+    made = exported([folder], tmp_path / "H")
+    monkeypatch.chdir(made.place)
+    (code,) = [block for block in blocks(str(made.place / "README.md"))]
+    names: dict[str, object] = {}
+    exec(compile(code.text, "README.md", "exec"), names)
+    ids = names["row"]({field: f"the old {{{field}}}"})
+    said = names["tokenizer"].decode([i for i in ids if i < len(model.tokenizer)])
+    assert f"{{text}} the old {{{field}}} is" in said
+
+
 @pytest.mark.parametrize(("name", "template"), [("gpt2", FRONT), ("t5", BEHIND), ("bert", FRONT)])
 def test_check(name, template, backbone, saved, tmp_path, here):
     model = backbone(name)
@@ -138,6 +156,32 @@ def test_check(name, template, backbone, saved, tmp_path, here):
     assert found.rows == 4
     assert (found.answers_equal, found.slip, found.passed) == (1.0, 0.0, True)
     assert found.laid_out == 1.0
+
+
+@pytest.mark.long
+def test_a_check_fails_where_a_client_lays_rows_out_otherwise(
+    backbone, saved, tmp_path, here, monkeypatch
+):
+    model = backbone("gpt2")
+    made = exported([saved(model, template="{soft} {{text}} {text} is {answer}")], tmp_path / "H")
+    found = check_export(made, 2, reference=Reference(model))
+    assert (found.laid_out, found.passed) == (1.0, True)
+    monkeypatch.setattr(checking, "filled", lambda parts, fields, tokenize: [0])
+    found = check_export(made, 2, reference=Reference(model))
+    assert (found.laid_out, found.slip, found.passed) == (0.0, 0.0, False)
+
+
+def test_an_engine_that_says_nothing_fails_its_check(backbone, saved, tmp_path, here, monkeypatch):
+    model = backbone("gpt2")
+    made = exported([saved(model)], tmp_path / "H")
+
+    def silent(*asked):
+        answer = here(*asked)
+        return {**answer, "cases": [{**case, "answer": []} for case in answer["cases"]]}
+
+    monkeypatch.setattr(checking, "run_engine", silent)
+    found = check_export(made, 2, reference=Reference(model))
+    assert (found.slip, found.passed) == (float("inf"), False)
 
 
 def test_a_check_that_fails(backbone, saved, tmp_path, here):

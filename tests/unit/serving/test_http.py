@@ -14,6 +14,8 @@ from promptport.serving.http import make_app  # noqa: E402
 from promptport.serving.openai import Limits  # noqa: E402
 from promptport.serving.pool import RefusedError  # noqa: E402
 
+JSON = {"content-type": "application/json"}
+
 
 class Pool:
     """Says what it was asked."""
@@ -123,7 +125,6 @@ def test_rows_and_settings_reach_the_worker(call, pool) -> None:
     greedy = {**body, "temperature": 0, "max_completion_tokens": 9}
     call("POST", "/v1/completions", json=greedy)
     assert pool.asked[-1]["writing"]["max_new_tokens"] == 9
-    assert "top_p" not in pool.asked[-1]["writing"]
 
 
 def test_a_chat_has_texts_or_parts_of_text(call, pool) -> None:
@@ -199,6 +200,43 @@ def test_what_cannot_be_done_is_one_line(call, body, status, told) -> None:
     assert answer.status_code == status
     assert told in answer.json()["error"]["message"]
     assert ("retry-after" in answer.headers) == (status == 503)
+
+
+def test_a_refusal_that_quotes_half_a_surrogate_pair_can_be_sent(call, pool) -> None:
+    async def refuse(asks, soft_prompt=None):
+        raise RefusedError("text 1: expected a text in 'text', got only \ud800", 400)
+
+    pool.ask = refuse
+    body = json.dumps({"model": "tiny", "prompt": {"\ud800": "a"}})
+    answer = call("POST", "/v1/completions", content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert r"only \ud800" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/films"])
+def test_a_list_is_not_waited_for_when_the_client_is_gone(pool, monkeypatch, path) -> None:
+    monkeypatch.setattr("promptport.serving.http._LOOK_SECONDS", 0.01)
+
+    async def never(name=None):
+        await asyncio.Event().wait()
+
+    pool.prompts = never
+    sent: list[dict] = []
+
+    async def run() -> None:
+        parts = iter(({"type": "http.request", "body": b""}, {"type": "http.disconnect"}))
+
+        async def receive():
+            return next(parts, {"type": "http.disconnect"})
+
+        async def send(message):
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
+        await asyncio.wait_for(make_app(pool)({**scope, "state": {}}, receive, send), 5)
+
+    asyncio.run(run())
+    assert sent[0]["status"] == 499
 
 
 def test_a_body_that_is_no_json_or_too_large_is_refused(call, pool) -> None:
@@ -298,10 +336,18 @@ def test_a_soft_prompt_of_the_request_reaches_the_worker_once(call, pool) -> Non
         ({"vectors": [[1]], "path": "/etc/passwd"}, "soft_prompt.path: Extra inputs"),
         ({"vectors": [[1]], "virtual_tokens": 0}, "soft_prompt.virtual_tokens"),
         ({"vectors": [[1]]}, "expected MODEL:PROMPT, or soft_prompt with labels"),
+        ({"vectors": [[1]], "labels": {"a" * 201: "b"}}, "at most 200 characters"),
+        ({"vectors": [[1]], "labels": {"a": "b" * 201}}, "at most 200 characters"),
+        ({"vectors": [[1]], "labels": {"a": ["b"] * 101}}, "soft_prompt.labels.a"),
+        ({"vectors": [[1]], "labels": {str(i): "b" for i in range(1001)}}, "at most 1000 items"),
+        ({"vectors": [[1]], "labels": {"\ud800": "b"}}, "unicode"),
+        ({"vectors": [[1]], "labels": {"a": ["\ud800"]}}, "soft_prompt.labels.a"),
+        ({"vectors": [[1]], "template": "{soft} \ud800 {answer}"}, "unicode"),
     ],
 )
 def test_a_soft_prompt_that_is_none_is_one_line(call, pool, given, told) -> None:
-    body = {"model": "tiny", "input": "a", "soft_prompt": given}
-    answer = call("POST", "/classify", json=body)
+    body = json.dumps({"model": "tiny", "input": "a", "soft_prompt": given})
+    answer = call("POST", "/classify", content=body, headers=JSON)
     assert (answer.status_code, told in answer.json()["error"]["message"]) == (400, True)
+    assert len(answer.json()["error"]["message"]) < 200
     assert pool.asked == []

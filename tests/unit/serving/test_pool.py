@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from promptport.serving.pool import RefusedError, WorkerPool
-from promptport.serving.worker import WorkerSettings
+from promptport.serving.worker import WorkerSettings, line_of
 
 
 class Worker:
@@ -68,3 +69,50 @@ def test_another_beginning_ends_with_an_error_and_is_not_spliced() -> None:
     assert got == ["one", " two", "the server failed, and cannot take this answer up again"]
     assert "cancel" in two.sent[-1]
     assert two.requests == {}
+
+
+FIRST = """
+import sys
+print('{"ready": {}}', flush=True)
+sys.stdin.readline()
+print('"' + 300000 * "a" + '"', flush=True)
+sys.stdin.read()
+"""
+SECOND = """
+import json, sys
+print('{"ready": {}}', flush=True)
+for line in sys.stdin:
+    print(json.dumps({"number": json.loads(line)["number"], "prompts": ["films"]}), flush=True)
+"""
+
+
+@pytest.mark.parametrize("first", [FIRST, FIRST.replace("300000", "3")], ids=["long", "no event"])
+def test_a_worker_that_says_what_cannot_be_read_is_replaced(monkeypatch, first) -> None:
+    programs = iter((first, SECOND))
+    real = asyncio.create_subprocess_exec
+
+    async def start(program, *_, **options):
+        return await real(program, "-c", next(programs), **{**options, "limit": 100000})
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+
+    async def run() -> tuple[list[Any], int]:
+        pool = WorkerPool(WorkerSettings(("prompts",)))
+        await pool.start()
+        names = await asyncio.wait_for(pool.prompts(), 30)
+        await pool.close()
+        return names, pool.restarts
+
+    assert asyncio.run(run()) == (["films"], 1)
+
+
+def test_an_event_that_cannot_be_sent_is_an_error_of_its_job(monkeypatch) -> None:
+    half = line_of({"number": 1, "replies": [{"text": "\ud800"}]})
+    assert half.isascii()
+    assert json.loads(half)["replies"] == [{"text": "\ud800"}]
+    monkeypatch.setattr("promptport.serving.worker.MOST_BYTES", 100)
+    long = json.loads(line_of({"number": 2, "replies": [{"text": "a" * 100}]}))
+    assert (long["number"], long["error"]["status"]) == (2, 400)
+    assert "expected at most 100 bytes, got 136: send fewer rows" in long["error"]["message"]
+    odd = json.loads(line_of({"number": 3, "replies": [{"text": object()}]}))
+    assert (odd["number"], odd["error"]["status"]) == (3, 500)

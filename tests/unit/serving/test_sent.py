@@ -122,6 +122,18 @@ def test_all_asks_of_a_job_share_one_prompt() -> None:
     assert job_of({**message, "soft_prompt": None}).asks[0].soft_prompt is None
 
 
+def test_a_file_of_another_shape_or_type_is_refused(recwarn) -> None:
+    for tensor, told in (
+        (torch.tensor(1.0), r"expected a tensor (n, d), got ()"),
+        (torch.zeros(2, 3, 4), r"expected a tensor (n, d), got (2, 3, 4)"),
+        (torch.zeros(2, 3, dtype=torch.complex64), "got torch.complex64"),
+    ):
+        with pytest.raises(PromptPortError) as caught:
+            SentPrompt.of_message({"safetensors": b64(save({"x": tensor}))})
+        assert told in str(caught.value)
+    assert len(recwarn) == 0
+
+
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 

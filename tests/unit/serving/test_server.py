@@ -163,6 +163,65 @@ def test_a_folder_that_comes_changes_and_goes_is_noticed(backbone, films, tmp_pa
     assert server.names == ["two"]
 
 
+def test_a_prompt_that_moved_within_the_library_is_found(backbone, films, tmp_path, monkeypatch):
+    monkeypatch.setattr(shelf, "_LOOK_AGAIN", 0.0)
+    model = backbone("gpt2")
+    for place in ("a/one", "b/two"):
+        save_prompt(prompt_of(model, films, 3, 0), tmp_path / place)
+    server = PromptServer(model, tmp_path, tasks=[films])
+    before = server.answer([Ask("one", "a film")])
+    (tmp_path / "a/one").rename(tmp_path / "b/one")
+    assert server.answer([Ask("one", "a film")]) == before
+
+
+def test_a_stand_in_shares_no_question_with_a_task_of_its_name(backbone, films) -> None:
+    model = backbone("gpt2")
+    known = prompt_of(model, films, 3, 0)
+    prompts = {"films": known.with_provenance(task=None), "one": known}
+    for names in (("films", "one"), ("one", "films")):
+        server = PromptServer(model, {name: prompts[name] for name in names}, tasks=[films])
+        told = {name: server.shelf.get(name).to_dict()["kind"] for name in names}
+        assert told == {"films": "text2text", "one": "classification"}
+
+
+def test_a_row_is_named_by_its_place_in_the_request(served) -> None:
+    server, _, _ = served("gpt2")
+    asks = [Ask("front", "fine"), Ask("twin", "good"), Ask("probe", "x"), Ask("front", " ")]
+    with pytest.raises(TaskError, match="text 4: expected a text in 'text', got an empty one"):
+        server.answer(asks)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"temperature": 0}, {"temperature": 0, "top_p": 1}),
+        ({"temperature": 0, "top_p": 0.5}, {"temperature": 0, "top_p": 1}),
+        ({"top_p": 0.5}, {"temperature": 0.7, "top_p": 0.5}),
+        ({"temperature": 2}, {"temperature": 2, "top_p": 0.9}),
+    ],
+)
+def test_how_a_task_draws_is_changed_by_a_client(backbone, stories, given, wanted) -> None:
+    model = backbone("gpt2")
+    drawing = replace(stories, writing=WritingConfig(6, temperature=0.7, top_p=0.9))
+    server = PromptServer(model, {"story": prompt_of(model, drawing, 2, 0)}, tasks=[drawing])
+    writing = server.lay_out(Ask("story", "the cat", writing=given)).writing
+    assert (writing.temperature, writing.top_p) == (wanted["temperature"], wanted["top_p"])
+    greedy = server.lay_out(Ask(None, "the cat", writing={"top_p": 0.5})).writing
+    assert greedy == WritingConfig()
+
+
+def test_rows_have_a_limit_where_positions_have_none(backbone, films) -> None:
+    model = backbone("t5")
+    assert model.max_tokens is None
+    prompts = {"p": prompt_of(model, films, 3, 0)}
+    server = PromptServer(model, prompts, tasks=[films], most_tokens=50)
+    assert server.answer([Ask("p", "a film")])[0].text in films.labels
+    with pytest.raises(TaskError, match="text 2: expected at most 50 tokens with the prompt, got "):
+        server.answer([Ask("p", "a film"), Ask("p", "a film " * 60)])
+    free = PromptServer(model, prompts, tasks=[films])
+    assert free.answer([Ask("p", "a film " * 60)])[0].read > 50
+
+
 def test_least_recently_used_prompts_are_let_go(backbone, films, tmp_path) -> None:
     model = backbone("gpt2")
     for i in range(4):
@@ -209,7 +268,10 @@ def test_a_prompt_whose_task_is_not_at_hand_writes_and_says_so(backbone, films) 
         ({"prompt": "front"}, "got neither"),
         ({"prompt": "front", "text": "a", "messages": []}, "got both"),
         ({"prompt": "front", "messages": []}, "got none"),
-        ({"prompt": None, "text": "a", "writing": {"top_p": 2}}, "top_p: expected above 0"),
+        (
+            {"prompt": None, "text": "a", "writing": {"temperature": 1, "top_p": 2}},
+            "top_p: expected above 0",
+        ),
         ({"prompt": None, "messages": [{"role": "user", "content": "a"}]}, "chat template"),
     ],
 )

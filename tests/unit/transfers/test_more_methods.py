@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -315,9 +316,16 @@ def test_projector_says_when_it_never_learned(unlike):
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("linear_map", {"ridge": -1.0}, r"linear_map: expected ridge >= 0, got ridge=-1\.0"),
+        (
+            "linear_map",
+            {"ridge": -1.0},
+            r"linear_map: expected ridge >= 0, and finite, got ridge=-1\.0",
+        ),
         ("omp", {"k": 0}, "omp: expected k >= 1, got k=0"),
-        ("weighted_sum", {"k": 0}, "weighted_sum: expected k >= 1 and temperature > 0, got k=0"),
+        ("linear_map", {"ridge": math.inf}, "linear_map: expected ridge >= 0, and finite, got rid"),
+        ("least_squares", {"ridge": math.inf}, "ridge: expected 0 or more, and finite, got inf"),
+        ("weighted_sum", {"k": 0}, "weighted_sum: expected k >= 1 and temperature >= 1e-06, got"),
+        ("weighted_sum", {"temperature": 1e-40}, "temperature >= 1e-06, got k=10, temperature=1e"),
         ("weighted_sum", {"temperature": 0.0}, r"got k=10, temperature=0\.0"),
         ("projector", {"steps": 0}, "projector: expected steps, batch and hidden >= 1"),
         ("projector", {"batch": 0}, "batch=0"),

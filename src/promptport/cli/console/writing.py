@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -79,7 +78,7 @@ def with_writing(task: Task, **given: Any) -> Task:
     task.need_text2text(f"Leave out {', '.join(map(option_name, named))}")
     if "stop" in named:
         named["stop"] = tuple(text.replace("\\n", "\n") for text in named["stop"])
-    return task.with_writing(replace(task.writing, **named))
+    return task.with_writing(task.writing.changed(named))
 
 
 def chat_template(

@@ -6,7 +6,7 @@ Needs torch, safetensors and transformers; no promptport, and no weights of the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,13 @@ class Embedder:
         """The prompts."""
         return list(self.prompts)
 
-    def row(self, name: str, **fields: str) -> torch.Tensor:
-        """The row (T, d) of a prompt with texts, in float32."""
+    def row(self, name: str, fields: Mapping[str, str]) -> torch.Tensor:
+        """The row (T, d) of a prompt with texts by field, in float32."""
         parts: list[Any] = []
         for part in self.prompts[name]["row"]:
             if "text" in part:
-                text = part["text"]
-                for field, value in fields.items():
-                    text = text.replace("{" + field + "}", value)
+                # literal, field, literal, ... in turn
+                text = "".join(fields[p] if i % 2 else p for i, p in enumerate(part["text"]))
                 parts.append(self.tokenizer(text, add_special_tokens=False)["input_ids"])
             else:
                 parts.append(slice(*part["virtual_tokens"]) if "ids" not in part else part["ids"])
@@ -58,7 +57,7 @@ class Embedder:
         made = [
             self.vectors[name][part]
             if isinstance(part, slice)
-            else self.table[torch.tensor(part)].float() * scale
+            else self.table[torch.tensor(part, dtype=torch.long)].float() * scale
             for part in parts
         ]
         return torch.cat(made).clone()  # a view would take its whole storage along

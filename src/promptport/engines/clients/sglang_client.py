@@ -3,13 +3,14 @@
 The server runs with `--disable-radix-cache`: it keeps prefixes by token ids, which rows have none.
 
     client = Client("MODEL")
-    print(client.ask("NAME", text="A text"))
+    print(client.ask("NAME", {"text": "A text"}))
 """
 
 from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 from embedder import Embedder
@@ -27,14 +28,14 @@ class Client(Embedder):
         super().__init__(model)
         self.server = server
 
-    def ask(self, name: str, *, max_tokens: int = 8, **fields: str) -> str:
+    def ask(self, name: str, fields: Mapping[str, str], max_tokens: int = 8) -> str:
         """What the model writes behind a row."""
-        return str(self.complete(name, max_tokens=max_tokens, **fields)["text"])
+        return str(self.complete(name, fields, max_tokens)["text"])
 
-    def complete(self, name: str, *, max_tokens: int = 8, **fields: str) -> dict[str, Any]:
+    def complete(self, name: str, fields: Mapping[str, str], max_tokens: int = 8) -> dict[str, Any]:
         """The whole answer of /generate."""
         body = {
-            "input_embeds": self.row(name, **fields).tolist(),
+            "input_embeds": self.row(name, fields).tolist(),
             "sampling_params": {"temperature": 0, "max_new_tokens": max_tokens},
         }
         asked = urllib.request.Request(

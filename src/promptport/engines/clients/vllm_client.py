@@ -3,7 +3,7 @@
 The server runs with `--enable-prompt-embeds`, for users that it trusts.
 
     client = Client("MODEL")
-    print(client.ask("NAME", text="A text"))
+    print(client.ask("NAME", {"text": "A text"}))
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -30,14 +31,14 @@ class Client(Embedder):
         super().__init__(model)
         self.server = server
 
-    def ask(self, name: str, *, max_tokens: int = 8, **fields: str) -> str:
+    def ask(self, name: str, fields: Mapping[str, str], max_tokens: int = 8) -> str:
         """What the model writes behind a row."""
-        return str(self.complete(name, max_tokens=max_tokens, **fields)["choices"][0]["text"])
+        return str(self.complete(name, fields, max_tokens)["choices"][0]["text"])
 
-    def complete(self, name: str, *, max_tokens: int = 8, **fields: str) -> dict[str, Any]:
+    def complete(self, name: str, fields: Mapping[str, str], max_tokens: int = 8) -> dict[str, Any]:
         """The whole answer of /v1/completions, with the log-probabilities of 20 tokens."""
         stream = io.BytesIO()
-        torch.save(self.row(name, **fields), stream)
+        torch.save(self.row(name, fields), stream)
         body = {
             "model": self.model,
             "prompt_embeds": base64.b64encode(stream.getvalue()).decode(),

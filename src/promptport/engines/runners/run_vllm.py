@@ -27,7 +27,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     settings = vllm.SamplingParams(
         temperature=0.0,
         max_tokens=request["new"],
-        logprobs=request["asked"],
+        logprobs=request["vocabulary"],
         stop_token_ids=request["ends"],
     )
     done = model.generate([{"prompt_embeds": row} for row in rows], settings)

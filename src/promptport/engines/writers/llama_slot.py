@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from promptport.engines.material import Carried, Material
+from promptport.engines.material import Material, slot_file
 from promptport.engines.running import run_engine
 from promptport.engines.writers import gguf
 from promptport.engines.writers.bases import base_header
@@ -14,11 +14,6 @@ from promptport.scratch import scratch_folder
 
 RUNNER, PACKAGES = "run_llama_server", "xllamacpp numpy"
 _CONTEXT = 512
-
-
-def slot_file(item: Carried) -> str:
-    """Name of a prompt's slot file."""
-    return f"{item.name}.slot"
 
 
 def write(material: Material, target: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ x = (ĀᵀĀ + λI)⁻¹ Āᵀ r up to its norm, which a magnitude rule decides 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -156,11 +157,13 @@ def factor(anchors: Tensor, *, ridge: float = DEFAULT_RIDGE) -> Factor:
         ridge: λ as a share of the mean eigenvalue k / d, 0 or more.
 
     Raises:
-        PromptPortError: a negative ridge.
+        PromptPortError: a negative ridge, or an infinite one.
         ShapeError: a zero row.
     """
-    if not ridge >= 0:
-        raise PromptPortError("ridge", expected="0 or more", got=str(ridge), fix="Leave it out")
+    if not 0 <= ridge < math.inf:
+        raise PromptPortError(
+            "ridge", expected="0 or more, and finite", got=str(ridge), fix="Leave it out"
+        )
     k, d = anchors.shape
     weight = ridge * k / d
     if anchors.dtype == torch.float64 or k < d:

@@ -7,6 +7,8 @@ rows with these. (`omp` takes few of them.)
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -41,13 +43,13 @@ def linear_map(
         (n, d_t): v W, or (v - mean_s) W + mean_t.
 
     Raises:
-        PromptPortError: a negative ridge.
+        PromptPortError: a negative ridge, or an infinite one.
         AnchorError: fewer than two anchors to centre.
     """
-    if not ridge >= 0:
+    if not 0 <= ridge < math.inf:
         raise PromptPortError(
             "linear_map",
-            expected="ridge >= 0",
+            expected="ridge >= 0, and finite",
             got=f"ridge={ridge}",
             fix=f"Leave it out for {DEFAULT_RIDGE}",
         )

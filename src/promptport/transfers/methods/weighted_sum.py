@@ -9,6 +9,8 @@ from promptport.relative import topk_mask
 from promptport.transfers.problem import TransferProblem
 from promptport.transfers.registry import transfer_method
 
+_COLDEST = 1e-6  # cosines divided by less may overflow
+
 
 @transfer_method(
     "weighted_sum.v1",
@@ -27,18 +29,18 @@ def weighted_sum(
     Args:
         problem: what to move.
         k: nearest anchors per virtual token, 1 or more; None for all. 1 is `discretize`.
-        temperature: above 0; the smaller, the more the nearest word counts.
+        temperature: 1e-6 or more; the smaller, the more the nearest word counts.
 
     Returns:
         (n, d_t): softmax(r / temperature) A_t, with norms like those of words.
 
     Raises:
-        PromptPortError: k below 1, or no temperature.
+        PromptPortError: k below 1, or a temperature below 1e-6.
     """
-    if (k is not None and k < 1) or not temperature > 0:
+    if (k is not None and k < 1) or not temperature >= _COLDEST:
         raise PromptPortError(
             "weighted_sum",
-            expected="k >= 1 and temperature > 0",
+            expected=f"k >= 1 and temperature >= {_COLDEST:g}",
             got=f"k={k}, temperature={temperature}",
             fix="Leave both out for the defaults",
         )
