@@ -260,8 +260,7 @@ def test_a_free_prompt_without_a_task_is_refused_or_warned_of(
     assert "--task: expected a task, to ask both models about it, got none" in err
     code, _, err = run_cli(*ask, "--method", "embeddings")
     assert code == 0
-    assert "name the task: --task" in err
-    assert "TASK" not in err
+    assert "(promptport move, with the task as --task)" in err
     assert "promptport inspect" in err
 
 

@@ -205,8 +205,13 @@ def test_tasks(folders) -> None:
     given = Library.open(folders, tasks=["sentiment", "topic", "topic"])
     assert [entry.task_name for entry in given.entries] == ["sentiment", "topic", "topic"]
     assert given.notes == ("v was made for emotion, its task is given as topic",)
-    with pytest.raises(PromptPortError, match=r"--task: .* one per folder \(3\), got 1"):
-        Library.open(folders, tasks=["topic"])
+    for named in (["emotion", "sentiment", "topic"], ["topic", "emotion", "sentiment"]):
+        by_name = Library.open(folders, tasks=named)
+        assert [entry.task_name for entry in by_name.entries] == ["sentiment", "topic", "emotion"]
+        assert by_name.notes == ()
+    assert set(Library.open(folders, tasks=["topic"]).tasks) == {"b", "v"}
+    with pytest.raises(PromptPortError, match=r"--task: .* per folder \(3\), got topic, sentiment"):
+        Library.open(folders, tasks=["topic", "sentiment"])
 
 
 def test_search(folders, backbone) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from promptport.errors import PromptPortError
 
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
+    from promptport.provenance import Provenance
 
 STATE_FILE = ".tuning-state.safetensors"  # of an unfinished run, in its folder
 HTML_MARK = b"<title>promptport"  # of the reports
@@ -90,13 +91,16 @@ def check_out(out: Path, *inputs: Path, own: Path | None = None) -> None:
         )
 
 
-def check_other_prompt(out: Path, *tasks: str | None, force: bool = False) -> None:
+def check_other_prompt(
+    out: Path, *tasks: str | None, force: bool = False, combined: bool = False
+) -> None:
     """Refuse to write a prompt over one of another task.
 
     Args:
         out: the prompt folder.
         tasks: names that the task of its new prompt may have; None where nobody knows.
         force: whatever is there may go.
+        combined: so may a combination, which its parts make again.
 
     Raises:
         PromptPortError: the folder holds a prompt of another task, or one that names no task.
@@ -108,9 +112,12 @@ def check_other_prompt(out: Path, *tasks: str | None, force: bool = False) -> No
         return
     known = [task for task in tasks if task is not None]
     try:
-        made = load_prompt(out).provenance.task
+        old: Provenance | None = load_prompt(out).provenance
     except PromptPortError:  # of another kind, or damaged: nobody's to lose without a word
-        made = None
+        old = None
+    made = None if old is None else old.task
+    if combined and old is not None and old.history[-1:] and _is_combining(old.history[-1]):
+        return
     if made not in known:
         like = f", or one with a prompt for {known[0]}" if known else ""
         raise PromptPortError(
@@ -119,6 +126,10 @@ def check_other_prompt(out: Path, *tasks: str | None, force: bool = False) -> No
             got=f"{out}, which holds {'another adapter' if made is None else f'one for {made}'}",
             fix="Name another folder, or write over it with --force",
         )
+
+
+def _is_combining(step: Mapping[str, Any]) -> bool:
+    return step.get("step") in ("apply", "merge", "search")
 
 
 def check_vector_out(out: Path, prompt: SoftPrompt | None = None) -> None:

@@ -229,7 +229,7 @@ def command(
         data=data,
         loading=loading,
     )
-    check_other_prompt(out, made.prompt.provenance.task, force=force)
+    check_other_prompt(out, made.prompt.provenance.task, force=force, combined=True)
     save_prompt(made.prompt, out)
     for line in made.notes:
         note(line)
