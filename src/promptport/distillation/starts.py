@@ -26,7 +26,6 @@ LARGE_BUDGET = DistillConfig(
     steps=120,
     check=20,
     patience=3,
-    least_gain=0.15,
     enough_same=0.8,
     average=10,
     relative_lr=0.1,
