@@ -13,7 +13,7 @@ from promptport.backbone import Backbone
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
 from promptport.records import packed, unpacked
-from promptport.tasks import Task
+from promptport.tasks import Task, WritingConfig
 
 __all__ = [
     "CELLS_FILE",
@@ -160,7 +160,19 @@ def backbone_stamp(backbone: Backbone) -> str:
 
 
 def task_stamp(task: Task, split: str) -> str:
-    """Of what a task asks in a split: template, label words in their order, metric and rows."""
+    """Of what a task asks in a split: templates, label words in their order, how answers are given
+    and written, metric and rows."""
     labels = None if task.labels is None else list(task.labels.items())
     rows = [[sorted(row.fields.items()), row.answer] for row in task.load(split)]
-    return stamp_of(task.name, task.kind, task.template.text, task.metric, labels, split, rows)
+    told = [task.name, task.kind, task.template.text, task.metric, labels, split, rows]
+    # What is as usual is left out, so that stamps of before count where nothing else was set.
+    more: dict[str, Any] = {}
+    if task.manual is not None:
+        more["manual"] = task.manual.text
+    if task.paraphrases:
+        more["paraphrases"] = [template.text for template in task.paraphrases]
+    if task.writing != WritingConfig():
+        more["writing"] = task.writing.to_dict()
+    if not task.sentinel:
+        more["sentinel"] = False
+    return stamp_of(*told, *([more] if more else []))

@@ -71,11 +71,15 @@ def _fits(place: Mapping[str, Any], key: str, wanted: Any, where: str) -> bool:
         other = wanted.lstrip("!=")
         if other not in place:
             raise unknown(f"{where}, pattern, {key!r}", other, sorted(place))
-        same = value == place[other] or (isinstance(value, list) and place[other] in value)
+        same = value == place[other] or _has(value, place[other]) or _has(place[other], value)
         return same is wanted.startswith("=")
     if isinstance(wanted, list):
         return bool(value == wanted or value in wanted)
     return bool(value == wanted)
+
+
+def _has(values: Any, value: Any) -> bool:
+    return isinstance(values, list) and value in values
 
 
 def _product(choices: Mapping[str, Sequence[Any]]) -> Iterator[Place]:

@@ -15,7 +15,8 @@ from promptport.recipes.cells import Cell, digest
 from promptport.recipes.kinds import KINDS, names_in
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
-from promptport.recipes.settings import SPLITS, Settings, unknown
+from promptport.recipes.settings import Settings, unknown
+from promptport.tasks.data import SPLITS
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Plan:
         asked: cells of the grids.
         cells: these, and those whose prompts they read.
         left_out: cell id -> why it cannot be measured here.
-        stamps: cell id -> digest of the weights and rows that it depends on.
+        stamps: cell id -> digest of the weights and rows that it depends on; of the recipe's other
+            cells as well.
         finished: ids of cells that are there, of these weights and rows.
     """
 
@@ -80,7 +82,8 @@ def make_plan(
         RecipeError: a key of `only` that no cell has.
         FileFormatError: a damaged cell.
     """
-    asked = chosen(recipe.cells(), only or {})
+    all_cells = recipe.cells()
+    asked = chosen(all_cells, only or {})
     plan = Plan(asked, recipe.with_needs(asked))
     places = _Inputs(recipe, data, models)
     for cell in plan.cells:
@@ -98,6 +101,10 @@ def make_plan(
         plan.stamps[cell.id] = stamp
         if _is_there(cell, folder, stamp):
             plan.finished.add(cell.id)
+    for cell in all_cells:  # also those that `only` leaves out
+        stamp, why = places.stamp(cell)
+        if why is None:
+            plan.stamps.setdefault(cell.id, stamp)
     return plan
 
 
@@ -153,7 +160,7 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
 
     found = [cell for cell in cells if has(cell)]
     if cells and not found:
-        told = " ".join(f"{key}={','.join(map(str, only[key]))}" for key in only)
+        told = " ".join(f"{key}={','.join(dict.fromkeys(map(str, only[key])))}" for key in only)
         raise RecipeError(
             "--only",
             expected="values that one of the recipe's cells has, or more",

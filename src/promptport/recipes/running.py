@@ -139,6 +139,9 @@ def run_recipe(
         for other in others:
             reuse(plan, folder, other)
         dispatch = _Dispatch(recipe, plan, folder, tracking)
+        for unit in dispatch.units:
+            for cells in (unit.cells, *((cell,) for cell in unit.cells)):
+                folder.forget_states([cell.id for cell in cells], plan.stamps)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)
         if not dispatch.missing and not config.only:  # nothing is left to go on with
@@ -288,9 +291,9 @@ def _write(folder: RunFolder, recipe: Recipe, plan: Plan, source: str) -> None:
     record = {
         **{name: shown[name] for name in ("name", "question", "expected", "time", "reference")},
         "command": source,
-        "cells": [cell.to_dict() for cell in cells.values()],
+        "cells": [{**c.to_dict(), "stamp": plan.stamps.get(c.id)} for c in cells.values()],
         "left_out": [
-            {"kind": cells[i].kind, "place": dict(cells[i].place), "why": why}
+            {"id": i, "kind": cells[i].kind, "place": dict(cells[i].place), "why": why}
             for i, why in plan.left_out.items()
             if i in cells
         ],

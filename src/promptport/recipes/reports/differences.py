@@ -259,7 +259,8 @@ def _only(
         if other is None:
             lines.append((place_text(cell.kind, cell.place), "not asked for"))
         elif other.state != "finished":
-            why = f"failed: {other.error}" if other.state == "failed" else "not run"
+            told = "not run" if other.state == "missing" else other.state
+            why = f"{told}: {other.error}" if other.error else told
             lines.append((place_text(cell.kind, cell.place), why))
     return tuple(lines)
 

@@ -124,7 +124,7 @@ def _entry(cells: Sequence[MeasuredCell], left_out: bool, spec: TableSpec) -> En
     why = ""
     if mean is None:
         states = {cell.state for cell in cells}
-        why = next(s for s in ("finished", "failed", "missing") if s in states)
+        why = next(s for s in STATES if s in states)
         why = "no value" if why == "finished" else why
     return Entry(mean, len(cells), why, cells=tuple(cells))
 
