@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
-from promptport.records import packed, unpacked
+from promptport.records import digest, packed, unpacked
 from promptport.tasks import Task, WritingConfig
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "backbone_stamp",
     "packed",
     "rounded",
-    "stamp_of",
     "task_stamp",
     "unpacked",
 ]
@@ -146,17 +144,11 @@ def rounded(value: Any) -> Any:
     return round(value, 5) if isinstance(value, float) else value
 
 
-def stamp_of(*values: Any) -> str:
-    """First 16 digits of the sha256 of JSON values."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def backbone_stamp(backbone: Backbone) -> str:
     """Of all that scores of a backbone depend on, this version of promptport included."""
     space = backbone.space.fingerprint
     numbers = [str(backbone.dtype), backbone.device.type]
-    return stamp_of(__version__, backbone.weights_hash(), space, numbers)
+    return digest(__version__, backbone.weights_hash(), space, numbers)
 
 
 def task_stamp(task: Task, split: str) -> str:
@@ -175,4 +167,4 @@ def task_stamp(task: Task, split: str) -> str:
         more["writing"] = task.writing.to_dict()
     if not task.sentinel:
         more["sentinel"] = False
-    return stamp_of(*told, *([more] if more else []))
+    return digest(*told, *([more] if more else []))

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from promptport.errors import PromptPortError, RecipeError
-from promptport.recipes.cells import Cell, digest
+from promptport.recipes.cells import Cell
 from promptport.recipes.kinds import KINDS, names_in
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.settings import Settings, unknown
+from promptport.records import digest
 from promptport.tasks.data import SPLITS
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from promptport.errors import FileFormatError, RecipeError
 from promptport.files import atomic_folder, json_bytes, read_json, storage_error, write_atomic
-from promptport.recipes.cells import digest
+from promptport.records import digest
 
 _NEEDED = ("id", "kind", "place", "values", "stamp")
 

@@ -261,10 +261,14 @@ class _Dispatch:
 
 
 def _check_same(folder: RunFolder, recipe: Recipe) -> None:
-    """A folder keeps the cells of one recipe; that its settings change is no harm."""
+    """A folder keeps the cells of one recipe; that its settings change is no harm.
+
+    A recipe is named by its path as it was written, so `small` and `here/small` may be one file.
+    """
     if (folder.path / "recipe.json").is_file():
-        name = folder.read("recipe.json").get("name")
-        if name != recipe.name:
+        name = str(folder.read("recipe.json").get("name"))
+        short, long = sorted((name.split("/"), recipe.name.split("/")), key=len)
+        if long[-len(short) :] != short:
             raise RecipeError(
                 str(folder.path),
                 expected=f"a run of {recipe.name}",

@@ -67,7 +67,7 @@ class FakeRunner:
             self.settings.folder.add({**record, "stamp": order.stamps[cell.id]})
             if cell.kind == "tune":
                 self.settings.folder.prompt(cell.id).mkdir(parents=True)
-            yield Event(order, "done", cell.id, seconds=2.0)
+            yield Event(order, "done", cell.id)
         yield Event(order, "end")
 
     def close(self) -> None:
@@ -362,3 +362,16 @@ def test_unfinished_runs_of_other_data_are_removed(fake: Any, tmp_path: Path) ->
     with pytest.raises(StorageError):
         run_recipe(recipe, folder.path)
     assert list(folder.unfinished.iterdir()) == [now]
+
+
+@pytest.mark.parametrize(("other", "same"), [("here/small", True), ("small", True), ("big", False)])
+def test_a_recipe_is_the_same_by_another_path(
+    fake: Any, recipe: Recipe, tmp_path: Path, other: str, same: bool
+) -> None:
+    run_recipe(recipe, tmp_path / "run")
+    again = recipe_of(changed(grid=GRID), other)
+    if same:
+        assert run_recipe(again, tmp_path / "run").measured == 0
+    else:
+        with pytest.raises(RecipeError, match="Give another folder"):
+            run_recipe(again, tmp_path / "run")
