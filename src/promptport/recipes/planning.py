@@ -13,6 +13,7 @@ from typing import Any
 from promptport.errors import PromptPortError, RecipeError
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds import KINDS, names_in
+from promptport.recipes.matching import is_one_of
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.settings import Settings, unknown
@@ -157,7 +158,7 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
 
     def has(cell: Cell) -> bool:
         place = {"kind": cell.kind, **cell.place}
-        return all(key in place and _is_one_of(place[key], only[key]) for key in only)
+        return all(key in place and _is_named(place[key], only[key]) for key in only)
 
     found = [cell for cell in cells if has(cell)]
     if cells and not found:
@@ -171,11 +172,10 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
     return found
 
 
-def _is_one_of(value: Any, wanted: Sequence[Any]) -> bool:
+def _is_named(value: Any, wanted: Sequence[Any]) -> bool:
     """Whether a value is wanted; of several (the tasks of a sum), whether all of them are."""
-    if isinstance(value, list):
-        return value in wanted or all(each in wanted for each in value)
-    return value in wanted
+    several = isinstance(value, list) and all(is_one_of(each, wanted) for each in value)
+    return several or is_one_of(value, wanted)
 
 
 def units_of(plan: Plan, recipe: Recipe) -> list[Unit]:

@@ -144,8 +144,8 @@ def _measure(
     import torch
 
     from promptport.recipes.bench import Bench, bench_of
-    from promptport.records import digest
     from promptport.recipes.measuring import measure_unit
+    from promptport.records import digest
 
     torch.set_num_threads(given["threads"])
     key = digest(values, given["data"], given["models"])
