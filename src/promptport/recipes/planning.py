@@ -44,8 +44,7 @@ class Plan:
         asked: cells of the grids.
         cells: these, and those whose prompts they read.
         left_out: cell id -> why it cannot be measured here.
-        stamps: cell id -> digest of the weights and rows that it depends on; of the recipe's other
-            cells as well.
+        stamps: cell id -> digest of the weights and rows that it depends on.
         finished: ids of cells that are there, of these weights and rows.
     """
 
@@ -68,6 +67,8 @@ def make_plan(
     data: Path | None = None,
     models: Path | None = None,
     only: Mapping[str, Any] | None = None,
+    *,
+    every: bool = False,
 ) -> Plan:
     """Look at backbones, tasks and the folder of the run: what is there, and what is to be done.
 
@@ -79,6 +80,7 @@ def make_plan(
         data: folder with `lama/` and `nlu/`.
         models: folder of pretrained models.
         only: measure only cells with these values (any of several).
+        every: look at what all other cells of the recipe depend on as well, for their stamps.
 
     Raises:
         RecipeError: a key of `only` that no cell has.
@@ -103,7 +105,7 @@ def make_plan(
         plan.stamps[cell.id] = stamp
         if _is_there(cell, folder, stamp):
             plan.finished.add(cell.id)
-    for cell in all_cells:  # also those that `only` leaves out
+    for cell in all_cells if every else ():
         stamp, why = places.stamp(cell)
         if why is None:
             plan.stamps.setdefault(cell.id, stamp)

@@ -131,7 +131,8 @@ def run_recipe(
             other.read("recipe.json")  # refuses what is no run
         tracking = Tracking(config.track, recipe.name, folder) if config.track else None
         with stage("looking at backbones and tasks"):
-            plan = make_plan(recipe, folder, config.data, config.models, config.only)
+            given = config.data, config.models, config.only
+            plan = make_plan(recipe, folder, *given, every=True)
         _check_some(plan, recipe)
         _write(folder, recipe, plan, source)
         for cell in plan.missing:
