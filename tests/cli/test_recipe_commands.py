@@ -131,3 +131,32 @@ def test_listing(run_cli, recipe, tmp_path) -> None:
     code, _, err = run_cli("run", tmp_path / "none", "--list")
     assert code == 1
     assert "expected a folder of recipes, got no .yaml" in err
+
+
+def test_the_next_command_has_all_options_of_this_one(run_cli, tmp_path) -> None:
+    file = tmp_path / "open.yaml"
+    file.write_text(yaml.safe_dump(changed(lists={}, grid=[{**GRID[0], "backbone": "$backbones"}])))
+    given = ("--backbones", "nano-bert", "--set", "settings.words=9", "--out", tmp_path / "run")
+    code, _, err = run_cli("run", file, *given, "--validate")
+    assert code == 0, err
+    line = next(line for line in err.splitlines() if line.startswith("Next: "))
+    assert "--dry-run" in line
+    asked = line.removeprefix("Next: promptport ").split()
+    code, _, err = run_cli(*asked)
+    assert code == 0, err
+    assert "2 of 2 cells are missing" in err
+
+
+def test_the_command_of_a_run_names_its_cluster(run_cli, recipe, tmp_path, monkeypatch) -> None:
+    from promptport.recipes import running
+
+    told = {}
+
+    def run(recipe, out, config, *, source):
+        told["line"] = source
+        return running.RunResult(out, 0, 0, 0, {}, 0, {}, 0.0)
+
+    monkeypatch.setattr(running, "run_recipe", run)
+    options = ("--engine", "ray", "--address", "ray://there", "--gpus", 0.5)
+    run_cli("run", recipe, "--out", tmp_path / "run", *options, "--no-report")
+    assert "--address ray://there --gpus 0.5" in told["line"]

@@ -154,10 +154,12 @@ def command(
         "--set": settings,
         "--engine": None if engine == "local" else engine,
         "--workers": workers or None,
+        "--address": address,
+        "--gpus": gpus or None,
         "--slurm": slurm,
     }
     if validate:
-        _validated(opened, recipe, json_output)
+        _validated(opened, _line(recipe, given, "--dry-run"), json_output)
         return
     places: dict[str, Any] = {"data": data, "models": _models(models), "only": _only(only or [])}
     if status or dry_run:
@@ -190,9 +192,9 @@ def _models(given: Path | None) -> Path:
     return given or models_folder()
 
 
-def _line(recipe: Path, given: Mapping[str, Any]) -> str:
-    """The command, as the report shows it: of all cells, whichever this run measures (`--only`)."""
-    words: list[object] = ["run", recipe]
+def _line(recipe: Path, given: Mapping[str, Any], *flags: str) -> str:
+    """The command of the whole run: of all cells, whichever this one measures (`--only`)."""
+    words: list[object] = ["run", recipe, *flags]
     for name, value in given.items():
         for each in value if isinstance(value, list) else [value]:
             words += [] if each is None else [name, each]
@@ -202,11 +204,13 @@ def _line(recipe: Path, given: Mapping[str, Any]) -> str:
 def _overrides(settings: list[str], backbones: list[str]) -> dict[str, Any]:
     import yaml
 
+    from promptport.recipes.schema import plain_yaml
+
     found: dict[str, Any] = {"lists.backbones": backbones} if backbones else {}
     for text in settings:
         name, equals, value = text.partition("=")
         try:
-            found[name] = yaml.safe_load(value) if equals and name else None
+            found[name] = plain_yaml(value) if equals and name else None
         except yaml.YAMLError:
             equals = ""
         if not equals or not name:
@@ -264,7 +268,7 @@ def _list(folder: Path, json_output: bool) -> None:
     print_table("Recipes", list(rows[0]), [list(row.values()) for row in rows])
 
 
-def _validated(recipe: Recipe, file: Path, json_output: bool) -> None:
+def _validated(recipe: Recipe, following: str, json_output: bool) -> None:
     cells = recipe.cells()
     more = len(recipe.with_needs(cells)) - len(cells)
     if json_output:
@@ -272,7 +276,7 @@ def _validated(recipe: Recipe, file: Path, json_output: bool) -> None:
         return
     needed = f", and {more} whose prompts they read" if more else ""
     say(f"{recipe.name} is valid: {len(cells)} cells{needed}")
-    say(f"Next: {command_line('run', file, '--dry-run')}")
+    say(f"Next: {following}")
 
 
 def _look(

@@ -29,7 +29,6 @@ from promptport.experiments.result_store import (
     ResultStore,
     backbone_stamp,
     packed,
-    stamp_of,
     task_stamp,
     unpacked,
 )
@@ -53,6 +52,7 @@ from promptport.library import Library, TaskPrompt
 from promptport.library.library import task_prompts_on
 from promptport.progress import also, stage
 from promptport.prompt import SoftPrompt
+from promptport.records import digest
 from promptport.seeds import check_seed
 from promptport.storage.prompt_folder import checksum
 from promptport.vector import TaskPromptVector
@@ -214,7 +214,7 @@ class _Comparison:
         if way not in ("", CONCATENATE):
             more += [config.seed]
         own = [self._stamp(name, split) for name in names for split in sorted(read)]
-        return stamp_of(self._base, own, more)
+        return digest(self._base, own, more)
 
     @cached_property
     def _base(self) -> str:
@@ -223,7 +223,7 @@ class _Comparison:
     def _stamped(self, name: str, split: str) -> str:
         part = self.parts[name]
         told = [checksum(part.prompt), part.prompt.provenance.template]
-        return stamp_of(told, task_stamp(part.task, split))
+        return digest(told, task_stamp(part.task, split))
 
     def run(self, progress: Callable[[int, int], None] | None) -> Pairs:
         alone = {name: self._alone(name) for name in self.parts}

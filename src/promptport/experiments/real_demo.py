@@ -21,13 +21,14 @@ from promptport.backbone.gguf.needs import check_package
 from promptport.errors import TuningError
 from promptport.evaluation import choose_template, evaluate
 from promptport.experiments.pretrained import MODELS, fetch, models_folder
-from promptport.experiments.result_store import stamp_of, task_stamp
+from promptport.experiments.result_store import task_stamp
 from promptport.files import json_bytes, read_json, storage_error, write_atomic
 from promptport.moving import MoveConfig, move
 from promptport.moving.places import ModelPlace
 from promptport.parameters import OriginSpec
 from promptport.progress import Stage, stage
 from promptport.prompt import SoftPrompt
+from promptport.records import digest
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Score, Task, Template, open_task
 from promptport.transfers import transfer
@@ -304,7 +305,7 @@ class _Demo:
             values.append(settings.paper_steps)
         if step.name != "tuned-source" and (self.folder / "tuned-source").is_dir():
             values.append(hashlib.sha256(self._tuned.vectors.numpy().tobytes()).hexdigest())
-        return stamp_of(*values)
+        return digest(*values)
 
     def _identity(self, side: str) -> list[Any]:
         """What tells a model from others, without reading it."""
@@ -401,7 +402,7 @@ class _Demo:
             template=template,
         )
         name = f"tuned-{side}"
-        stamp = stamp_of(settings.seed, settings.steps, self._identity(side))
+        stamp = digest(settings.seed, settings.steps, self._identity(side))
         results = tune(
             backbone,
             [job],

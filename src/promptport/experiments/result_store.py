@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,8 +11,8 @@ from promptport._version import __version__
 from promptport.backbone import Backbone
 from promptport.errors import FileFormatError
 from promptport.files import storage_error, write_atomic
-from promptport.records import packed, unpacked
-from promptport.tasks import Task
+from promptport.records import digest, packed, unpacked
+from promptport.tasks import Task, WritingConfig
 
 __all__ = [
     "CELLS_FILE",
@@ -22,7 +21,6 @@ __all__ = [
     "backbone_stamp",
     "packed",
     "rounded",
-    "stamp_of",
     "task_stamp",
     "unpacked",
 ]
@@ -146,21 +144,27 @@ def rounded(value: Any) -> Any:
     return round(value, 5) if isinstance(value, float) else value
 
 
-def stamp_of(*values: Any) -> str:
-    """First 16 digits of the sha256 of JSON values."""
-    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def backbone_stamp(backbone: Backbone) -> str:
     """Of all that scores of a backbone depend on, this version of promptport included."""
     space = backbone.space.fingerprint
     numbers = [str(backbone.dtype), backbone.device.type]
-    return stamp_of(__version__, backbone.weights_hash(), space, numbers)
+    return digest(__version__, backbone.weights_hash(), space, numbers)
 
 
 def task_stamp(task: Task, split: str) -> str:
-    """Of what a task asks in a split: template, label words in their order, metric and rows."""
+    """Of what a task asks in a split: templates, label words in their order, how answers are given
+    and written, metric and rows."""
     labels = None if task.labels is None else list(task.labels.items())
     rows = [[sorted(row.fields.items()), row.answer] for row in task.load(split)]
-    return stamp_of(task.name, task.kind, task.template.text, task.metric, labels, split, rows)
+    told = [task.name, task.kind, task.template.text, task.metric, labels, split, rows]
+    # What is as usual is left out, so that stamps of before count where nothing else was set.
+    more: dict[str, Any] = {}
+    if task.manual is not None:
+        more["manual"] = task.manual.text
+    if task.paraphrases:
+        more["paraphrases"] = [template.text for template in task.paraphrases]
+    if task.writing != WritingConfig():
+        more["writing"] = task.writing.to_dict()
+    if not task.sentinel:
+        more["sentinel"] = False
+    return digest(*told, *([more] if more else []))

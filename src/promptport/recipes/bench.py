@@ -14,12 +14,13 @@ from promptport.evaluation import Evaluation
 from promptport.experiments.pretrained import MODELS
 from promptport.experiments.result_store import packed
 from promptport.prompt import SoftPrompt
-from promptport.recipes.cells import Cell, digest
+from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import Context
 from promptport.recipes.run_folder import RunFolder
-from promptport.recipes.settings import SPLITS, Settings
+from promptport.recipes.settings import Settings
 from promptport.storage import load_prompt, save_prompt
 from promptport.tasks import Score, Task, open_task, rightly_labelled
+from promptport.tasks.data import SPLITS
 from promptport.tasks.limiting import limited
 
 _MOST_OPEN = 3  # backbones in memory: source, target, and the one that is likely to come next
@@ -27,6 +28,9 @@ _MOST_OPEN = 3  # backbones in memory: source, target, and the one that is likel
 
 class Bench:
     """One worker's backbones, tasks and prompts.
+
+    Attributes:
+        stamps: cell id -> digest of what it depends on, of the cells that are measured now.
 
     Args:
         folder: of the run.
@@ -44,6 +48,7 @@ class Bench:
     ) -> None:
         self.folder, self.context, self.data, self.models = folder, context, data, models
         self.settings = context.settings
+        self.stamps: Mapping[str, str] = {}
         self._backbones: OrderedDict[str, Backbone] = OrderedDict()
         self._tasks: dict[str, Task] = {}
         silence_libraries()
@@ -78,7 +83,7 @@ class Bench:
 
     def state(self, cells: list[Cell]) -> Path:
         """Where an unfinished run of these cells is kept."""
-        return self.folder.unfinished / digest([cell.id for cell in cells])
+        return self.folder.state([cell.id for cell in cells], self.stamps)
 
 
 def bench_of(values: Mapping[str, Any], folder: RunFolder, given: Mapping[str, Any]) -> Bench:

@@ -8,6 +8,7 @@ from math import comb, prod
 from typing import Any
 
 from promptport.errors import RecipeError
+from promptport.recipes.matching import is_one_of
 from promptport.recipes.settings import unknown
 
 RESERVED = ("kind", "with", "except")
@@ -71,11 +72,13 @@ def _fits(place: Mapping[str, Any], key: str, wanted: Any, where: str) -> bool:
         other = wanted.lstrip("!=")
         if other not in place:
             raise unknown(f"{where}, pattern, {key!r}", other, sorted(place))
-        same = value == place[other] or (isinstance(value, list) and place[other] in value)
+        same = value == place[other] or _has(value, place[other]) or _has(place[other], value)
         return same is wanted.startswith("=")
-    if isinstance(wanted, list):
-        return bool(value == wanted or value in wanted)
-    return bool(value == wanted)
+    return is_one_of(value, wanted)
+
+
+def _has(values: Any, value: Any) -> bool:
+    return isinstance(values, list) and value in values
 
 
 def _product(choices: Mapping[str, Sequence[Any]]) -> Iterator[Place]:

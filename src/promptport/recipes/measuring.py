@@ -47,6 +47,7 @@ def measure_unit(
         StorageError: the folder of the run cannot be written.
     """
     kind = KINDS[cells[0].kind]
+    bench.stamps = stamps
     groups = [list(cells)] if kind.whole else [[cell] for cell in cells]
     for group in groups:
         try:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from promptport.errors import PromptPortError, RecipeError
-from promptport.recipes.cells import Cell, digest
+from promptport.recipes.cells import Cell
 from promptport.recipes.kinds import KINDS, names_in
+from promptport.recipes.matching import is_one_of
 from promptport.recipes.recipe import Recipe
 from promptport.recipes.run_folder import RunFolder
-from promptport.recipes.settings import SPLITS, Settings, unknown
+from promptport.recipes.settings import Settings, unknown
+from promptport.records import digest
+from promptport.tasks.data import SPLITS
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def make_plan(
     data: Path | None = None,
     models: Path | None = None,
     only: Mapping[str, Any] | None = None,
+    *,
+    every: bool = False,
 ) -> Plan:
     """Look at backbones, tasks and the folder of the run: what is there, and what is to be done.
 
@@ -75,12 +80,14 @@ def make_plan(
         data: folder with `lama/` and `nlu/`.
         models: folder of pretrained models.
         only: measure only cells with these values (any of several).
+        every: look at what all other cells of the recipe depend on as well, for their stamps.
 
     Raises:
         RecipeError: a key of `only` that no cell has.
         FileFormatError: a damaged cell.
     """
-    asked = chosen(recipe.cells(), only or {})
+    all_cells = recipe.cells()
+    asked = chosen(all_cells, only or {})
     plan = Plan(asked, recipe.with_needs(asked))
     places = _Inputs(recipe, data, models)
     for cell in plan.cells:
@@ -98,6 +105,10 @@ def make_plan(
         plan.stamps[cell.id] = stamp
         if _is_there(cell, folder, stamp):
             plan.finished.add(cell.id)
+    for cell in all_cells if every else ():
+        stamp, why = places.stamp(cell)
+        if why is None:
+            plan.stamps.setdefault(cell.id, stamp)
     return plan
 
 
@@ -149,11 +160,11 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
 
     def has(cell: Cell) -> bool:
         place = {"kind": cell.kind, **cell.place}
-        return all(key in place and _is_one_of(place[key], only[key]) for key in only)
+        return all(key in place and _is_named(place[key], only[key]) for key in only)
 
     found = [cell for cell in cells if has(cell)]
     if cells and not found:
-        told = " ".join(f"{key}={','.join(map(str, only[key]))}" for key in only)
+        told = " ".join(f"{key}={','.join(dict.fromkeys(map(str, only[key])))}" for key in only)
         raise RecipeError(
             "--only",
             expected="values that one of the recipe's cells has, or more",
@@ -163,11 +174,10 @@ def chosen(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
     return found
 
 
-def _is_one_of(value: Any, wanted: Sequence[Any]) -> bool:
+def _is_named(value: Any, wanted: Sequence[Any]) -> bool:
     """Whether a value is wanted; of several (the tasks of a sum), whether all of them are."""
-    if isinstance(value, list):
-        return value in wanted or all(each in wanted for each in value)
-    return value in wanted
+    several = isinstance(value, list) and all(is_one_of(each, wanted) for each in value)
+    return several or is_one_of(value, wanted)
 
 
 def units_of(plan: Plan, recipe: Recipe) -> list[Unit]:

@@ -11,7 +11,8 @@ from promptport.errors import PromptPortError, RecipeError
 from promptport.recipes.cells import Cell
 from promptport.recipes.grid import RESERVED, Place, expand
 from promptport.recipes.kinds import KINDS, Context, Key, Kind, names_in
-from promptport.recipes.settings import settings_of, unknown
+from promptport.recipes.kinds.base import Method
+from promptport.recipes.settings import check_fields, check_type, settings_of, unknown
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Recipe:
             where = f"{self.where or self.name}, grid {number}"
             kind = _kind_of(grid, where)
             for place in expand(grid, self.lists, where):
+                place = _with_lists(kind, place)
                 _check_place(kind, place, self.context, where)
                 _check_tasks(kind, place, known_tasks, where)
                 cell = kind.cell(place, self.context)
@@ -104,12 +106,13 @@ def read_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         RecipeError: it cannot be read, or something in it is wrong: the first thing, in one line.
     """
-    from promptport.recipes.schema import read_yaml
+    from promptport.recipes.schema import read_yaml, refuse_foreign
 
     path = Path(path)
     values = read_yaml(path)
     for name, value in (overrides or {}).items():
         _override(values, name, value, str(path))
+    refuse_foreign(values, str(path))
     return recipe_of(values, _name_of(path), str(path))
 
 
@@ -136,10 +139,7 @@ def recipe_of(values: Mapping[str, Any], name: str, where: str = "") -> Recipe:
         if kind not in KINDS:
             raise unknown(f"{where}, methods", kind, list(KINDS))
         for method, options in methods.items():
-            for option in options:
-                if option not in KINDS[kind].options:
-                    place = f"{where}, methods, {kind}, {method!r}"
-                    raise unknown(place, str(option), list(KINDS[kind].options))
+            _check_method(KINDS[kind], options, context, f"{where}, methods, {kind}, {method!r}")
     recipe = Recipe(
         name=name,
         question=given.question,
@@ -161,6 +161,28 @@ def recipe_of(values: Mapping[str, Any], name: str, where: str = "") -> Recipe:
             fix="Remove an exception",
         )
     return recipe
+
+
+def _check_method(kind: Kind, options: Method, context: Context, where: str) -> None:
+    """Refuse options of a method that no cell could be measured with."""
+    from promptport.distillation import DistillConfig
+
+    for option, value in options.items():
+        if option not in kind.options:
+            raise unknown(where, str(option), list(kind.options))
+        takes, place = kind.takes[option], f"{where}, {option!r}"
+        if option == "tuned":
+            takes = (*KINDS["tune"].methods, *context.methods.get("tune", {}))
+        if not isinstance(takes, tuple):
+            check_type(place, value, takes)
+        elif value not in takes:
+            raise unknown(place, str(value), list(takes))
+    if "distill" in options:
+        check_fields(f"{where}, 'distill'", DistillConfig, options["distill"])
+    try:
+        kind.try_options(options)
+    except PromptPortError as error:
+        raise RecipeError.of_line(f"{where}, {error}", where) from None
 
 
 def _name_of(path: Path) -> str:
@@ -189,18 +211,11 @@ def _kind_of(grid: Mapping[str, Any], where: str) -> Kind:
     if not isinstance(name, str) or name not in KINDS:
         raise unknown(f"{where}, 'kind'", str(name), list(KINDS))
     kind = KINDS[name]
-    overlays = [key for each in grid.get("with", []) if isinstance(each, Mapping) for key in each]
-    for key in (*grid, *overlays):
+    overlays = grid["with"] if isinstance(grid.get("with"), list) else []
+    more = [key for each in overlays if isinstance(each, Mapping) for key in each]
+    for key in (*grid, *more):
         if key not in kind.keys and key not in RESERVED:
             raise unknown(f"{where}, {name}", str(key), [*kind.keys, "with", "except"])
-    for key, each in kind.keys.items():
-        if key not in grid and key not in overlays and not _has_usual(each):
-            raise RecipeError(
-                f"{where}, {name}",
-                expected=f"the keys {', '.join(kind.keys)}",
-                got=f"no {key!r}",
-                fix=f"Add {key!r}",
-            )
     return kind
 
 
@@ -208,7 +223,25 @@ def _has_usual(key: Key) -> bool:
     return isinstance(key.usual, int | str)
 
 
+def _with_lists(kind: Kind, place: Place) -> Place:
+    """A place with a list of one where several names are taken and one is given."""
+    several = {
+        key
+        for key, each in kind.keys.items()
+        if each.of in ("backbones", "tasks") and each.least < 2 and not each.bare
+    }
+    return {k: [v] if k in several and isinstance(v, str) else v for k, v in place.items()}
+
+
 def _check_place(kind: Kind, place: Place, context: Context, where: str) -> None:
+    for key, each in kind.keys.items():
+        if key not in place and not _has_usual(each):
+            raise RecipeError(
+                f"{where}, {kind.name}",
+                expected=f"the keys {', '.join(kind.keys)}",
+                got=f"no {key!r}",
+                fix=f"Add {key!r}",
+            )
     for key, value in place.items():
         _check_value(f"{where}, {key!r}", kind.keys[key], value)
     method = place.get("method")

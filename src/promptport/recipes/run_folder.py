@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from promptport.errors import FileFormatError, RecipeError
 from promptport.files import atomic_folder, json_bytes, read_json, storage_error, write_atomic
+from promptport.records import digest
 
 _NEEDED = ("id", "kind", "place", "values", "stamp")
 
@@ -101,6 +102,21 @@ class RunFolder:
         """Remove what is known of a cell: it depends on what has changed."""
         self.cell_file(cell).unlink(missing_ok=True)
         shutil.rmtree(self.prompt(cell), ignore_errors=True)
+
+    def state(self, cells: Sequence[str], stamps: Mapping[str, str]) -> Path:
+        """Where an unfinished run of cells is kept: of the weights and rows that it was begun with.
+
+        Args:
+            cells: ids, in the order of the run.
+            stamps: by id.
+        """
+        return self.unfinished / f"{digest(cells)}-{digest([stamps.get(c) for c in cells])}"
+
+    def forget_states(self, cells: Sequence[str], stamps: Mapping[str, str]) -> None:
+        """Remove unfinished runs of these cells that were begun with other weights or rows."""
+        for file in self.unfinished.glob(f"{digest(cells)}*"):
+            if file != self.state(cells, stamps):
+                file.unlink(missing_ok=True)
 
     def write(self, name: str, record: Mapping[str, Any]) -> None:
         """Write `recipe.json` or `environment.json`."""

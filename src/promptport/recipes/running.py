@@ -131,7 +131,8 @@ def run_recipe(
             other.read("recipe.json")  # refuses what is no run
         tracking = Tracking(config.track, recipe.name, folder) if config.track else None
         with stage("looking at backbones and tasks"):
-            plan = make_plan(recipe, folder, config.data, config.models, config.only)
+            given = config.data, config.models, config.only
+            plan = make_plan(recipe, folder, *given, every=True)
         _check_some(plan, recipe)
         _write(folder, recipe, plan, source)
         for cell in plan.missing:
@@ -139,6 +140,9 @@ def run_recipe(
         for other in others:
             reuse(plan, folder, other)
         dispatch = _Dispatch(recipe, plan, folder, tracking)
+        for unit in dispatch.units:
+            for cells in (unit.cells, *((cell,) for cell in unit.cells)):
+                folder.forget_states([cell.id for cell in cells], plan.stamps)
         if dispatch.units:
             dispatch.run(_settings(folder, plan, config, dispatch.units), config.engine)
         if not dispatch.missing and not config.only:  # nothing is left to go on with
@@ -258,10 +262,14 @@ class _Dispatch:
 
 
 def _check_same(folder: RunFolder, recipe: Recipe) -> None:
-    """A folder keeps the cells of one recipe; that its settings change is no harm."""
+    """A folder keeps the cells of one recipe; that its settings change is no harm.
+
+    A recipe is named by its path as it was written, so `small` and `here/small` may be one file.
+    """
     if (folder.path / "recipe.json").is_file():
-        name = folder.read("recipe.json").get("name")
-        if name != recipe.name:
+        name = str(folder.read("recipe.json").get("name"))
+        short, long = sorted((name.split("/"), recipe.name.split("/")), key=len)
+        if long[-len(short) :] != short:
             raise RecipeError(
                 str(folder.path),
                 expected=f"a run of {recipe.name}",
@@ -288,9 +296,9 @@ def _write(folder: RunFolder, recipe: Recipe, plan: Plan, source: str) -> None:
     record = {
         **{name: shown[name] for name in ("name", "question", "expected", "time", "reference")},
         "command": source,
-        "cells": [cell.to_dict() for cell in cells.values()],
+        "cells": [{**c.to_dict(), "stamp": plan.stamps.get(c.id)} for c in cells.values()],
         "left_out": [
-            {"kind": cells[i].kind, "place": dict(cells[i].place), "why": why}
+            {"id": i, "kind": cells[i].kind, "place": dict(cells[i].place), "why": why}
             for i, why in plan.left_out.items()
             if i in cells
         ],

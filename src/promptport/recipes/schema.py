@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from promptport.errors import RecipeError, StorageError
 from promptport.files import storage_error
+from promptport.records import is_number
 from promptport.validation import FileModel, FileText, refuse_aliases, validated
 
 _LONGEST = 1 << 20  # bytes of a recipe
@@ -33,6 +35,47 @@ class RecipeModel(FileModel):
     seconds: dict[str, float] = Field(default_factory=dict, description="numbers by kind")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML with numbers as JSON has them: `1e-3` is one."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def plain_yaml(text: str) -> Any:
+    """The values of a YAML text. No tag of it runs anything.
+
+    Raises:
+        yaml.YAMLError: it is none.
+    """
+    return yaml.load(text, _Loader)  # a safe loader
+
+
+def refuse_foreign(value: Any, where: str) -> None:
+    """Refuse what JSON has not, as dates: runs keep their recipe as JSON.
+
+    Raises:
+        RecipeError: there is such a value.
+    """
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise _foreign(where, "names that are text", key)
+            refuse_foreign(inner, f"{where}, {key!r}")
+    elif isinstance(value, list):
+        for inner in value:
+            refuse_foreign(inner, where)
+    elif not isinstance(value, str | int | None) and not is_number(value):
+        raise _foreign(where, "a text, a number, true, false, a list or a mapping", value)
+
+
+def _foreign(where: str, expected: str, value: Any) -> RecipeError:
+    fix = "Put it in quotes, if a text is meant"
+    return RecipeError(where, expected=expected, got=str(value)[:80], fix=fix)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file. No tag of it runs anything.
 
@@ -49,7 +92,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         known: StorageError = storage_error(path, error, "a readable recipe (.yaml)")
         raise RecipeError.of_line(str(known), str(path)) from error
     try:
-        values = yaml.safe_load(text)
+        values = plain_yaml(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise _bad(path, "YAML", " ".join(str(error).split())[:160]) from None
     refuse_aliases(values, str(path), RecipeError)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from promptport.errors import PromptPortError, RecipeError
+from promptport.tasks.data import SPLITS
 
 if TYPE_CHECKING:
     from promptport.tuning.usual import Place
 
-SPLITS = ("train", "dev", "test")
+_OF_CELLS = ("seed", "truncate")  # fields of learning that cells set themselves
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Settings:
             small models, what is usual on large ones).
         relative_lr: see `promptport.tuning.TuneJob`; 0 for what is usual on the backbone.
         tune: fields of `promptport.TuneConfig` in place of what is usual on the backbone.
-        distill: fields of `promptport.DistillConfig`, for methods that learn answers.
+        distill: fields of `promptport.DistillConfig`, for methods that learn answers; not `seed`,
+            which is that of the cell.
         steps: updates of a few-shot run.
         together: most prompts that are tuned in one run, and most cells of a unit of work.
         attempts: how often a cell is tried whose worker died, 1 or more.
@@ -73,12 +75,14 @@ def settings_of(given: Mapping[str, Any], where: str) -> Settings:
             raise unknown(f"{where}, settings", name, list(known))
     usual = Settings()
     for name, value in given.items():
-        _check_type(f"{where}, settings, {name!r}", value, getattr(usual, name))
+        check_type(f"{where}, settings, {name!r}", value, getattr(usual, name))
     made = Settings(**given)
     for split, most in made.rows.items():
         if split not in SPLITS:
             raise unknown(f"{where}, settings, 'rows'", str(split), list(SPLITS))
-        _check_type(f"{where}, settings, rows of {split}", most, 0)
+        check_type(f"{where}, settings, rows of {split}", most, 0)
+    for task in made.labels_moved:
+        check_type(f"{where}, settings, 'labels_moved'", task, "")
     for name, least in (("words", 0), ("length", 0), ("steps", 1), ("together", 1)):
         _check_least(f"{where}, settings, {name!r}", getattr(made, name), least)
     _check_least(f"{where}, settings, 'attempts'", made.attempts, 1)
@@ -93,24 +97,45 @@ def _check_parts(made: Settings, where: str) -> None:
     from promptport.distillation import DistillConfig
     from promptport.tuning import TuneConfig
 
-    for part, shape, given in (
-        ("tune", TuneConfig, made.tune),
-        ("distill", DistillConfig, made.distill),
-    ):
-        for name in given:
-            if name not in (known := [f.name for f in fields(shape)]):
-                raise unknown(f"{where}, settings, {part!r}", str(name), known)
-        try:
-            shape(**given)
-        except PromptPortError as error:
-            raise RecipeError.of_line(f"{where}, settings, {part!r}, {error}", where) from None
-        except TypeError:
+    check_fields(f"{where}, settings, 'tune'", TuneConfig, made.tune)
+    check_fields(f"{where}, settings, 'distill'", DistillConfig, made.distill)
+
+
+def check_fields(place: str, shape: Any, given: Mapping[str, Any]) -> None:
+    """Refuse what is no field of a configuration, or that cells set themselves.
+
+    Args:
+        place: of the fields, for the error.
+        shape: a dataclass.
+        given: values by name.
+
+    Raises:
+        RecipeError: an unknown name, or a value of another type or range.
+    """
+    known = {f.name: f.default for f in fields(shape) if f.name not in _OF_CELLS}
+    for name, value in given.items():
+        if name in _OF_CELLS:
             raise RecipeError(
-                f"{where}, settings, {part!r}",
-                expected="values of the types that its fields have",
-                got=repr(dict(given))[:120],
-                fix="Correct the value",
-            ) from None
+                place,
+                expected=f"no {name!r}",
+                got=repr(value)[:80],
+                fix="Remove it: a cell has its own seed, and texts that are too long are cut",
+            )
+        if name not in known:
+            raise unknown(place, str(name), list(known))
+        if known[name] is not MISSING and known[name] is not None:
+            check_type(f"{place}, {name!r}", value, known[name])
+    try:
+        shape(**given)
+    except PromptPortError as error:
+        raise RecipeError.of_line(f"{place}, {error}", place) from None
+    except TypeError:
+        raise RecipeError(
+            place,
+            expected="values of the types that its fields have",
+            got=repr(dict(given))[:120],
+            fix="Correct the value",
+        ) from None
 
 
 def unknown(place: str, name: str, known: list[str]) -> RecipeError:
@@ -125,12 +150,18 @@ def unknown(place: str, name: str, known: list[str]) -> RecipeError:
     )
 
 
-def _check_type(place: str, value: Any, usual: Any) -> None:
+def check_type(place: str, value: Any, usual: Any) -> None:
+    """Refuse a value that is not of the type of another.
+
+    Raises:
+        RecipeError: it is of another type.
+    """
     wanted = (int, float) if isinstance(usual, float) else type(usual)
     if isinstance(usual, Mapping):
         wanted = Mapping
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        names = {int: "a whole number", float: "a number", str: "a word", list: "a list"}
+    if isinstance(value, bool) is not isinstance(usual, bool) or not isinstance(value, wanted):
+        names: dict[type, str] = {int: "a whole number", float: "a number", str: "a word"}
+        names |= {list: "a list", bool: "true or false"}
         raise RecipeError(
             place,
             expected=names.get(type(usual), "a mapping"),

@@ -94,8 +94,7 @@ def _serve(
                         continue
                     if made.record:
                         folder.add(made.record)
-                        seconds = made.record["processor_seconds"]
-                        _say(out, {"done": made.cell.id, "seconds": seconds})
+                        _say(out, {"done": made.cell.id})
                     else:
                         said = {"failed": made.cell.id, "error": made.error}
                         _say(out, {**said, "again": made.again})

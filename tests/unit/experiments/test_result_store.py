@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from promptport.errors import FileFormatError, StorageError
-from promptport.experiments.result_store import ResultStore, packed, unpacked
+from promptport.experiments.result_store import ResultStore, packed, task_stamp, unpacked
+from promptport.tasks import MemorySource, Row, Task, Template, WritingConfig
 
 NOW = {"b": "now", "c": "now"}
 
@@ -93,3 +95,32 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file: expected a folder that can be written"):
         book(tmp_path / "file" / "cells.jsonl")
+
+
+TASK = Task(
+    "own",
+    "classification",
+    Template.parse("{soft} {text} {answer}"),
+    "accuracy",
+    labels={"a": ("good",), "b": ("bad",)},
+    source=MemorySource({"test": (Row({"text": "w"}, "a"),)}),
+)
+
+
+def test_a_stamp_is_of_all_that_a_task_asks() -> None:
+    manual = Template.parse("{text} {answer}")
+    changes = [
+        {},
+        {"manual": manual},
+        {"paraphrases": (manual,)},
+        {"manual": manual, "paraphrases": (manual,)},
+        {"sentinel": False},
+        {"description": "of no account"},
+    ]
+    stamps = [task_stamp(replace(TASK, **change), "test") for change in changes]
+    assert len(set(stamps)) == len(changes) - 1
+    # What is as usual was no part of older stamps, which still count.
+    assert stamps[0] == stamps[-1] == "fe2e52f58ada5844"
+    text = replace(TASK, kind="text2text", labels=None, metric="exact-match")
+    other = replace(text, writing=WritingConfig(max_new_tokens=3))
+    assert task_stamp(text, "test") != task_stamp(other, "test")

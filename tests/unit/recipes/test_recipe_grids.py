@@ -82,3 +82,10 @@ def test_what_is_refused(grid: dict[str, object], said: str) -> None:
         expand(grid, LISTS, "r")
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_same_as_a_key_that_is_a_list_looks_into_it() -> None:
+    found = expand(
+        {"task": ["a", "b"], "sources": [["a", "c"]], "except": [{"task": "=sources"}]}, {}, "here"
+    )
+    assert [place["task"] for place in found] == ["b"]

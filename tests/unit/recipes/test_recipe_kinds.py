@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,12 +22,13 @@ from promptport import (
     transfer,
     tune,
 )
-from promptport.errors import RecipeError
+from promptport.errors import RecipeError, TaskError
 from promptport.recipes.bench import Bench
 from promptport.recipes.measuring import measure_unit
 from promptport.recipes.planning import make_plan, units_of
 from promptport.recipes.recipe import Recipe, recipe_of
 from promptport.recipes.run_folder import RunFolder
+from promptport.tasks import open_task
 from promptport.zoo import ZOO_FOLDER
 
 Measure = Callable[..., dict[str, dict[str, Any]]]
@@ -276,6 +278,7 @@ def test_few_shot(measure: Measure) -> None:
     known = cells["few_shot nano-bert emotion sentiment+topic best_single 0 0"]
     assert known["score"] == pytest.approx(direct.score.value, abs=1e-5)
     assert known["low"] <= known["score"] <= known["high"]
+    assert {value["labelled"] for value in cells.values()} == {0, 8}
     scores = {name: value["score"] for name, value in cells.items()}
     assert len(set(scores.values())) > 3
 
@@ -297,3 +300,58 @@ def test_an_error_of_one_cell_leaves_the_others(measure: Measure, tmp_path: Path
     assert [bool(each.record) for each in made] == [False, True]
     assert "a task with a manual template" in made[0].error
     assert not made[0].again
+
+
+@pytest.mark.parametrize("way", ["widened", "moved"])
+def test_learning_is_of_the_cell_before_the_settings(monkeypatch: Any, way: str) -> None:
+    from promptport import distillation, moving
+    from promptport.recipes.kinds import origins, transfer
+
+    class Stop(Exception):
+        pass
+
+    asked: dict[str, Any] = {}
+
+    def learns(*given: Any, config: Any, **more: Any) -> None:
+        learning = getattr(config, "learning", None)
+        asked.update(learning if learning is not None else vars(config))
+        raise Stop
+
+    monkeypatch.setattr(distillation, "distill_over_origins", learns)
+    monkeypatch.setattr(moving, "move", learns)
+    settings = {"distill": {"steps": 60, "rows": 77}}
+    place = {"source": "nano-bert", "target": "nano-gpt2", "task": "sentiment", "method": "move"}
+    (cell,) = recipe_of(
+        changed(settings=settings, grid=[{"kind": "transfer", **place, "seed": 4}]), "small"
+    ).cells()
+    bench: Any = SimpleNamespace(
+        settings=SimpleNamespace(**settings), backbone=lambda name: name, task=lambda name: name
+    )
+    with pytest.raises(Stop):
+        if way == "widened":
+            origins._widened(*[None] * 3, 80, cell, bench)  # type: ignore[arg-type]
+        else:
+            transfer._by_answers(cell, transfer._Step([], ["nano-bert"], "nano-gpt2"), {}, bench)
+    steps = 80 if way == "widened" else 60
+    assert (asked["steps"], asked["rows"], asked["seed"]) == (steps, 77, 4)
+    assert asked["truncate"] is True
+
+
+def test_more_shots_than_rows_are_refused() -> None:
+    from promptport.recipes.kinds.few_shot import _check_rows
+
+    task = open_task("sentiment")
+    _check_rows(task, len(task.load("train")))
+    with pytest.raises(TaskError, match="Lower shots"):
+        _check_rows(task, len(task.load("train")) + 1)
+
+
+def test_an_unfinished_run_is_of_the_weights_and_rows_it_was_begun_with(tmp_path: Path) -> None:
+    recipe = recipe_of(changed(grid=[TUNE]), "small")
+    bench = Bench(RunFolder(tmp_path), recipe.context)
+    cells = recipe.cells()
+    states = set()
+    for stamp in ("now", "before", "now"):
+        bench.stamps = dict.fromkeys([cell.id for cell in cells], stamp)
+        states.add(bench.state(cells))
+    assert len(states) == 2

@@ -162,3 +162,93 @@ def test_every_transfer_method_can_be_asked() -> None:
     assert known == offered - {None}
     assert set(KINDS["sum"].methods) == {way for way in way_names() if "." not in way}
     assert set(WAYS) - {"single"} <= set(KINDS["few_shot"].methods)
+
+
+def one(kind: str, **values: Any) -> dict[str, Any]:
+    """A recipe of one grid on nano-bert."""
+    own = {"kind": kind, "backbone": "nano-bert", **values}
+    return changed(grid=[{k: v for k, v in own.items() if v is not None}])
+
+
+FEW = {"task": "emotion", "method": "mean", "shots": 8}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            one("baseline", task="topic", **{"with": [{"method": "majority"}, {"seed": 1}]}),
+            "method",
+        ),
+        (one("baseline", task="topic", method="majority", **{"with": 5}), "a list of mappings"),
+        (one("few_shot", **FEW, sources=[["topic", "emotion"]]), "a task that is no source"),
+        (changed(settings={"tune": {"epochs": 2.5}}), "a whole number"),
+        (changed(settings={"tune": {"truncate": True}}), "no 'truncate'"),
+        (changed(settings={"distill": {"seed": 5}}), "no 'seed'"),
+        (changed(settings={"labels_moved": [1, {"a": 2}]}), "a word"),
+        (changed(methods={"transfer": {"x": {"method": "nonsense"}}}), "'nonsense'"),
+        (changed(methods={"transfer": {"x": {"road": "sideways"}}}), "tables, answers"),
+        (changed(methods={"transfer": {"x": {"start": "junk"}}}), "'junk'"),
+        (changed(methods={"transfer": {"x": {"tuned": "nobody"}}}), "free, anchored"),
+        (changed(methods={"transfer": {"x": {"own_anchors": 1}}}), "true or false"),
+        (changed(methods={"transfer": {"x": {"distill": {"seed": 1}}}}), "no 'seed'"),
+        (changed(methods={"sum": {"x": {"way": "nope"}}}), "paper, separate"),
+        (changed(methods={"tune": {"x": {"origin": "junk"}}}), "'junk'"),
+        (changed(methods={"tune": {"x": {"origins": "many"}}}), "a whole number"),
+        (changed(methods={"tune": {"x": {"place": "middle"}}}), "template, front"),
+    ],
+)
+def test_what_could_never_run_is_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_of(values, "small")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_methods_of_every_kind_have_options_of_a_type() -> None:
+    methods = {name: dict(kind.methods) for name, kind in KINDS.items()}
+    assert recipe_of(changed(methods=methods), "small").cells()
+    for kind in KINDS.values():
+        assert set(kind.takes) == set(kind.options), kind.name
+
+
+def test_a_method_may_read_prompts_of_a_method_of_the_recipe() -> None:
+    methods = {"tune": {"long": {"length": 9}}, "transfer": {"x": {"tuned": "long"}}}
+    recipe = recipe_of(changed(methods=methods, grid=grid(method="x")["grid"]), "small")
+    needs = recipe.with_needs(recipe.cells())
+    assert {cell.place["method"] for cell in needs if cell.kind == "tune"} == {"long"}
+
+
+@pytest.mark.parametrize(("written", "wanted"), [("topic", ["topic"]), ([["topic"]], ["topic"])])
+def test_one_name_is_a_list_where_several_are_taken(written: Any, wanted: list[str]) -> None:
+    (cell,) = recipe_of(one("few_shot", **FEW, sources=written), "small").cells()
+    assert cell.place["sources"] == wanted
+
+
+def test_a_chain_over_one_model_may_name_it_alone() -> None:
+    place = {"source": "nano-bert", "target": "nano-gpt2", "task": "topic", "method": "random"}
+    grids = [
+        one("chain", backbone=None, through=through, **place)
+        for through in ("nano-roberta", [["nano-roberta"]])
+    ]
+    first, second = (recipe_of(values, "small").cells() for values in grids)
+    assert [cell.id for cell in first] == [cell.id for cell in second]
+    assert first[0].place["through"] == ["nano-roberta"]
+
+
+def test_a_single_source_stays_a_name() -> None:
+    assert recipe_of(SMALL, "small").cells()[0].place["source"] == "nano-bert"
+
+
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(yaml.safe_dump(SMALL) + "methods: {tune: {x: {lr: 1e-3}}}\n")
+    assert read_recipe(file).context.methods["tune"]["x"]["lr"] == 0.001
+
+
+@pytest.mark.parametrize("value", ["2024-01-01", "[.nan]", "{1: a}", "!!binary aGk="])
+def test_what_json_has_not_is_refused(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "one.yaml"
+    file.write_text(yaml.safe_dump({**SMALL, "lists": {}}) + f"seconds: {value}\n")
+    with pytest.raises(RecipeError, match="Put it in quotes"):
+        read_recipe(file)

@@ -12,6 +12,7 @@ from promptport.errors import FileFormatError, RecipeError, StorageError
 from promptport.recipes import runners, running
 from promptport.recipes.planning import chosen, make_plan, units_of
 from promptport.recipes.recipe import Recipe, recipe_of
+from promptport.recipes.reports import make_report, read_run
 from promptport.recipes.run_folder import RunFolder
 from promptport.recipes.runners.base import Event, Order, RunnerSettings
 from promptport.recipes.running import RunConfig, estimate_seconds, run_recipe
@@ -66,7 +67,7 @@ class FakeRunner:
             self.settings.folder.add({**record, "stamp": order.stamps[cell.id]})
             if cell.kind == "tune":
                 self.settings.folder.prompt(cell.id).mkdir(parents=True)
-            yield Event(order, "done", cell.id, seconds=2.0)
+            yield Event(order, "done", cell.id)
         yield Event(order, "end")
 
     def close(self) -> None:
@@ -274,3 +275,103 @@ def test_a_damaged_cell_is_named(fake: Any, recipe: Recipe, tmp_path: Path) -> N
 def test_unknown_engine(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="Did you mean 'local'"):
         run_recipe(recipe, tmp_path / "run", RunConfig(engine="locl"))
+
+
+def _own_task(folder: Path) -> Path:
+    """The file of a task with data beside it."""
+    rows = "\n".join(json.dumps({"text": f"w{i}", "label": "ab"[i % 2]}) for i in range(20))
+    for split in ("train", "dev", "test"):
+        (folder / f"{split}.jsonl").write_text(rows)
+    task = folder / "own.yaml"
+    task.write_text(
+        "schema: 1\nname: own\nkind: classification\nmetric: accuracy\n"
+        "template: '{soft} {text} {answer}'\nmanual: '{text} {answer}'\n"
+        "labels: {a: good, b: bad}\n"
+        "data: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\n"
+    )
+    return task
+
+
+def test_cells_of_other_data_count_no_longer_in_the_report(fake: Any, tmp_path: Path) -> None:
+    place = {"kind": "baseline", "backbone": "nano-bert", "task": str(_own_task(tmp_path))}
+    recipe = recipe_of(changed(grid=[{**place, "method": "random", "seed": [0, 1]}]), "small")
+    run_recipe(recipe, tmp_path / "run")
+    data = tmp_path / "test.jsonl"
+    data.write_text(data.read_text().replace("w3", "changed"))
+    run_recipe(recipe, tmp_path / "run", RunConfig(only={"seed": [1]}))
+    cells = {cell.place["seed"]: cell for cell in read_run(tmp_path / "run").cells}
+    assert (cells[0].state, cells[0].error) == (
+        "missing",
+        "data or weights have changed since it was measured",
+    )
+    assert cells[1].state == "finished"
+    # A run of before says nothing of stamps: all its cells count.
+    file = tmp_path / "run" / "recipe.json"
+    told = json.loads(file.read_text())
+    file.write_text(json.dumps({**told, "cells": [
+        {k: v for k, v in cell.items() if k != "stamp"} for cell in told["cells"]
+    ]}))  # fmt: skip
+    assert read_run(tmp_path / "run").counts()["finished"] == 2
+
+
+def test_a_changed_manual_template_is_measured_again(fake: Any, tmp_path: Path) -> None:
+    task = _own_task(tmp_path)
+    place = {"kind": "baseline", "backbone": "nano-bert", "method": "manual"}
+    recipe = recipe_of(changed(grid=[{**place, "task": str(task)}]), "small")
+    run_recipe(recipe, tmp_path / "run")
+    task.write_text(task.read_text().replace("manual: '", "manual: 'not "))
+    assert run_recipe(recipe, tmp_path / "run").measured == 1
+
+
+def test_a_cell_that_is_left_out_is_told_once(fake: Any, tmp_path: Path) -> None:
+    place = {"kind": "baseline", "backbone": "nano-bert", "method": "majority"}
+    report = {"tables": [{"name": "t", "title": "T", "rows": ["task"], "columns": "method"}]}
+    grid = [{**place, "task": ["nlu:sst2", "sentiment"]}]
+    run_recipe(recipe_of(changed(grid=grid, report=report), "small"), tmp_path / "run")
+    made = make_report(read_run(tmp_path / "run"))
+    assert made.run.counts() == {
+        "asked": 2, "finished": 1, "failed": 0, "missing": 0, "left_out": 1
+    }  # fmt: skip
+    assert made.tables[0].entries[0][0].why == "left out"
+    assert [line.state for line in made.not_run] == ["left out"]
+
+
+def test_a_result_stays_when_its_data_goes_away(fake: Any, tmp_path: Path) -> None:
+    task = _own_task(tmp_path)
+    place = {"kind": "baseline", "backbone": "nano-bert", "method": "majority"}
+    recipe = recipe_of(changed(grid=[{**place, "task": [str(task), "sentiment"]}]), "small")
+    run_recipe(recipe, tmp_path / "run")
+    task.unlink()
+    assert len(run_recipe(recipe, tmp_path / "run").left_out) == 1
+    counts = read_run(tmp_path / "run").counts()
+    assert (counts["finished"], counts["left_out"]) == (2, 0)
+
+
+def test_unfinished_runs_of_other_data_are_removed(fake: Any, tmp_path: Path) -> None:
+    recipe = recipe_of(changed(grid=GRID[:1]), "small")
+    folder = RunFolder(tmp_path / "run")
+    plan = make_plan(recipe, folder)
+    ids = [cell.id for cell in plan.cells]
+    folder.unfinished.mkdir(parents=True)
+    now = folder.state(ids, plan.stamps)
+    before = [folder.state(some, {}) for some in (ids, ids[:1])]
+    assert now != before[0]
+    for file in (now, *before):
+        file.write_text("")
+    fake.stop_after = 0
+    with pytest.raises(StorageError):
+        run_recipe(recipe, folder.path)
+    assert list(folder.unfinished.iterdir()) == [now]
+
+
+@pytest.mark.parametrize(("other", "same"), [("here/small", True), ("small", True), ("big", False)])
+def test_a_recipe_is_the_same_by_another_path(
+    fake: Any, recipe: Recipe, tmp_path: Path, other: str, same: bool
+) -> None:
+    run_recipe(recipe, tmp_path / "run")
+    again = recipe_of(changed(grid=GRID), other)
+    if same:
+        assert run_recipe(again, tmp_path / "run").measured == 0
+    else:
+        with pytest.raises(RecipeError, match="Give another folder"):
+            run_recipe(again, tmp_path / "run")

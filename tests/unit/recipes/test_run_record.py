@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.runs import REPORT, identity, make_run
+from tests.runs import REPORT, identity, make_run, write_run
 
 from promptport.errors import FileFormatError, StorageError
 from promptport.recipes.reports import read_report_spec, read_run
@@ -196,3 +196,21 @@ def test_reading_and_reporting_need_no_torch(folder, tmp_path) -> None:
     command = [sys.executable, "-c", code, str(folder), str(tmp_path / "out")]
     subprocess.run(command, check=True)
     assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_settings_are_said_once(tmp_path) -> None:
+    resolved = {"settings": {"words": 3}, "lists": {}, "methods": {"tune": {"x": {"lr": 1}}}}
+    own = {"settings": {"words": 3}, "resolved": resolved}
+    run = read_run(write_run(tmp_path / "run", [("k", {"a": 1}, {"score": 1})], **own))
+    assert run.settings() == {"settings.words": 3, "methods.tune.x.lr": 1}
+
+
+def test_a_cell_that_cannot_be_is_no_missing_one(tmp_path) -> None:
+    cells = [("k", {"a": n}, values) for n, values in enumerate(({"score": 1}, None, "no"))]
+    out = [{"kind": "k", "place": {"a": n}, "why": "no data"} for n in (0, 1, 7)]
+    run = read_run(write_run(tmp_path / "run", cells, left_out=out))
+    assert [cell.state for cell in run.cells] == ["finished", "left out", "failed"]
+    assert run.cells[1].error == "no data"
+    assert [each.place for each in run.left_out] == [{"a": 7}]
+    counts = {"asked": 3, "finished": 1, "failed": 1, "missing": 0, "left_out": 2}
+    assert run.counts() == counts

@@ -23,7 +23,6 @@ from promptport.experiments.result_store import (
     ResultStore,
     backbone_stamp,
     packed,
-    stamp_of,
     task_stamp,
 )
 from promptport.library import AdaptConfig, adapt
@@ -32,6 +31,7 @@ from promptport.objective import Objective
 from promptport.parameters import OriginSpec
 from promptport.progress import stage
 from promptport.prompt import SoftPrompt
+from promptport.records import digest
 from promptport.tasks import Row, Task, TaskLike, as_task
 from promptport.tuning import TuneConfig, TuneJob, few_shot, start_attention, tune, tune_attention
 from promptport.tuning.usual import placed_like, templates_of
@@ -270,13 +270,13 @@ class _Measurement:
         name = cell.get("start")
         if name not in self.starts.names:
             return ""
-        return stamp_of(self._base, self.starts.made_of(name))
+        return digest(self._base, self.starts.made_of(name))
 
     @cached_property
     def _base(self) -> str:
         read = [task_stamp(self.pool, split) for split in ("train", "test")]
         config = self.config
-        return stamp_of(backbone_stamp(self.backbone), read, config.steps, config.truncate)
+        return digest(backbone_stamp(self.backbone), read, config.steps, config.truncate)
 
     def result(self) -> Curves:
         """All cells summed up."""

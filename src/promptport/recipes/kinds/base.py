@@ -26,11 +26,13 @@ class Key:
         of: `backbone`, `task`, `method`, `number`, or `backbones`, `tasks` for several.
         usual: its value where a grid has none; `REQUIRED` for none.
         least: smallest number, or fewest of several.
+        bare: of several: one name stays as it is, and becomes no list.
     """
 
     of: str
     usual: Any = REQUIRED
     least: int = 0
+    bare: bool = False
 
 
 SEED = Key("number", 0)
@@ -57,6 +59,7 @@ class Kind(ABC):
         keys: of its places, in the order in which they are shown.
         methods: names that the kind knows -> options.
         options: options that a method of a recipe may have, with what each means.
+        takes: for each of them a value of its type, or all names that it may be.
         reads: settings that its values depend on.
         revision: raised when the same settings give other values.
         alike: keys whose cells are measured in one unit of work when their values are equal.
@@ -69,6 +72,7 @@ class Kind(ABC):
     keys: Mapping[str, Key]
     methods: Mapping[str, Method]
     options: Mapping[str, str] = MappingProxyType({})
+    takes: Mapping[str, Any] = MappingProxyType({})
     reads: tuple[str, ...] = ("rows", "words")
     revision: int = 1
     alike: tuple[str, ...] = ("backbone",)
@@ -97,6 +101,14 @@ class Kind(ABC):
 
         Raises:
             RecipeError: they do not.
+        """
+        return
+
+    def try_options(self, options: Method) -> None:
+        """Refuse options of the right types that cannot be.
+
+        Raises:
+            PromptPortError: they cannot.
         """
         return
 

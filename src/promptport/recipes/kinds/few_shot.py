@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from promptport.errors import RecipeError, TaskError
 from promptport.recipes.cells import Cell
 from promptport.recipes.kinds.base import SEED, Context, Key, Kind, Method
 from promptport.recipes.kinds.together import TOGETHER
@@ -13,6 +14,7 @@ from promptport.recipes.kinds.tune import TUNING_SETTINGS, tuned_cell
 if TYPE_CHECKING:
     from promptport.prompt import SoftPrompt
     from promptport.recipes.bench import Bench
+    from promptport.tasks import Task
 
 _WAYS = {"together": "one", "factors": "factors"}  # start -> method of `together`
 _MADE = ("best_single", *_WAYS)  # starts that are given as prompts
@@ -46,6 +48,15 @@ class FewShot(Kind):
     alike = ("backbone", "task", "sources", "shots", "seed")
     whole = True
 
+    def check(self, place: Mapping[str, Any], where: str) -> None:
+        if place["task"] in place["sources"]:
+            raise RecipeError(
+                where,
+                expected="a task that is no source",
+                got=f"{place['task']!r} as both",
+                fix='Add `except: [{task: "=sources"}]` to this grid',
+            )
+
     def needs(self, place: Mapping[str, Any], context: Context) -> list[Cell]:
         found = [
             tuned_cell(place, context, backbone=place["backbone"], task=task)
@@ -64,6 +75,7 @@ class FewShot(Kind):
 
         place = cells[0].place
         backbone, task = bench.backbone(place["backbone"]), bench.task(place["task"])
+        _check_rows(task, place["shots"])
         count = len(place["sources"])
         needs = self.needs(place, bench.context)[:count]
         library = {
@@ -81,7 +93,7 @@ class FewShot(Kind):
             truncate=True,
         )
         curves = few_shot_curves(backbone, task, library, config, prompts=prompts)
-        (count,) = curves.rows  # fewer than asked where the task has fewer
+        (count,) = curves.rows  # fewer than asked where some cannot be asked on this backbone
         found = {curve.start: curve for curve in curves.curves}
         for cell in cells:
             curve = found[cell.place["method"]]
@@ -90,7 +102,7 @@ class FewShot(Kind):
             if right is not None:
                 share = bootstrap_share(unpacked(right))
                 told |= {"low": share.low, "high": share.high, "rows": len(unpacked(right))}
-            yield cell, {**told, "chosen": chosen}
+            yield cell, {**told, "chosen": chosen, "labelled": count}
 
     def _given(
         self, cell: Cell, library: Mapping[str, SoftPrompt], bench: Bench
@@ -114,6 +126,17 @@ class FewShot(Kind):
         if method in _MADE:
             return bench.prompt(self.needs(cell.place, bench.context)[-1])
         return None
+
+
+def _check_rows(task: Task, shots: int) -> None:
+    """Refuse more shots than there are rows: the cell would stand for another number of them."""
+    if shots > (rows := len(task.load("train"))):
+        raise TaskError(
+            f"{task.name}, training rows",
+            expected=f"{shots}, as many as shots",
+            got=str(rows),
+            fix="Lower shots, or raise settings.rows.train of the recipe",
+        )
 
 
 FEW_SHOT = FewShot()

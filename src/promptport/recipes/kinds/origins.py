@@ -37,6 +37,7 @@ class Origins(Kind):
         "tuned": "method of `tune` that makes the prompt",
         "widen": "updates that teach the vector other origins; 0: it stays as it was tuned",
     }
+    takes: Mapping[str, Any] = {"tuned": "", "widen": 0}
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("backbone", "task")
 
@@ -61,8 +62,8 @@ def _widened(
 ) -> tuple[SoftPrompt, dict[str, Any]]:
     from promptport.distillation import OVER_ORIGINS, distill_over_origins
 
-    budget = replace(OVER_ORIGINS, steps=steps, seed=cell.place["seed"], truncate=True)
-    config = replace(budget, **bench.settings.distill)
+    usual = replace(OVER_ORIGINS, **bench.settings.distill)
+    config = replace(usual, steps=steps, seed=cell.place["seed"], truncate=True)
     learned = distill_over_origins(prompt, backbone, task, config=config)
     return learned.prompt, {"steps": learned.steps}
 

@@ -43,6 +43,7 @@ class Sums(Kind):
         "tuned": "method of `tune` that makes the prompts",
         "distill": "fields of `DistillConfig`, over those of the settings",
     }
+    takes: Mapping[str, Any] = {"way": WAYS, "dev_rows": 0, "tuned": "", "distill": {}}
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("backbone", "tasks", "seed")
     whole = True  # methods share the keys and values of texts

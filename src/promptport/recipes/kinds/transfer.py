@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.errors import RecipeError
@@ -21,6 +22,7 @@ TABLES = (
     *("copy", "discretize", "projector", "procrustes", "linear_map", "weighted_sum", "omp"),
     *("least_squares", "operator", "random", "gradient"),
 )
+_OF_TABLES = ("method", "options", "magnitude", "anchors", "lengths", "own_anchors")
 
 
 class Transfer(Kind):
@@ -32,7 +34,7 @@ class Transfer(Kind):
 
     name = "transfer"
     keys: Mapping[str, Key] = {
-        "source": Key("backbones", least=1),
+        "source": Key("backbones", least=1, bare=True),
         "target": Key("backbone"),
         "task": Key("task"),
         "method": Key("method"),
@@ -67,6 +69,12 @@ class Transfer(Kind):
         "distill": "road `answers`: fields of `DistillConfig`, over those of the settings",
         "about": "road `answers`, texts that are written: what they are, by task",
     }
+    takes: Mapping[str, Any] = {
+        **{"road": ("tables", "answers"), "texts": ("task", "write", "words")},
+        **dict.fromkeys(("tuned", "method", "magnitude", "anchors", "lengths", "start"), ""),
+        **{name: {} for name in ("options", "distill", "about")},
+        **{"own_anchors": False, "labelled": 0},
+    }
     reads = (*TUNING_SETTINGS, "distill")
     alike = ("source", "target")
 
@@ -85,6 +93,17 @@ class Transfer(Kind):
                 got=f"{place['target']!r} as both",
                 fix='Add `except: [{source: "=target"}]` to this grid',
             )
+
+    def try_options(self, options: Method) -> None:
+        from promptport.distillation.starts import Start
+        from promptport.tasks import open_task
+        from promptport.transfers import TransferConfig
+
+        # `labels` depends on the task; any that has some tells whether it is a word that is known.
+        start = options.get("start", "auto")
+        if start != "auto" and not Path(start).is_dir():
+            Start.parse(start, open_task("sentiment"), 0)
+        TransferConfig(**{name: options[name] for name in _OF_TABLES if name in options})
 
     def stops(self, place: Mapping[str, Any]) -> list[str]:
         """The backbones that a prompt is moved to, one after the other; the target comes last."""
@@ -179,7 +198,7 @@ def _by_answers(
     about = options.get("about", {})  # what a user would say of the texts, by task
     own = {**options.get("distill", {}), **({"about": about[task]} if task in about else {})}
     config = MoveConfig(
-        learning={"seed": cell.place["seed"], "truncate": True, **bench.settings.distill, **own},
+        learning={**bench.settings.distill, **own, "seed": cell.place["seed"], "truncate": True},
         start=options.get("start", "auto"),
         labelled=options.get("labelled", 0),
     )

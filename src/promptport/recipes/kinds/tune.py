@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptport.errors import TuningError
@@ -51,9 +52,19 @@ class Tune(Kind):
         "length": "virtual tokens",
         "place": "`template`, `front` or `behind` the text",
     }
+    takes: Mapping[str, Any] = {
+        **{"origin": "", "origins": 0, "length": 0, "place": ("template", "front", "behind")},
+        **dict.fromkeys(("rest", "noise", "lr", "relative_lr"), 0.0),
+    }
     reads = TUNING_SETTINGS
     makes_prompt = True
     whole = True
+
+    def try_options(self, options: Method) -> None:
+        from promptport.parameters import OriginSpec
+
+        if "origin" in options and not Path(options["origin"]).is_dir():
+            OriginSpec.parse(options["origin"], 0)
 
     def measure(self, cells: Sequence[Cell], bench: Bench) -> Iterator[tuple[Cell, dict[str, Any]]]:
         from promptport.evaluation import evaluate

@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from promptport.analysis.statistics import Interval, bootstrap_mean, holm, sign_flip_test
+from promptport.analysis.statistics import Interval, holm
 from promptport.files import write_atomic
 from promptport.recipes.reports.run_record import SCORE, MeasuredCell, RunRecord, read_run
-from promptport.recipes.reports.selecting import place_text
-from promptport.recipes.reports.summaries import FEWEST, right_rows, row_test
+from promptport.recipes.reports.selecting import SEED, place_text
+from promptport.recipes.reports.summaries import right_rows, row_test
 from promptport.recipes.reports.tables import LEVEL
+from promptport.recipes.reports.units import FEWEST, units_of
 
 _EQUAL = 1e-9
 ROWS, INTERVALS, NOTHING = "paired rows", "intervals", "nothing"  # what noise is known by
@@ -57,9 +58,9 @@ class Overall:
         kind: of the cells.
         value: name of the number.
         cells: in both runs.
-        mean: of second minus first; its interval is a bootstrap over cells.
-        p: of a paired test over cells, not corrected; None with one cell.
-        sure: whether there are enough cells for an interval.
+        mean: of second minus first; its interval is a bootstrap by `units_of`.
+        p: of a paired test by the same units, not corrected; None with one cell.
+        sure: whether there are enough units for an interval.
     """
 
     kind: str
@@ -231,19 +232,20 @@ def _overall(
     lines = []
     for kind in dict.fromkeys(first.kind for first, _ in shared):
         for value in values:
-            numbers = [
-                (a, b)
+            known = [
+                (first, b - a)
                 for first, second in shared
                 if first.kind == kind
                 and (a := first.number(value)) is not None
                 and (b := second.number(value)) is not None
             ]
-            if not numbers:
+            if not known:
                 continue
-            before, after = ([pair[side] for pair in numbers] for side in (0, 1))
-            mean = bootstrap_mean([b - a for a, b in numbers])
-            p = sign_flip_test(after, before) if len(numbers) > 1 else None
-            lines.append(Overall(kind, value, len(numbers), mean, p, len(numbers) >= FEWEST))
+            changes = [change for _, change in known]
+            units = units_of([cell for cell, _ in known], [SEED])
+            p = units.test(changes) if len(known) > 1 else None
+            sure = units.count >= FEWEST
+            lines.append(Overall(kind, value, len(known), units.mean(changes), p, sure))
     return lines
 
 
@@ -257,7 +259,8 @@ def _only(
         if other is None:
             lines.append((place_text(cell.kind, cell.place), "not asked for"))
         elif other.state != "finished":
-            why = f"failed: {other.error}" if other.state == "failed" else "not run"
+            told = "not run" if other.state == "missing" else other.state
+            why = f"{told}: {other.error}" if other.error else told
             lines.append((place_text(cell.kind, cell.place), why))
     return tuple(lines)
 

@@ -130,11 +130,16 @@ def _not_run(run: RunRecord) -> list[NotRun]:
     ]
     never = "not run, or stopped before it was finished"
     missing = [
-        NotRun("missing", place_text(cell.kind, cell.place), never)
+        NotRun("missing", place_text(cell.kind, cell.place), cell.error or never)
         for cell in run.cells
         if cell.state == "missing"
     ]
-    out = [NotRun("left out", place_text("", each.place), each.why) for each in run.left_out]
+    out = [
+        NotRun("left out", place_text(cell.kind, cell.place), cell.error or "")
+        for cell in run.cells
+        if cell.state == "left out"
+    ]
+    out += [NotRun("left out", place_text("", each.place), each.why) for each in run.left_out]
     return [*_first(failed, _MOST_FAILED), *_first(missing, _MOST), *_first(out, _MOST)]
 
 

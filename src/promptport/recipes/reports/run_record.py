@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -20,15 +21,19 @@ RECIPE_FILE, ENVIRONMENT_FILE = "recipe.json", "environment.json"
 CELLS_FOLDER, FAILED_FOLDER = "cells", "failed"
 SCORE, RIGHT = "score", "right"  # values of a cell that are more than numbers with a name
 
-State = Literal["finished", "failed", "missing"]
+State = Literal["finished", "failed", "missing", "left out"]
 Word = str | int | float | bool | None
 Value = Word | tuple[Word, ...]  # of a place
 
+_CHANGED = "data or weights have changed since it was measured"
 _RESTORE = "Run the recipe again: finished cells stay, damaged ones are made anew once deleted"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # becomes the name of a file
 # Of recipe.json, what a report says in a place of its own.
 _SAID_ELSEWHERE = frozenset(
-    ("name", "question", "command", "expected", "time", "reference", "cells", "report", "left_out")
+    (
+        *("name", "question", "command", "expected", "time", "reference"),
+        *("cells", "report", "left_out", "resolved"),
+    )
 )
 
 
@@ -40,14 +45,15 @@ class MeasuredCell:
         id: name of its file.
         kind: what was done, for instance `transfer`.
         place: what it was asked for: source, task, seed, ...
-        state: finished, failed, or missing (never run, or stopped in it).
+        state: finished, left out (it cannot be measured, as where data is not there), failed, or
+            missing (never run, stopped in it, or measured with other data or weights).
         values: what was measured; empty unless it is finished.
         seconds: that it took; None if not told.
         processor_seconds: of all its threads; None if not told.
         worker: who made it.
         attempts: how often it was tried; None if not told.
         finished: when, as in the file.
-        error: why it failed, one line.
+        error: why it failed, is left out or counts no longer, one line.
     """
 
     id: str
@@ -72,7 +78,7 @@ class MeasuredCell:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A cell of the grid that cannot be.
+    """A cell that cannot be, and that was not asked for either.
 
     Attributes:
         place: as of cells.
@@ -92,7 +98,7 @@ class RunRecord:
         recipe: the resolved recipe.
         environment: versions and machine, as they were noted.
         cells: all that were asked for, in the order of the recipe.
-        left_out: what cannot be, with the reasons.
+        left_out: what cannot be and is none of the cells, with the reasons.
         others: finished cells that this recipe does not ask for.
         report: its tables, figures and published numbers.
     """
@@ -118,7 +124,9 @@ class RunRecord:
     def settings(self) -> dict[str, Any]:
         """What the recipe sets, by dotted name."""
         own = {k: v for k, v in self.recipe.items() if k not in _SAID_ELSEWHERE}
-        return flattened(own)
+        whole = self.recipe.get("resolved") or {}
+        more = {k: whole[k] for k in ("lists", "methods") if whole.get(k) and k not in own}
+        return flattened({**own, **more})
 
     def counts(self) -> dict[str, int]:
         """How many cells were asked for, are finished, failed, missing, left out."""
@@ -126,7 +134,7 @@ class RunRecord:
         return {
             "asked": len(self.cells),
             **{state: states[state] for state in ("finished", "failed", "missing")},
-            "left_out": len(self.left_out),
+            "left_out": states["left out"] + len(self.left_out),
         }
 
 
@@ -152,18 +160,21 @@ def read_run(folder: str | Path) -> RunRecord:
     recipe = _clean(_checked(path, _RECIPE))
     environment = place / ENVIRONMENT_FILE
     finished, failed = (_ids(place / name) for name in (CELLS_FOLDER, FAILED_FOLDER))
+    out = [
+        _fields(each, _LEFT_OUT, f"{path}, left out {number}")
+        for number, each in enumerate(recipe.get("left_out") or [], 1)
+    ]
+    why = {_place_key(each): each["why"] for each in out}
     cells = []
     for number, asked in enumerate(recipe["cells"], 1):
         where = f"{path}, cell {number}"
         record = _fields(asked, _ASKED, where)
-        cells.append(_cell(place, record, finished, failed))
+        cells.append(_cell(place, record, finished, failed, why.get(_place_key(record))))
     ids = Counter(cell.id for cell in cells)
     if twice := [own for own, times in ids.items() if times > 1]:
         raise _damaged(str(path), "every cell once", f"{twice[0]!r} twice")
-    left_out = [
-        _fields(each, _LEFT_OUT, f"{path}, left out {number}")
-        for number, each in enumerate(recipe.get("left_out") or [], 1)
-    ]
+    known = {_place_key(each) for each in recipe["cells"]}
+    left_out = [each for each in out if _place_key(each) not in known]
     return RunRecord(
         folder=place,
         recipe=recipe,
@@ -179,13 +190,24 @@ def _ids(folder: Path) -> set[str]:
     return {file.stem for file in folder.glob("*.json") if not file.name.startswith(".")}
 
 
+def _place_key(record: Mapping[str, Any]) -> str:
+    return json.dumps([record.get("kind"), record["place"]], sort_keys=True)
+
+
 def _cell(
-    folder: Path, asked: Mapping[str, Any], finished: set[str], failed: set[str]
+    folder: Path,
+    asked: Mapping[str, Any],
+    finished: set[str],
+    failed: set[str],
+    left_out: str | None,
 ) -> MeasuredCell:
+    """A cell as its files have it; `left_out` says why it cannot be measured."""
     own = {"id": asked["id"], "kind": asked["kind"], "place": _place(asked["place"])}
     if asked["id"] in finished:
         path = folder / CELLS_FOLDER / f"{asked['id']}.json"
         told = _same(path, _clean(_checked(path, _FINISHED)), own)
+        if asked.get("stamp") not in (None, told.get("stamp")):
+            return MeasuredCell(**own, state="missing", values={}, error=_CHANGED)
         return MeasuredCell(
             **own,
             state="finished",
@@ -196,6 +218,8 @@ def _cell(
             attempts=told.get("attempt"),
             finished=told.get("finished"),
         )
+    if left_out is not None:
+        return MeasuredCell(**own, state="left out", values={}, error=left_out)
     if asked["id"] in failed:
         path = folder / FAILED_FOLDER / f"{asked['id']}.json"
         told = _same(path, _clean(_checked(path, _FAILED)), own)
@@ -310,12 +334,17 @@ _RECIPE = {
     "name": _TEXT,
     "cells": _OBJECTS,
     "left_out": Field(_OBJECTS.expected, lambda v: v is None or _OBJECTS.fits(v), optional=True),
-    "report": Field("an object", lambda v: v is None or isinstance(v, dict), optional=True),
+    **{
+        name: Field("an object", lambda v: v is None or isinstance(v, dict), optional=True)
+        for name in ("report", "resolved")
+    },
 }
-_ASKED = {"id": _IS_ID, "kind": _TEXT, "place": _PLACE}
+_CELL = {"id": _IS_ID, "kind": _TEXT, "place": _PLACE}
+_ASKED = {**_CELL, "stamp": _MAYBE_TEXT}
 _LEFT_OUT = {"place": _PLACE, "why": _TEXT}
 _FINISHED = {
-    **_ASKED,
+    **_CELL,
+    "stamp": _MAYBE_TEXT,
     "values": Field("an object whose 'right', if any, is 'ROWS:HEX'", _is_measured),
     "seconds": _SECONDS,
     "processor_seconds": _SECONDS,
@@ -323,7 +352,7 @@ _FINISHED = {
     "attempt": _COUNT,
     "finished": _WHEN,
 }
-_FAILED = {**_ASKED, "error": _TEXT, "attempts": _COUNT}
+_FAILED = {**_CELL, "error": _TEXT, "attempts": _COUNT}
 
 
 def _checked(path: Path, fields: Mapping[str, Field]) -> dict[str, Any]:

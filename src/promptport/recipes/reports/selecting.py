@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+from promptport.recipes.matching import is_one_of
 from promptport.recipes.reports.run_record import MeasuredCell, Value
 
 SEED = "seed"  # cells that differ in it alone repeat one thing
@@ -44,17 +45,9 @@ def fits(kind: str | None, place: Mapping[str, Value], wanted: Mapping[str, Any]
         if key != KIND and key not in place:
             return False
         own = kind if key == KIND else place[key]
-        if not _is_one_of(own, value):
+        if not is_one_of(own, value):
             return False
     return True
-
-
-def _is_one_of(own: Value, wanted: Any) -> bool:
-    choices = wanted if isinstance(wanted, list | tuple) else [wanted]
-    choices = [tuple(one) if isinstance(one, list) else one for one in choices]
-    if isinstance(own, tuple) and own == tuple(choices):
-        return True
-    return any(own == one and isinstance(own, bool) == isinstance(one, bool) for one in choices)
 
 
 def labels_of(place: Mapping[str, Value], keys: Sequence[str]) -> Labels:

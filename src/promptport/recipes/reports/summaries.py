@@ -17,9 +17,10 @@ from promptport.analysis.statistics import (
 )
 from promptport.recipes.reports.run_record import RIGHT, SCORE, MeasuredCell
 from promptport.recipes.reports.selecting import SEED, rest_of, varying
+from promptport.recipes.reports.units import CELLS, FEWEST, PLACES, units_of
 from promptport.records import unpacked
 
-FEWEST = 3  # cells that an interval over cells takes
+_TASK = "task"  # a key of places
 _SAME = 1e-4  # numbers of cells may be rounded
 Pair = tuple[MeasuredCell, MeasuredCell]
 
@@ -53,8 +54,8 @@ class Test:
         high: upper end.
         p: two-sided; None where nothing can be tested.
         adjusted: p after Holm's correction for all tests of a table.
-        pairs: number of what was paired.
-        over: what that is: `rows`, `rows and seeds` or `cells`.
+        pairs: number of what was drawn.
+        over: what that is: `rows`, `rows and seeds`, or the name of `Units`.
         cells: pairs of cells that it rests on.
     """
 
@@ -71,9 +72,9 @@ class Test:
 def mean_of(cells: Sequence[MeasuredCell], key: str) -> Mean | None:
     """The mean of a number over cells; None if none has it.
 
-    From three cells on the interval is a bootstrap over cells. Cells that repeat each other (they
-    differ in the seed alone) are drawn together where three or more such groups are averaged. The
-    interval of one cell is its own, over its rows.
+    From three cells on the interval is a bootstrap over cells. Cells that share what `units_of`
+    names are drawn together where there are three or more of that. The interval of one cell is its
+    own, over its rows.
 
     Args:
         cells: finished ones.
@@ -91,11 +92,12 @@ def mean_of(cells: Sequence[MeasuredCell], key: str) -> Mean | None:
     mean = float(np.mean(values))
     if len(values) < FEWEST:
         return Mean(mean, None, None, len(values))
-    groups = [rest_of(cell, [SEED]) for cell in own]
-    together = FEWEST <= len(set(groups)) < len(values)
-    units = [(group,) for group in groups] if together else None
-    interval = bootstrap_mean(values, units=units)
-    drawn = " and ".join(varying(own, [SEED])) if together else "cells"
+    units = units_of(own, [SEED])
+    if units.count < FEWEST:
+        interval, drawn = bootstrap_mean(values), CELLS
+    else:
+        interval, drawn = units.mean(values), units.name
+    drawn = " and ".join(varying(own, [SEED])) if drawn == PLACES else drawn
     return Mean(mean, interval.low, interval.high, len(values), drawn)
 
 
@@ -119,7 +121,8 @@ def compare(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> Test | Non
 
     Where the number is the share of right rows and both cells know which rows those are, rows are
     paired: with several seeds on the same rows, for the draw of seeds as well as of rows (seeds
-    that not all tasks have are left out). Else cells are paired.
+    that not all tasks have are left out). Cells of one task were asked on the same rows, whatever
+    their models. Else cells are paired, and drawn as `units_of` says.
 
     Args:
         pairs: cells of the same place but for the keys `apart`.
@@ -134,15 +137,17 @@ def compare(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> Test | Non
         return None
     rows = _rows(known, key, apart)
     if rows is not None:
-        return _over_rows(*rows)
+        return _over_rows(rows)
     a, b = ([_value(pair[side], key) for pair in known] for side in (0, 1))
     difference = float(np.mean(np.subtract(a, b)))
     if len(known) < 2:
-        return Test(difference, None, None, None, None, len(known), "cells", len(known))
-    p = sign_flip_test(a, b)
-    interval = bootstrap_difference(a, b) if len(known) >= FEWEST else None
+        return Test(difference, None, None, None, None, len(known), CELLS, len(known))
+    differences = np.subtract(a, b).tolist()
+    units = units_of([pair[0] for pair in known], [*apart, SEED])
+    p = units.test(differences)
+    interval = units.mean(differences) if units.count >= FEWEST else None
     low, high = (None, None) if interval is None else (interval.low, interval.high)
-    return Test(difference, low, high, p, None, len(known), "cells", len(known))
+    return Test(difference, low, high, p, None, units.count, units.name, len(known))
 
 
 def _value(cell: MeasuredCell, key: str) -> float:
@@ -163,46 +168,69 @@ def right_rows(cell: MeasuredCell, key: str) -> list[int] | None:
 Seeds = dict[Hashable, NDArray[np.float64]]  # seed -> difference of each row
 
 
-def _rows(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> tuple[list[Seeds], bool] | None:
-    """Differences of rows by what was asked and by seed, and whether seeds are crossed with
-    rows: two or more that all have, the others left out."""
+@dataclass(frozen=True)
+class _Rows:
+    """Differences of rows: of each test set by seed, added up over the cells that were asked on it.
+
+    Attributes:
+        tables: a mapping for each test set.
+        cells: pairs of cells that are in them.
+        crossed: whether seeds are crossed with rows: two or more that all have.
+    """
+
+    tables: list[Seeds]
+    cells: int
+    crossed: bool
+
+
+def _rows(pairs: Sequence[Pair], key: str, apart: Sequence[str]) -> _Rows | None:
+    """The rows of cells that know them; None where some do not. Of seeds that are crossed with rows
+    those that not all places have are left out."""
     groups: dict[Hashable, Seeds] = {}
+    tasks: dict[Hashable, Hashable] = {}
     for a, b in pairs:
         left, right = right_rows(a, key), right_rows(b, key)
         if left is None or right is None or len(left) != len(right):
             return None
-        own = groups.setdefault(rest_of(a, [*apart, SEED]), {})
+        place = rest_of(a, [*apart, SEED])
+        own = groups.setdefault(place, {})
         own[a.place.get(SEED)] = np.subtract(left, right, dtype=np.float64)
+        tasks[place] = a.place.get(_TASK, place)
     for own in groups.values():
         if len({len(rows) for rows in own.values()}) > 1:
             return None  # other rows for other seeds
     shared = set.intersection(*(set(own) for own in groups.values()))
-    if len(shared) > 1:  # seeds that one group lacks would weigh on the others alone
-        kept = [{s: rows for s, rows in own.items() if s in shared} for own in groups.values()]
-        return kept, True
-    return list(groups.values()), False
+    crossed = len(shared) > 1
+    if crossed:  # seeds that one group lacks would weigh on the others alone
+        groups = {p: {s: own[s] for s in own if s in shared} for p, own in groups.items()}
+    tables: dict[Hashable, Seeds] = {}
+    for whole, own in groups.items():
+        table = tables.setdefault((tasks[whole], _length(own)), {})
+        for seed, rows in own.items():
+            table[seed] = table.get(seed, 0) + rows
+    return _Rows(list(tables.values()), sum(map(len, groups.values())), crossed)
 
 
-def _over_rows(groups: Sequence[Seeds], crossed: bool) -> Test:
+def _over_rows(rows: _Rows) -> Test:
     # Rows of a small test set count for more, so that the mean over rows is that over cells.
-    cells = sum(map(len, groups))
-    total = sum(len(next(iter(own.values()))) for own in groups)
-    seeds = list(groups[0])
-    if crossed:
+    total = sum(map(_length, rows.tables))
+    weights = [total / (rows.cells * _length(own)) for own in rows.tables]
+    if rows.crossed:
+        seeds = list(rows.tables[0])
         parts = [
-            np.stack([own[seed] for seed in seeds]) * (total / (len(groups) * _length(own)))
-            for own in groups
+            np.stack([own[seed] for seed in seeds]) * (len(seeds) * weight)
+            for own, weight in zip(rows.tables, weights, strict=True)
         ]
         table = np.concatenate(parts, axis=1)  # (S, R)
         none = np.zeros_like(table)
         told = compare_crossed(none.tolist(), {"": table.tolist()})[""]
-        return _test(told.difference, told.p, (total, cells), "rows and seeds")
+        return _test(told.difference, told.p, (total, rows.cells), "rows and seeds")
     flat = np.concatenate(
-        [sum(own.values()) * (total / (cells * _length(own))) for own in groups]  # (R,)
-    ).tolist()
+        [sum(own.values()) * weight for own, weight in zip(rows.tables, weights, strict=True)]
+    ).tolist()  # (R,)
     none_at_all = [0.0] * len(flat)
     p = row_test(flat)
-    return _test(bootstrap_difference(flat, none_at_all), p, (total, cells), "rows")
+    return _test(bootstrap_difference(flat, none_at_all), p, (total, rows.cells), "rows")
 
 
 def row_test(differences: Sequence[float]) -> float:

@@ -10,6 +10,7 @@ from promptport.recipes.reports.run_record import LeftOut, MeasuredCell, RunReco
 from promptport.recipes.reports.selecting import SEED, Labels, fits, label, labels_of, varying
 from promptport.recipes.reports.specs import TableSpec
 from promptport.recipes.reports.summaries import Mean, Test, compare, mean_of, paired
+from promptport.recipes.reports.units import PLACES
 
 LEVEL = 0.05  # of the corrected tests
 STATES = ("finished", "failed", "missing", "left out")
@@ -25,8 +26,7 @@ class Entry:
         why: where there is no number: `failed`, `missing`, `left out`, `no value`, or empty.
         test: against the column of reference in the same row.
         best: of its row.
-        cells: ids of the cells that were asked for.
-        models: the models of its cells, by place key.
+        cells: that were asked for.
     """
 
     mean: Mean | None
@@ -124,7 +124,7 @@ def _entry(cells: Sequence[MeasuredCell], left_out: bool, spec: TableSpec) -> En
     why = ""
     if mean is None:
         states = {cell.state for cell in cells}
-        why = next(s for s in ("finished", "failed", "missing") if s in states)
+        why = next(s for s in STATES if s in states)
         why = "no value" if why == "finished" else why
     return Entry(mean, len(cells), why, cells=tuple(cells))
 
@@ -230,7 +230,8 @@ def _tests(entries: Sequence[Entry], spec: TableSpec) -> list[str]:
     tests = [entry.test for entry in entries if entry.test is not None]
     if not tests:
         return []
-    kinds = " or ".join(dict.fromkeys(test.over for test in tests if test.p is not None))
+    names = dict.fromkeys(test.over for test in tests if test.p is not None)
+    kinds = " or ".join(f"{n} ({SEED}s of each together)" if n == PLACES else n for n in names)
     if not kinds:
         return [f"Too few shared cells to test against {spec.compare_to}."]
     return [

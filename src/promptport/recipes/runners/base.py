@@ -91,7 +91,6 @@ class Event:
         cell: id.
         error: one line: what went wrong, or how far the worker is.
         again: whether another try may help.
-        seconds: processor time of a finished cell.
     """
 
     order: Order | None
@@ -99,7 +98,6 @@ class Event:
     cell: str = ""
     error: str = ""
     again: bool = False
-    seconds: float = 0.0
 
 
 class Runner(Protocol):

@@ -85,7 +85,7 @@ class LocalRunner:
             yield Event(worker.order, "at", error=message["at"])
         elif "done" in message:
             worker.finished.add(message["done"])
-            yield Event(worker.order, "done", message["done"], seconds=message["seconds"])
+            yield Event(worker.order, "done", message["done"])
         elif "failed" in message:
             worker.finished.add(message["failed"])
             said = message["error"]

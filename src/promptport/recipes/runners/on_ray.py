@@ -111,7 +111,7 @@ class RayRunner:
                     with atomic_folder(self.settings.folder.prompt(record["id"])) as folder:
                         _unpack(made["prompt"], folder)
                 self.settings.folder.add(record)
-                yield Event(order, "done", record["id"], seconds=record["processor_seconds"])
+                yield Event(order, "done", record["id"])
             yield Event(order, "end")
 
     def close(self) -> None:
@@ -144,8 +144,8 @@ def _measure(
     import torch
 
     from promptport.recipes.bench import Bench, bench_of
-    from promptport.recipes.cells import digest
     from promptport.recipes.measuring import measure_unit
+    from promptport.records import digest
 
     torch.set_num_threads(given["threads"])
     key = digest(values, given["data"], given["models"])

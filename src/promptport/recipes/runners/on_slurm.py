@@ -160,7 +160,7 @@ class SlurmRunner:
             record = self.settings.folder.cell(cell)
             if record is not None:
                 self._told.add(cell)
-                yield Event(order, "done", cell, seconds=record["processor_seconds"])
+                yield Event(order, "done", cell)
 
     def _remember(self) -> None:
         """Keep the numbers of the jobs, for a run after this one."""
