@@ -147,19 +147,19 @@ def command(
     opened = read_recipe(recipe, overrides)
     folder = out or Path("runs") / opened.name
     given = {
-        "--out": out,
-        "--data": data,
-        "--models": models,
-        "--backbones": backbones,
-        "--set": settings,
-        "--engine": None if engine == "local" else engine,
-        "--workers": workers or None,
-        "--address": address,
-        "--gpus": gpus or None,
-        "--slurm": slurm,
+        "out": out,
+        "data": data,
+        "models": models,
+        "backbones": backbones,
+        "set": settings,
+        "engine": None if engine == "local" else engine,
+        "workers": workers or None,
+        "address": address,
+        "gpus": gpus or None,
+        "slurm": slurm,
     }
     if validate:
-        _validated(opened, _line(recipe, given, "--dry-run"), json_output)
+        _validated(opened, command_line("run", recipe, dry_run=True, **given), json_output)
         return
     places: dict[str, Any] = {"data": data, "models": _models(models), "only": _only(only or [])}
     if status or dry_run:
@@ -177,7 +177,8 @@ def command(
         track=track,
         **places,
     )
-    line = _line(recipe, given)
+    # Of all cells, whichever this run measures (--only).
+    line = command_line("run", recipe, **given)
     with goes_on("the last finished cell", lambda: (folder / "cells").is_dir()):
         result = run_recipe(opened, folder, config, source=line)
     page = _report(result, json_output) if report else None
@@ -190,15 +191,6 @@ def _models(given: Path | None) -> Path:
     from promptport.experiments.pretrained import models_folder
 
     return given or models_folder()
-
-
-def _line(recipe: Path, given: Mapping[str, Any], *flags: str) -> str:
-    """The command of the whole run: of all cells, whichever this one measures (`--only`)."""
-    words: list[object] = ["run", recipe, *flags]
-    for name, value in given.items():
-        for each in value if isinstance(value, list) else [value]:
-            words += [] if each is None else [name, each]
-    return command_line(*words)
 
 
 def _overrides(settings: list[str], backbones: list[str]) -> dict[str, Any]:

@@ -453,10 +453,9 @@ def _note_absent_labels(tasks: list[Task], names: list[str], data: Path | None) 
         there = {row.answer for row in task.load("train")}
         absent = [label for label in task.label_names if label not in there]
         if absent:
-            given = [] if data is None else ["--data", data]
             note(
                 f"no training row of {task.name} has the label {', '.join(absent)}; look at its "
-                f"rows: {command_line('tasks', 'show', name, *given)}"
+                f"rows: {command_line('tasks', 'show', name, data=data)}"
             )
 
 
