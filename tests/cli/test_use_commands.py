@@ -11,6 +11,7 @@ import torch
 import yaml
 from tests.cli.conftest import fails, printed_commands
 
+from promptport.cli import serve
 from promptport.prompt import SoftPrompt
 from promptport.provenance import Provenance
 from promptport.storage import save_prompt
@@ -193,3 +194,13 @@ def test_labels_on_no_training_row_are_told(run_cli, model_folder, tmp_path) -> 
     told = " ".join(told.split())
     assert "note: no training row of kinds has the label last; look at its rows: " in told
     assert f"promptport tasks show {tmp_path / 'kinds.yaml'}" in told
+
+
+def test_serve_says_which_tasks_are_not_at_hand(saved, capsys) -> None:
+    saved("known", task="country-capital")
+    saved("own", task="mine")
+    saved("both", task="country-capital + mine")
+    for given, told in (([], True), (["mine"], False)):
+        serve._note_tasks([Path("known"), Path("own"), Path("both")], given, None)
+        err = capsys.readouterr().err
+        assert ("tasks that are not at hand: mine. Their prompts write" in err) is told

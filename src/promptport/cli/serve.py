@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,8 @@ from promptport.cli.console import (
     DeviceMapOption,
     DeviceOption,
     DtypeOption,
+    note,
+    open_tasks,
     say,
 )
 from promptport.cli.panels import SERVER_PANEL, TASK_PANEL
@@ -133,6 +135,7 @@ def command(
         raise PromptPortError(
             "--ray-address", expected="--ray with it", got="none", fix="Add --ray"
         )
+    _note_tasks(library, [each.name for each in open_tasks(list(map(str, task or [])), data)], data)
     say("loading the model ...")
     if ray:
         from promptport.serving.on_ray import serve_on_ray
@@ -140,6 +143,20 @@ def command(
         serve_on_ray(config, ray_address, ready=_tell_replicas)
     else:
         run_server(config, ready=_tell)
+
+
+def _note_tasks(library: list[Path], given: Sequence[str], data: Path | None) -> None:
+    """Say which tasks of the prompts are not at hand: nobody chooses among their labels then."""
+    from promptport.catalog.catalog import Catalog, known_task
+
+    named = {each.task for each in Catalog.open(library).entries if each.task is not None}
+    unknown = [name for name in sorted(named - {*given}) if known_task(name, data) is None]
+    single = [name for name in unknown if " + " not in name]
+    if single:
+        note(
+            f"tasks that are not at hand: {', '.join(single)}. Their prompts write their answers, "
+            "and a masked model refuses them: give each task's file with --task"
+        )
 
 
 def _tell_replicas(address: str) -> None:

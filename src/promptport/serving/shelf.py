@@ -304,7 +304,9 @@ def refuse_masked_writer(backbone: Backbone, task: Task, what: str, got: str | N
             what,
             expected="a task whose answers are chosen, since a masked model cannot write",
             got=got or "text to text",
-            fix="Name its task file (--task FILE)" if got else "Name labels, or a prompt with some",
+            fix="Start the server with the file of its task (--task FILE)"
+            if got
+            else "Name labels, or a prompt with some",
         )
 
 

@@ -75,6 +75,7 @@ def combining(
     letters = ascii_lowercase[: len(names)]
     given = {open_task(reference, data).name: str(reference) for reference in tasks}
     asked = [task.name for name in names if (task := library.entry(name).task) is not None]
+    bare = library.entry(names[0]).kind == "vector"  # which has no origin of its own
     return command_line(
         *("vector", "combine", " + ".join(letters)),
         load=[
@@ -82,6 +83,7 @@ def combining(
             for letter, name in zip(letters, names, strict=True)
         ],
         method="either" if distill else None,
+        origin="seed:0" if bare else None,
         distill=distill,
         task=[given[name] for name in asked if name in given] if distill else None,
         data=data if distill else None,
