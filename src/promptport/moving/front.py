@@ -365,7 +365,6 @@ def prepare_move(
         asked_of_tables=config.asked_of_tables,
         labelled=config.labelled,
         cannot_write=_cannot_write([*(s.place for s in sources), target]) if free else None,
-        target_masked=target.space.kind == "masked",
     )
     if config.check and (opened is None or opened.kind == "text2text"):
         raise PromptPortError(
@@ -425,7 +424,7 @@ def move(
 def _cannot_write(places: Sequence[ModelPlace]) -> str | None:
     """The first of some models that is a masked one, in words."""
     masked = [place.name for place in places if place.space.kind == "masked"]
-    return f"{masked[0]}, a masked model," if masked else None
+    return f"{masked[0]}, a masked model" if masked else None
 
 
 def _with_method(config: MoveConfig, name: str) -> MoveConfig:

@@ -48,7 +48,6 @@ class Situation:
         asked_of_tables: options given that only the road by embeddings has.
         labelled: rows whose labels are to be learned.
         cannot_write: of a text to text task the first model that cannot write; None if all can.
-        target_masked: whether the target is a masked model.
     """
 
     mixture: bool
@@ -63,7 +62,6 @@ class Situation:
     asked_of_tables: tuple[str, ...] = ()
     labelled: int = 0
     cannot_write: str | None = None
-    target_masked: bool = False
 
     @property
     def has_models(self) -> bool:
@@ -116,11 +114,11 @@ def plan_move(situation: Situation, method: str = "auto", texts: str = "auto") -
     """
     _check_name("method", method, get_args(Method))
     _check_name("texts", texts, ("auto", *get_args(Texts)))
-    if situation.kind == "text2text" and situation.target_masked:
+    if situation.cannot_write is not None:
         raise PromptPortError(
-            "--to",
-            expected=f"a model that writes, since the answers of {situation.task} are written",
-            got="a masked one",
+            f"task {situation.task}",
+            expected="models that write, since its answers are written",
+            got=situation.cannot_write,
             fix="Choose a causal or an encoder-decoder model",
         )
     hindrance = _hindrance(situation)
@@ -178,10 +176,6 @@ def _hindrance(situation: Situation) -> _Hindrance | None:
 
 def _hindrance_of_writing(situation: Situation) -> _Hindrance | None:
     """What keeps a source from writing answers that the target learns."""
-    fix = "Use --method embeddings, or tune on the target"
-    if situation.cannot_write is not None:
-        got = f"{situation.task} is a text to text task, and {situation.cannot_write} cannot write"
-        return _Hindrance(got, fix)
     if situation.texts < FEWEST_TEXTS:
         there = situation.texts_refused or f"{situation.texts} texts in {situation.split}"
         got = f"{situation.task} is a text to text task with {there}"

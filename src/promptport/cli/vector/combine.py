@@ -315,8 +315,5 @@ def _hint_scores(
     if commands:
         hint("Score it" if len(commands) == 1 else "Score it on each task", "\n  ".join(commands))
     if unknown:
-        say(
-            f"To score it on {' and '.join(unknown)}, give the file of the task: "
-            "promptport eval takes it as --task."
-        )
+        say(f"To score it on {' and '.join(unknown)}, give eval the file of the task (--task).")
         hint("Look at it", command_line("inspect", out))
