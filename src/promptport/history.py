@@ -42,6 +42,11 @@ def step_sentence(entry: Entry) -> str:
     return text + ("" if labels is None else " Labels were used." if labels else _NO_LABEL)
 
 
+def makes_another(entry: Entry) -> bool:
+    """Whether a step made another prompt of what was tuned: a sum, or a vector put on an origin."""
+    return entry.get("step") in ("apply", "merge", "search")
+
+
 def origin_text(origin: Mapping[str, Any] | None) -> str | None:
     """How an origin was made, in a few words; None if nobody knows."""
     if not origin:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from promptport.history import makes_another
 from promptport.provenance import Provenance
 from promptport.tasks import Score, Task
 from promptport.tuning.label_prior import PRIOR_OFF
@@ -18,8 +19,6 @@ _WORDS = {
     "random": "random prompts",
     "tuned here": "a prompt tuned on this model",
 }
-
-_COMBINING = ("merge", "apply", "search")  # steps that make another prompt of what was tuned
 
 
 def verdict(
@@ -101,7 +100,7 @@ def source_score(made: Provenance) -> dict[str, Any] | None:
     """
     history = list(made.history)
     for i in reversed(range(len(history))):
-        if history[i].get("step") in _COMBINING:
+        if makes_another(history[i]):
             return None
         tuning = history[i].get("tuning") or {}
         # A step on the own model (a mixture that is fitted) names no source; the next move does.

@@ -149,7 +149,8 @@ def _note_tasks(library: list[Path], given: Sequence[str], data: Path | None) ->
     """Say which tasks of the prompts are not at hand: nobody chooses among their labels then."""
     from promptport.catalog.catalog import Catalog, known_task
 
-    named = {each.task for each in Catalog.open(library).entries if each.task is not None}
+    served = [each for each in Catalog.open(library).entries if each.kind in ("free", "mixture")]
+    named = {each.task for each in served if each.task is not None}
     unknown = [name for name in sorted(named - {*given}) if known_task(name, data) is None]
     single = [name for name in unknown if " + " not in name]
     if single:

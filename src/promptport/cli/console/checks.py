@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from promptport.errors import PromptPortError
 
@@ -105,6 +105,7 @@ def check_other_prompt(
     Raises:
         PromptPortError: the folder holds a prompt of another task, or one that names no task.
     """
+    from promptport.history import makes_another
     from promptport.storage import load_prompt
     from promptport.storage.prompt_folder import CONFIG_FILE
 
@@ -116,7 +117,7 @@ def check_other_prompt(
     except PromptPortError:  # of another kind, or damaged: nobody's to lose without a word
         old = None
     made = None if old is None else old.task
-    if combined and old is not None and old.history[-1:] and _is_combining(old.history[-1]):
+    if combined and old is not None and any(map(makes_another, old.history[-1:])):
         return
     if made not in known:
         like = f", or one with a prompt for {known[0]}" if known else ""
@@ -126,10 +127,6 @@ def check_other_prompt(
             got=f"{out}, which holds {'another adapter' if made is None else f'one for {made}'}",
             fix="Name another folder, or write over it with --force",
         )
-
-
-def _is_combining(step: Mapping[str, Any]) -> bool:
-    return step.get("step") in ("apply", "merge", "search")
 
 
 def check_vector_out(out: Path, prompt: SoftPrompt | None = None) -> None:

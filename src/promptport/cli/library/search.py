@@ -100,7 +100,7 @@ def command(
     if words is not None:
         chosen = _by_words(chosen, words, data, near=near, told=None if task else json_output)
     if words is not None and not chosen.entries and task is not None and json_output:
-        print_json({"task": task, "backbone": backbone, "entries": []})
+        print_json({"task": task, "backbone": backbone, "entries": [], "best": None})
         return
     if words is not None and not chosen.entries and not json_output:
         typer.echo(f"No prompt holds {shown(words)!r}.")
